@@ -1,0 +1,73 @@
+# `make` or `make help` lists the targets. They need Python 3.11 or newer and make; everything else is installed.
+.DEFAULT_GOAL := help
+.PHONY: help run gateway test test-all e2e bench check fmt lock chromium
+
+PYTHON3 ?= python3
+PYTEST_WORKERS ?= 2
+PYTEST_ARGUMENTS ?=
+
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+# A stamp stands for "these requirements are installed"; those for development contain those for running.
+RUN := .venv/.installed
+DEVELOP := .venv/.installed-dev
+TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
+
+help: ## List the targets
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
+
+run: $(RUN) ## Start everything on this machine: database, queue, web, worker, beat. PORT sets the port
+	@exec $(PYTHON) manage.py up --stop-with-parent
+
+gateway: $(RUN) ## Start LiteLLM in an environment of its own, in front of a fake provider
+	@exec $(PYTHON) manage.py gateway_up
+
+test: $(DEVELOP) chromium ## Run every test but the long ones, the end-to-end path included
+	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not full" --durations=15 $(PYTEST_ARGUMENTS)
+
+test-all: $(DEVELOP) chromium ## Run every test
+	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations=30 $(PYTEST_ARGUMENTS)
+
+e2e: $(DEVELOP) chromium ## Run the main job from the request to the revoked key, and print its table
+	$(PYTHON) -m pytest tests/e2e -p no:xdist -s -q $(PYTEST_ARGUMENTS)
+
+bench: $(DEVELOP) ## Measure the decision calls and the pages
+	$(PYTHON) -m bench
+
+check: $(DEVELOP) ## Check style, types, import rules, migrations and the house rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(if $(TEMPLATES),$(BIN)/djade --check --target-version 5.2 $(TEMPLATES))
+	$(PYTHON) manage.py check --fail-level WARNING
+	$(PYTHON) -m pytest tests/house -q
+
+fmt: $(DEVELOP) ## Format Python and templates
+	$(BIN)/ruff check --fix --exit-zero
+	$(BIN)/ruff format
+	-$(if $(TEMPLATES),$(BIN)/djade --target-version 5.2 $(TEMPLATES))
+
+lock: $(DEVELOP) ## Write requirements.txt and requirements-dev.txt from their sources, with hashes
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) requirements-dev.in -o requirements-dev.txt
+
+chromium: ## Install Chromium for the browser tests, as root on Debian; elsewhere say what is missing
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qqy --no-install-recommends chromium; } \
+	|| echo "Chromium is missing, so the browser tests will be skipped. Install the package 'chromium'."
+
+$(PYTHON):
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "Purser needs Python 3.11 or newer; set PYTHON3 to one, for example: make run PYTHON3=python3.12"; exit 1; }
+	$(PYTHON3) -m venv .venv
+
+$(RUN): requirements.txt | $(PYTHON)
+	$(INSTALL) --requirement requirements.txt
+	@touch $@
+
+$(DEVELOP): requirements-dev.txt requirements.txt | $(PYTHON)
+	$(INSTALL) --requirement requirements-dev.txt
+	@touch $(RUN) $@

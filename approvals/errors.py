@@ -1,0 +1,47 @@
+"""What an approval can refuse; the statuses are the answers table of the product."""
+
+from http import HTTPStatus
+
+from core.errors import AlreadyDoneError, DomainError, InvalidInputError, NotAllowedError, StaleError
+
+
+class AlreadyDecidedError(AlreadyDoneError):
+    """The request is over; the detail says who, when and what."""
+
+    code = "already_decided"
+    title = "Already decided"
+
+
+class AlreadyAskedError(AlreadyDoneError):
+    """The same person waits for the same thing already; the detail names that request."""
+
+    code = "already_asked"
+    title = "Already asked"
+
+
+class ChangedSinceReadError(StaleError):
+    """The request was amended after the actor read it; `difference` says how."""
+
+    title = "The request has changed"
+
+
+class NotEligibleError(NotAllowedError):
+    """The actor may not decide this request now; the detail says why and who can."""
+
+    code = "not_eligible"
+    title = "You may not decide this request"
+
+
+class NobodyCanApproveError(InvalidInputError):
+    """No active person could approve this request; it is refused, never skipped."""
+
+    code = "nobody_can_approve"
+    title = "Nobody can approve this"
+
+
+class BeneficiaryLeftError(DomainError):
+    """The person whom access is for has left, or left the team; it can only be denied."""
+
+    code = "beneficiary_left"
+    status = HTTPStatus.CONFLICT
+    title = "The person has left"

@@ -1,0 +1,223 @@
+"""Requests for access and who decided them. Triggers keep what raw SQL could break (docs/adr/0005)."""
+
+from typing import Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+
+from budgets.models import MONEY
+from catalog.models import Tier
+from core.clock import now
+from core.ids import PublicIdField
+from keys.models import ApiKey
+from teams.models import Project, Role, Team, User
+
+
+class Policy(models.Model):
+    """The rules for one tier, versioned. A change is a new row; a request keeps the one it was made under.
+
+    `stages` is a list of {"role": "lead", "quorum": 1}, decided in order.
+    """
+
+    public_id = PublicIdField(prefix="pol")
+    tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="policies")
+    version = models.PositiveIntegerField()
+    stages = models.JSONField()
+    default_days = models.PositiveSmallIntegerField()
+    max_days = models.PositiveSmallIntegerField()
+    max_monthly_usd = models.DecimalField(**MONEY, null=True)
+    decide_within_hours = models.PositiveSmallIntegerField(default=168)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(default=now)
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "policies"
+        ordering = ("tier_id", "-version")
+        constraints = (
+            models.UniqueConstraint(fields=("tier", "version"), name="policy_version_once_per_tier"),
+            models.UniqueConstraint(
+                fields=("tier",), condition=Q(retired_at__isnull=True), name="policy_one_in_force_per_tier"
+            ),
+            models.CheckConstraint(
+                condition=Q(default_days__gte=1, max_days__gte=F("default_days")),
+                name="policy_days_make_sense",
+            ),
+            models.CheckConstraint(condition=Q(tier__gt=1), name="policy_is_for_a_tier_that_needs_approval"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tier} policy, version {self.version}"
+
+
+class RequestKind(models.TextChoices):
+    """What is asked for."""
+
+    ACCESS = "access", "Access"
+
+
+class RequestStatus(models.TextChoices):
+    """The life of a request. All but PENDING are final."""
+
+    PENDING = "pending", "Waiting"
+    APPROVED = "approved", "Approved"
+    DENIED = "denied", "Denied"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    EXPIRED = "expired", "Expired"
+    CLOSED = "closed", "Closed"
+
+
+class AccessRequestQuerySet(models.QuerySet["AccessRequest"]):
+    """Requests, as people may see them and as time has left them."""
+
+    def visible_to(self, user: User) -> Self:
+        """Return the user's own requests and those of the teams he oversees."""
+        own = Q(requester=user) | Q(beneficiary=user)
+        return self.filter(own | Q(project__team__in=Team.objects.overseen_by(user)))
+
+    def pending(self) -> Self:
+        """Return the requests that can still be decided: past its time is expired, written down or not."""
+        return self.filter(status=RequestStatus.PENDING, decide_by__gt=now())
+
+    def decided(self) -> Self:
+        """Return the requests that are over in any way."""
+        return self.exclude(status=RequestStatus.PENDING, decide_by__gt=now())
+
+
+class AccessRequest(models.Model):
+    """Somebody asks that a key of a project may call a tier for a time."""
+
+    public_id = PublicIdField(prefix="req")
+    kind = models.CharField(max_length=20, choices=RequestKind, default=RequestKind.ACCESS)
+    requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="requests")
+    beneficiary = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="requests")
+    tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+")
+    model_ids = ArrayField(models.BigIntegerField(), default=list)
+    reason = models.TextField()
+    duration_days = models.PositiveSmallIntegerField()
+    expected_monthly_usd = models.DecimalField(**MONEY)
+    extends_key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="+")
+    policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="requests")
+    revision = models.PositiveIntegerField(default=1)
+    stage_index = models.PositiveSmallIntegerField(default=0)
+    status = models.CharField(max_length=10, choices=RequestStatus, default=RequestStatus.PENDING)
+    created_at = models.DateTimeField()
+    decide_by = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+    closed_reason = models.CharField(max_length=240, blank=True)
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="requests")
+
+    objects = AccessRequestQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (models.Index(fields=("status", "decide_by"), name="request_by_status"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("beneficiary", "project", "tier", "kind"),
+                condition=Q(status=RequestStatus.PENDING),
+                name="request_one_pending_per_person_project_tier",
+            ),
+            models.CheckConstraint(condition=Q(tier__gt=1), name="request_is_for_a_tier_that_needs_approval"),
+            models.CheckConstraint(condition=Q(duration_days__gte=1), name="request_lasts_a_day_or_more"),
+            models.CheckConstraint(
+                condition=Q(expected_monthly_usd__gte=0), name="request_expected_cost_is_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(decide_by__gt=F("created_at")), name="request_has_time_to_be_decided"
+            ),
+            models.CheckConstraint(
+                condition=Q(status=RequestStatus.PENDING, decided_at__isnull=True)
+                | (~Q(status=RequestStatus.PENDING) & Q(decided_at__isnull=False)),
+                name="request_decided_has_a_time",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=RequestStatus.CLOSED) | ~Q(closed_reason=""),
+                name="request_closed_has_a_reason",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tier} for {self.project}"
+
+    @property
+    def state(self) -> RequestStatus:
+        """Return what this request is now: nobody can decide it after `decide_by`, swept or not."""
+        if self.status == RequestStatus.PENDING and self.decide_by <= now():
+            return RequestStatus.EXPIRED
+        return RequestStatus(self.status)
+
+    @property
+    def askers(self) -> frozenset[int]:
+        """Return the ids of the people whose own request this is; neither may decide it."""
+        return frozenset({self.requester_id, self.beneficiary_id})
+
+
+class Stage(models.Model):
+    """Who must agree, and how many of them; pinned when the request is made or amended."""
+
+    request = models.ForeignKey(AccessRequest, on_delete=models.PROTECT, related_name="stages")
+    revision = models.PositiveIntegerField()
+    index = models.PositiveSmallIntegerField()
+    role = models.CharField(max_length=16, choices=Role)
+    quorum = models.PositiveSmallIntegerField(default=1)
+    max_days = models.PositiveSmallIntegerField()
+
+    class Meta:
+        ordering = ("request_id", "revision", "index")
+        constraints = (
+            models.UniqueConstraint(fields=("request", "revision", "index"), name="stage_once_per_revision"),
+            models.CheckConstraint(condition=Q(quorum__gte=1), name="stage_needs_somebody"),
+        )
+
+    def __str__(self) -> str:
+        return f"stage {self.index}: {self.role}"
+
+
+class Verdict(models.TextChoices):
+    """Yes or no."""
+
+    APPROVE = "approve", "Approved"
+    DENY = "deny", "Denied"
+
+
+class Decision(models.Model):
+    """One human's verdict on one revision at one stage. Append-only by trigger."""
+
+    public_id = PublicIdField(prefix="dcn")
+    request = models.ForeignKey(AccessRequest, on_delete=models.PROTECT, related_name="decisions")
+    revision = models.PositiveIntegerField()
+    stage_index = models.PositiveSmallIntegerField()
+    actor = models.ForeignKey(User, on_delete=models.PROTECT, related_name="decisions")
+    on_behalf_of = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    verdict = models.CharField(max_length=8, choices=Verdict)
+    comment = models.TextField(blank=True)
+    monthly_cap_usd = models.DecimalField(**MONEY, null=True)
+    duration_days = models.PositiveSmallIntegerField(null=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("request", "revision", "actor"), name="decision_once_per_human_and_revision"
+            ),
+            models.UniqueConstraint(
+                fields=("request", "revision", "on_behalf_of"),
+                condition=Q(on_behalf_of__isnull=False),
+                name="decision_once_on_behalf_of_and_revision",
+            ),
+            models.CheckConstraint(
+                condition=Q(verdict=Verdict.APPROVE) | ~Q(comment=""), name="decision_to_deny_has_a_reason"
+            ),
+            models.CheckConstraint(
+                condition=(Q(monthly_cap_usd__isnull=True) | Q(monthly_cap_usd__gte=0))
+                & (Q(duration_days__isnull=True) | Q(duration_days__gte=1)),
+                name="decision_offers_something",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {self.verdict}"

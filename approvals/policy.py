@@ -1,0 +1,101 @@
+"""The rules of approval as arithmetic: who counts, how long, how much, by when. No database here.
+
+People are ids; `Holders` says who holds each role now for the project that a request is about.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import combinations
+
+LEAD, DIRECTOR, ADMIN = "lead", "director", "admin"
+
+Holders = Mapping[str, frozenset[int]]
+NOBODY: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTerms:
+    """Who must agree at one stage, how many of them, and for how long at most they may grant."""
+
+    role: str
+    quorum: int
+    max_days: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What one approver agreed to; None is "as asked"."""
+
+    monthly_cap_usd: Decimal | None = None
+    duration_days: int | None = None
+
+
+def routed_role(role: str, holders: Holders, askers: Collection[int]) -> str:
+    """Return the role that decides when the asker may hold `role` himself.
+
+    The lead's own request goes to the director, the only director's to the administrators.
+    """
+    asking = frozenset(askers)
+    if role == LEAD and asking & holders.get(LEAD, NOBODY):
+        role = DIRECTOR
+    directors = holders.get(DIRECTOR, NOBODY)
+    if role == DIRECTOR and asking & directors and not directors - asking:
+        role = ADMIN
+    return role
+
+
+def stages_for(terms: Sequence[StageTerms], holders: Holders, askers: Collection[int]) -> list[StageTerms]:
+    """Return the stages of a request by these people: routed, each role once with the larger quorum."""
+    stages: dict[str, StageTerms] = {}
+    for term in terms:
+        role = routed_role(term.role, holders, askers)
+        before = stages.get(role, term)
+        stages[role] = replace(before, role=role, quorum=max(before.quorum, term.quorum))
+    return list(stages.values())
+
+
+def may_decide(
+    role: str, holders: Holders, askers: Collection[int], counted: Collection[int] = NOBODY
+) -> frozenset[int]:
+    """Return who may decide a stage now: its role, without the askers and those who count already."""
+    return holders.get(routed_role(role, holders, askers), NOBODY) - frozenset(askers) - frozenset(counted)
+
+
+def missing_role(stages: Sequence[StageTerms], holders: Holders, askers: Collection[int]) -> str | None:
+    """Return a role that lacks people for the stages to be passed by distinct humans, or None.
+
+    By Hall's theorem: any group of stages needs as many different candidates as the sum of its quorums.
+    """
+    candidates = [(stage, may_decide(stage.role, holders, askers)) for stage in stages]
+    for size in range(1, len(candidates) + 1):
+        for group in combinations(candidates, size):
+            people = frozenset[int]().union(*(who for _, who in group))
+            if len(people) < sum(stage.quorum for stage, _ in group):
+                return routed_role(group[-1][0].role, holders, askers)
+    return None
+
+
+def granted_days(
+    *, asked: int, offers: Iterable[Offer], pinned_max: Iterable[int], current_max: int | None
+) -> int:
+    """Return for how many days access is granted: the least of what was asked, offered and allowed.
+
+    Allowed is what the stages pinned when the request was made, and what the policy in force says now.
+    """
+    offered = [offer.duration_days for offer in offers if offer.duration_days is not None]
+    current = [] if current_max is None else [current_max]
+    return min([asked, *offered, *pinned_max, *current])
+
+
+def granted_cap_usd(*, asked: Decimal, offers: Iterable[Offer], current_max: Decimal | None) -> Decimal:
+    """Return the cap a month in US dollars: the least of what was expected, offered and allowed now."""
+    offered = [offer.monthly_cap_usd for offer in offers if offer.monthly_cap_usd is not None]
+    current = [] if current_max is None else [current_max]
+    return min([asked, *offered, *current])
+
+
+def deadline(now: datetime, decide_within_hours: int) -> datetime:
+    """Return the moment at which an undecided request expires."""
+    return now + timedelta(hours=decide_within_hours)

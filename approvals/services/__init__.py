@@ -1,0 +1,9 @@
+"""What may be done with a request; one module an act. `decide` is the only way to a decision."""
+
+from approvals.services.amending import amend
+from approvals.services.deciding import Outcome, decide
+from approvals.services.expiring import expire_due
+from approvals.services.submitting import submit
+from approvals.services.withdrawing import withdraw
+
+__all__ = ["Outcome", "amend", "decide", "expire_due", "submit", "withdraw"]

@@ -1,0 +1,162 @@
+"""Checks what is asked for, and pins the terms under which it will be decided; shared by submit and amend."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from approvals import policy
+from approvals.eligibility import role_phrase
+from approvals.errors import NobodyCanApproveError
+from approvals.models import AccessRequest, Policy, Stage
+from catalog.models import LlmModel, Tier
+from core.errors import InvalidInputError
+from core.money import format_usd, quantise
+from keys.models import ApiKey, KeyState
+from teams.models import Project, Role, User
+from teams.selectors import approvers_for, names_of, role_holders
+
+MIN_REASON_CHARACTERS = 10
+MAX_REASON_CHARACTERS = 2_000
+DEFAULT_TIER = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A checked wish: models (none means all of the tier), why, for how long, at what cost a month."""
+
+    policy: Policy
+    model_ids: list[int]
+    reason: str
+    duration_days: int
+    expected_monthly_usd: Decimal
+
+
+def policy_for(tier: Tier) -> Policy:
+    """Return the policy in force for a tier. Raises InvalidInputError when nobody may ask for it."""
+    if tier.number == DEFAULT_TIER:
+        raise InvalidInputError("Tier 1 needs no approval. Issue a key on the Keys page.", field="tier")
+    found = Policy.objects.filter(tier=tier, retired_at__isnull=True).first()
+    if found is None:
+        admins = "an administrator"
+        raise InvalidInputError(f"{tier} has no policy yet. Ask {admins} to make one.", field="tier")
+    return found
+
+
+def check_ask(
+    *,
+    tier: Tier,
+    model_names: Collection[str],
+    reason: str,
+    duration_days: int | None,
+    expected_monthly_usd: Decimal,
+) -> Ask:
+    """Return the wish when the policy in force allows it.
+
+    Raises InvalidInputError with the field that is wrong and what to enter instead.
+    """
+    terms = policy_for(tier)
+    return Ask(
+        policy=terms,
+        model_ids=_model_ids(tier, model_names),
+        reason=_reason(reason),
+        duration_days=_days(terms.default_days if duration_days is None else duration_days, terms),
+        expected_monthly_usd=_expected(expected_monthly_usd, terms),
+    )
+
+
+def check_key(key: ApiKey | None, *, owner: User, project: Project) -> None:
+    """Refuse a key that a grant could not be added to. Raises InvalidInputError."""
+    if key is None:
+        return
+    ours = key.owner_id == owner.pk and key.project_id == project.pk
+    if not ours or key.state not in (KeyState.LIVE, KeyState.AWAITING_REVEAL):
+        raise InvalidInputError(
+            f"Choose one of your own live keys of {project}, or ask for a new key.", field="extends_key"
+        )
+
+
+def pin_stages(request: AccessRequest, terms: Policy) -> list[Stage]:
+    """Write the stages that this revision must pass, and return them.
+
+    Raises NobodyCanApproveError naming the missing role when they could not be passed by distinct people.
+    """
+    holders = role_holders(request.project).for_project(request.project)
+    asked = [
+        policy.StageTerms(role=stage["role"], quorum=stage["quorum"], max_days=terms.max_days)
+        for stage in terms.stages
+    ]
+    stages = policy.stages_for(asked, holders, request.askers)
+    missing = policy.missing_role(stages, holders, request.askers)
+    if missing:
+        _refuse_without(missing, request)
+    return Stage.objects.bulk_create(
+        Stage(
+            request=request,
+            revision=request.revision,
+            index=index,
+            role=stage.role,
+            quorum=stage.quorum,
+            max_days=stage.max_days,
+        )
+        for index, stage in enumerate(stages)
+    )
+
+
+def _refuse_without(role: str, request: AccessRequest) -> None:
+    admins = [
+        person for person in approvers_for(Role.ADMIN, request.project) if person.pk not in request.askers
+    ]
+    raise NobodyCanApproveError(
+        f"{request.tier} needs {role_phrase(role, request)}, and nobody else holds that role now."
+        f" Ask {names_of(admins)} to name somebody, then ask again.",
+        role=role,
+    )
+
+
+def _model_ids(tier: Tier, names: Collection[str]) -> list[int]:
+    wanted = set(names)
+    found = dict(
+        LlmModel.objects.filter(tier=tier, name__in=wanted, retired_at__isnull=True).values_list("name", "pk")
+    )
+    unknown = sorted(wanted - found.keys())
+    if unknown:
+        raise InvalidInputError(
+            f"{', '.join(unknown)}: not a model of {tier}. Choose from the list of {tier} models.",
+            field="models",
+        )
+    return sorted(found.values())
+
+
+def _reason(reason: str) -> str:
+    text = reason.strip()
+    if not MIN_REASON_CHARACTERS <= len(text) <= MAX_REASON_CHARACTERS:
+        raise InvalidInputError(
+            "Say what you need it for and why a cheaper tier will not do,"
+            f" in {MIN_REASON_CHARACTERS} to {MAX_REASON_CHARACTERS:,} characters.",
+            field="reason",
+        )
+    return text
+
+
+def _days(days: int, terms: Policy) -> int:
+    if not 1 <= days <= terms.max_days:
+        raise InvalidInputError(
+            f"Enter 1 to {terms.max_days} days: that is the most for {terms.tier}.", field="duration_days"
+        )
+    return days
+
+
+def _expected(amount: Decimal, terms: Policy) -> Decimal:
+    most = terms.max_monthly_usd
+    if not amount.is_finite() or amount <= 0 or (most is not None and amount > most):
+        limit = f" up to {format_usd(most)}, the most for {terms.tier}" if most is not None else ""
+        raise InvalidInputError(
+            f"Enter the US dollars that you expect to spend in a month, above zero{limit}.",
+            field="expected_monthly_usd",
+        )
+    return quantise(amount)
+
+
+def model_names(model_ids: Sequence[int]) -> list[str]:
+    """Return the names of models for a mail or an audit row."""
+    return list(LlmModel.objects.filter(pk__in=model_ids).order_by("name").values_list("name", flat=True))

@@ -1,0 +1,103 @@
+"""What every act on a request needs: its lock, whether it is still open, and its audit row."""
+
+from typing import Any
+
+from django.db.models.functions import Now
+
+from approvals.errors import AlreadyDecidedError, ChangedSinceReadError
+from approvals.models import AccessRequest, RequestStatus
+from core import audit, clock
+from core.errors import GoneError
+from core.models import AuditEvent
+from teams.models import User
+
+
+def locked(request: AccessRequest) -> AccessRequest:
+    """Return the request as it is now, locked to the end of the transaction; others may still refer to it."""
+    rows = AccessRequest.objects.select_related(
+        "project__team__department", "requester", "beneficiary", "tier", "policy", "extends_key"
+    )
+    return rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=request.pk)
+
+
+def past_its_time(request: AccessRequest) -> bool:
+    """Whether the time to decide is over by this machine's clock or by the database's, whichever is ahead."""
+    return (
+        request.decide_by <= clock.now()
+        or AccessRequest.objects.filter(pk=request.pk, decide_by__lte=Now()).exists()
+    )
+
+
+def require_open(request: AccessRequest) -> None:
+    """Refuse a request that is over. Raises AlreadyDecidedError, or GoneError when its time has passed."""
+    if request.status == RequestStatus.EXPIRED or (
+        request.status == RequestStatus.PENDING and past_its_time(request)
+    ):
+        raise GoneError(
+            f"Nobody decided this request by {request.decide_by:%d %B %Y at %H:%M} UTC, so it expired."
+            f" {request.requester} can ask again."
+        )
+    if request.status != RequestStatus.PENDING:
+        raise already_decided(request)
+
+
+def already_decided(request: AccessRequest) -> AlreadyDecidedError:
+    """Return the refusal that says who ended the request, when and how."""
+    what = RequestStatus(request.status).label.lower()
+    last = request.decisions.filter(revision=request.revision).select_related("actor").last()
+    match request.status:
+        case RequestStatus.WITHDRAWN:
+            who = str(request.requester)
+        case RequestStatus.CLOSED:
+            who, what = "Purser", f"closed ({request.closed_reason})"
+        case _:
+            who = str(last.actor) if last else "Purser"
+    at = request.decided_at or clock.now()
+    return AlreadyDecidedError(
+        f"{who} {what} this request on {at:%d %B %Y at %H:%M} UTC. Nothing was changed.",
+        by=who,
+        at=at.isoformat(),
+        what=str(request.status),
+    )
+
+
+def require_seen(request: AccessRequest, seen_revision: int) -> None:
+    """Refuse an actor who read another revision. Raises ChangedSinceReadError with the difference."""
+    if seen_revision == request.revision:
+        return
+    raise ChangedSinceReadError(
+        f"{request.requester} changed this request after you read it. Read it again, then decide.",
+        seen_revision=seen_revision,
+        revision=request.revision,
+        difference=difference(request, since_revision=seen_revision),
+    )
+
+
+def difference(request: AccessRequest, *, since_revision: int) -> dict[str, dict[str, Any]]:
+    """Return what was amended after a revision: {"duration_days": {"before": 90, "after": 30}}."""
+    events = AuditEvent.objects.filter(
+        object_type="approvals.accessrequest",
+        object_id=request.public_id,
+        action="request.amended",
+        after__revision__gt=since_revision,
+    ).order_by("pk")
+    changes: dict[str, dict[str, Any]] = {}
+    for event in events:
+        for name, value in event.after.items():
+            first = changes.get(name, {"before": event.before[name]})
+            changes[name] = {**first, "after": value}
+    changes.pop("revision", None)
+    return changes
+
+
+def record(actor: User | None, action: str, request: AccessRequest, **values: Any) -> AuditEvent:
+    """Write the audit row of an act on a request, with its team and department."""
+    team = request.project.team
+    return audit.record(
+        actor=actor,
+        action=action,
+        subject=request,
+        team_id=team.pk,
+        department_id=team.department_id,
+        **values,
+    )

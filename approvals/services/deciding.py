@@ -1,0 +1,161 @@
+"""decide(): the only way to a decision, for pages, API, mail and rules alike. Lock, re-check, then write."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db import transaction
+
+from approvals import policy
+from approvals.eligibility import current_stage, decisions_of, require_may_decide, stages_of, who_can
+from approvals.errors import BeneficiaryLeftError
+from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
+from approvals.services.common import locked, record, require_open, require_seen
+from approvals.services.finishing import finish
+from approvals.services.mails import tell_approvers, tell_requester
+from core import clock
+from core.errors import InvalidInputError
+from core.money import format_usd, quantise
+from teams.models import User
+from teams.selectors import works_in
+
+MAX_COMMENT_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The request as it stands and the decision; `replayed` when the same verdict had been given before."""
+
+    request: AccessRequest
+    decision: Decision
+    replayed: bool = False
+
+
+@transaction.atomic
+def decide(
+    *,
+    actor: User,
+    request: AccessRequest,
+    verdict: Verdict,
+    seen_revision: int,
+    comment: str = "",
+    monthly_cap_usd: Decimal | None = None,
+    duration_days: int | None = None,
+) -> Outcome:
+    """Count one human's verdict on the revision that he read; the last approval gives the grant.
+
+    An approver may lower the cap (US dollars a month) and the duration, never raise them; a denial needs a
+    comment. The same verdict of the same actor again changes nothing. Raises AlreadyDecidedError (409),
+    ChangedSinceReadError (412), NotEligibleError (403), GoneError (410), InvalidInputError (422),
+    BeneficiaryLeftError (409).
+    """
+    mine = locked(request)
+    earlier = _earlier(mine, actor, seen_revision)
+    if earlier is not None and earlier.verdict == verdict:
+        return Outcome(request=mine, decision=earlier, replayed=True)
+    require_open(mine)
+    require_seen(mine, seen_revision)
+    require_may_decide(actor, mine)
+    offer = _checked_offer(mine, verdict, monthly_cap_usd, duration_days)
+    text = _checked_comment(verdict, comment)
+    if verdict == Verdict.APPROVE:
+        _require_beneficiary(mine)
+    decision = Decision.objects.create(
+        request=mine,
+        revision=mine.revision,
+        stage_index=mine.stage_index,
+        actor=actor,
+        verdict=verdict,
+        comment=text,
+        monthly_cap_usd=offer.monthly_cap_usd,
+        duration_days=offer.duration_days,
+        at=clock.now(),
+    )
+    _act_on(mine, decision)
+    return Outcome(request=mine, decision=decision)
+
+
+def _earlier(request: AccessRequest, actor: User, seen_revision: int) -> Decision | None:
+    """Return the actor's own decision on the current revision, if that is the one he read."""
+    if seen_revision != request.revision:
+        return None
+    return request.decisions.filter(revision=request.revision, actor=actor).first()
+
+
+def _act_on(request: AccessRequest, decision: Decision) -> None:
+    if decision.verdict == Verdict.DENY:
+        _deny(request, decision)
+        return
+    stage = current_stage(request)
+    agreed = {each.actor_id for each in decisions_of(request) if each.stage_index == stage.index}
+    if len(agreed) < stage.quorum:
+        _record(request, decision, "request.agreed")
+    elif stage.index + 1 < len(stages_of(request)):
+        request.stage_index += 1
+        request.save(update_fields=["stage_index"])
+        _record(request, decision, "request.agreed")
+        tell_approvers(request, who_can(request))
+    else:
+        finish(request, decision)
+
+
+def _deny(request: AccessRequest, decision: Decision) -> None:
+    request.status, request.decided_at = RequestStatus.DENIED, decision.at
+    request.save(update_fields=["status", "decided_at"])
+    _record(request, decision, "request.denied")
+    tell_requester(
+        request,
+        subject=f"{request.tier} for {request.project} was denied",
+        body=f"{decision.actor} denied your request for {request.tier} in {request.project}:\n\n{decision.comment}",
+    )
+
+
+def _record(request: AccessRequest, decision: Decision, action: str) -> None:
+    after = {
+        "status": request.status,
+        "decision": decision,
+        "stage": decision.stage_index,
+        "revision": decision.revision,
+    }
+    record(
+        decision.actor, action, request, before={"status": "pending"}, after=after, reason=decision.comment
+    )
+
+
+def _require_beneficiary(request: AccessRequest) -> None:
+    person, team = request.beneficiary, request.project.team
+    if not works_in(person, team):
+        raise BeneficiaryLeftError(
+            f"{person} does not work in team {team} any more, so nobody can grant this. Deny it with that reason."
+        )
+
+
+def _checked_offer(
+    request: AccessRequest, verdict: Verdict, monthly_cap_usd: Decimal | None, duration_days: int | None
+) -> policy.Offer:
+    if verdict == Verdict.DENY:
+        return policy.Offer()
+    most_usd, most_days = request.expected_monthly_usd, request.duration_days
+    if monthly_cap_usd is not None and not (
+        monthly_cap_usd.is_finite() and 0 < quantise(monthly_cap_usd) <= most_usd
+    ):
+        raise InvalidInputError(
+            f"Enter a cap above zero and up to {format_usd(most_usd)}, which was asked for."
+            " For more, the request has to be changed.",
+            field="monthly_cap_usd",
+        )
+    if duration_days is not None and not 1 <= duration_days <= most_days:
+        raise InvalidInputError(
+            f"Enter 1 to {most_days} days: {most_days} were asked for. For more, the request has to be changed.",
+            field="duration_days",
+        )
+    cap = None if monthly_cap_usd is None else quantise(monthly_cap_usd)
+    return policy.Offer(monthly_cap_usd=cap, duration_days=duration_days)
+
+
+def _checked_comment(verdict: Verdict, comment: str) -> str:
+    text = comment.strip()
+    if verdict == Verdict.DENY and not text:
+        raise InvalidInputError("Enter why you deny it; the requester will see it.", field="comment")
+    if len(text) > MAX_COMMENT_CHARACTERS:
+        raise InvalidInputError(f"Use at most {MAX_COMMENT_CHARACTERS:,} characters.", field="comment")
+    return text

@@ -1,0 +1,166 @@
+"""What can be called and what it costs: tiers, models with aliases, dated prices."""
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import RangeOperators
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+
+from core.clock import now
+from core.ids import PublicIdField
+from teams.models import validity_range
+
+
+class Tier(models.Model):
+    """A price and risk class of models. Tier 1 needs no approval; who approves the others is a policy's matter."""
+
+    number = models.PositiveSmallIntegerField(primary_key=True, validators=[MinValueValidator(1), MaxValueValidator(9)])
+    name = models.CharField(max_length=60, unique=True)
+    description = models.CharField(max_length=240)
+    default_max_output_tokens = models.PositiveIntegerField(default=4_096)
+    floor_max_output_tokens = models.PositiveIntegerField(default=64)
+
+    class Meta:
+        ordering = ("number",)
+        constraints = (
+            models.CheckConstraint(condition=Q(number__range=(1, 9)), name="tier_number_is_1_to_9"),
+            models.CheckConstraint(
+                condition=Q(floor_max_output_tokens__gte=1, default_max_output_tokens__gte=F("floor_max_output_tokens")),
+                name="tier_default_output_is_at_least_its_floor",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Tier {self.number}"
+
+
+class Provider(models.TextChoices):
+    """Who serves a model."""
+
+    OPENAI = "openai", "OpenAI"
+    ANTHROPIC = "anthropic", "Anthropic"
+    GOOGLE = "google", "Google"
+
+
+class Mode(models.TextChoices):
+    """What kind of route serves a model."""
+
+    CHAT = "chat", "Chat and completion"
+    EMBEDDING = "embedding", "Embedding"
+
+
+class LlmModel(models.Model):
+    """One model, by the name that callers use. Without a price in force it is refused unless `declared_free`."""
+
+    public_id = PublicIdField(prefix="mdl")
+    name = models.CharField(max_length=100, unique=True)
+    provider = models.CharField(max_length=16, choices=Provider)
+    provider_model = models.CharField(max_length=100)
+    mode = models.CharField(max_length=16, choices=Mode, default=Mode.CHAT)
+    tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="models")
+    context_window_tokens = models.PositiveIntegerField()
+    max_output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    declared_free = models.BooleanField(default=False)
+    retired_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=now)
+
+    class Meta:
+        ordering = ("tier_id", "name")
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(mode=Mode.EMBEDDING, max_output_tokens__isnull=True)
+                | (~Q(mode=Mode.EMBEDDING) & Q(max_output_tokens__gte=1)),
+                name="model_with_output_says_how_much",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Alias(models.Model):
+    """Another name for a model. Aliases and model names share one name space (held by a trigger)."""
+
+    name = models.CharField(max_length=100, unique=True)
+    model = models.ForeignKey(LlmModel, on_delete=models.PROTECT, related_name="aliases")
+
+    class Meta:
+        verbose_name_plural = "aliases"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Unit(models.TextChoices):
+    """What a price is per: one token of a kind, or one of something else."""
+
+    INPUT = "input", "Input token"
+    CACHED = "cached", "Cached input token"
+    CACHE_WRITE = "cache_write", "Cache write token"
+    OUTPUT = "output", "Output token"
+    REASONING = "reasoning", "Reasoning token"
+    REQUEST = "request", "Request"
+
+
+class Context(models.TextChoices):
+    """The closed set of service classes; one that is not priced is charged at the dearest that is."""
+
+    STANDARD = "standard", "Standard"
+    BATCH = "batch", "Batch"
+    FLEX = "flex", "Flex"
+    PRIORITY = "priority", "Priority"
+    FAST = "fast", "Fast"
+
+
+class PriceSource(models.TextChoices):
+    """Where a price came from; a contract or a manual override beats an imported list."""
+
+    GENAI_PRICES = "genai-prices", "genai-prices"
+    CONTRACT = "contract", "Contract"
+    MANUAL = "manual", "Manual override"
+
+
+class Price(models.Model):
+    """US dollars for one unit of a model in [valid_from, valid_until). Rows are dated, never edited, never overlap.
+
+    A planned price that is withdrawn ends at its own start. Rows of different sources may overlap: a contract beats a
+    manual override beats an imported list. A call whose total input reaches `tier_start` tokens pays the whole call at
+    that step.
+    """
+
+    public_id = PublicIdField(prefix="prc")
+    model = models.ForeignKey(LlmModel, on_delete=models.PROTECT, related_name="prices")
+    unit = models.CharField(max_length=16, choices=Unit)
+    context = models.CharField(max_length=16, choices=Context, default=Context.STANDARD)
+    tier_start = models.PositiveIntegerField(default=0)
+    usd_per_unit = models.DecimalField(max_digits=20, decimal_places=15)
+    valid_from = models.DateTimeField()
+    valid_until = models.DateTimeField(null=True, blank=True)
+    source = models.CharField(max_length=24, choices=PriceSource)
+    source_version = models.CharField(max_length=40)
+    recorded_at = models.DateTimeField(default=now)
+
+    class Meta:
+        ordering = ("model_id", "unit", "context", "tier_start", "valid_from")
+        indexes = (models.Index(fields=("model", "valid_from"), name="price_by_model"),)
+        constraints = (
+            models.CheckConstraint(condition=Q(usd_per_unit__gte=0), name="price_is_not_negative"),
+            models.CheckConstraint(
+                condition=Q(valid_until__isnull=True) | Q(valid_until__gte=F("valid_from")),
+                name="price_does_not_end_before_it_starts",
+            ),
+            ExclusionConstraint(
+                name="price_ranges_do_not_overlap",
+                expressions=[
+                    ("model", RangeOperators.EQUAL),
+                    ("unit", RangeOperators.EQUAL),
+                    ("context", RangeOperators.EQUAL),
+                    ("tier_start", RangeOperators.EQUAL),
+                    ("source", RangeOperators.EQUAL),
+                    (validity_range(), RangeOperators.OVERLAPS),
+                ],
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.usd_per_unit} per {self.unit}"

@@ -1,0 +1,153 @@
+"""What a call costs: pure arithmetic over price rows, the exact twin of `catalog_rates` in migrations/0002_pricing.sql."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, localcontext
+
+from core.money import ZERO, quantise
+
+STANDARD = "standard"
+CONTRACT, MANUAL = "contract", "manual"
+PRECEDENCE = {CONTRACT: 0, MANUAL: 1}
+IMPORTED = 2  # every other source
+# Token counts have at most 19 digits and prices 20, so a product never needs more.
+EXACT_DIGITS = 60
+TOKENS_PER_PRICE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceRow:
+    """US dollars for one unit in [valid_from, valid_until), for calls of `tier_start` or more input tokens."""
+
+    id: int
+    unit: str
+    context: str
+    tier_start: int
+    usd_per_unit: Decimal
+    source: str
+    valid_from: datetime
+    valid_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUsage:
+    """Tokens of one call as inclusive totals: cached and cache-write are part of input, reasoning is part of output."""
+
+    input_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """US dollars for each kind of token of one call, and for the call itself."""
+
+    input_usd: Decimal = ZERO
+    cached_usd: Decimal = ZERO
+    cache_write_usd: Decimal = ZERO
+    output_usd: Decimal = ZERO
+    reasoning_usd: Decimal = ZERO
+    request_usd: Decimal = ZERO
+    price_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What was consumed over some time: tokens of all calls together, and how many calls they were."""
+
+    calls: int
+    tokens: TokenUsage
+
+    @property
+    def input_tokens_per_call(self) -> int:
+        """Return the input of the average call, which decides its long-context step."""
+        return self.tokens.input_tokens // self.calls if self.calls > 0 else 0
+
+
+def cost(usage: TokenUsage, prices: Iterable[PriceRow], *, at: datetime, context: str = STANDARD) -> Decimal:
+    """Return what one call costs in US dollars, rounded once, half to even, to twelve decimals."""
+    return charge(usage, rates(prices, at=at, context=context, input_tokens=usage.input_tokens))
+
+
+def charge(usage: TokenUsage, rate: Rates, *, calls: int = 1) -> Decimal:
+    """Return the cost in US dollars of these tokens in so many calls, rounded once."""
+    fresh_tokens = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+    with localcontext(prec=EXACT_DIGITS):
+        return quantise(
+            fresh_tokens * rate.input_usd
+            + usage.cached_tokens * rate.cached_usd
+            + usage.cache_write_tokens * rate.cache_write_usd
+            + (usage.output_tokens - usage.reasoning_tokens) * rate.output_usd
+            + usage.reasoning_tokens * rate.reasoning_usd
+            + calls * rate.request_usd
+        )
+
+
+def rates(
+    prices: Iterable[PriceRow], *, at: datetime, context: str = STANDARD, input_tokens: int = 0
+) -> Rates:
+    """Return what each kind of token costs for a call with this total input, authorised at `at`.
+
+    The whole call is at the step of its total input. A kind without a price of its own costs what the kind it is part of
+    costs. Per unit and context, a contract beats a manual override beats an imported list. A unit that nobody priced in
+    `context` is charged at the dearest context.
+    """
+    live = [row for row in prices if _is_live(row, at) and row.tier_start <= input_tokens]
+    chosen = {
+        unit: _choose([row for row in live if row.unit == unit], context)
+        for unit in {row.unit for row in live}
+    }
+    usd = {unit: row.usd_per_unit for unit, row in chosen.items()}
+    input_usd = usd.get("input", ZERO)
+    output_usd = usd.get("output", ZERO)
+    return Rates(
+        input_usd=input_usd,
+        cached_usd=usd.get("cached", input_usd),
+        cache_write_usd=usd.get("cache_write", input_usd),
+        output_usd=output_usd,
+        reasoning_usd=usd.get("reasoning", output_usd),
+        request_usd=usd.get("request", ZERO),
+        price_ids=tuple(sorted(row.id for row in chosen.values())),
+    )
+
+
+def is_priced(prices: Iterable[PriceRow], *, at: datetime, has_output: bool) -> bool:
+    """Say whether a call could be priced at `at`: input has a price in force, and output where the model writes any."""
+    units = {row.unit for row in prices if _is_live(row, at) and row.tier_start == 0}
+    return "input" in units and ("output" in units or not has_output)
+
+
+def monthly_estimate(use: Use, prices: Iterable[PriceRow], *, at: datetime, days: int = 30) -> Decimal:
+    """Return what 30 days of this use would cost in US dollars, when `use` was consumed over `days` days.
+
+    The long-context step is that of the average call.
+    """
+    rate = rates(prices, at=at, input_tokens=use.input_tokens_per_call)
+    return quantise(charge(use.tokens, rate, calls=use.calls) * 30 / days)
+
+
+def multiple_against(amount_usd: Decimal, reference_usd: Decimal) -> Decimal | None:
+    """Return how many times the reference the amount is (17 for "17x"), unrounded; None against nothing."""
+    return amount_usd / reference_usd if reference_usd > 0 else None
+
+
+def _is_live(row: PriceRow, at: datetime) -> bool:
+    return row.valid_from <= at and (row.valid_until is None or at < row.valid_until)
+
+
+def _choose(rows: Sequence[PriceRow], context: str) -> PriceRow:
+    """Return the row of one unit that a call pays."""
+    steps = [_step([row for row in rows if row.context == name]) for name in {row.context for row in rows}]
+    asked = [row for row in steps if row.context == context]
+    return min(asked or steps, key=lambda row: (-row.usd_per_unit, row.id))
+
+
+def _step(rows: Sequence[PriceRow]) -> PriceRow:
+    """Return the row of one unit and context with the best source and, of that, the highest step."""
+    return min(
+        rows,
+        key=lambda row: (PRECEDENCE.get(row.source, IMPORTED), -row.tier_start, -row.usd_per_unit, row.id),
+    )

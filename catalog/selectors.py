@@ -1,0 +1,238 @@
+"""Reads the catalogue: tiers with their models and prices, and what is planned."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Prefetch, QuerySet
+
+from catalog.models import Alias, LlmModel, Mode, Price, Tier
+from catalog.pricing import STANDARD, TOKENS_PER_PRICE, PriceRow, Rates, is_priced, multiple_against, rates
+from core import clock
+
+# What multiples are compared at: a chat's usual mix.
+REFERENCE_INPUT_TOKENS, REFERENCE_OUTPUT_TOKENS = 3, 1
+REFERENCE_MIX = "three tokens in for each token out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPrices:
+    """A model as the Models page shows it; prices in US dollars for a million tokens, None without a price in force."""
+
+    model: LlmModel
+    name: str
+    provider: str
+    mode: str
+    tier: int
+    aliases: tuple[str, ...]
+    context_tokens: int
+    max_output_tokens: int | None
+    priced: bool
+    input_usd: Decimal | None
+    cached_usd: Decimal | None
+    output_usd: Decimal | None
+    times_reference: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierPrices:
+    """A tier with its models, the cheapest first."""
+
+    number: int
+    name: str
+    title: str
+    description: str
+    models: tuple[ModelPrices, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Everything that may be called, at the prices of `prices_at`. Multiples are against `reference_model`."""
+
+    prices_at: datetime
+    reference_model: str | None
+    reference_mix: str
+    tiers: tuple[TierPrices, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedChange:
+    """A price that is known to change; US dollars for a million units."""
+
+    model: str
+    unit: str
+    at: datetime
+    before_usd: Decimal | None
+    after_usd: Decimal
+
+
+def price_rows(
+    models: Collection[int] | None = None,
+    *,
+    at: datetime | None = None,
+    sources: Collection[str] | None = None,
+) -> dict[int, list[PriceRow]]:
+    """Return price rows by model id: all of them, or those of some models, in force at `at`, from some sources. One query."""
+    found = Price.objects.order_by("pk")
+    if models is not None:
+        found = found.filter(model__in=models)
+    if sources is not None:
+        found = found.filter(source__in=sources)
+    if at is not None:
+        found = found.filter(valid_from__lte=at).exclude(valid_until__lte=at)
+    by_model: dict[int, list[PriceRow]] = {}
+    for row in found:
+        by_model.setdefault(row.model_id, []).append(_plain(row))
+    return by_model
+
+
+def catalogue(*, at: datetime | None = None) -> Catalogue:
+    """Return all tiers with the models that may be called and their prices in the standard class. Four queries."""
+    moment = at or clock.now()
+    tiers = Tier.objects.prefetch_related(Prefetch("models", queryset=models_with_aliases())).order_by(
+        "number"
+    )
+    rows = price_rows(at=moment)
+    table = {
+        model.pk: _rates(rows.get(model.pk, []), model, moment)
+        for tier in tiers
+        for model in tier.models.all()
+    }
+    everyday = [model for tier in tiers[:1] for model in tier.models.all() if model.mode == Mode.CHAT]
+    reference = _cheapest(everyday, table)
+    base_usd = _mixed(table[reference.pk]) if reference else None
+    return Catalogue(
+        prices_at=moment,
+        reference_model=reference.name if reference else None,
+        reference_mix=REFERENCE_MIX,
+        tiers=tuple(
+            TierPrices(
+                number=tier.number,
+                name=tier.name,
+                title=f"Tier {tier.number}: {tier.name}",
+                description=tier.description,
+                models=_by_cost(
+                    _model_prices(model, table[model.pk], base_usd) for model in tier.models.all()
+                ),
+            )
+            for tier in tiers
+        ),
+    )
+
+
+def models_with_aliases() -> QuerySet[LlmModel]:
+    """Return the models that may be called, with their other names. Two queries when read."""
+    return LlmModel.objects.filter(retired_at__isnull=True).prefetch_related("aliases").order_by("name")
+
+
+def find_model(name: str) -> LlmModel | None:
+    """Return the model that callers mean by this name or alias, if it may still be called."""
+    found = LlmModel.objects.filter(retired_at__isnull=True)
+    return (
+        found.filter(name=name).first()
+        or found.filter(pk__in=Alias.objects.filter(name=name).values("model_id")).first()
+    )
+
+
+def unpriced_models(*, at: datetime | None = None) -> list[LlmModel]:
+    """Return the models that are refused because no price is in force. Two queries."""
+    moment = at or clock.now()
+    rows = price_rows(at=moment)
+    models = LlmModel.objects.filter(retired_at__isnull=True, declared_free=False).order_by("name")
+    return [model for model in models if not _is_priced(rows.get(model.pk, []), model, moment)]
+
+
+def planned_changes(*, at: datetime | None = None) -> list[PlannedChange]:
+    """Return the standard prices that are known to change after `at`, the next first. Two queries."""
+    moment = at or clock.now()
+    coming = [
+        row
+        for row in Price.objects.filter(context=STANDARD, tier_start=0, valid_from__gt=moment).select_related(
+            "model"
+        )
+        if row.valid_until is None or row.valid_until > row.valid_from
+    ]
+    now = price_rows({row.model_id for row in coming}, at=moment)
+    changes = [
+        PlannedChange(
+            model=row.model.name,
+            unit=row.unit,
+            at=row.valid_from,
+            before_usd=_per_million(_of_unit(now.get(row.model_id, []), row.unit)),
+            after_usd=row.usd_per_unit * TOKENS_PER_PRICE,
+        )
+        for row in sorted(coming, key=lambda row: (row.valid_from, row.model.name, row.unit))
+    ]
+    return [change for change in changes if change.before_usd != change.after_usd]
+
+
+def _plain(row: Price) -> PriceRow:
+    return PriceRow(
+        id=row.pk,
+        unit=row.unit,
+        context=row.context,
+        tier_start=row.tier_start,
+        usd_per_unit=row.usd_per_unit,
+        source=row.source,
+        valid_from=row.valid_from,
+        valid_until=row.valid_until,
+    )
+
+
+def _rates(rows: Sequence[PriceRow], model: LlmModel, at: datetime) -> Rates | None:
+    return rates(rows, at=at) if _is_priced(rows, model, at) else None
+
+
+def _is_priced(rows: Sequence[PriceRow], model: LlmModel, at: datetime) -> bool:
+    return is_priced(rows, at=at, has_output=model.mode != Mode.EMBEDDING)
+
+
+def _mixed(rate: Rates | None) -> Decimal:
+    if rate is None:
+        return Decimal("Infinity")
+    return REFERENCE_INPUT_TOKENS * rate.input_usd + REFERENCE_OUTPUT_TOKENS * rate.output_usd
+
+
+def _cheapest(models: Iterable[LlmModel], table: dict[int, Rates | None]) -> LlmModel | None:
+    priced = [model for model in models if table[model.pk] is not None]
+    return min(priced, key=lambda model: (_mixed(table[model.pk]), model.name), default=None)
+
+
+def _model_prices(model: LlmModel, rate: Rates | None, base_usd: Decimal | None) -> ModelPrices:
+    comparable = rate is not None and base_usd is not None and model.mode == Mode.CHAT
+    return ModelPrices(
+        model=model,
+        name=model.name,
+        provider=model.get_provider_display(),
+        mode=model.mode,
+        tier=model.tier_id,
+        aliases=tuple(sorted(alias.name for alias in model.aliases.all())),
+        context_tokens=model.context_window_tokens,
+        max_output_tokens=model.max_output_tokens,
+        priced=rate is not None,
+        input_usd=_per_million(rate.input_usd if rate else None),
+        cached_usd=_per_million(rate.cached_usd if rate else None),
+        output_usd=_per_million(rate.output_usd if rate and model.mode != Mode.EMBEDDING else None),
+        times_reference=multiple_against(_mixed(rate), base_usd) if comparable and base_usd else None,
+    )
+
+
+def _by_cost(models: Iterable[ModelPrices]) -> tuple[ModelPrices, ...]:
+    """Order chat models before the others, the cheapest first, those without a price last."""
+    last = Decimal("Infinity")
+    return tuple(
+        sorted(
+            models,
+            key=lambda row: (row.mode != Mode.CHAT, row.times_reference or row.input_usd or last, row.name),
+        )
+    )
+
+
+def _of_unit(rows: Iterable[PriceRow], unit: str) -> Decimal | None:
+    live = [row for row in rows if row.unit == unit and row.context == STANDARD and row.tier_start == 0]
+    return live[0].usd_per_unit if live else None
+
+
+def _per_million(usd: Decimal | None) -> Decimal | None:
+    return None if usd is None else usd * TOKENS_PER_PRICE

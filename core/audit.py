@@ -1,0 +1,100 @@
+"""Records who did what, when and why, in the transaction of the change itself."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from django.db import transaction
+
+from core import clock
+from core.models import AuditEvent
+
+
+class Actor(Protocol):
+    """Whoever can be named in the audit: a person of `teams`, or None for the system itself."""
+
+    pk: Any
+
+    @property
+    def label(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where an act came from, as far as the edge knows."""
+
+    request_id: str = ""
+    ip_address: str | None = None
+
+
+_origin: ContextVar[Origin] = ContextVar("audit_origin", default=Origin())
+
+
+@contextmanager
+def origin(*, request_id: str, ip_address: str | None) -> Iterator[None]:
+    """Say where the acts inside the block come from; the edge (middleware, task) calls this."""
+    token = _origin.set(Origin(request_id=request_id, ip_address=ip_address))
+    try:
+        yield
+    finally:
+        _origin.reset(token)
+
+
+def record(
+    *,
+    actor: Actor | None,
+    action: str,
+    subject: Any,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    reason: str = "",
+    department_id: int | None = None,
+    team_id: int | None = None,
+    on_behalf_of: Actor | None = None,
+) -> AuditEvent:
+    """Write one audit row about `subject` (a model with `public_id`).
+
+    Raises RuntimeError outside a transaction: an act and its record are committed together or not at all.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("audit.record() must run in the transaction of the change it describes")
+    here = _origin.get()
+    return AuditEvent.objects.create(
+        at=clock.now(),
+        action=action,
+        actor_id=actor.pk if actor else None,
+        actor_label=actor.label if actor else "purser",
+        on_behalf_of_id=on_behalf_of.pk if on_behalf_of else None,
+        object_type=subject._meta.label_lower,  # noqa: SLF001  Django's public name for it
+        object_id=subject.public_id,
+        object_label=str(subject)[:254],
+        department_id=department_id,
+        team_id=team_id,
+        before=_plain(before or {}),
+        after=_plain(after or {}),
+        reason=reason,
+        request_id=here.request_id,
+        ip_address=here.ip_address,
+    )
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain_value(value) for name, value in values.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return f"{value:f}"
+        case datetime() | date():
+            return value.isoformat()
+        case None | bool() | int() | str():
+            return value
+        case list() | tuple():
+            return [_plain_value(item) for item in value]
+        case _:
+            return getattr(value, "public_id", None) or str(value)

@@ -1,0 +1,153 @@
+"""The decision API as a raw ASGI application: `portal.asgi` sends `/gateway/v1/*` here, around Django's request cycle.
+
+One pool of prepared, autocommitting connections a process; each call is one statement, answered within the deadline or with 503.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import psycopg
+import structlog
+from django.conf import settings
+from django.db import connection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from core import clock
+from core.errors import DomainError
+from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
+from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
+from gateway.hot.decisions import PLANS, unavailable
+from gateway.hot.wire import MAX_BATCH_BODY_BYTES, Answer, BodyTooLargeError, NoSuchPathError, PostOnlyError, refusal
+
+log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class DecisionApplication:
+    """Serves authorize, settle and release. One instance a process, its pool opened by the first call."""
+
+    def __init__(self) -> None:
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
+        self._opening = asyncio.Lock()
+        self._credentials = CredentialCache()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        try:
+            answer = await self._answer(scope, receive)
+        except DomainError as error:
+            answer = refusal(error)
+        except (psycopg.Error, PoolTimeout, TimeoutError) as error:
+            log.warning("decision.unavailable", path=scope["path"], error=type(error).__name__)
+            answer = unavailable()
+        await _send(send, answer)
+
+    async def close(self) -> None:
+        """Close the pool at the end of the process."""
+        if self._pool:
+            await self._pool.close()
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        plan_of = PLANS.get(scope["path"])
+        if plan_of is None:
+            return refusal(NoSuchPathError())
+        if scope["method"] != "POST":
+            return refusal(PostOnlyError())
+        request = SignedRequest(
+            method="POST",
+            target=_target(scope),
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"] if name.startswith(b"purser-")},
+            body=await _body(receive),
+        )
+        async with asyncio.timeout(settings.DECISION_DEADLINE_SECONDS):
+            credential = await self._credential(request.headers.get("purser-gateway", ""))
+            nonce = verify(request, credential=credential, now_seconds=clock.now().timestamp())
+            plan = plan_of(request.body, credential=credential, nonce=nonce)
+            if isinstance(plan, Answer):
+                return plan
+            return plan.answer(await self._fetch(plan.sql, plan.params))
+
+    async def _credential(self, public_id: str) -> Credential:
+        known = self._credentials.get(public_id, at=time.monotonic())
+        if known:
+            return known
+        rows = await self._fetch(CREDENTIAL_SQL, (public_id,))
+        if not rows:
+            raise GatewaySignatureError("gateway_unknown", "No gateway has this id. Configure it with `manage.py gateway_config`.")
+        return self._credentials.put(credential_from_row(rows[0]), at=time.monotonic())
+
+    async def _fetch(self, sql: str, params: Any) -> list[Any]:
+        pool = await self._ready_pool()
+        async with pool.connection() as conn:
+            cursor = await conn.execute(sql, params, prepare=True)
+            return await cursor.fetchall()
+
+    async def _ready_pool(self) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+        if self._pool is None:
+            async with self._opening:
+                if self._pool is None:
+                    self._pool = await _open_pool()
+        return self._pool
+
+
+async def _open_pool() -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+    deadline_ms = int(settings.DECISION_DEADLINE_SECONDS * 1000)
+    parameters = {name: value for name, value in connection.get_connection_params().items() if name in {"dbname", "user", "password", "host", "port"}}
+    pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
+        "",
+        kwargs={
+            **parameters,
+            "autocommit": True,
+            "prepare_threshold": 0,
+            "application_name": "purser-decisions",
+            "options": f"-c statement_timeout={deadline_ms} -c lock_timeout={deadline_ms} -c jit=off",
+        },
+        min_size=1,
+        max_size=settings.DECISION_POOL_SIZE,
+        timeout=settings.DECISION_DEADLINE_SECONDS,
+        open=False,
+    )
+    await pool.open()
+    return pool
+
+
+async def _body(receive: Receive) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > MAX_BATCH_BODY_BYTES:
+            raise BodyTooLargeError(f"The body has more than {MAX_BATCH_BODY_BYTES} bytes. Send smaller batches.")
+        chunks.append(chunk)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _target(scope: Scope) -> str:
+    path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    body = answer.encode()
+    headers = [
+        (b"content-type", answer.content_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        *((name.lower().encode(), value.encode()) for name, value in answer.headers),
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+

@@ -1,0 +1,31 @@
+"""Gateway credentials, kept for a moment so that checking a signature asks the database nothing."""
+
+from typing import Any
+
+from gateway.auth import Credential, credential_of
+from gateway.models import Gateway
+
+KEEP_SECONDS = 1.0  # a disabled gateway or a retired secret is out within this time
+CREDENTIAL_SQL = "SELECT id, public_id, live_versions FROM gateway_gateway WHERE public_id = %s AND disabled_at IS NULL"
+
+
+class CredentialCache:
+    """The credentials seen last, each for KEEP_SECONDS. Unknown gateways are not kept, so it cannot be filled by strangers."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, Credential]] = {}
+
+    def get(self, public_id: str, *, at: float) -> Credential | None:
+        """Return the credential if it was put less than KEEP_SECONDS before `at` (monotonic seconds)."""
+        kept = self._known.get(public_id)
+        return kept[1] if kept and at - kept[0] < KEEP_SECONDS else None
+
+    def put(self, credential: Credential, *, at: float) -> Credential:
+        """Keep one credential and return it."""
+        self._known[credential.public_id] = (at, credential)
+        return credential
+
+
+def credential_from_row(row: Any) -> Credential:
+    """Return the credential of one row of CREDENTIAL_SQL."""
+    return credential_of(Gateway(pk=row[0], public_id=row[1], live_versions=list(row[2])))

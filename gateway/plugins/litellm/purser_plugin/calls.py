@@ -1,0 +1,72 @@
+"""The calls in flight: what is remembered of a call between its authorisation and its settlement."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from .refusals import Refusal
+
+RESERVATION_FIELD = "purser_reservation"
+
+
+@dataclass(slots=True)
+class Call:
+    """One authorised call. `asked` and `stream` are kept only to estimate usage when nobody reports it."""
+
+    reservation: str
+    request_id: str
+    key_id: str
+    model: str
+    asked: Mapping[str, object]
+    stream: object = None
+    closed: bool = False
+    opened_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One HTTP request of a client, from the edge inwards. The key is out of `repr`, and LiteLLM only sees its fingerprint."""
+
+    path: str
+    method: str
+    key: str | None = field(default=None, repr=False)
+    fingerprint: str | None = None
+    project_id: str | None = None
+    refusal: Refusal | None = None
+    call: Call | None = None
+    answered: bool = False
+
+
+class Register:
+    """The open calls of this process, by reservation."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Call] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self, call: Call) -> None:
+        """Remember a call until it is closed."""
+        self._open[call.reservation] = call
+
+    def find(self, reservation: object) -> Call | None:
+        """Return the open call of a reservation; anything else, such as an id that a client made up, is None."""
+        return self._open.get(reservation) if isinstance(reservation, str) else None
+
+    def close(self, call: Call) -> bool:
+        """Close a call; return False when it was closed before."""
+        if call.closed:
+            return False
+        call.closed = True
+        call.stream, call.asked = None, {}
+        self._open.pop(call.reservation, None)
+        return True
+
+
+def reservation_in(*sources: object) -> str | None:
+    """Return the reservation id that one of the metadata dicts carries."""
+    for source in sources:
+        if isinstance(source, Mapping) and isinstance(found := source.get(RESERVATION_FIELD), str):
+            return found
+    return None

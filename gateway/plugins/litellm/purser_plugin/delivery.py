@@ -1,0 +1,149 @@
+"""Settlements on their way to the portal: to the journal first, then to the portal in batches, in order, until it has taken them.
+
+Delivery is at least once; the portal recognises what it has already booked, so the effect is exactly once. One worker at a time
+delivers for all of them. A position file remembers how far the portal has acknowledged, across restarts of either side.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from .journal import Journal, Page, Position
+from .records import RELEASE_FIELDS, SETTLEMENT_FIELDS
+
+log = logging.getLogger("purser")
+
+BATCH = 500
+LINGER_SECONDS = 0.05  # lets a batch form; adds at most this to the time until a settlement is booked
+POLL_SECONDS = 1.0  # how often other workers' lines, and a lock that came free, are looked for
+LONGEST_PAUSE_SECONDS = 15.0
+POSITION = "delivered"
+
+
+class UndeliveredError(Exception):
+    """The portal did not take a delivery now; it is tried again later."""
+
+
+class Receiver(Protocol):
+    """Where deliveries go. Both raise UndeliveredError to be tried again; `settle` raises ValueError for a batch it cannot read."""
+
+    async def settle(self, items: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]: ...
+
+    async def release(self, body: Mapping[str, object]) -> str: ...
+
+
+class Delivery:
+    """The two background jobs of a worker: write lines to the journal, deliver the journal to the portal."""
+
+    def __init__(self, journal: Journal, receiver: Receiver, *, keep_days: int) -> None:
+        self._journal = journal
+        self._receiver = receiver
+        self._keep_days = keep_days
+        self._waiting: list[bytes] = []
+        self._written = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self.healthy = True
+
+    def add(self, line: bytes) -> None:
+        """Take a line; it reaches the disk within milliseconds."""
+        self._waiting.append(line)
+        self._arrived.set()
+
+    def write_now(self) -> None:
+        """Write what waits, blocking: for the end of the process. A line that was just being written may be there twice."""
+        if self._waiting:
+            self._journal.append(self._waiting)
+            self._waiting = []
+
+    async def write_forever(self) -> None:
+        """Move lines to the journal as they come, many to one fsync. While the disk refuses, they wait in memory."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while lines := self._waiting[:]:
+                if await self._append(lines):
+                    del self._waiting[: len(lines)]
+                else:
+                    await asyncio.sleep(1.0)
+
+    async def deliver_forever(self) -> None:
+        """Deliver the journal from where the portal left off, for ever; wait for the lock while another worker does."""
+        while True:
+            try:
+                with self._journal.lock("deliver", wait=False):
+                    await self._deliver_while_mine()
+            except BlockingIOError:
+                await asyncio.sleep(POLL_SECONDS)
+            except OSError as error:
+                log.error("purser.journal_unreadable: %s", error)
+                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+
+    async def _deliver_while_mine(self) -> None:
+        position, failures = self._journal.load_position(POSITION), 0
+        while True:
+            page = await asyncio.to_thread(self._journal.read, position, limit=BATCH)
+            try:
+                await self.deliver(page)
+            except UndeliveredError as error:
+                failures += 1
+                log.warning("purser.delivery_waits: %s, attempt %s", error, failures)
+                await asyncio.sleep(random.uniform(0.5, 1.0) * min(LONGEST_PAUSE_SECONDS, 0.5 * 2**failures))  # noqa: S311
+                continue
+            failures = 0
+            if page.position != position:
+                position = page.position
+                await asyncio.to_thread(self._remember, position)
+            if not page.has_more:
+                await self._next_lines()
+
+    async def deliver(self, page: Page) -> None:
+        """Deliver one page; raises UndeliveredError when any of it must be tried again."""
+        settlements = [item for item in page.items if item.get("kind") == "settle"]
+        if settlements:
+            await self._settle([{name: item.get(name) for name in SETTLEMENT_FIELDS} for item in settlements])
+        for item in page.items:
+            if item.get("kind") == "release":
+                answer = await self._receiver.release({name: item.get(name) for name in RELEASE_FIELDS})
+                log.debug("purser.released: %s %s", item.get("id"), answer)
+
+    async def _settle(self, items: Sequence[Mapping[str, object]]) -> None:
+        """Settle a batch. One that the portal cannot read is halved, so that a single bad line never blocks the others."""
+        try:
+            results = await self._receiver.settle(items)
+        except ValueError as error:
+            if len(items) == 1:
+                log.error("purser.settlement_refused: %s %s", items[0].get("reservation"), error)
+                return
+            middle = len(items) // 2
+            await self._settle(items[:middle])
+            await self._settle(items[middle:])
+            return
+        for result in results:
+            if result.get("status") not in ("settled", "late", "duplicate"):
+                log.error("purser.settlement_kept_apart: %s %s %s", result.get("reservation"), result.get("status"), result.get("detail"))
+
+    async def _append(self, lines: Sequence[bytes]) -> bool:
+        try:
+            await asyncio.to_thread(self._journal.append, lines)
+        except OSError as error:
+            self.healthy = False
+            log.error("purser.journal_unwritable: %s lines wait: %s", len(lines), error)
+            return False
+        self.healthy = True
+        self._written.set()
+        return True
+
+    async def _next_lines(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._written.wait()
+            await asyncio.sleep(LINGER_SECONDS)
+        except TimeoutError:
+            pass
+        self._written.clear()
+
+    def _remember(self, position: Position) -> None:
+        self._journal.save_position(POSITION, position)
+        self._journal.prune(older_than_days=self._keep_days, delivered=position)

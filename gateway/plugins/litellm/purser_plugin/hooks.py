@@ -1,0 +1,201 @@
+"""LiteLLM's hooks: authentication, the decision before a call, and its settlement after."""
+
+import asyncio
+import hmac
+import logging
+from typing import Any
+
+from fastapi import Request
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.proxy import proxy_server
+from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
+from pydantic import PrivateAttr
+
+from . import bodies, failures
+from .calls import RESERVATION_FIELD, Call, Exchange, reservation_in
+from .edge import SCOPE_KEY, Edge
+from .estimates import estimated
+from .keys import is_well_formed
+from .portal import RefusedError
+from .refusals import (
+    INVALID_KEY,
+    JOURNAL_UNAVAILABLE,
+    UNAVAILABLE,
+    Refusal,
+    invalid_request,
+    route_not_allowed,
+    unmetered_caller,
+)
+from .runtime import Runtime
+from .usage import finish_of, normalised
+
+log = logging.getLogger("purser")
+
+
+class PurserKey(UserAPIKeyAuth):
+    """A client's identity for LiteLLM: the fingerprint of its key, and (privately) the exchange that holds the key itself."""
+
+    _exchange: Exchange | None = PrivateAttr(default=None)
+
+
+def refuse(exchange: Exchange | None, refusal: Refusal) -> ProxyException:
+    """Note a refusal for the edge and return what must be raised, since anything but this class becomes a bare 500."""
+    if exchange is not None:
+        exchange.refusal = refusal
+    return ProxyException(
+        message=refusal.detail, type=refusal.code, param=None, code=refusal.status, headers=dict(refusal.headers), openai_code=refusal.code
+    )
+
+
+def install(runtime: Runtime) -> None:
+    """Wrap LiteLLM's application, which is built already when plugins are loaded. A second call changes nothing."""
+    app = proxy_server.app
+    if app.middleware_stack is None:
+        app.middleware_stack = app.build_middleware_stack()
+    if not isinstance(app.middleware_stack, Edge):
+        app.middleware_stack = Edge(app.middleware_stack, runtime)
+
+
+class Hooks(CustomLogger):  # type: ignore[misc]  # litellm is not installed where types are checked
+    """The callback object. `async_pre_call_hook` must be defined on this very class: an inherited one is silently skipped."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__()
+        self._runtime = runtime
+
+    async def authenticate(self, request: Request, api_key: str) -> UserAPIKeyAuth:
+        """Let a well-formed Purser key through to the pre-call hook, on metered routes only; the master key stays administrator."""
+        exchange = request.scope.get(SCOPE_KEY)
+        if not isinstance(exchange, Exchange):
+            raise refuse(None, UNAVAILABLE)
+        if exchange.key is None and _is_master_key(api_key):
+            return _identity(exchange, api_key, LitellmUserRoles.PROXY_ADMIN)
+        if exchange.key is None or api_key != exchange.fingerprint or not is_well_formed(exchange.key):
+            raise refuse(exchange, INVALID_KEY)
+        if exchange.method != "POST" or exchange.path not in bodies.ROUTES:
+            raise refuse(exchange, route_not_allowed(exchange.path))
+        return _identity(exchange, api_key, LitellmUserRoles.INTERNAL_USER)
+
+    async def async_pre_call_hook(self, user_api_key_dict: UserAPIKeyAuth, cache: object, data: dict[str, Any], call_type: str) -> None:
+        """Ask the portal, once, and write its decision into the request."""
+        exchange = _exchange_of(user_api_key_dict)
+        if exchange is None or exchange.key is None:
+            raise refuse(exchange, unmetered_caller())
+        route = bodies.ROUTES[exchange.path]
+        if call_type not in route.call_types:
+            raise refuse(exchange, route_not_allowed(exchange.path))
+        if not self._runtime.delivery.healthy:
+            raise refuse(exchange, JOURNAL_UNAVAILABLE)
+        if exchange.call is not None:  # LiteLLM starts over when its own rate limit sends a request to a fallback
+            self._runtime.release(exchange.call, reason="not_dispatched")
+            exchange.refusal = None
+        await self._decide(exchange, route, data)
+
+    async def async_post_call_response_headers_hook(
+        self, data: dict[str, Any], user_api_key_dict: UserAPIKeyAuth, response: object, request_headers: dict[str, str] | None = None
+    ) -> None:
+        """Keep a stream at hand, so that what it gave can be counted should it break."""
+        exchange = _exchange_of(user_api_key_dict)
+        if exchange is not None and exchange.call is not None and not exchange.call.closed:
+            exchange.call.stream = getattr(response, "inner", response)
+
+    async def async_log_success_event(self, kwargs: dict[str, Any], response_obj: object, start_time: object, end_time: object) -> None:
+        """Settle a call that succeeded. A client that hung up arrives here too, with LiteLLM's own count of what it got."""
+        call = self._call_of(kwargs)
+        if call is None:
+            return
+        log_entry = kwargs.get("standard_logging_object") or {}
+        usage = normalised((log_entry.get("metadata") or {}).get("usage_object")) or normalised(getattr(response_obj, "usage", None))
+        hung_up = _is_disconnected(kwargs)
+        self._runtime.settle(
+            call,
+            usage or await asyncio.to_thread(estimated, call),
+            served_model=_served_model(log_entry),
+            finish="cancelled" if hung_up else finish_of(response_obj),
+            estimated=hung_up or usage is None,
+            cache_hit=bool(kwargs.get("cache_hit")),
+            provider_id=getattr(response_obj, "id", None),
+        )
+
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict[str, Any],
+        original_exception: Exception,
+        user_api_key_dict: UserAPIKeyAuth,
+        traceback_str: str | None = None,
+    ) -> None:
+        """Close a request that failed for good. A failed attempt is not the end: a retry or a fallback may still serve."""
+        exchange = _exchange_of(user_api_key_dict)
+        call = exchange.call if exchange is not None else None
+        if call is None or call.closed:
+            return
+        if failures.nothing_was_done(original_exception, streaming=call.stream is not None):
+            self._runtime.release(call, reason=failures.reason_of(original_exception))
+            return
+        usage = await asyncio.to_thread(estimated, call, request_data.get("combined_usage_object"))
+        log_entry = request_data.get("standard_logging_object") or {}
+        self._runtime.settle(call, usage, served_model=_served_model(log_entry), finish="error", estimated=True)
+
+    async def _decide(self, exchange: Exchange, route: bodies.Route, data: dict[str, Any]) -> None:
+        passing = route.fields | self._runtime.settings.extra_parameters
+        asked = {name: data[name] for name in passing if name in data}
+        try:
+            question = bodies.question(route, asked, attachment_tokens=self._runtime.settings.attachment_tokens)
+            decision = await self._runtime.authorize(exchange, _authorize_body(exchange, question), asked)
+        except bodies.BadBodyError as error:
+            raise refuse(exchange, invalid_request(str(error))) from None
+        except RefusedError as error:
+            raise refuse(exchange, error.refusal) from None
+        bodies.set_output_limit(route, data, decision.max_output_tokens)
+        own = data.get("litellm_metadata") if isinstance(data.get("litellm_metadata"), dict) else data.setdefault("metadata", {})
+        own[RESERVATION_FIELD] = decision.reservation
+
+    def _call_of(self, kwargs: dict[str, Any]) -> Call | None:
+        params = kwargs.get("litellm_params") or {}
+        found = reservation_in(params.get("litellm_metadata"), params.get("metadata"), kwargs.get("litellm_metadata"), kwargs.get("metadata"))
+        return self._runtime.calls.find(found)
+
+
+def _identity(exchange: Exchange, api_key: str, role: LitellmUserRoles) -> PurserKey:
+    identity = PurserKey(api_key=api_key, user_role=role)
+    identity._exchange = exchange
+    return identity
+
+
+def _exchange_of(identity: UserAPIKeyAuth) -> Exchange | None:
+    return identity._exchange if isinstance(identity, PurserKey) else None
+
+
+def _authorize_body(exchange: Exchange, question: bodies.Question) -> dict[str, object]:
+    return {
+        "key": exchange.key,
+        "model": question.model,
+        "route": exchange.path,
+        "project_id": exchange.project_id,
+        **question.bound,
+        "max_output_tokens": question.max_output_tokens,
+        "n": question.n,
+        "context": question.context,
+        "stream": question.stream,
+    }
+
+
+def _is_master_key(api_key: object) -> bool:
+    master_key = proxy_server.master_key
+    return bool(master_key) and isinstance(api_key, str) and hmac.compare_digest(api_key.encode(), str(master_key).encode())
+
+
+def _is_disconnected(kwargs: dict[str, Any]) -> bool:
+    params = kwargs.get("litellm_params") or {}
+    sources = (params.get("metadata"), params.get("litellm_metadata"), kwargs.get("metadata"))
+    return any(isinstance(source, dict) and source.get("client_disconnected") is True for source in sources)
+
+
+def _served_model(log_entry: dict[str, Any]) -> str | None:
+    """The catalogue name of what really served: the deployment that answered, which no client can choose; else its model group."""
+    router, model_id = proxy_server.llm_router, log_entry.get("model_id")
+    deployment = router.get_deployment(model_id=model_id) if router is not None and isinstance(model_id, str) else None
+    name = deployment.model_name if deployment is not None else log_entry.get("model_group")
+    return name if isinstance(name, str) and name else None
+
+

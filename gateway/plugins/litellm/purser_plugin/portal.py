@@ -1,0 +1,147 @@
+"""The portal's decision API over one pooled aiohttp session: authorise with a deadline, settle and release in the background."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from .delivery import UndeliveredError
+from .refusals import UNAVAILABLE, Refusal, relayed
+from .settings import Settings
+from .signing import signed_headers
+
+log = logging.getLogger("purser")
+
+AUTHORIZE = "/gateway/v1/authorize"
+SETTLE = "/gateway/v1/settle"
+RELEASE = "/gateway/v1/release"
+CONNECTIONS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """An allowed call: its reservation and the output limit that the gateway must enforce."""
+
+    reservation: str
+    key_id: str
+    max_output_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP answer of the portal. Header names are lower case; `document` is empty when the body was not a JSON object."""
+
+    status: int
+    headers: Mapping[str, str]
+    document: Mapping[str, object]
+
+
+class RefusedError(Exception):
+    """The portal (or its absence) refused a call."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+class Portal:
+    """A client of the decision API. One per event loop, made lazily, because aiohttp sessions belong to their loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._session: aiohttp.ClientSession | None = None
+
+    async def authorize(self, body: Mapping[str, object]) -> Decision:
+        """Ask for a decision. Raises RefusedError with the answer for the client.
+
+        A connection that the portal closed is tried once more with the same request_id and a new nonce, inside the same deadline.
+        """
+        try:
+            async with asyncio.timeout(self._settings.decision_seconds):
+                answer = await self._post_again_if_lost(AUTHORIZE, body)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            log.warning("purser.portal_unreachable: %s", type(error).__name__)
+            raise RefusedError(UNAVAILABLE) from None
+        return _decision(answer)
+
+    async def settle(self, items: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
+        """Deliver settlements; return one result for each. Raises UndeliveredError to try again, ValueError when the batch is refused."""
+        answer = await self._deliver(SETTLE, {"items": list(items)})
+        results = answer.document.get("results")
+        if answer.status != 200 or not isinstance(results, list) or len(results) != len(items):
+            raise ValueError(f"{answer.status} {answer.document.get('code')}")
+        return results
+
+    async def release(self, body: Mapping[str, object]) -> str:
+        """Deliver a release; return the portal's status or code for it. Raises UndeliveredError to try again."""
+        answer = await self._deliver(RELEASE, body)
+        return str(answer.document.get("status" if answer.status == 200 else "code"))
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _deliver(self, path: str, body: Mapping[str, object]) -> Answer:
+        try:
+            async with asyncio.timeout(self._settings.delivery_seconds):
+                answer = await self._post(path, body)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise UndeliveredError(type(error).__name__) from None
+        if answer.status >= 500 or answer.status in (401, 403, 408, 429) or not answer.document:
+            raise UndeliveredError(f"{answer.status} {answer.document.get('code')}")
+        return answer
+
+    async def _post_again_if_lost(self, path: str, body: Mapping[str, object]) -> Answer:
+        try:
+            return await self._post(path, body)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._post(path, body)
+
+    async def _post(self, path: str, body: Mapping[str, object]) -> Answer:
+        settings, data = self._settings, json.dumps(body, separators=(",", ":")).encode()
+        headers = signed_headers(gateway_id=settings.gateway_id, secret=settings.secret, method="POST", target=path, body=data)
+        url = settings.portal_url + path
+        async with self._pool().post(url, data=data, headers={**headers, "Content-Type": "application/json"}) as response:
+            payload = await response.read()
+            return Answer(
+                status=response.status,
+                headers={name.lower(): value for name, value in response.headers.items()},
+                document=_json_object(payload),
+            )
+
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=30)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None), raise_for_status=False)
+        return self._session
+
+
+def _decision(answer: Answer) -> Decision:
+    """Read an answer to authorize. Anything that is neither a decision nor a refusal of the client fails closed."""
+    document = answer.document
+    if answer.status == 200 and isinstance(reservation := document.get("reservation"), str):
+        limit = document.get("max_output_tokens")
+        return Decision(
+            reservation=reservation,
+            key_id=str(document.get("key_id", "")),
+            max_output_tokens=limit if isinstance(limit, int) else None,
+        )
+    code = str(document.get("code", ""))
+    if not 400 <= answer.status < 500 or not code or code.startswith("gateway_") or code == "request_id_reused":
+        log.error("purser.no_decision: status %s code %s", answer.status, code or "none")
+        raise RefusedError(UNAVAILABLE)
+    raise RefusedError(relayed(status=answer.status, document=document, headers=answer.headers))
+
+
+def _json_object(payload: bytes) -> Mapping[str, object]:
+    try:
+        document = json.loads(payload)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

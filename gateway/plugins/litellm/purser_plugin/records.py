@@ -1,0 +1,51 @@
+"""The lines of the journal: a settlement or a release, with everything that the portal needs to book it later."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from .calls import Call
+
+SETTLEMENT_FIELDS = ("reservation", "usage", "served_model", "finish", "estimated", "cache_hit", "provider_id")
+RELEASE_FIELDS = ("reservation", "reason")
+MAX_PROVIDER_ID = 128
+
+
+def settlement(
+    call: Call,
+    *,
+    usage: Mapping[str, int],
+    served_model: str,
+    finish: str,
+    estimated: bool = False,
+    cache_hit: bool = False,
+    provider_id: object = None,
+) -> bytes:
+    """Return the line of a call that consumed something (or was answered from the gateway's cache)."""
+    return _line(
+        call,
+        kind="settle",
+        usage=dict(usage),
+        served_model=served_model,
+        finish=finish,
+        estimated=estimated,
+        cache_hit=cache_hit,
+        provider_id=str(provider_id)[:MAX_PROVIDER_ID] if provider_id else None,
+    )
+
+
+def release(call: Call, *, reason: str) -> bytes:
+    """Return the line of a call that consumed nothing."""
+    return _line(call, kind="release", reason=reason)
+
+
+def _line(call: Call, **fields: object) -> bytes:
+    head = {
+        "id": call.reservation,
+        "reservation": call.reservation,
+        "request_id": call.request_id,
+        "at": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "key_id": call.key_id,
+        "model": call.model,
+    }
+    return json.dumps({**head, **fields}, separators=(",", ":")).encode()

@@ -1,0 +1,6 @@
+from django.urls import path
+
+from gateway.hot.decisions import PLANS
+from gateway.views import decide
+
+urlpatterns = [path(decision_path.removeprefix("/"), decide) for decision_path in PLANS]

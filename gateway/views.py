@@ -1,0 +1,63 @@
+"""The decision API under plain Django: what `runserver` serves, and the twin that the raw application is tested against."""
+
+import time
+
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from core import clock
+from core.errors import DomainError
+from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
+from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
+from gateway.hot.decisions import PLANS, unavailable
+from gateway.hot.wire import Answer, PostOnlyError, refusal
+
+_credentials = CredentialCache()
+
+
+@csrf_exempt
+def decide(request: HttpRequest) -> HttpResponse:
+    """Answer one authorize, settle or release; signed, so neither a session nor a CSRF token plays a part."""
+    try:
+        answer = _answer(request)
+    except DomainError as error:
+        answer = refusal(error)
+    except DatabaseError:
+        answer = unavailable()
+    response = HttpResponse(answer.encode(), status=answer.status, content_type=answer.content_type)
+    response["Cache-Control"] = "no-store"
+    for name, value in answer.headers:
+        response[name] = value
+    return response
+
+
+def _answer(request: HttpRequest) -> Answer:
+    if request.method != "POST":
+        raise PostOnlyError
+    signed = SignedRequest(
+        method="POST",
+        target=request.get_full_path(),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=request.body,
+    )
+    credential = _credential(signed.headers.get("purser-gateway", ""))
+    nonce = verify(signed, credential=credential, now_seconds=clock.now().timestamp())
+    plan = PLANS[request.path](signed.body, credential=credential, nonce=nonce)
+    if isinstance(plan, Answer):
+        return plan
+    with connection.cursor() as cursor:
+        cursor.execute(plan.sql, plan.params)
+        return plan.answer(cursor.fetchall())
+
+
+def _credential(public_id: str) -> Credential:
+    known = _credentials.get(public_id, at=time.monotonic())
+    if known:
+        return known
+    with connection.cursor() as cursor:
+        cursor.execute(CREDENTIAL_SQL, [public_id])
+        row = cursor.fetchone()
+    if row is None:
+        raise GatewaySignatureError("gateway_unknown", "No gateway has this id. Configure it with `manage.py gateway_config`.")
+    return _credentials.put(credential_from_row(row), at=time.monotonic())

@@ -1,0 +1,64 @@
+"""Makes secrets and recognises them: `psr_live_`, 43 random base62 characters, 6 of checksum.
+
+The random part carries 256 bits. The checksum is the CRC32 of everything before it, big-endian base62, padded
+with zeros: it refuses typing errors and garbage before any work, and proves nothing. What is kept is an
+HMAC-SHA256 with a numbered pepper from the environment; 256 random bits need no slow hash.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import zlib
+
+from django.conf import settings
+
+from core.ids import ALPHABET
+
+PREFIX = "psr_live_"
+RANDOM_CHARACTERS = 43  # log2(62**43) is 256.03
+CHECKSUM_CHARACTERS = 6  # 62**6 is more than 2**32
+
+# For secret scanners; docs/gateway-api.md publishes it.
+TOKEN_PATTERN = r"psr_(?:live|test)_[0-9A-Za-z]{49}"  # noqa: S105  a pattern, not a secret
+_token = re.compile(TOKEN_PATTERN, re.ASCII)
+
+
+def new_token() -> str:
+    """Return a fresh secret."""
+    random = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
+    return PREFIX + random + _checksum(PREFIX + random)
+
+
+def is_wellformed(token: str) -> bool:
+    """Whether the text can be a secret at all: its shape and its checksum."""
+    return (
+        _token.fullmatch(token) is not None
+        and _checksum(token[:-CHECKSUM_CHARACTERS]) == token[-CHECKSUM_CHARACTERS:]
+    )
+
+
+def digest(token: str, pepper: bytes) -> bytes:
+    """Return the 32 bytes that stand for a secret in the database."""
+    return hmac.digest(pepper, token.encode(), hashlib.sha256)
+
+
+def digests(token: str) -> list[bytes]:
+    """Return the digest under every live pepper, the newest first: a key may be stored under any of them."""
+    peppers = settings.KEY_PEPPERS
+    return [digest(token, peppers[number]) for number in sorted(peppers, reverse=True)]
+
+
+def sign(token: str) -> tuple[int, bytes]:
+    """Return the number of the newest pepper and the digest under it, as a new key keeps them."""
+    newest = max(settings.KEY_PEPPERS)
+    return newest, digest(token, settings.KEY_PEPPERS[newest])
+
+
+def _checksum(text: str) -> str:
+    number = zlib.crc32(text.encode())
+    digits = ""
+    for _ in range(CHECKSUM_CHARACTERS):
+        number, digit = divmod(number, len(ALPHABET))
+        digits = ALPHABET[digit] + digits
+    return digits

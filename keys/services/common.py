@@ -1,0 +1,65 @@
+"""What every act on a key needs: its lock, its place in the organisation, and who may act on it."""
+
+from typing import Any
+
+from core import audit
+from core.errors import InvalidInputError
+from core.models import AuditEvent
+from keys.errors import KeyEndedError
+from keys.models import ApiKey, KeyState
+from teams.errors import RoleNeededError
+from teams.models import Role, User
+from teams.selectors import approvers_for, names_of, roles_of
+
+MAX_REASON_CHARACTERS = 240
+ENDED = (KeyState.REVOKED, KeyState.EXPIRED)
+
+
+def locked(key: ApiKey) -> ApiKey:
+    """Return the key as it is now, locked to the end of the transaction; others may still refer to it."""
+    keys = ApiKey.objects.select_related("project__team__department", "owner", "revoked_by")
+    return keys.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=key.pk)
+
+
+def require_usable(key: ApiKey) -> None:
+    """Refuse a key that has ended. Raises KeyEndedError saying how and when."""
+    if key.state not in ENDED:
+        return
+    how = (
+        f"was revoked on {key.revoked_at:%d %B %Y}: {key.revoked_reason}"
+        if key.revoked_at
+        else f"expired on {key.expires_at:%d %B %Y}"
+    )
+    raise KeyEndedError(f"The key {key.name} {how}. Issue a new one for project {key.project}.")
+
+
+def require_authority(actor: User, key: ApiKey) -> None:
+    """Let the owner, the lead, the director and administrators act on a key. Raises RoleNeededError."""
+    if actor.is_active and (actor.pk == key.owner_id or roles_of(actor).oversees(key.project.team)):
+        return
+    lead = names_of(approvers_for(Role.LEAD, key.project))
+    raise RoleNeededError(f"Only {key.owner}, who owns this key, or {lead}, lead of the team, may do this.")
+
+
+def clean_reason(reason: str) -> str:
+    """Return the reason without surrounding space. Raises InvalidInputError when it is empty or too long."""
+    text = reason.strip()
+    if not text or len(text) > MAX_REASON_CHARACTERS:
+        raise InvalidInputError(
+            f"Enter a reason of up to {MAX_REASON_CHARACTERS} characters: it is kept with the key.",
+            field="reason",
+        )
+    return text
+
+
+def record(actor: User, action: str, subject: Any, key: ApiKey, **values: Any) -> AuditEvent:
+    """Write the audit row of an act on a key, with its team and department."""
+    team = key.project.team
+    return audit.record(
+        actor=actor,
+        action=action,
+        subject=subject,
+        team_id=team.pk,
+        department_id=team.department_id,
+        **values,
+    )

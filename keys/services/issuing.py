@@ -1,0 +1,62 @@
+"""Makes keys. A new key has no secret until its owner reveals it."""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from core import clock
+from core.errors import InvalidInputError
+from keys.models import ApiKey
+from keys.services.common import record
+from teams.errors import NotInTeamError
+from teams.models import Project, Role, User
+from teams.selectors import approvers_for, names_of, works_in
+
+DEFAULT_DAYS = 180
+MAX_DAYS = 365
+MAX_NAME_CHARACTERS = 80
+
+
+@transaction.atomic
+def issue_key(*, actor: User, project: Project, name: str, expires_at: datetime | None = None) -> ApiKey:
+    """Issue a Tier 1 key to the actor himself, awaiting reveal; whoever works in the project's team may.
+
+    It ends after 180 days unless `expires_at` says otherwise, at most 365. Raises NotInTeamError, and
+    InvalidInputError for a closed project, an empty name or an end that is past or too far.
+    """
+    if not works_in(actor, project.team):
+        lead = names_of(approvers_for(Role.LEAD, project))
+        raise NotInTeamError(
+            f"You do not work in team {project.team}, so you cannot have a key of {project}."
+            f" Ask {lead} to add you."
+        )
+    return _issue(actor=actor, owner=actor, project=project, name=name, expires_at=expires_at)
+
+
+@transaction.atomic
+def issue_approved_key(*, actor: User, owner: User, project: Project, name: str, days: int) -> ApiKey:
+    """Issue a key to `owner` on behalf of an approved request that `actor` decided; the grant comes next.
+
+    It lives at least as long as the `days` that were granted, so that it can carry the whole grant.
+    """
+    expires_at = clock.now() + timedelta(days=min(max(days, DEFAULT_DAYS), MAX_DAYS))
+    return _issue(actor=actor, owner=owner, project=project, name=name, expires_at=expires_at)
+
+
+def _issue(*, actor: User, owner: User, project: Project, name: str, expires_at: datetime | None) -> ApiKey:
+    now = clock.now()
+    label = name.strip()
+    ends_at = expires_at or now + timedelta(days=DEFAULT_DAYS)
+    if project.archived_at or project.team.archived_at:
+        raise InvalidInputError(f"{project} is closed. Choose an open project.", field="project")
+    if not label or len(label) > MAX_NAME_CHARACTERS:
+        raise InvalidInputError(
+            f"Enter a name of up to {MAX_NAME_CHARACTERS} characters, such as where the key will be used.",
+            field="name",
+        )
+    if not now < ends_at <= now + timedelta(days=MAX_DAYS):
+        raise InvalidInputError(f"Choose an end within the next {MAX_DAYS} days.", field="expires_at")
+    key = ApiKey.objects.create(name=label, project=project, owner=owner, created_at=now, expires_at=ends_at)
+    after = {"name": label, "project": project.code, "owner": owner, "expires_at": ends_at}
+    record(actor, "key.issued", key, key, after=after)
+    return key

@@ -1,0 +1,35 @@
+"""The ASGI entry point: `/gateway/v1/*` goes to the decision application, everything else to Django, in one process."""
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+from django.core.asgi import get_asgi_application  # noqa: E402  settings first
+
+django_application = get_asgi_application()
+
+from gateway.hot.asgi import DecisionApplication, Receive, Scope, Send  # noqa: E402  the app registry must be ready
+
+decisions = DecisionApplication()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Route one connection."""
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["path"].startswith("/gateway/v1/"):
+        await decisions(scope, receive, send)
+    else:
+        await django_application(scope, receive, send)  # type: ignore[arg-type]  Django's own, narrower, scope types
+
+
+async def _lifespan(receive: Receive, send: Send) -> Any:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await decisions.close()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,130 @@
+"""Is it working: the checks behind /healthz, /readyz and the status page.
+
+Without its database or with migrations missing the portal is not ready (503). A stopped queue, worker or beat makes it degraded (200): pages and
+decisions need none of them, and taking a working portal out of the load balancer would help nobody.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from http import HTTPStatus
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from core import clock, outbox
+from usage.models import ImportCursor
+
+HEARTBEAT_KEY = "purser:heartbeat"
+HEARTBEAT_STALE_SECONDS = 60
+PULL_STALE_SECONDS = 600
+OUTBOX_STALE_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One answer: is it all right, must it be, and a sentence."""
+
+    name: str
+    ok: bool
+    essential: bool
+    detail: str
+
+
+@lru_cache(maxsize=1)
+def _queue() -> "redis.Redis":
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, decode_responses=True)
+
+
+def beat() -> None:
+    """Write down that the scheduler scheduled and a worker worked."""
+    _queue().set(HEARTBEAT_KEY, clock.now().isoformat())
+
+
+def checks() -> list[Check]:
+    """Run every check; a check that cannot run is a check that failed."""
+    database = _check("database", _database, essential=True)
+    if not database.ok:
+        return [database, _check("queue", _queue_answers, essential=False)]
+    return [
+        database,
+        _check("migrations", _migrations, essential=True),
+        _check("queue", _queue_answers, essential=False),
+        _check("worker and beat", _heartbeat, essential=False),
+        _check("usage pull", _pull, essential=False),
+        _check("outbox", _outbox, essential=False),
+    ]
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Say that the process answers; asks nobody else."""
+    return JsonResponse({"status": "alive", "version": settings.VERSION})
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Say whether this process can serve, and what is stale."""
+    results = checks()
+    ready = all(check.ok for check in results if check.essential)
+    status = "not_ready" if not ready else "ready" if all(check.ok for check in results) else "degraded"
+    response = JsonResponse(
+        {"status": status, "version": settings.VERSION, "checks": [asdict(check) for check in results]},
+        status=HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _check(name: str, run: Callable[[], tuple[bool, str]], *, essential: bool) -> Check:
+    try:
+        ok, detail = run()
+    except (DatabaseError, redis.RedisError, OSError) as error:
+        ok, detail = False, f"{type(error).__name__}: not reachable"
+    return Check(name=name, ok=ok, essential=essential, detail=detail)
+
+
+def _database() -> tuple[bool, str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version')")
+        return True, f"PostgreSQL {cursor.fetchone()[0]}"
+
+
+def _migrations() -> tuple[bool, str]:
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return not missing, f"{len(missing)} missing: run `manage.py migrate`" if missing else "all applied"
+
+
+def _queue_answers() -> tuple[bool, str]:
+    _queue().ping()
+    return True, "answers"
+
+
+def _heartbeat() -> tuple[bool, str]:
+    last = _queue().get(HEARTBEAT_KEY)
+    if last is None:
+        return False, "never seen: is `celery -A portal worker` and `beat` running?"
+    age_seconds = (clock.now() - datetime.fromisoformat(str(last)).astimezone(UTC)).total_seconds()
+    return age_seconds <= HEARTBEAT_STALE_SECONDS, f"seen {age_seconds:.0f} s ago"
+
+
+def _pull() -> tuple[bool, str]:
+    cursors = list(ImportCursor.objects.all())
+    if not cursors:
+        return True, "no gateway is pulled yet"
+    lags = [((clock.now() - item.last_success_at).total_seconds() if item.last_success_at else float("inf")) for item in cursors]
+    worst = max(lags)
+    if worst == float("inf"):
+        return False, "a gateway has never been read"
+    return worst <= PULL_STALE_SECONDS, f"the stalest gateway was read {worst:.0f} s ago"
+
+
+def _outbox() -> tuple[bool, str]:
+    oldest = outbox.due().order_by("created_at").values_list("created_at", flat=True).first()
+    if oldest is None:
+        return True, "nothing is waiting"
+    age_seconds = (clock.now() - oldest).total_seconds()
+    return age_seconds <= OUTBOX_STALE_SECONDS, f"the oldest message has waited {age_seconds:.0f} s"

@@ -1,0 +1,165 @@
+"""`manage.py up`: everything that Purser needs on one machine, in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import sys
+import time
+from argparse import ArgumentParser
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.postgresql.base import DatabaseWrapper
+
+from portal.local import Foreground, LocalServices, LocalServicesError, default_environment, end_with_parent
+
+LOCAL = Path(settings.BASE_DIR) / ".local"
+SIGN_INS = LOCAL / "demo-sign-ins.txt"
+LOG_CONFIG = Path(settings.BASE_DIR) / "portal" / "local" / "uvicorn-logging.json"
+SLOW_START_SECONDS = 30.0
+LISTEN_BACKLOG = 2048
+# Everything here runs as the user who starts it, root included: Celery need not say so at every start.
+NO_ROOT_WARNING = ("-W", "ignore::UserWarning:celery.platforms")
+
+
+class Command(BaseCommand):
+    """Start the embedded services, web, worker and beat, and stop all of them together."""
+
+    help = "Start Purser on this machine: database, queue, web, worker and beat. Ctrl-C stops all of it."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--stop-with-parent",
+            action="store_true",
+            help="End when the process that started this one is killed (make run uses it).",
+        )
+
+    def handle(self, *_arguments: Any, **options: Any) -> None:
+        if options["stop_with_parent"]:
+            end_with_parent(signal.SIGKILL)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+        try:
+            with ExitStack() as stack:
+                self._run(stack)
+        except KeyboardInterrupt:
+            self.stdout.write("Stopped.")
+        except LocalServicesError as error:
+            raise CommandError(str(error)) from error
+
+    def _run(self, stack: ExitStack) -> None:
+        started_at = time.monotonic()
+        listener = stack.enter_context(_listen(settings.PORT))
+        services = self._start_services(stack)
+        self._prepare()
+        foreground = Foreground(say=self.stdout.write)
+        stack.callback(foreground.stop)
+        _start_processes(foreground, listener)
+        announced = False
+        while True:
+            ended = foreground.tick() or (services and services.ended())
+            if ended:
+                raise CommandError(
+                    f"'{ended}' has ended by itself, so everything is stopped. Its last words are above."
+                )
+            announced = announced or self._announce(started_at)
+
+    def _start_services(self, stack: ExitStack) -> LocalServices | None:
+        """Start those embedded services that the environment does not replace."""
+        base_dir = Path(settings.BASE_DIR)
+        embedded = default_environment(base_dir)
+        wanted = {name: os.environ.get(name) == embedded[name] for name in ("DATABASE_URL", "REDIS_URL")}
+        if not any(wanted.values()):
+            return None
+        services = LocalServices(base_dir)
+        services.start(with_postgres=wanted["DATABASE_URL"], with_valkey=wanted["REDIS_URL"])
+        stack.callback(services.stop)
+        return services
+
+    def _prepare(self) -> None:
+        """Bring the database up to date, and leave no connection of this process open behind."""
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("collectstatic", interactive=False, verbosity=0)
+        call_command("seed_demo", if_empty=True)
+        cast(DatabaseWrapper, connections[DEFAULT_DB_ALIAS]).close_pool()
+
+    def _announce(self, started_at: float) -> bool:
+        """Print the address once the portal says that it is ready; say True when there is nothing left to
+        print.
+        """
+        seconds = time.monotonic() - started_at
+        status, body = _readiness()
+        if status == http.client.OK:
+            self.stdout.write(f"\nPurser is ready at {settings.BASE_URL} ({seconds:.1f} s). Ctrl-C stops it.")
+            if SIGN_INS.exists():
+                self.stdout.write(SIGN_INS.read_text())
+            self.stdout.flush()
+            return True
+        if seconds > SLOW_START_SECONDS:
+            self.stdout.write(f"Not ready after {seconds:.0f} s. /readyz answers {status}: {body}")
+            return True
+        return False
+
+
+def _listen(port: int) -> socket.socket:
+    """Bind the address that all web processes share, before anything is started."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise CommandError(
+            f"Port {port} of 127.0.0.1 cannot be used: {error.strerror}."
+            f" Stop what uses it, or choose another port: PORT={port + 1} make run"
+        ) from error
+    listener.listen(LISTEN_BACKLOG)
+    return listener
+
+
+def _start_processes(foreground: Foreground, listener: socket.socket) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    web = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--fd", str(listener.fileno())]
+    web += [
+        "--log-config",
+        str(LOG_CONFIG),
+        "--no-access-log",
+        "--no-server-header",
+        "--timeout-graceful-shutdown",
+        "5",
+    ]
+    for number in range(1, _web_processes() + 1):
+        foreground.start(f"web-{number}", web, environment=environment, inherited=[listener.fileno()])
+    celery = [sys.executable, *NO_ROOT_WARNING, "-m", "celery", "--app", "portal", "--quiet"]
+    worker = ["worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "info"]
+    worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    foreground.start("worker", [*celery, *worker], environment=environment)
+    beat = ["beat", "--schedule", str(LOCAL / "beat-schedule"), "--pidfile", "", "--loglevel", "info"]
+    foreground.start("beat", [*celery, *beat], environment=environment)
+
+
+def _web_processes() -> int:
+    return max(1, settings.WEB_WORKERS or os.cpu_count() or 1)
+
+
+def _readiness() -> tuple[int, str]:
+    """Ask /readyz; status 0 means that nothing answered."""
+    request = http.client.HTTPConnection("127.0.0.1", settings.PORT, timeout=1)
+    try:
+        request.request("GET", "/readyz", headers={"Host": urlsplit(settings.BASE_URL).netloc})
+        answer = request.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return 0, str(error)
+    finally:
+        request.close()

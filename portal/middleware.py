@@ -1,0 +1,60 @@
+"""The edge of every page: who asks, what may be stored, and how a refusal of the domain looks."""
+
+import secrets
+from collections.abc import Callable
+
+import structlog
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from core import audit
+from core.errors import DomainError
+from core.problems import CONTENT_TYPE, from_error
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+
+def request_context(get_response: Handler) -> Handler:
+    """Give each request an id that logs and audit rows share."""
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        request_id = secrets.token_hex(8)
+        with structlog.contextvars.bound_contextvars(request_id=request_id), audit.origin(
+            request_id=request_id, ip_address=request.META.get("REMOTE_ADDR") or None
+        ):
+            response = get_response(request)
+        response["X-Request-Id"] = request_id
+        return response
+
+    return handle
+
+
+def private_pages(get_response: Handler) -> Handler:
+    """Keep what a signed-in person sees out of every cache."""
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if request.user.is_authenticated and not response.has_header("Cache-Control"):
+            response["Cache-Control"] = "no-store"
+        return response
+
+    return handle
+
+
+class domain_errors:  # noqa: N801  named like its function neighbours; a class because Django asks for process_exception
+    """Turn a DomainError that a page did not handle into its status and a page that says what to do."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer with a page, or with a problem document where JSON was asked for."""
+        if not isinstance(exception, DomainError):
+            return None
+        document = from_error(exception)
+        if request.path.startswith("/api/"):
+            return JsonResponse(document, status=int(exception.status), content_type=CONTENT_TYPE)
+        return render(request, "error.html", {"problem": document}, status=int(exception.status))

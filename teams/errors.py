@@ -1,0 +1,24 @@
+"""What the people and roles of the organisation can refuse."""
+
+from core.errors import AlreadyDoneError, NotAllowedError
+
+
+class NotInTeamError(NotAllowedError):
+    """Only people who work in the team may do this."""
+
+    code = "not_in_team"
+    title = "Not in this team"
+
+
+class RoleNeededError(NotAllowedError):
+    """The act belongs to a role that the actor does not hold now; the detail names who does."""
+
+    code = "role_needed"
+    title = "Another role is needed"
+
+
+class AlreadyHeldError(AlreadyDoneError):
+    """The person has this membership or role already."""
+
+    code = "already_held"
+    title = "Already held"

@@ -1,0 +1,141 @@
+"""Who works where and who holds which role now. Scoping of objects stands at their querysets in models.py."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from django.db.models import Q
+
+from teams.models import ORGANISATION_WIDE, Department, Membership, Project, Role, RoleAssignment, Team, User
+
+_Key = TypeVar("_Key", int, str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolesHeld:
+    """What one person is at one moment; the numbers are ids of teams and departments."""
+
+    member_of: frozenset[int]
+    leads: frozenset[int]
+    directs: frozenset[int]
+    organisation_wide: frozenset[Role]
+
+    @property
+    def works_in(self) -> frozenset[int]:
+        """Return the teams in which the person may ask for keys."""
+        return self.member_of | self.leads
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether a role shows the whole organisation to this person."""
+        return bool(self.organisation_wide)
+
+    def oversees(self, team: Team) -> bool:
+        """Whether the person answers for the team: as its lead, its director or an administrator."""
+        return (
+            team.pk in self.leads
+            or team.department_id in self.directs
+            or Role.ADMIN in self.organisation_wide
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleHolders:
+    """Who holds each role now: leads by team id, directors by department id, the others for everything."""
+
+    leads: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    directors: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    organisation_wide: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    def for_project(self, project: Project) -> dict[str, frozenset[int]]:
+        """Return the ids of the people who hold each role for this project (its team must be loaded)."""
+        nobody: frozenset[int] = frozenset()
+        return {
+            Role.LEAD.value: self.leads.get(project.team_id, nobody),
+            Role.DIRECTOR.value: self.directors.get(project.team.department_id, nobody),
+            **{role.value: self.organisation_wide.get(role.value, nobody) for role in ORGANISATION_WIDE},
+        }
+
+
+def roles_of(user: User, at: datetime | None = None) -> RolesHeld:
+    """Return what the user is now, or was at `at`. Nobody inactive is anything. Two queries."""
+    if not user.is_active:
+        nothing: frozenset[int] = frozenset()
+        return RolesHeld(member_of=nothing, leads=nothing, directs=nothing, organisation_wide=frozenset())
+    teams = Membership.objects.live(at).filter(user=user).values_list("team_id", flat=True)
+    rows = list(
+        RoleAssignment.objects.live(at).filter(user=user).values_list("role", "team_id", "department_id")
+    )
+    return RolesHeld(
+        member_of=frozenset(teams),
+        leads=frozenset(team for role, team, _ in rows if role == Role.LEAD and team),
+        directs=frozenset(home for role, _, home in rows if role == Role.DIRECTOR and home),
+        organisation_wide=frozenset(Role(role) for role, _, _ in rows if role in ORGANISATION_WIDE),
+    )
+
+
+def has_role(
+    user: User,
+    role: Role,
+    *,
+    team: Team | None = None,
+    department: Department | None = None,
+    at: datetime | None = None,
+) -> bool:
+    """Whether the user, active, holds the role for exactly this scope now or at `at`. One query."""
+    found = RoleAssignment.objects.live(at).filter(
+        user=user, role=role, team=team, department=department, user__is_active=True
+    )
+    return found.exists()
+
+
+def works_in(user: User, team: Team) -> bool:
+    """Whether the user, active, is a member or a lead of the team now. One query."""
+    if not user.is_active:
+        return False
+    members = Membership.objects.live().filter(user=user, team=team).values("user_id")
+    leads = RoleAssignment.objects.live().filter(user=user, team=team, role=Role.LEAD).values("user_id")
+    return members.union(leads).exists()
+
+
+def role_holders(project: Project | None = None) -> RoleHolders:
+    """Return the active people who hold each role now: for one project, or for everything. One query."""
+    rows = RoleAssignment.objects.live().filter(user__is_active=True)
+    if project is not None:
+        rows = rows.filter(_scope_covers(project))
+    leads: dict[int, set[int]] = {}
+    directors: dict[int, set[int]] = {}
+    others: dict[str, set[int]] = {}
+    for role, team, department, person in rows.values_list("role", "team_id", "department_id", "user_id"):
+        if role == Role.LEAD:
+            leads.setdefault(team, set()).add(person)
+        elif role == Role.DIRECTOR:
+            directors.setdefault(department, set()).add(person)
+        else:
+            others.setdefault(role, set()).add(person)
+    return RoleHolders(leads=_frozen(leads), directors=_frozen(directors), organisation_wide=_frozen(others))
+
+
+def approvers_for(role: Role, project: Project) -> list[User]:
+    """Return the active people who hold the role now for the project's team or department, by name.
+
+    Who decides a request that one of them made himself is `approvals.policy`'s matter.
+    """
+    assignments = RoleAssignment.objects.live().filter(_scope_covers(project), role=role)
+    return list(User.objects.filter(pk__in=assignments.values("user"), is_active=True))
+
+
+def names_of(people: Iterable[User]) -> str:
+    """Write people for a sentence: `Ben Okafor, Cleo Hart or Ann Admin`; `nobody` for none."""
+    *most, last = [str(person) for person in people] or ["nobody"]
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _scope_covers(project: Project) -> Q:
+    everything = Q(team__isnull=True, department__isnull=True)
+    return Q(team=project.team_id) | Q(department=project.team.department_id) | everything
+
+
+def _frozen(sets: dict[_Key, set[int]]) -> dict[_Key, frozenset[int]]:
+    return {key: frozenset(people) for key, people in sets.items()}

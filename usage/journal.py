@@ -1,0 +1,95 @@
+"""One row of a gateway's journal, checked. The format is in docs/gateway-api.md. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from usage.models import Finish, QuarantineReason
+
+TOKEN_FIELDS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+MAX_TOKENS = 100_000_000
+EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+class JournalRowError(Exception):
+    """The row cannot be booked; `reason` says how it goes into quarantine."""
+
+    def __init__(self, reason: QuarantineReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRow:
+    """A checked row: when, which reservation, which tokens, and the settlement as the SQL function reads it."""
+
+    external_id: str
+    at: datetime
+    model: str
+    released: bool
+    tokens: Mapping[str, int]
+    settlement: Mapping[str, Any]
+    raw: dict[str, Any]
+
+
+def read_row(raw: Any) -> JournalRow:
+    """Check one row. Raises JournalRowError with the reason that the quarantine shows."""
+    if not isinstance(raw, dict):
+        raise JournalRowError(QuarantineReason.MALFORMED, "A row must be a JSON object.")
+    external_id = _text(raw, "id", most=40)
+    released = raw.get("kind") == "release"
+    tokens = {name: 0 for name in TOKEN_FIELDS} if released else _tokens(raw)
+    finish = raw.get("finish", "error")
+    if finish not in Finish.values:
+        raise JournalRowError(QuarantineReason.MALFORMED, f"finish {str(finish)[:40]!r} is not known.")
+    served = raw.get("served_model")
+    return JournalRow(
+        external_id=external_id,
+        at=_moment(raw),
+        model=_text(raw, "model", most=100),
+        released=released,
+        tokens=tokens,
+        settlement={
+            "reservation": external_id,
+            **tokens,
+            "served_model": served if isinstance(served, str) else None,
+            "finish": finish,
+            "estimated": raw.get("estimated") is True,
+            "cache_hit": raw.get("cache_hit") is True,
+            "provider_id": str(raw.get("provider_id") or "")[:100],
+        },
+        raw=raw,
+    )
+
+
+def _tokens(raw: Mapping[str, Any]) -> dict[str, int]:
+    usage = raw.get("usage")
+    if not isinstance(usage, dict):
+        raise JournalRowError(QuarantineReason.MALFORMED, "usage is missing.")
+    tokens = {name: usage.get(name, 0) for name in TOKEN_FIELDS}
+    for name, count in tokens.items():
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_TOKENS:
+            raise JournalRowError(QuarantineReason.BAD_TOKENS, f"{name} is {str(count)[:40]}, not a count from 0 to {MAX_TOKENS}.")
+    if tokens["cached_tokens"] + tokens["cache_write_tokens"] > tokens["input_tokens"]:
+        raise JournalRowError(QuarantineReason.BAD_TOKENS, "More cached than input tokens.")
+    if tokens["reasoning_tokens"] > tokens["output_tokens"]:
+        raise JournalRowError(QuarantineReason.BAD_TOKENS, "More reasoning than output tokens.")
+    return tokens
+
+
+def _text(raw: Mapping[str, Any], field: str, *, most: int) -> str:
+    value = raw.get(field)
+    if not isinstance(value, str) or not 1 <= len(value) <= most or "\x00" in value:
+        raise JournalRowError(QuarantineReason.MALFORMED, f"{field} must be a text of 1 to {most} characters.")
+    return value
+
+
+def _moment(raw: Mapping[str, Any]) -> datetime:
+    try:
+        at = datetime.fromisoformat(str(raw.get("at")))
+    except ValueError as error:
+        raise JournalRowError(QuarantineReason.MALFORMED, "at is not a time.") from error
+    if at.tzinfo is None or at < EARLIEST:
+        raise JournalRowError(QuarantineReason.MALFORMED, "at must be a time with a zone, since 2025.")
+    return at.astimezone(UTC)

@@ -1,0 +1,7 @@
+"""What can be done with usage: book what a gateway's journal holds, compare the two sides, keep the tables in shape."""
+
+from usage.services.holds import expire_holds, make_partitions
+from usage.services.ingest import IngestCounts, ingest_page, pull_source
+from usage.services.reconcile import reconcile_day
+
+__all__ = ["IngestCounts", "expire_holds", "ingest_page", "make_partitions", "pull_source", "reconcile_day"]

@@ -1,0 +1,184 @@
+"""Books what a gateway's own journal holds: whatever a settlement lost on its way is found here.
+
+Rows that were settled before change nothing, so a page may be read any number of times, in any order.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+
+from budgets.models import Reservation
+from core import clock
+from usage.journal import JournalRow, JournalRowError, read_row
+from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason
+from usage.ports import SourceUnavailableError, UsageSource
+
+log = structlog.get_logger(__name__)
+
+PAGE_ROWS = 500
+PAGES_PER_PULL = 100  # a pull stays short; the next one goes on where it stopped
+
+
+@dataclass(slots=True, kw_only=True)
+class IngestCounts:
+    """What became of the rows that were read."""
+
+    read: int = 0
+    booked: int = 0
+    known: int = 0
+    released: int = 0
+    quarantined: int = 0
+
+    def add(self, other: "IngestCounts") -> None:
+        """Add another page's counts to these."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+def pull_source(*, source: UsageSource) -> IngestCounts:
+    """Read a source from its cursor to its end and book every row.
+
+    The cursor moves in the transaction that books the page. Two pulls at once wait for each other on the cursor's row.
+    An unreadable source is written down on its cursor, where pages and /readyz show it, and raises no further.
+    """
+    total = IngestCounts()
+    ImportCursor.objects.get_or_create(source=source.name)
+    for _ in range(PAGES_PER_PULL):
+        try:
+            counts, has_more = _pull_page(source)
+        except SourceUnavailableError as error:
+            log.warning("usage.source_unavailable", source=source.name, error=str(error))
+            ImportCursor.objects.filter(source=source.name).update(last_error=str(error)[:500], last_error_at=clock.now())
+            break
+        total.add(counts)
+        if not has_more:
+            break
+    return total
+
+
+def ingest_page(*, source: str, rows: Sequence[dict[str, Any]]) -> IngestCounts:
+    """Book one page of journal rows. One bad row goes to quarantine and never stops the others."""
+    with transaction.atomic():
+        counts = IngestCounts(read=len(rows))
+        good: list[JournalRow] = []
+        for raw in rows:
+            try:
+                good.append(read_row(raw))
+            except JournalRowError as error:
+                _quarantine(source, raw, error.reason, str(error))
+                counts.quarantined += 1
+        _keep_gateway_calls(source, good)
+        _settle([row for row in good if not row.released], source, counts)
+        for row in good:
+            if row.released:
+                _release(source, row, counts)
+    return counts
+
+
+def _pull_page(source: UsageSource) -> tuple[IngestCounts, bool]:
+    position = ImportCursor.objects.get(source=source.name).position
+    page = source.page(position, limit=PAGE_ROWS)
+    with transaction.atomic():
+        cursor = ImportCursor.objects.select_for_update(no_key=True).order_by("pk").get(source=source.name)
+        counts = ingest_page(source=source.name, rows=page.rows)
+        cursor.position = page.next_cursor
+        cursor.rows_read += counts.read
+        cursor.last_success_at = clock.now()
+        cursor.last_error = ""
+        newest = _newest(page.rows)
+        if newest and (cursor.last_row_at is None or newest > cursor.last_row_at):
+            cursor.last_row_at = newest
+        cursor.save()
+    return counts, page.has_more
+
+
+def _settle(rows: Sequence[JournalRow], source: str, counts: IngestCounts) -> None:
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT place, status FROM usage_settle(%s, %s::jsonb, %s) ORDER BY place",
+            [source, orjson.dumps([row.settlement for row in rows]).decode(), settings.TIME_ZONE],
+        )
+        outcomes = cursor.fetchall()
+    for row, (_, status) in zip(rows, outcomes, strict=True):
+        match status:
+            case "settled" | "late":
+                counts.booked += 1
+            case "duplicate":
+                counts.known += 1
+            case "conflict":
+                counts.quarantined += 1
+            case "unknown":
+                _quarantine(source, row.raw, QuarantineReason.UNKNOWN_CALL, "The portal never authorised this call.")
+                counts.quarantined += 1
+
+
+def _release(source: str, row: JournalRow, counts: IngestCounts) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT usage_release(%s, %s, %s)", [source, row.external_id, settings.TIME_ZONE])
+        status = cursor.fetchone()[0]
+    if status == "unknown":
+        _quarantine(source, row.raw, QuarantineReason.UNKNOWN_CALL, "The portal never authorised this call.")
+        counts.quarantined += 1
+    else:
+        counts.released += 1
+
+
+def _keep_gateway_calls(source: str, rows: Sequence[JournalRow]) -> None:
+    """Keep the gateway's side, each call in the window that the ledger gives it: at the moment of its authorisation."""
+    now = clock.now()
+    ids = [row.external_id for row in rows]
+    authorized = dict(Reservation.objects.filter(source=source, public_id__in=ids).values_list("public_id", "authorized_at"))
+    calls = {
+        row.external_id: GatewayCall(
+            source=source,
+            external_id=row.external_id,
+            at=authorized.get(row.external_id, row.at),
+            pulled_at=now,
+            model_name=row.model,
+            finish=row.settlement.get("finish", "error"),
+            cache_hit=row.settlement.get("cache_hit", False),
+            released=row.released,
+            **row.tokens,
+        )
+        for row in rows
+    }
+    GatewayCall.objects.bulk_create(calls.values(), ignore_conflicts=True)
+
+
+def _quarantine(source: str, raw: Any, reason: QuarantineReason, detail: str) -> None:
+    text = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
+    external_id = str(raw.get("id", "") if isinstance(raw, dict) else "")[:100]
+    Quarantine.objects.bulk_create(
+        [
+            Quarantine(
+                source=source,
+                external_id=external_id,
+                reason=reason,
+                detail=detail[:500],
+                row=raw,
+                row_hash=hashlib.sha256(text).hexdigest(),
+            )
+        ],
+        ignore_conflicts=True,
+    )
+    log.warning("usage.quarantined", source=source, external_id=external_id, reason=reason)
+
+
+def _newest(rows: Sequence[dict[str, Any]]) -> datetime | None:
+    moments = []
+    for raw in rows:
+        try:
+            moments.append(read_row(raw).at)
+        except JournalRowError:
+            continue
+    latest = max(moments, default=None)
+    return min(latest, clock.now() + timedelta(minutes=10)) if latest else None

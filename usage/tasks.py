@@ -1,0 +1,30 @@
+"""The alarm clock's side of usage: each task loads, calls a service and returns counts. All may run twice."""
+
+from datetime import timedelta
+
+from celery import shared_task
+
+from core import clock
+from usage import services
+from usage.models import ImportCursor
+
+
+@shared_task(name="usage.expire_holds")
+def expire_holds() -> int:
+    """Charge calls that were allowed and never settled."""
+    return services.expire_holds()
+
+
+@shared_task(name="usage.make_partitions")
+def make_partitions() -> int:
+    """Make next months' tables."""
+    return services.make_partitions()
+
+
+@shared_task(name="usage.reconcile_recent_days")
+def reconcile_recent_days() -> dict[str, str]:
+    """Reconcile today and the two days before with every gateway that is read."""
+    today = clock.now().date()
+    days = [today - timedelta(days=back) for back in (2, 1, 0)]
+    sources = ImportCursor.objects.order_by("source").values_list("source", flat=True)
+    return {f"{source} {day}": services.reconcile_day(source=source, day=day).state for source in sources for day in days}
