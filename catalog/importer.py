@@ -1,4 +1,4 @@
-"""Reads our list of models and the price list that is installed with the package genai-prices. No network, no ORM."""
+"""Reads our list of models and the price list in the installed package genai-prices. No network, no ORM."""
 
 import json
 from collections.abc import Iterator
@@ -77,8 +77,8 @@ def list_version() -> str:
 def listings() -> list[Listing]:
     """Return the models of our own list.
 
-    The context window is the larger of our figure and the price list's: the hold of a call is capped at it, so it may be
-    too large but never too small.
+    The context window is the larger of our figure and the price list's: the hold of a call is capped at it,
+    so it may be too large but never too small.
     """
     rows = json.loads(MODEL_LIST.read_text(encoding="utf-8"))
     found = [Listing(**{**row, "aliases": tuple(row["aliases"])}) for row in rows]
@@ -116,7 +116,7 @@ def _with_known_window(listing: Listing) -> Listing:
 
 
 def _timeline(model: ModelInfo, context: str) -> Iterator[Published]:
-    """Give the prices of one service class as consecutive ranges, those that do not change joined into one."""
+    """Give the prices of one service class as consecutive ranges; equal neighbours are joined."""
     starts = _change_dates(model)
     tables = [_table(model, context, start) for start in starts]
     for slot in sorted({slot for table in tables for slot in table}):
@@ -133,12 +133,14 @@ def _timeline(model: ModelInfo, context: str) -> Iterator[Published]:
 
 
 def _change_dates(model: ModelInfo) -> list[datetime]:
-    conditions = [*(model.prices if isinstance(model.prices, list) else []), *(model.price_variants or [])]
+    dated = model.prices if isinstance(model.prices, list) else []
+    constraints = [price.constraint for price in dated]
+    constraints += [variant.constraint for variant in model.price_variants or []]
     dates = {SINCE}
-    for condition in conditions:
-        if isinstance(condition.constraint, StartDateConstraint):
-            dates.add(datetime.combine(condition.constraint.start_date, time.min, tzinfo=UTC))
-        elif condition.constraint is not None:
+    for constraint in constraints:
+        if isinstance(constraint, StartDateConstraint):
+            dates.add(datetime.combine(constraint.start_date, time.min, tzinfo=UTC))
+        elif constraint is not None:
             raise PriceListError(f"{model.id} has a price that depends on the time of day. Enter it by hand.")
     return sorted(dates)
 
@@ -173,7 +175,7 @@ def _steps(model: ModelInfo, prices: ModelPrice, key: str) -> Iterator[tuple[int
     if isinstance(value, TieredPrices):
         yield 0, _per_unit(model, value.base)
         for step in value.tiers:
-            # The list applies a step when the input is above its start; `tier_start` is the first count that pays it.
+            # The list applies a step to input above its start; `tier_start` is the first count that pays it.
             yield step.start + 1, _per_unit(model, step.price)
     elif value is not None:
         yield 0, _per_unit(model, value)

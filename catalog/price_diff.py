@@ -1,4 +1,4 @@
-"""What must be written so that our dated prices follow a published list from a moment on. Pure; the past is never touched."""
+"""What must be written so that our prices follow a published list from a moment on. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ class Ranged(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotChange:
-    """What happens to the prices of one slot: rows that end, rows that are added, and the price before and after `at`.
+    """What happens to one slot: rows that end, rows that are added, and the price before and after `at`.
 
-    `move` is the largest relative change, now or planned; None when there was no price to compare with. `goes_away` is
-    set when something that has a price would have none.
+    `move` is the largest relative change, now or planned; None when there was no price to compare with.
+    `goes_away` is set when something that has a price would have none.
     """
 
     slot: Slot
@@ -49,7 +49,7 @@ class SlotChange:
 def slot_changes(
     rows: Iterable[PriceRow], published: Iterable[Published], *, at: datetime
 ) -> list[SlotChange]:
-    """Return what must change so that the prices from `at` on are the published ones. Empty when they are already.
+    """Return what must change so that the prices from `at` on are the published ones.
 
     A slot that has no rows yet gets its whole published history.
     """
@@ -107,7 +107,7 @@ def _price_at(ranges: Iterable[Ranged], at: datetime) -> Decimal | None:
 
 
 def _ends_after(price: Ranged, at: datetime) -> bool:
-    """Say whether a price is, or will be, in force after `at`. A withdrawn one, which ends where it starts, never is."""
+    """Say whether a price is in force at some moment after `at`; a withdrawn one never is."""
     return price.valid_until is None or (price.valid_until > at and price.valid_until > price.valid_from)
 
 

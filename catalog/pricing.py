@@ -1,4 +1,4 @@
-"""What a call costs: pure arithmetic over price rows, the exact twin of `catalog_rates` in migrations/0002_pricing.sql."""
+"""What a call costs: pure arithmetic over price rows, the exact twin of `catalog_rates` in SQL."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ TOKENS_PER_PRICE = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceRow:
-    """US dollars for one unit in [valid_from, valid_until), for calls of `tier_start` or more input tokens."""
+    """US dollars for one unit in [valid_from, valid_until), for calls of `tier_start` or more input."""
 
     id: int
     unit: str
@@ -32,7 +32,7 @@ class PriceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
-    """Tokens of one call as inclusive totals: cached and cache-write are part of input, reasoning is part of output."""
+    """Tokens as inclusive totals: cached and cache-write are part of input, reasoning is part of output."""
 
     input_tokens: int
     cached_tokens: int = 0
@@ -91,9 +91,9 @@ def rates(
 ) -> Rates:
     """Return what each kind of token costs for a call with this total input, authorised at `at`.
 
-    The whole call is at the step of its total input. A kind without a price of its own costs what the kind it is part of
-    costs. Per unit and context, a contract beats a manual override beats an imported list. A unit that nobody priced in
-    `context` is charged at the dearest context.
+    The whole call is at the step of its total input. A kind without a price of its own costs what the kind it
+    is part of costs. Per unit and context, a contract beats a manual override beats an imported list. A unit
+    that nobody priced in `context` is charged at the dearest context.
     """
     live = [row for row in prices if _is_live(row, at) and row.tier_start <= input_tokens]
     chosen = {
@@ -115,7 +115,7 @@ def rates(
 
 
 def is_priced(prices: Iterable[PriceRow], *, at: datetime, has_output: bool) -> bool:
-    """Say whether a call could be priced at `at`: input has a price in force, and output where the model writes any."""
+    """Say whether a call could be priced at `at`: its input, and its output where the model writes any."""
     units = {row.unit for row in prices if _is_live(row, at) and row.tier_start == 0}
     return "input" in units and ("output" in units or not has_output)
 

@@ -18,7 +18,7 @@ REFERENCE_MIX = "three tokens in for each token out"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPrices:
-    """A model as the Models page shows it; prices in US dollars for a million tokens, None without a price in force."""
+    """A model as the Models page shows it; prices in US dollars for a million tokens, None when unpriced."""
 
     model: LlmModel
     name: str
@@ -48,7 +48,7 @@ class TierPrices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """Everything that may be called, at the prices of `prices_at`. Multiples are against `reference_model`."""
+    """Everything that may be called, at the prices of `prices_at`, with multiples of `reference_model`."""
 
     prices_at: datetime
     reference_model: str | None
@@ -73,7 +73,7 @@ def price_rows(
     at: datetime | None = None,
     sources: Collection[str] | None = None,
 ) -> dict[int, list[PriceRow]]:
-    """Return price rows by model id: all of them, or those of some models, in force at `at`, from some sources. One query."""
+    """Return price rows by model id: all, of some models, in force at `at`, of some sources. One query."""
     found = Price.objects.order_by("pk")
     if models is not None:
         found = found.filter(model__in=models)
@@ -88,7 +88,7 @@ def price_rows(
 
 
 def catalogue(*, at: datetime | None = None) -> Catalogue:
-    """Return all tiers with the models that may be called and their prices in the standard class. Four queries."""
+    """Return all tiers with their models and prices in the standard class. Four queries."""
     moment = at or clock.now()
     tiers = Tier.objects.prefetch_related(Prefetch("models", queryset=models_with_aliases())).order_by(
         "number"

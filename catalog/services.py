@@ -60,11 +60,11 @@ def import_prices(
 ) -> ImportReport:
     """Bring models and prices up to the price list and return what changed. Running it again changes nothing.
 
-    A model that exists keeps its tier and limits: they may have been changed on purpose. A price row is never edited: it
-    ends now, or when the planned change comes, and another starts. `dry_run` writes nothing.
+    A model that exists keeps its tier and limits: they may have been changed on purpose. A price row is never
+    edited: it ends now, or when the planned change comes, and another starts. `dry_run` writes nothing.
 
-    Raises PriceMovesError, having written nothing, when a price moves by more than 20 % or goes away and `accept_moves`
-    is not set.
+    Raises PriceMovesError, having written nothing, when a price moves by more than 20 % or goes away and
+    `accept_moves` is not set.
     """
     list(Tier.objects.select_for_update(no_key=True).order_by("pk"))  # one import at a time
     at = _database_now()
@@ -73,8 +73,8 @@ def import_prices(
     changes = _changes(published or published_prices, at)
     if any(change.needs_acceptance for change in changes) and not (accept_moves or dry_run):
         raise PriceMovesError(
-            "A price moves by more than 20 % or goes away, so nothing was imported. Look at the difference with"
-            " `manage.py import_prices --dry-run`, then agree to it with `--accept-moves`.",
+            "A price moves by more than 20 % or goes away, so nothing was imported. Look at the difference"
+            " with `manage.py import_prices --dry-run`, then agree to it with `--accept-moves`.",
             models=[change.model.name for change in changes if change.needs_acceptance],
         )
     for change in changes:

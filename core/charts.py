@@ -13,6 +13,7 @@ from itertools import accumulate
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from core.gauges import format_percent
 from core.money import ZERO, format_usd
 
 NICE_STEPS = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
@@ -145,7 +146,8 @@ def stacked(chart: Stacked, *, summary: str) -> SafeString:
 
 def _burn_up(chart: BurnUp, frame: Frame, summary: str) -> SafeString:
     sums = list(accumulate((day.total_usd for day in chart.days), initial=ZERO))[1:]
-    known = [chart.budget_usd, chart.alert_usd, chart.forecast and chart.forecast.high_usd, *sums]
+    high_usd = chart.forecast.high_usd if chart.forecast else None
+    known = [chart.budget_usd, chart.alert_usd, high_usd, *sums]
     ticks = nice_ticks(max((amount for amount in known if amount is not None), default=ZERO))
     length = (chart.last_day - chart.first_day).days + 1
     step = frame.plot_width / max(length - 1, 1)
@@ -213,7 +215,7 @@ def _level(frame: Frame, css: str, y: float, text_y: float, text: str) -> SafeSt
 def _burn_up_tip(chart: BurnUp, day: DaySpend, total_usd: Decimal) -> str:
     lines = [f"{day.day:%-d %b}", f"Day {format_usd(day.total_usd)}", f"To date {format_usd(total_usd)}"]
     if chart.budget_usd:
-        lines.append(f"{100 * total_usd / chart.budget_usd:.0f}% of budget")
+        lines.append(f"{format_percent(100 * total_usd / chart.budget_usd)} of budget")
     return "\n".join(lines)
 
 

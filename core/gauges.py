@@ -1,7 +1,7 @@
-"""Small drawings that stand in a table row or beside a figure: a meter and a trend line."""
+"""Shares and trends that stand in a table row or beside a figure: a percentage, a meter, a line."""
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -14,6 +14,16 @@ LAST_MARK = Decimal(98)  # a mark further right would be cut off by the round en
 RECT = '<rect class="{}" x="{}%" width="{}%" height="100%"/>'
 
 
+def format_percent(share: Decimal) -> str:
+    """Write an unrounded percentage; rounding never reaches or leaves 100: `<1%`, `87%`, `>99%`, `>100%`."""
+    if 0 < share < 1:
+        return "<1%"
+    whole = share.quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
+    if whole == FULL and share != FULL:
+        return ">99%" if share < FULL else ">100%"
+    return f"{whole:,f}%"
+
+
 def meter(
     percent: Decimal | None,
     *,
@@ -21,7 +31,7 @@ def meter(
     mark_percent: Decimal | None = None,
     held_percent: Decimal | None = None,
 ) -> SafeString:
-    """Draw a share of a limit: used, then held, with an optional mark (the forecast). Nothing without a limit.
+    """Draw a share of a limit: used, then held, with a mark for the forecast. Nothing without a limit.
 
     The colour warns from 80 % and alarms from 100 %, of used and held together, unrounded.
     """
@@ -46,7 +56,7 @@ def spark(values: Sequence[Decimal]) -> SafeString:
     """
     if not values:
         return EMPTY
-    top = max(max(values), Decimal("1e-12"))
+    top = max(*values, Decimal("1e-12"))
     heights = [22 - 20 * float(max(value, ZERO) / top) for value in values]
     if len(values) == 1:
         shape = format_html('<circle cx="44" cy="{}" r="2"/>', f"{heights[0]:.1f}")

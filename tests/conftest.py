@@ -8,12 +8,16 @@ import pytest
 from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
 
+from tests.cast import cast
+
+__all__ = ["cast"]
+
 _flush = DatabaseOperations.execute_sql_flush
-
-
 _TRUNCATE_TRIGGERS = """
 DO $$ DECLARE guard record; BEGIN
-  FOR guard IN SELECT tgrelid::regclass AS home, tgname FROM pg_trigger WHERE tgname LIKE '%_is_not_truncated' LOOP
+  FOR guard IN
+    SELECT tgrelid::regclass AS home, tgname FROM pg_trigger WHERE tgname LIKE '%_is_not_truncated'
+  LOOP
     EXECUTE format('ALTER TABLE %s {} TRIGGER %I', guard.home, guard.tgname);
   END LOOP;
 END $$
@@ -21,12 +25,12 @@ END $$
 
 
 def _flush_append_only_tables(self: DatabaseOperations, statements: Iterable[str]) -> None:
-    """Empty the database between tests: only here do the append-only guards look away, in the transaction of the emptying."""
+    """Empty the database after a test; only here do the append-only guards look away, for one transaction."""
     guards_off, guards_on = (_TRUNCATE_TRIGGERS.format(what) for what in ("DISABLE", "ENABLE"))
     _flush(self, [guards_off, *statements, guards_on])
 
 
-DatabaseOperations.execute_sql_flush = _flush_append_only_tables  # type: ignore[method-assign]
+DatabaseOperations.execute_sql_flush = _flush_append_only_tables  # type: ignore[method-assign, assignment]
 
 
 def pytest_configure(config: pytest.Config) -> None:

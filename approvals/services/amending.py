@@ -32,8 +32,8 @@ def amend(
 ) -> AccessRequest:
     """Replace what a pending request asks for; only its requester may. Earlier decisions stay, uncounted.
 
-    The clock to decide starts anew. Raises what submit() raises, ChangedSinceReadError when `seen_revision` is
-    old, and AlreadyDecidedError or GoneError when it is over. Nothing changes when nothing differs.
+    The clock to decide starts anew; nothing changes when nothing differs. Raises what submit() raises,
+    ChangedSinceReadError when `seen_revision` is old, AlreadyDecidedError or GoneError when it is over.
     """
     mine = locked(request)
     require_requester(actor, mine)

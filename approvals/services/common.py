@@ -5,7 +5,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from approvals.errors import AlreadyDecidedError, ChangedSinceReadError
-from approvals.models import AccessRequest, RequestStatus
+from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
 from core import audit, clock
 from core.errors import GoneError
 from core.models import AuditEvent
@@ -61,6 +61,18 @@ def already_decided(request: AccessRequest) -> AlreadyDecidedError:
     )
 
 
+def decided_before(decision: Decision) -> AlreadyDecidedError:
+    """Return the refusal of a second, other verdict by the same human on the same revision."""
+    what = Verdict(decision.verdict).label.lower()
+    return AlreadyDecidedError(
+        f"You {what} this request on {decision.at:%d %B %Y at %H:%M} UTC, and nobody counts twice."
+        " Ask its requester to change or withdraw it.",
+        by=str(decision.actor),
+        at=decision.at.isoformat(),
+        what=decision.verdict,
+    )
+
+
 def require_seen(request: AccessRequest, seen_revision: int) -> None:
     """Refuse an actor who read another revision. Raises ChangedSinceReadError with the difference."""
     if seen_revision == request.revision:
@@ -101,3 +113,19 @@ def record(actor: User | None, action: str, request: AccessRequest, **values: An
         department_id=team.department_id,
         **values,
     )
+
+
+def record_decision(request: AccessRequest, decision: Decision, action: str, **given: Any) -> AuditEvent:
+    """Write the audit row of a decision, with what it gave."""
+    after = {
+        "status": request.status,
+        "decision": decision,
+        "verdict": decision.verdict,
+        "stage": decision.stage_index,
+        "revision": decision.revision,
+        "monthly_cap_usd": decision.monthly_cap_usd,
+        "duration_days": decision.duration_days,
+        **given,
+    }
+    before = {"status": RequestStatus.PENDING}
+    return record(decision.actor, action, request, before=before, after=after, reason=decision.comment)

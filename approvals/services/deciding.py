@@ -9,7 +9,7 @@ from approvals import policy
 from approvals.eligibility import current_stage, decisions_of, require_may_decide, stages_of, who_can
 from approvals.errors import BeneficiaryLeftError
 from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
-from approvals.services.common import locked, record, require_open, require_seen
+from approvals.services.common import decided_before, locked, record_decision, require_open, require_seen
 from approvals.services.finishing import finish
 from approvals.services.mails import tell_approvers, tell_requester
 from core import clock
@@ -54,22 +54,14 @@ def decide(
         return Outcome(request=mine, decision=earlier, replayed=True)
     require_open(mine)
     require_seen(mine, seen_revision)
+    if earlier is not None:
+        raise decided_before(earlier)
     require_may_decide(actor, mine)
     offer = _checked_offer(mine, verdict, monthly_cap_usd, duration_days)
     text = _checked_comment(verdict, comment)
     if verdict == Verdict.APPROVE:
         _require_beneficiary(mine)
-    decision = Decision.objects.create(
-        request=mine,
-        revision=mine.revision,
-        stage_index=mine.stage_index,
-        actor=actor,
-        verdict=verdict,
-        comment=text,
-        monthly_cap_usd=offer.monthly_cap_usd,
-        duration_days=offer.duration_days,
-        at=clock.now(),
-    )
+    decision = _count(mine, actor, verdict, offer, text)
     _act_on(mine, decision)
     return Outcome(request=mine, decision=decision)
 
@@ -81,6 +73,22 @@ def _earlier(request: AccessRequest, actor: User, seen_revision: int) -> Decisio
     return request.decisions.filter(revision=request.revision, actor=actor).first()
 
 
+def _count(
+    request: AccessRequest, actor: User, verdict: Verdict, offer: policy.Offer, comment: str
+) -> Decision:
+    return Decision.objects.create(
+        request=request,
+        revision=request.revision,
+        stage_index=request.stage_index,
+        actor=actor,
+        verdict=verdict,
+        comment=comment,
+        monthly_cap_usd=offer.monthly_cap_usd,
+        duration_days=offer.duration_days,
+        at=clock.now(),
+    )
+
+
 def _act_on(request: AccessRequest, decision: Decision) -> None:
     if decision.verdict == Verdict.DENY:
         _deny(request, decision)
@@ -88,11 +96,11 @@ def _act_on(request: AccessRequest, decision: Decision) -> None:
     stage = current_stage(request)
     agreed = {each.actor_id for each in decisions_of(request) if each.stage_index == stage.index}
     if len(agreed) < stage.quorum:
-        _record(request, decision, "request.agreed")
+        record_decision(request, decision, "request.agreed")
     elif stage.index + 1 < len(stages_of(request)):
         request.stage_index += 1
         request.save(update_fields=["stage_index"])
-        _record(request, decision, "request.agreed")
+        record_decision(request, decision, "request.agreed")
         tell_approvers(request, who_can(request))
     else:
         finish(request, decision)
@@ -101,23 +109,11 @@ def _act_on(request: AccessRequest, decision: Decision) -> None:
 def _deny(request: AccessRequest, decision: Decision) -> None:
     request.status, request.decided_at = RequestStatus.DENIED, decision.at
     request.save(update_fields=["status", "decided_at"])
-    _record(request, decision, "request.denied")
+    record_decision(request, decision, "request.denied")
     tell_requester(
         request,
         subject=f"{request.tier} for {request.project} was denied",
-        body=f"{decision.actor} denied your request for {request.tier} in {request.project}:\n\n{decision.comment}",
-    )
-
-
-def _record(request: AccessRequest, decision: Decision, action: str) -> None:
-    after = {
-        "status": request.status,
-        "decision": decision,
-        "stage": decision.stage_index,
-        "revision": decision.revision,
-    }
-    record(
-        decision.actor, action, request, before={"status": "pending"}, after=after, reason=decision.comment
+        body=f"{decision.actor} denied it:\n\n{decision.comment}",
     )
 
 
@@ -125,7 +121,8 @@ def _require_beneficiary(request: AccessRequest) -> None:
     person, team = request.beneficiary, request.project.team
     if not works_in(person, team):
         raise BeneficiaryLeftError(
-            f"{person} does not work in team {team} any more, so nobody can grant this. Deny it with that reason."
+            f"{person} does not work in team {team} any more, so nobody can grant this."
+            " Deny it with that reason."
         )
 
 
@@ -145,7 +142,8 @@ def _checked_offer(
         )
     if duration_days is not None and not 1 <= duration_days <= most_days:
         raise InvalidInputError(
-            f"Enter 1 to {most_days} days: {most_days} were asked for. For more, the request has to be changed.",
+            f"Enter 1 to {most_days} days, as many as were asked for."
+            " For more, the request has to be changed.",
             field="duration_days",
         )
     cap = None if monthly_cap_usd is None else quantise(monthly_cap_usd)

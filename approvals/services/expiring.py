@@ -37,5 +37,5 @@ def write_expiry(request: AccessRequest) -> None:
     tell_requester(
         request,
         subject=f"Your request for {request.tier} has expired",
-        body=f"Nobody decided your request for {request.tier} in {request.project} in time. You can ask again.",
+        body=f"Nobody decided your request for project {request.project} in time. You can ask again.",
     )

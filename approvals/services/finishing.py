@@ -5,7 +5,7 @@ from decimal import Decimal
 from approvals import policy
 from approvals.eligibility import decisions_of, stages_of
 from approvals.models import AccessRequest, Decision, Policy, RequestStatus
-from approvals.services.common import record
+from approvals.services.common import record_decision
 from approvals.services.mails import tell_requester
 from core.money import format_usd
 from keys import services as keys
@@ -30,16 +30,7 @@ def finish(request: AccessRequest, decision: Decision) -> Grant:
     )
     request.status, request.decided_at, request.key = RequestStatus.APPROVED, decision.at, key
     request.save(update_fields=["status", "decided_at", "key"])
-    after = {
-        "status": request.status,
-        "decision": decision,
-        "stage": decision.stage_index,
-        "revision": decision.revision,
-        "key": key,
-        "grant": grant,
-    }
-    before = {"status": "pending"}
-    record(decision.actor, "request.approved", request, before=before, after=after, reason=decision.comment)
+    record_decision(request, decision, "request.approved", key=key, grant=grant)
     tell_requester(request, subject=f"{request.tier} for {request.project} was approved", body=_text(grant))
     return grant
 

@@ -15,7 +15,8 @@ def tell_approvers(request: AccessRequest, people: Iterable[User]) -> None:
     body = (
         f"{request.requester} asks for {request.tier} in project {request.project}: {models},"
         f" about {format_usd(request.expected_monthly_usd)} a month, for {request.duration_days} days.\n\n"
-        f"{request.reason}\n\nDecide by {request.decide_by:%d %B %Y at %H:%M} UTC. Opening the page decides nothing."
+        f"{request.reason}\n\nDecide by {request.decide_by:%d %B %Y at %H:%M} UTC."
+        " Opening the page decides nothing."
     )
     for person in people:
         _mail(

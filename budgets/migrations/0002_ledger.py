@@ -11,6 +11,7 @@ ALTER TABLE budgets_balance RESET (fillfactor, autovacuum_vacuum_scale_factor, a
 ALTER TABLE budgets_reservation RESET (fillfactor, autovacuum_vacuum_scale_factor);
 DROP TRIGGER budget_is_sound ON budgets_budget;
 DROP FUNCTION budgets_budget_is_sound();
+DROP FUNCTION budgets_scope_of(text, bigint);
 DROP TRIGGER entry_is_append_only ON budgets_entry;
 DROP TRIGGER entry_is_not_truncated ON budgets_entry;
 DROP TRIGGER limit_is_append_only ON budgets_budgetlimit;

@@ -43,6 +43,20 @@ CREATE TRIGGER entry_is_not_truncated BEFORE TRUNCATE ON budgets_entry FOR EACH 
 CREATE TRIGGER limit_is_append_only BEFORE UPDATE OR DELETE ON budgets_budgetlimit FOR EACH ROW EXECUTE FUNCTION core_append_only();
 CREATE TRIGGER limit_is_not_truncated BEFORE TRUNCATE ON budgets_budgetlimit FOR EACH STATEMENT EXECUTE FUNCTION core_append_only();
 
+-- Where a scope stands now: its project, team and department, as far as it has them; all null when it does not exist.
+CREATE FUNCTION budgets_scope_of(p_kind text, p_id bigint, OUT project_id bigint, OUT team_id bigint, OUT department_id bigint) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  CASE p_kind
+    WHEN 'key' THEN SELECT p.id, t.id, t.department_id INTO project_id, team_id, department_id
+      FROM keys_apikey k JOIN teams_project p ON p.id = k.project_id JOIN teams_team t ON t.id = p.team_id WHERE k.id = p_id;
+    WHEN 'project' THEN SELECT p.id, t.id, t.department_id INTO project_id, team_id, department_id
+      FROM teams_project p JOIN teams_team t ON t.id = p.team_id WHERE p.id = p_id;
+    WHEN 'team' THEN SELECT t.id, t.department_id INTO team_id, department_id FROM teams_team t WHERE t.id = p_id;
+    WHEN 'department' THEN SELECT d.id INTO department_id FROM teams_department d WHERE d.id = p_id;
+    WHEN 'organisation' THEN NULL;
+  END CASE;
+END $$;
+
 -- What a budget is never changes (its limit does, by dated rows), and its scope exists.
 CREATE FUNCTION budgets_budget_is_sound() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -55,12 +69,7 @@ BEGIN
     RETURN NEW;
   END IF;
   IF NEW.scope_kind = 'organisation' THEN RETURN NEW; END IF;
-  home := CASE NEW.scope_kind
-    WHEN 'department' THEN (SELECT id FROM teams_department WHERE id = NEW.scope_id)
-    WHEN 'team' THEN (SELECT department_id FROM teams_team WHERE id = NEW.scope_id)
-    WHEN 'project' THEN (SELECT t.department_id FROM teams_project p JOIN teams_team t ON t.id = p.team_id WHERE p.id = NEW.scope_id)
-    WHEN 'key' THEN (SELECT t.department_id FROM keys_apikey k JOIN teams_project p ON p.id = k.project_id JOIN teams_team t ON t.id = p.team_id WHERE k.id = NEW.scope_id)
-  END;
+  home := (budgets_scope_of(NEW.scope_kind, NEW.scope_id)).department_id;
   IF home IS DISTINCT FROM NEW.department_id THEN
     RAISE EXCEPTION 'budget scope % % does not exist in department %', NEW.scope_kind, NEW.scope_id, NEW.department_id USING ERRCODE = 'foreign_key_violation';
   END IF;

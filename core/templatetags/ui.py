@@ -33,7 +33,7 @@ def _icon_shapes(name: str) -> str:
 
 @register.simple_tag
 def icon(name: str, css: str = "") -> SafeString:
-    """Draw a lucide icon. Screen readers skip it: text beside it, or an aria-label around it, has the meaning."""
+    """Draw a lucide icon. Screen readers skip it: the text beside or a label around it has the meaning."""
     classes = f"icon {css}".strip()
     shapes = mark_safe(_icon_shapes(name))  # noqa: S308  as above
     return format_html('<svg class="{}" viewBox="0 0 24 24" aria-hidden="true">{}</svg>', classes, shapes)
@@ -62,15 +62,8 @@ def count(number: int | None) -> str:
 
 @register.filter
 def percent(share: Decimal | None) -> str:
-    """Write an unrounded percentage; rounding never reaches or leaves 100: `<1%`, `87%`, `>99%`, `>100%`."""
-    if share is None:
-        return NONE_TEXT
-    if 0 < share < 1:
-        return "<1%"
-    whole = share.quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
-    if whole == 100 and share != 100:
-        return ">99%" if share < 100 else ">100%"
-    return f"{whole:,f}%"
+    """Write an unrounded percentage, `—` for None."""
+    return NONE_TEXT if share is None else gauges.format_percent(share)
 
 
 @register.filter
@@ -102,7 +95,7 @@ def at(moment: datetime | None, none: str = "never") -> SafeString:
 
 @register.simple_tag
 def tag(tone: str, text: str) -> SafeString:
-    """Draw a state as a pill. `tone` is ok, warn, bad, info or empty; the text means the same without colour."""
+    """Draw a state as a pill. `tone` is ok, warn, bad, info or empty; the text says it without colour too."""
     return format_html('<span class="tag{}">{}</span>', f" tag-{tone}" if tone else "", text)
 
 

@@ -30,7 +30,7 @@ def require_usable(key: ApiKey) -> None:
         if key.revoked_at
         else f"expired on {key.expires_at:%d %B %Y}"
     )
-    raise KeyEndedError(f"The key {key.name} {how}. Issue a new one for project {key.project}.")
+    raise KeyEndedError(f"The key {key.name} {how}. Its owner can issue or ask for a new one.")
 
 
 def require_authority(actor: User, key: ApiKey) -> None:

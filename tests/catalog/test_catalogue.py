@@ -24,10 +24,10 @@ def test_tiers_list_their_models_from_the_cheapest_with_multiples_against_it() -
         "Tier 3: Experimental",
     ]
     cheapest = page.tiers[0].models[0]
-    assert (cheapest.name, cheapest.times_reference) == (page.reference_model, 1)
+    assert (cheapest.name, cheapest.times_reference) == (page.reference_model, Decimal(1))
     assert cheapest.input_usd == Decimal("0.1")
     astra = next(model for model in page.tiers[2].models if model.name == "gpt-6-astra")
-    assert (astra.input_usd, astra.cached_usd, astra.output_usd) == (10, 1, 50)
+    assert (astra.input_usd, astra.cached_usd, astra.output_usd) == (Decimal(10), Decimal(1), Decimal(50))
     assert astra.times_reference == 100
     embedding = page.tiers[0].models[-1]
     assert (embedding.mode, embedding.output_usd, embedding.times_reference) == ("embedding", None, None)
@@ -36,8 +36,8 @@ def test_tiers_list_their_models_from_the_cheapest_with_multiples_against_it() -
 def test_a_model_without_a_price_is_listed_last_and_marked() -> None:
     services.import_prices(actor=None)
     LlmModel.objects.create(
-        name="brand-new", provider="openai", provider_model="brand-new", tier_id=2, context_window_tokens=1_000,
-        max_output_tokens=100,
+        name="brand-new", provider="openai", provider_model="brand-new", tier_id=2,
+        context_window_tokens=1_000, max_output_tokens=100,
     )  # fmt: skip
 
     listed = selectors.catalogue(at=DAY).tiers[1].models[-1]

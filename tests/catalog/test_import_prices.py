@@ -77,7 +77,7 @@ def test_importing_twice_changes_nothing() -> None:
 
     again = services.import_prices(actor=None)
 
-    assert again.changes == again.added_models == ()
+    assert (again.changes, again.added_models) == ((), ())
     assert list(Price.objects.order_by("pk").values()) == before
     assert AuditEvent.objects.count() == events
 

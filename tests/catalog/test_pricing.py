@@ -30,7 +30,8 @@ STEPS = (0, 1_001, 272_001)
 CONTEXTS = ("standard", "batch", "priority")
 HOURS = st.one_of(st.integers(-1, 22).map(lambda day: 24 * day), st.integers(-24, 24 * 22))
 SQL_COST = """
-    SELECT core_round_half_even((%(i)s - %(c)s - %(w)s) * input_usd + %(c)s * cached_usd + %(w)s * cache_write_usd
+    SELECT core_round_half_even((%(i)s - %(c)s - %(w)s) * input_usd + %(c)s * cached_usd + %(w)s *
+    cache_write_usd
              + (%(o)s - %(r)s) * output_usd + %(r)s * reasoning_usd + request_usd, 12),
            input_usd, cached_usd, cache_write_usd, output_usd, reasoning_usd, request_usd, price_ids
     FROM catalog_rates(%(model)s, %(context)s, %(at)s, %(i)s)
@@ -53,8 +54,8 @@ def row(unit: str, usd: str, **fields: object) -> PriceRow:
 def model(db: None) -> LlmModel:
     """Give a model without prices."""
     return LlmModel.objects.create(
-        name="under-test", provider="openai", provider_model="under-test", tier_id=1, context_window_tokens=10**6,
-        max_output_tokens=10**5,
+        name="under-test", provider="openai", provider_model="under-test", tier_id=1,
+        context_window_tokens=10**6, max_output_tokens=10**5,
     )  # fmt: skip
 
 
@@ -226,9 +227,9 @@ def test_sql_and_python_agree_on_every_price_and_cost(
     with undone():
         stored = Price.objects.bulk_create(
             Price(
-                model=model, unit=price.unit, context=price.context, tier_start=price.tier_start, source=price.source,
-                usd_per_unit=price.usd_per_unit, valid_from=price.valid_from, valid_until=price.valid_until,
-                source_version="test",
+                model=model, unit=price.unit, context=price.context, tier_start=price.tier_start,
+                source=price.source, usd_per_unit=price.usd_per_unit, valid_from=price.valid_from,
+                valid_until=price.valid_until, source_version="test",
             )
             for price in table
         )  # fmt: skip
@@ -238,7 +239,8 @@ def test_sql_and_python_agree_on_every_price_and_cost(
                 SQL_COST,
                 {
                     "i": usage.input_tokens, "c": usage.cached_tokens, "w": usage.cache_write_tokens,
-                    "o": usage.output_tokens, "r": usage.reasoning_tokens, "model": model.pk, "context": context, "at": at,
+                    "o": usage.output_tokens, "r": usage.reasoning_tokens,
+                    "model": model.pk, "context": context, "at": at,
                 },
             )  # fmt: skip
             sql_cost, *sql_rates, sql_ids = cursor.fetchone()

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import secrets as random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.test import Client
 
 from budgets.models import Budget, BudgetLimit, Mode, ScopeKind, Window
-from catalog.models import LlmModel, Price, PriceSource, Tier
+from catalog.models import LlmModel, Price, PriceSource
 from core import clock
 from gateway import views
 from gateway.auth import credential_of, signed_headers
 from gateway.hot.credentials import CredentialCache
 from gateway.models import Gateway
-from keys import secrets
 from keys.models import ApiKey, Grant
 from teams.models import Department, Project, Team, User
+from tests import factories
 
 LONG_AGO = timedelta(days=30)
 
@@ -111,17 +112,16 @@ class World:
             reason="a test",
         )
 
-    def grant(self, *, tier: int, days: int = 30, **changes: Any) -> Grant:
-        """Let the key call a tier."""
-        return Grant.objects.create(
-            key=self.key,
-            tier_id=tier,
-            starts_at=clock.now() - timedelta(hours=1),
-            expires_at=clock.now() + timedelta(days=days),
-            source_request=f"req_{random.token_hex(8)}",
-            granted_by=self.ada,
-            **changes,
-        )
+    def grant(self, *, tier: int, ends_in: timedelta = timedelta(days=30), model_ids: Sequence[int] = ()) -> Grant:
+        """Let the key call a tier since two hours ago, with the approved request that the database asks for."""
+        with transaction.atomic():
+            return factories.approved_grant(
+                self.key,
+                tier_number=tier,
+                model_ids=model_ids,
+                starts_at=clock.now() - timedelta(hours=2),
+                expires_at=clock.now() + ends_in,
+            )
 
     def price(self, model: LlmModel, unit: str, usd: str, **changes: Any) -> Price:
         """Price one unit of a model since long ago."""
@@ -142,23 +142,11 @@ def make_model(name: str, *, tier: int, **changes: Any) -> LlmModel:
     return LlmModel.objects.create(name=name, tier_id=tier, **fields)
 
 
-def reveal(key: ApiKey) -> str:
-    """Give a key its secret as the reveal does."""
-    token = secrets.new_token()
-    key.pepper_id, key.secret_hmac = secrets.sign(token)
-    key.revealed_at = clock.now()
-    key.prefix, key.last4 = token[:13], token[-4:]
-    key.save()
-    return token
-
-
 def build_world() -> World:
     """Write the organisation into the database."""
     views._credentials = CredentialCache()  # noqa: SLF001  another test's gateway may have had the same id
     for number in (1, 2, 3):
-        Tier.objects.get_or_create(
-            number=number, defaults={"name": f"Test tier {number}", "description": "test", "default_max_output_tokens": 4_096}
-        )
+        factories.tier(number)
     department = Department.objects.create(code="product", name="Product")
     team = Team.objects.create(code="search", name="Search", department=department)
     ada = User.objects.create_user("ada@example.com", name="Ada Engineer")
@@ -167,7 +155,7 @@ def build_world() -> World:
     gateway = Gateway.objects.create(name="gus", live_versions=[1])
     world = World(
         gus=Gus(gateway),
-        token=reveal(key),
+        token=factories.revealed(key),
         key=key,
         project=project,
         team=team,
@@ -191,8 +179,6 @@ def world(db: None) -> Iterator[World]:
 
 def ledger_differences() -> list[tuple[Any, ...]]:
     """Return every balance that is not the sum of its entries and open reservations, and every sum without a balance."""
-    from django.db import connection
-
     with connection.cursor() as cursor:
         cursor.execute(
             """

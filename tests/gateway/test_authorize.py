@@ -13,6 +13,7 @@ from catalog.models import Alias
 from core import clock
 from keys import secrets
 from keys.models import ApiKey
+from tests import factories
 from tests.gateway.conftest import World, make_model
 from usage.models import BlockedHour
 
@@ -51,9 +52,7 @@ def test_revoked_and_expired_keys_get_the_same_body_as_an_unknown_one(world: Wor
     malformed = world.gus.authorize("psr_live_typo")
     if "created_at" in change:  # a key cannot be made expired; this one is made anew in the past
         key = ApiKey.objects.create(name="old", project=world.project, owner=world.ada, **change)
-        from tests.gateway.conftest import reveal
-
-        token = reveal(key)
+        token = factories.revealed(key)
     else:
         ApiKey.objects.filter(pk=world.key.pk).update(**change)
         token = world.token
@@ -126,8 +125,7 @@ def test_tier_2_needs_a_grant_and_the_refusal_links_to_the_question(world: World
 
 
 def test_a_grant_lapses_by_the_database_clock_and_the_key_keeps_tier_1(world: World) -> None:
-    grant = world.grant(tier=2)
-    type(grant).objects.filter(pk=grant.pk).update(expires_at=clock.now() - timedelta(seconds=1))
+    world.grant(tier=2, ends_in=timedelta(seconds=-1))
     assert world.gus.authorize(world.token, model="large").json()["code"] == "tier_not_granted"
     assert world.gus.authorize(world.token, model="small").status_code == 200
 

@@ -1,4 +1,4 @@
-"""`manage.py import_prices`: models and prices from the installed price list, as a difference that is printed."""
+"""`manage.py import_prices`: models and prices from the installed price list, with the difference printed."""
 
 from decimal import Decimal
 from typing import Any
@@ -55,8 +55,8 @@ def _line(change: SlotChange) -> str:
     move = f" ({change.move:+.0%})" if change.move is not None and change.move.is_finite() else ""
     mark = " !" if change.needs_acceptance else ""
     return (
-        f"{slot.context} {slot.unit}{step}: {_per_million(change.before_usd)} -> {_per_million(change.after_usd)}"
-        f" per 1M at {change.at:%Y-%m-%d %H:%M}{move}{mark}"
+        f"{slot.context} {slot.unit}{step}: {_per_million(change.before_usd)} ->"
+        f" {_per_million(change.after_usd)} per 1M at {change.at:%Y-%m-%d %H:%M}{move}{mark}"
     )
 
 

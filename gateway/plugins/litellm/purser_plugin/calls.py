@@ -1,9 +1,10 @@
 """The calls in flight: what is remembered of a call between its authorisation and its settlement."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
+from .bodies import Question
 from .refusals import Refusal
 
 RESERVATION_FIELD = "purser_reservation"
@@ -17,24 +18,29 @@ class Call:
     request_id: str
     key_id: str
     model: str
+    max_output_tokens: int | None
     asked: Mapping[str, object]
     stream: object = None
     closed: bool = False
-    opened_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One HTTP request of a client, from the edge inwards. The key is out of `repr`, and LiteLLM only sees its fingerprint."""
+    """One HTTP request of a client, from the edge inwards. The key is out of `repr`, and LiteLLM only sees its fingerprint.
+
+    `asking` is the decision on its way, for `question`; the pre-call hook takes it, and nobody else.
+    """
 
     path: str
     method: str
     key: str | None = field(default=None, repr=False)
+    well_formed: bool = False
     fingerprint: str | None = None
     project_id: str | None = None
     refusal: Refusal | None = None
+    question: Question | None = None
+    asking: "asyncio.Task[Call | Refusal] | None" = None
     call: Call | None = None
-    answered: bool = False
 
 
 class Register:

@@ -16,7 +16,8 @@ from .records import RELEASE_FIELDS, SETTLEMENT_FIELDS
 log = logging.getLogger("purser")
 
 BATCH = 500
-LINGER_SECONDS = 0.05  # lets a batch form; adds at most this to the time until a settlement is booked
+LINGER_SECONDS = 0.2  # lets a batch form: at most this later is a settlement booked, and a busy gateway posts five times a second
+SYNC_SECONDS = 0.05  # what a power cut can lose of the journal; the death of the process loses nothing
 POLL_SECONDS = 1.0  # how often other workers' lines, and a lock that came free, are looked for
 LONGEST_PAUSE_SECONDS = 15.0
 POSITION = "delivered"
@@ -35,38 +36,50 @@ class Receiver(Protocol):
 
 
 class Delivery:
-    """The two background jobs of a worker: write lines to the journal, deliver the journal to the portal."""
+    """Writes lines to the journal, and runs the two background jobs of a worker: sync the journal, deliver it to the portal."""
 
     def __init__(self, journal: Journal, receiver: Receiver, *, keep_days: int) -> None:
         self._journal = journal
         self._receiver = receiver
         self._keep_days = keep_days
         self._waiting: list[bytes] = []
-        self._written = asyncio.Event()
+        self._added = asyncio.Event()
         self._arrived = asyncio.Event()
         self.healthy = True
 
     def add(self, line: bytes) -> None:
-        """Take a line; it reaches the disk within milliseconds."""
+        """Write a line to the journal. While the disk refuses, lines wait in memory and `healthy` is false."""
         self._waiting.append(line)
+        self.write()
+        self._added.set()
         self._arrived.set()
 
-    def write_now(self) -> None:
-        """Write what waits, blocking: for the end of the process. A line that was just being written may be there twice."""
-        if self._waiting:
+    def write(self) -> None:
+        """Write the lines that wait."""
+        if not self._waiting:
+            return
+        try:
             self._journal.append(self._waiting)
+        except OSError as error:
+            self.healthy = False
+            log.error("purser.journal_unwritable: %s lines wait: %s", len(self._waiting), error)
+        else:
+            self.healthy = True
             self._waiting = []
 
-    async def write_forever(self) -> None:
-        """Move lines to the journal as they come, many to one fsync. While the disk refuses, they wait in memory."""
+    async def sync_forever(self) -> None:
+        """Sync the journal soon after lines came, many lines to one sync; try again to write what the disk refused."""
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while lines := self._waiting[:]:
-                if await self._append(lines):
-                    del self._waiting[: len(lines)]
-                else:
-                    await asyncio.sleep(1.0)
+            await self._added.wait()
+            self._added.clear()
+            await asyncio.sleep(SYNC_SECONDS)
+            try:
+                await asyncio.to_thread(self._journal.sync)
+            except OSError as error:
+                log.error("purser.journal_not_synced: %s", error)
+            while not self.healthy:
+                await asyncio.sleep(POLL_SECONDS)
+                self.write()
 
     async def deliver_forever(self) -> None:
         """Deliver the journal from where the portal left off, for ever; wait for the lock while another worker does."""
@@ -124,25 +137,14 @@ class Delivery:
             if result.get("status") not in ("settled", "late", "duplicate"):
                 log.error("purser.settlement_kept_apart: %s %s %s", result.get("reservation"), result.get("status"), result.get("detail"))
 
-    async def _append(self, lines: Sequence[bytes]) -> bool:
-        try:
-            await asyncio.to_thread(self._journal.append, lines)
-        except OSError as error:
-            self.healthy = False
-            log.error("purser.journal_unwritable: %s lines wait: %s", len(lines), error)
-            return False
-        self.healthy = True
-        self._written.set()
-        return True
-
     async def _next_lines(self) -> None:
         try:
             async with asyncio.timeout(POLL_SECONDS):
-                await self._written.wait()
+                await self._arrived.wait()
             await asyncio.sleep(LINGER_SECONDS)
         except TimeoutError:
             pass
-        self._written.clear()
+        self._arrived.clear()
 
     def _remember(self, position: Position) -> None:
         self._journal.save_position(POSITION, position)

@@ -2,10 +2,12 @@
 
 LiteLLM loads plugins when its application has already been built, and several of its routes write refusals in their own words. So
 this ASGI layer wraps the built application. On the way in it takes the Purser key out of the headers (LiteLLM only ever sees its
-fingerprint, so no log of LiteLLM can hold it) and drops the control fields and control headers of clients. On the way out it
+fingerprint, so no log of LiteLLM can hold it), drops the control fields and control headers of clients, and has the portal asked
+for a decision, which the pre-call hook waits for and carries out. On the way out it
 replaces the answer to a refused call by the portal's problem document. It also serves the usage feed.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -13,6 +15,7 @@ from typing import Any, Protocol
 
 from . import bodies
 from .calls import Exchange
+from .keys import is_well_formed
 from .refusals import CONTENT_TYPE, Refusal, invalid_request
 
 Message = MutableMapping[str, Any]
@@ -34,7 +37,8 @@ CONTROL_HEADERS = (b"x-litellm-", b"litellm-", b"litellm_")
 class Guard(Protocol):
     """What the edge needs of the plugin."""
 
-    extra_parameters: frozenset[str]
+    def admit(self, exchange: Exchange, body: dict[str, object]) -> dict[str, object]:
+        """Return the fields of a body that may pass, and start asking for a decision. Raises BadBodyError."""
 
     def answered(self, exchange: Exchange) -> None:
         """The answer is over, complete or not."""
@@ -66,21 +70,21 @@ class Edge:
         scope[SCOPE_KEY] = exchange
         scope["headers"] = take_key(exchange, list(scope["headers"]))
         if exchange.key is not None and exchange.method == "POST" and exchange.path in bodies.ROUTES:
-            given = await read_body(receive)
             try:
-                body = self._clean(bodies.ROUTES[exchange.path], given)
+                body = self._admit(exchange, await read_body(receive))
             except bodies.BadBodyError as error:
                 return await send_refusal(send, invalid_request(str(error)))
             scope["headers"] = describe(scope["headers"], body)
             receive = replay(body, receive)
+            await asyncio.sleep(0)  # lets the question leave before LiteLLM's own work, which then runs while the portal decides
         try:
             await self.app(scope, receive, Outgoing(exchange, send))
         finally:
             self._guard.answered(exchange)
         return None
 
-    def _clean(self, route: bodies.Route, body: bytes | None) -> bytes:
-        """Return the body without the fields that may not pass. Raises BadBodyError when it is no JSON object, or too large."""
+    def _admit(self, exchange: Exchange, body: bytes | None) -> bytes:
+        """Return the body that LiteLLM may see. Raises BadBodyError when it is too large or no JSON object."""
         if body is None:
             raise bodies.BadBodyError(f"The body is larger than {MAX_BODY_BYTES // 1024**2} MiB.")
         try:
@@ -89,7 +93,7 @@ class Edge:
             given = None
         if not isinstance(given, dict):
             raise bodies.BadBodyError("The body is not a JSON object.")
-        kept = bodies.passing(route, given, self._guard.extra_parameters)
+        kept = self._guard.admit(exchange, given)
         return body if kept == given else json.dumps(kept).encode()
 
     async def _serve_feed(self, scope: Scope, send: Send) -> None:
@@ -115,8 +119,6 @@ class Outgoing:
             await send_refusal(self._send, self._exchange.refusal)
         elif not self._refused:
             await self._send(message)
-        if message["type"] == "http.response.body" and not message.get("more_body"):
-            self._exchange.answered = True
 
 
 def take_key(exchange: Exchange, headers: Headers) -> Headers:
@@ -128,7 +130,7 @@ def take_key(exchange: Exchange, headers: Headers) -> Headers:
     key = next((found for name in KEY_HEADERS if (found := _purser_key(given.get(name, "")))), None)
     if key is None:
         return headers
-    exchange.key = key
+    exchange.key, exchange.well_formed = key, is_well_formed(key)
     exchange.fingerprint = KEY_PREFIX + hashlib.sha256(key.encode()).hexdigest()[:32]
     exchange.project_id = given.get(b"x-project-id") or None
     kept = [(n, v) for n, v in headers if n.lower() not in KEY_HEADERS and not n.lower().startswith(CONTROL_HEADERS)]

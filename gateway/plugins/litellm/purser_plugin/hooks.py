@@ -15,11 +15,8 @@ from . import bodies, failures
 from .calls import RESERVATION_FIELD, Call, Exchange, reservation_in
 from .edge import SCOPE_KEY, Edge
 from .estimates import estimated
-from .keys import is_well_formed
-from .portal import RefusedError
 from .refusals import (
     INVALID_KEY,
-    JOURNAL_UNAVAILABLE,
     UNAVAILABLE,
     Refusal,
     invalid_request,
@@ -70,26 +67,29 @@ class Hooks(CustomLogger):  # type: ignore[misc]  # litellm is not installed whe
             raise refuse(None, UNAVAILABLE)
         if exchange.key is None and _is_master_key(api_key):
             return _identity(exchange, api_key, LitellmUserRoles.PROXY_ADMIN)
-        if exchange.key is None or api_key != exchange.fingerprint or not is_well_formed(exchange.key):
+        if not exchange.well_formed or api_key != exchange.fingerprint:
             raise refuse(exchange, INVALID_KEY)
         if exchange.method != "POST" or exchange.path not in bodies.ROUTES:
             raise refuse(exchange, route_not_allowed(exchange.path))
         return _identity(exchange, api_key, LitellmUserRoles.INTERNAL_USER)
 
     async def async_pre_call_hook(self, user_api_key_dict: UserAPIKeyAuth, cache: object, data: dict[str, Any], call_type: str) -> None:
-        """Ask the portal, once, and write its decision into the request."""
+        """Wait for the portal's decision and write it into the request."""
         exchange = _exchange_of(user_api_key_dict)
         if exchange is None or exchange.key is None:
             raise refuse(exchange, unmetered_caller())
         route = bodies.ROUTES[exchange.path]
         if call_type not in route.call_types:
             raise refuse(exchange, route_not_allowed(exchange.path))
-        if not self._runtime.delivery.healthy:
-            raise refuse(exchange, JOURNAL_UNAVAILABLE)
-        if exchange.call is not None:  # LiteLLM starts over when its own rate limit sends a request to a fallback
-            self._runtime.release(exchange.call, reason="not_dispatched")
-            exchange.refusal = None
-        await self._decide(exchange, route, data)
+        try:
+            outcome = await self._runtime.decide(exchange, data)
+        except bodies.BadBodyError as error:
+            raise refuse(exchange, invalid_request(str(error))) from None
+        if isinstance(outcome, Refusal):
+            raise refuse(exchange, outcome)
+        bodies.set_output_limit(route, data, outcome.max_output_tokens)
+        own = data.get("litellm_metadata") if isinstance(data.get("litellm_metadata"), dict) else data.setdefault("metadata", {})
+        own[RESERVATION_FIELD] = outcome.reservation
 
     async def async_post_call_response_headers_hook(
         self, data: dict[str, Any], user_api_key_dict: UserAPIKeyAuth, response: object, request_headers: dict[str, str] | None = None
@@ -136,20 +136,6 @@ class Hooks(CustomLogger):  # type: ignore[misc]  # litellm is not installed whe
         log_entry = request_data.get("standard_logging_object") or {}
         self._runtime.settle(call, usage, served_model=_served_model(log_entry), finish="error", estimated=True)
 
-    async def _decide(self, exchange: Exchange, route: bodies.Route, data: dict[str, Any]) -> None:
-        passing = route.fields | self._runtime.settings.extra_parameters
-        asked = {name: data[name] for name in passing if name in data}
-        try:
-            question = bodies.question(route, asked, attachment_tokens=self._runtime.settings.attachment_tokens)
-            decision = await self._runtime.authorize(exchange, _authorize_body(exchange, question), asked)
-        except bodies.BadBodyError as error:
-            raise refuse(exchange, invalid_request(str(error))) from None
-        except RefusedError as error:
-            raise refuse(exchange, error.refusal) from None
-        bodies.set_output_limit(route, data, decision.max_output_tokens)
-        own = data.get("litellm_metadata") if isinstance(data.get("litellm_metadata"), dict) else data.setdefault("metadata", {})
-        own[RESERVATION_FIELD] = decision.reservation
-
     def _call_of(self, kwargs: dict[str, Any]) -> Call | None:
         params = kwargs.get("litellm_params") or {}
         found = reservation_in(params.get("litellm_metadata"), params.get("metadata"), kwargs.get("litellm_metadata"), kwargs.get("metadata"))
@@ -164,20 +150,6 @@ def _identity(exchange: Exchange, api_key: str, role: LitellmUserRoles) -> Purse
 
 def _exchange_of(identity: UserAPIKeyAuth) -> Exchange | None:
     return identity._exchange if isinstance(identity, PurserKey) else None
-
-
-def _authorize_body(exchange: Exchange, question: bodies.Question) -> dict[str, object]:
-    return {
-        "key": exchange.key,
-        "model": question.model,
-        "route": exchange.path,
-        "project_id": exchange.project_id,
-        **question.bound,
-        "max_output_tokens": question.max_output_tokens,
-        "n": question.n,
-        "context": question.context,
-        "stream": question.stream,
-    }
 
 
 def _is_master_key(api_key: object) -> bool:

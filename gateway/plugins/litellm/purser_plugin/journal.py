@@ -1,11 +1,13 @@
 """The gateway's own record of finished calls: append-only JSON lines in numbered files, shared by all of its workers.
 
-Every line is on disk before anything is done with it. One file is written at a time, under a lock, so that all lines have one order:
-a position is a file's number and an offset, and asking twice from a position gives the same lines.
+A line is handed to the operating system at once, so that the death of the process loses nothing; it is synced to the disk within
+moments, many lines to one sync. All workers append to the same file, in whole lines (O_APPEND), so that all lines have one order: a
+position is a file's number and an offset, and asking twice from a position gives the same lines.
 """
 
 import base64
 import binascii
+import errno
 import fcntl
 import json
 import os
@@ -59,26 +61,28 @@ def decode_cursor(text: str) -> Position:
 
 
 class Journal:
-    """The journal in one state directory. Its methods block on the disk: call them off the event loop."""
+    """The journal in one state directory, which must be on a local file system. `read` and `sync` block: call them off the event loop."""
 
     def __init__(self, state_directory: Path, *, file_bytes: int) -> None:
         self._directory = state_directory / "journal"
         self._state_directory = state_directory
         self._file_bytes = file_bytes
+        self._descriptor: int | None = None
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Write `lines` (without line ends) and return when they are on disk. Raises OSError when the disk refuses."""
-        with self.lock("append"):
-            number = self._numbers()[-1:] or [1]
-            path = self._path(number[0])
-            if path.exists() and path.stat().st_size >= self._file_bytes:
-                path = self._path(number[0] + 1)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                self._write(descriptor, b"".join(line + b"\n" for line in lines))
-            finally:
-                os.close(descriptor)
+        """Write `lines` (without line ends). Raises OSError when the disk refuses; a torn line is closed by the next write."""
+        descriptor = self._current()
+        size = os.fstat(descriptor).st_size
+        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        data = (b"\n" if torn else b"") + b"".join(line + b"\n" for line in lines)
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, "the journal took only a part of its lines")
+
+    def sync(self) -> None:
+        """Return when everything that this process appended is on the disk. Raises OSError."""
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
 
     def read(self, position: Position, *, limit: int) -> Page:
         """Return up to `limit` lines after `position`. A file that was pruned is passed over; damaged lines too."""
@@ -133,19 +137,20 @@ class Journal:
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:08d}{_SUFFIX}"
 
-    def _write(self, descriptor: int, data: bytes) -> None:
-        """Append `data` whole or not at all, and make it durable. A torn last line of a crashed worker is closed first."""
-        size = os.lseek(descriptor, 0, os.SEEK_END)
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            data = b"\n" + data
-        try:
-            written = 0
-            while written < len(data):
-                written += os.write(descriptor, data[written:])
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, size)
-            raise
+    def _current(self) -> int:
+        """Return the descriptor of the file to append to, starting the next file when this one is full."""
+        if self._descriptor is not None and os.fstat(self._descriptor).st_size < self._file_bytes:
+            return self._descriptor
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+        numbers = self._numbers()
+        number = numbers[-1] if numbers else 1
+        if numbers and self._path(number).stat().st_size >= self._file_bytes:
+            number += 1
+        self._descriptor = os.open(self._path(number), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        return self._descriptor
 
     def _lines(self, position: Position) -> Iterator[tuple[bytes, int]]:
         """Yield each complete line after `position` with the offset behind it."""

@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from . import records
+from . import bodies, records
 from .calls import Call, Exchange, Register
 from .delivery import Delivery
 from .estimates import estimated
 from .journal import CursorError, Journal, decode_cursor, encode_cursor
-from .portal import Decision, Portal
-from .refusals import refusal
+from .portal import Portal, RefusedError
+from .refusals import JOURNAL_UNAVAILABLE, Refusal, refusal
 from .settings import Settings
 from .signing import SignatureError, Verifier
 
@@ -27,7 +27,6 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.extra_parameters = settings.extra_parameters
         self.portal = Portal(settings)
         self.calls = Register()
         self.journal = Journal(settings.state_directory, file_bytes=settings.journal_file_bytes)
@@ -37,24 +36,38 @@ class Runtime:
 
     def start(self) -> None:
         """Start the background jobs on the running loop, so that what a dead predecessor left is delivered without new traffic."""
-        for job in (self.delivery.write_forever(), self.delivery.deliver_forever()):
+        for job in (self.delivery.sync_forever(), self.delivery.deliver_forever()):
             self._keep(asyncio.get_running_loop().create_task(job))
-        atexit.register(self.delivery.write_now)
+        atexit.register(self.delivery.write)
 
-    async def authorize(self, exchange: Exchange, body: Mapping[str, object], asked: Mapping[str, object]) -> Decision:
-        """Ask the portal and remember the call. Raises portal.RefusedError."""
-        request_id = uuid.uuid4().hex
-        decision = await self.portal.authorize({"request_id": request_id, **body})
-        call = Call(
-            reservation=decision.reservation,
-            request_id=request_id,
-            key_id=decision.key_id,
-            model=str(body["model"]),
-            asked=asked,
-        )
-        exchange.call = call
-        self.calls.open(call)
-        return decision
+    def admit(self, exchange: Exchange, body: dict[str, object]) -> dict[str, object]:
+        """Return the fields of `body` that may pass, and start asking the portal. Raises bodies.BadBodyError.
+
+        Asking here and not in the pre-call hook hides the portal's answer behind LiteLLM's own preparation (4 ms of 15).
+        """
+        route = bodies.ROUTES[exchange.path]
+        kept = bodies.passing(route, body, self.settings.extra_parameters)
+        if exchange.well_formed and self.delivery.healthy:
+            self._begin(exchange, bodies.question(route, kept, attachment_tokens=self.settings.attachment_tokens), kept)
+        return kept
+
+    async def decide(self, exchange: Exchange, data: Mapping[str, object]) -> Call | Refusal:
+        """Return the decision on the way, or on a new question when LiteLLM has changed the model. Raises bodies.BadBodyError."""
+        if exchange.call is not None:  # LiteLLM starts over when its own rate limit sends a request to a fallback
+            self.release(exchange.call, reason="not_dispatched")
+            exchange.call, exchange.refusal = None, None
+        if not self.delivery.healthy:
+            return JOURNAL_UNAVAILABLE
+        if exchange.asking is None or exchange.question is None or exchange.question.model != data.get("model"):
+            self._abandon(exchange)
+            route = bodies.ROUTES[exchange.path]
+            asked = {name: data[name] for name in route.fields | self.settings.extra_parameters if name in data}
+            self._begin(exchange, bodies.question(route, asked, attachment_tokens=self.settings.attachment_tokens), asked)
+        assert exchange.asking is not None
+        asking, exchange.asking = exchange.asking, None
+        outcome = await asking
+        exchange.call = outcome if isinstance(outcome, Call) else None
+        return outcome
 
     def settle(
         self,
@@ -88,6 +101,7 @@ class Runtime:
 
     def answered(self, exchange: Exchange) -> None:
         """Watch a call whose answer is over: its settlement comes within moments, or the call was dropped without a word."""
+        self._abandon(exchange)
         call = exchange.call
         if call is not None and not call.closed:
             self._keep(asyncio.get_running_loop().create_task(self._close_if_forgotten(call)))
@@ -116,6 +130,50 @@ class Runtime:
             log.warning("purser.call_without_outcome: %s", call.reservation)
             usage = await asyncio.to_thread(estimated, call)
             self.settle(call, usage, finish="cancelled", estimated=True)
+
+    def _begin(self, exchange: Exchange, question: bodies.Question, asked: Mapping[str, object]) -> None:
+        exchange.question = question
+        exchange.asking = asyncio.get_running_loop().create_task(self._ask(exchange, question, asked))
+
+    async def _ask(self, exchange: Exchange, question: bodies.Question, asked: Mapping[str, object]) -> Call | Refusal:
+        request_id = uuid.uuid4().hex
+        body = {
+            "request_id": request_id,
+            "key": exchange.key,
+            "model": question.model,
+            "route": exchange.path,
+            "project_id": exchange.project_id,
+            **question.bound,
+            "max_output_tokens": question.max_output_tokens,
+            "n": question.n,
+            "context": question.context,
+            "stream": question.stream,
+        }
+        try:
+            decision = await self.portal.authorize(body)
+        except RefusedError as error:
+            return error.refusal
+        call = Call(
+            reservation=decision.reservation,
+            request_id=request_id,
+            key_id=decision.key_id,
+            model=question.model,
+            max_output_tokens=decision.max_output_tokens,
+            asked=asked,
+        )
+        self.calls.open(call)
+        return call
+
+    def _abandon(self, exchange: Exchange) -> None:
+        """Give back what a question that nobody waits for may have reserved."""
+        asking, exchange.asking = exchange.asking, None
+        if asking is not None:
+            self._keep(asyncio.get_running_loop().create_task(self._release_when_answered(asking)))
+
+    async def _release_when_answered(self, asking: "asyncio.Task[Call | Refusal]") -> None:
+        outcome = await asking
+        if isinstance(outcome, Call):
+            self.release(outcome, reason="not_dispatched")
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._background.add(task)

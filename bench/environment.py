@@ -1,0 +1,78 @@
+"""What a benchmark runs on: embedded services of its own, a small organisation, and uvicorn processes with one worker each."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from portal.local import LocalServices, default_environment
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 30
+
+
+@contextmanager
+def services() -> Iterator[None]:
+    """Start PostgreSQL and Valkey with durable commits, migrate, and set the environment of this process."""
+    base_dir = Path(tempfile.mkdtemp(prefix="purser-bench-"))
+    base_dir.chmod(0o711)
+    local = LocalServices(base_dir)
+    local.start()
+    try:
+        os.environ.update(default_environment(base_dir), DJANGO_SETTINGS_MODULE="portal.settings")
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+        call_command("collectstatic", verbosity=0, interactive=False)
+        yield
+    finally:
+        local.stop()
+        shutil.rmtree(base_dir, ignore_errors=True)
+
+
+@contextmanager
+def server(application: str) -> Iterator[int]:
+    """Run one uvicorn worker and return its port."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", application, "--port", str(port), "--log-level", "warning", "--no-access-log"]
+    process = subprocess.Popen(command, cwd=ROOT)  # noqa: S603  our own command
+    try:
+        _wait(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def token() -> str:
+    """Return a text for ids and nonces."""
+    return secrets.token_urlsafe(18)
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError(f"nothing answers on port {port}")

@@ -1,0 +1,318 @@
+"""Reads budgets: what their windows have spent and hold, what binds a project, and whether the books are right.
+
+Limits and windows are those of the database's clock, which decides calls, unless a moment is given.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import (
+    Case,
+    CharField,
+    DateTimeField,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+
+from budgets.expressions import ClockTimestamp, LimitAt, WindowEdge
+from budgets.models import Balance, Budget, BudgetLimit, LimitKind, Mode, ScopeKind, Window
+from budgets.types import BudgetDetail, BudgetRow, Headroom, LimitRow, PastWindow, ScopePlace, Unbalanced
+from core.money import ZERO
+from teams.models import Department, Project, Team, User
+from teams.selectors import roles_of
+
+WIDEST_FIRST = tuple(ScopeKind)
+PAST_WINDOWS = 12
+PURSER = "Purser"  # set what no person set
+
+KEYS_SPENDING = """
+    WITH here AS (
+      SELECT b.id, w.window_start FROM budgets_budget b,
+        budgets_window(b.window, b.window_anchor, b.time_zone, clock_timestamp()) w WHERE b.id = %(budget)s
+    )
+    SELECT e.key_id FROM budgets_entry e, here
+    WHERE e.budget_ids @> ARRAY[here.id] AND e.effective_at >= here.window_start
+      AND (%(kind)s <> 'project' OR e.project_id = %(scope)s) AND (%(kind)s <> 'team' OR e.team_id = %(scope)s)
+      AND (%(kind)s <> 'department' OR e.department_id = %(scope)s)
+    UNION
+    SELECT r.key_id FROM budgets_reservation r, here WHERE r.state = 'open' AND r.budget_ids @> ARRAY[here.id]
+    ORDER BY 1
+"""
+UNBALANCED = """
+    WITH entries AS (
+      SELECT p.budget_id, p.window_start, sum(e.amount_usd) AS usd
+      FROM budgets_entry e, unnest(e.budget_ids, e.window_starts) AS p (budget_id, window_start) GROUP BY 1, 2
+    ), holds AS (
+      SELECT p.budget_id, p.window_start, sum(r.held_usd) AS usd
+      FROM budgets_reservation r, unnest(r.budget_ids, r.window_starts) AS p (budget_id, window_start)
+      WHERE r.state = 'open' GROUP BY 1, 2
+    )
+    SELECT budget_id, window_start, coalesce(b.spent_usd, 0), coalesce(e.usd, 0), coalesce(b.reserved_usd, 0),
+           coalesce(h.usd, 0)
+    FROM budgets_balance b
+    FULL JOIN entries e USING (budget_id, window_start) FULL JOIN holds h USING (budget_id, window_start)
+    WHERE coalesce(b.spent_usd, 0) <> coalesce(e.usd, 0) OR coalesce(b.reserved_usd, 0) <> coalesce(h.usd, 0)
+    ORDER BY 1, 2
+"""
+
+
+def visible_budgets(user: User, *, key_ids: Iterable[int] = ()) -> QuerySet[Budget]:
+    """Return the open budgets whose scope the user may see; of keys those that the caller says he may."""
+    seen = (
+        _of(ScopeKind.TEAM, Team.objects.visible_to(user).values("pk"))
+        | _of(ScopeKind.PROJECT, Project.objects.visible_to(user).values("pk"))
+        | _of(ScopeKind.DEPARTMENT, Department.objects.visible_to(user).values("pk"))
+        | _of(ScopeKind.KEY, list(key_ids))
+    )
+    if roles_of(user).sees_everything:
+        seen |= Q(scope_kind=ScopeKind.ORGANISATION)
+    return Budget.objects.filter(seen, closed_at__isnull=True)
+
+
+def budget_rows(budgets: QuerySet[Budget], *, at: datetime | None = None) -> list[BudgetRow]:
+    """Return budgets with limits and balances, the widest scope first. One query."""
+    moment = ClockTimestamp() if at is None else Value(at, output_field=DateTimeField())
+    balance = Balance.objects.filter(budget_id=OuterRef("pk"), window_start=OuterRef("starts_at"))
+    base = BudgetLimit.objects.filter(
+        budget_id=OuterRef("pk"), kind=LimitKind.BASE, valid_from__lte=moment
+    ).order_by("-valid_from", "-id")
+    found = (
+        budgets.select_related("only_model")
+        .annotate(
+            starts_at=WindowEdge(moment, edge="window_start"),
+            ends_at=WindowEdge(moment, edge="window_end"),
+            limit_usd=LimitAt(F("pk"), moment),
+        )
+        .annotate(
+            spent_usd=Subquery(balance.values("spent_usd")),
+            held_usd=Subquery(balance.values("reserved_usd")),
+            since=Subquery(base.values("valid_from")[:1]),
+            set_by=Subquery(base.values("actor__name")[:1]),
+            why=Subquery(base.values("reason")[:1]),
+            scope_name=_scope_name(),
+        )
+    )
+    rows = [_row(budget) for budget in found]
+    return sorted(
+        rows, key=lambda row: (WIDEST_FIRST.index(row.scope_kind), row.scope_name, row.scope_id, row.id)
+    )
+
+
+def list_budgets(user: User, *, key_ids: Iterable[int] = (), at: datetime | None = None) -> list[BudgetRow]:
+    """Return what the Budgets page lists for this person. Four queries, however many budgets there are."""
+    return budget_rows(visible_budgets(user, key_ids=key_ids), at=at)
+
+
+def budget_detail(budget: Budget, *, at: datetime | None = None) -> BudgetDetail:
+    """Return one budget with its limits so far, its past windows and what else binds its calls. Six queries."""
+    row = budget_rows(Budget.objects.filter(pk=budget.pk), at=at)[0]
+    place = scope_place(row.scope_kind, row.scope_id)
+    around = Budget.objects.filter(_above(place), closed_at__isnull=True).exclude(pk=budget.pk)
+    path = budget_rows(_compatible(around, row.only_tier, row.only_model_id), at=at)
+    past = Balance.objects.filter(budget=budget, window_end__lte=row.window_starts_at).order_by(
+        "-window_start"
+    )
+    return BudgetDetail(
+        budget=row,
+        history=_history(BudgetLimit.objects.filter(budget=budget).select_related("actor")),
+        past_windows=tuple(
+            PastWindow(starts_at=one.window_start, ends_at=one.window_end, spent_usd=one.spent_usd)
+            for one in past[:PAST_WINDOWS]
+        ),
+        path=tuple(path),
+        tightest=_tightest([row, *path]),
+    )
+
+
+def headroom(
+    project: Project, *, tier: int | None = None, key_id: int | None = None, at: datetime | None = None
+) -> Headroom:
+    """Return the budgets that a call of this project must fit, and the tightest. Two queries.
+
+    Budgets that are only for one tier count when `tier` is that tier; those for one model do not count.
+    """
+    place = scope_place(ScopeKind.KEY, key_id) if key_id else scope_place(ScopeKind.PROJECT, project.pk)
+    rows = budget_rows(
+        _compatible(Budget.objects.filter(_above(place), closed_at__isnull=True), tier, None), at=at
+    )
+    return Headroom(rows=tuple(rows), tightest=_tightest(rows))
+
+
+def budgets_of_scopes(
+    scopes: Mapping[ScopeKind, Collection[int]], *, at: datetime | None = None
+) -> list[BudgetRow]:
+    """Return the open budgets of these scopes (0 is the organisation's id). One query."""
+    wanted = Q(pk__in=[])
+    for kind, ids in scopes.items():
+        wanted |= _of(kind, list(ids))
+    return budget_rows(Budget.objects.filter(wanted, closed_at__isnull=True), at=at)
+
+
+def open_budgets_above(place: ScopePlace) -> QuerySet[Budget]:
+    """Return the open budgets of a scope and of every scope it is part of."""
+    return Budget.objects.filter(_above(place), closed_at__isnull=True)
+
+
+def open_budgets_below(place: ScopePlace) -> QuerySet[Budget]:
+    """Return the open budgets of the narrower scopes inside a scope."""
+    here = {
+        ScopeKind.ORGANISATION: "true",
+        ScopeKind.DEPARTMENT: "department_id = %s",
+        ScopeKind.TEAM: "team_id = %s",
+        ScopeKind.PROJECT: "project_id = %s",
+        ScopeKind.KEY: "false",
+    }
+    raise NotImplementedError(here)
+
+
+def team_allocation(team_id: int, window: Window) -> list[BudgetRow]:
+    """Return the team's own budgets for a window and those of its projects, without filters or mere notices. One query."""
+    projects = Project.objects.filter(team=team_id).values("pk")
+    found = Budget.objects.filter(
+        _of(ScopeKind.TEAM, [team_id]) | _of(ScopeKind.PROJECT, projects),
+        window=window,
+        only_tier__isnull=True,
+        only_model__isnull=True,
+        closed_at__isnull=True,
+    )
+    return budget_rows(found.exclude(mode=Mode.NOTIFY))
+
+
+def scope_place(kind: ScopeKind, scope_id: int) -> ScopePlace:
+    """Return where a scope stands; all parts are None when it does not exist. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT project_id, team_id, department_id FROM budgets_scope_of(%s, %s)", [kind.value, scope_id]
+        )
+        project_id, team_id, department_id = cursor.fetchone()
+    return ScopePlace(
+        kind=kind, id=scope_id, project_id=project_id, team_id=team_id, department_id=department_id
+    )
+
+
+def keys_spending_on(budget: Budget) -> list[int]:
+    """Return the ids of the keys that spent or hold money in the budget's current window. One query."""
+    if budget.scope_kind == ScopeKind.KEY:
+        return [budget.scope_id]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            KEYS_SPENDING, {"budget": budget.pk, "kind": budget.scope_kind, "scope": budget.scope_id}
+        )
+        return [key for (key,) in cursor.fetchall()]
+
+
+def unbalanced_balances() -> list[Unbalanced]:
+    """Return every balance that is not the sum of its entries and open holds, to the last digit. Empty is right."""
+    with connection.cursor() as cursor:
+        cursor.execute(UNBALANCED)
+        return [
+            Unbalanced(
+                budget_id=budget,
+                window_start=start,
+                spent_usd=spent,
+                entries_usd=entries,
+                reserved_usd=reserved,
+                holds_usd=holds,
+            )
+            for budget, start, spent, entries, reserved, holds in cursor.fetchall()
+        ]
+
+
+def _of(kind: ScopeKind, ids: object) -> Q:
+    return Q(scope_kind=kind, scope_id__in=ids)
+
+
+def _above(place: ScopePlace) -> Q:
+    """Match the budgets of a scope and of all scopes it is part of."""
+    chain = {
+        ScopeKind.ORGANISATION: 0,
+        ScopeKind.DEPARTMENT: place.department_id,
+        ScopeKind.TEAM: place.team_id,
+        ScopeKind.PROJECT: place.project_id,
+        place.kind: place.id,
+    }
+    wanted = Q(pk__in=[])
+    for kind, scope_id in chain.items():
+        if scope_id is not None:
+            wanted |= Q(scope_kind=kind, scope_id=scope_id)
+    return wanted
+
+
+def _compatible(budgets: QuerySet[Budget], tier: int | None, model_id: int | None) -> QuerySet[Budget]:
+    """Leave out budgets that are only for another tier or model."""
+    return budgets.filter(
+        Q(only_tier__isnull=True) | Q(only_tier=tier), Q(only_model__isnull=True) | Q(only_model=model_id)
+    )
+
+
+def _tightest(rows: Iterable[BudgetRow]) -> BudgetRow | None:
+    hard = [row for row in rows if row.mode is Mode.HARD and row.left_usd is not None]
+    return min(hard, key=lambda row: (row.left_usd or ZERO, row.id), default=None)
+
+
+def _scope_name() -> Case:
+    """Give the name of a budget's scope in SQL; empty for the organisation and for a key."""
+    by_kind: dict[ScopeKind, QuerySet[Any]] = {
+        ScopeKind.DEPARTMENT: Department.objects.all(),
+        ScopeKind.TEAM: Team.objects.all(),
+        ScopeKind.PROJECT: Project.objects.all(),
+    }
+    names = [
+        When(scope_kind=kind, then=Subquery(named.filter(pk=OuterRef("scope_id")).values("name")))
+        for kind, named in by_kind.items()
+    ]
+    return Case(*names, default=Value(""), output_field=CharField())
+
+
+def _row(budget: Any) -> BudgetRow:
+    """Make the plain row of a budget that `budget_rows` annotated."""
+    return BudgetRow(
+        id=budget.pk,
+        public_id=budget.public_id,
+        scope_kind=ScopeKind(budget.scope_kind),
+        scope_id=budget.scope_id,
+        scope_name=budget.scope_name,
+        department_id=budget.department_id,
+        window=Window(budget.window),
+        window_label=budget.get_window_display(),
+        time_zone=budget.time_zone,
+        mode=Mode(budget.mode),
+        only=str(budget.only_model or "") or (f"Tier {budget.only_tier_id}" if budget.only_tier_id else ""),
+        only_tier=budget.only_tier_id,
+        only_model_id=budget.only_model_id,
+        limit_usd=budget.limit_usd,
+        spent_usd=budget.spent_usd or ZERO,
+        held_usd=budget.held_usd or ZERO,
+        window_starts_at=budget.starts_at,
+        window_ends_at=budget.ends_at,
+        in_force_since=budget.since,
+        set_by=budget.set_by or PURSER,
+        reason=budget.why or "",
+    )
+
+
+def _history(limits: Iterable[BudgetLimit]) -> tuple[LimitRow, ...]:
+    """Give the limits, the newest first; a base limit lasts until the next one."""
+    rows: list[LimitRow] = []
+    next_base: datetime | None = None
+    for limit in sorted(limits, key=lambda limit: (limit.valid_from, limit.pk), reverse=True):
+        is_base = limit.kind == LimitKind.BASE
+        rows.append(
+            LimitRow(
+                amount_usd=limit.amount_usd,
+                kind="" if is_base else limit.get_kind_display(),
+                in_force_since=limit.valid_from,
+                until=next_base if is_base else limit.valid_until,
+                actor=str(limit.actor or PURSER),
+                reason=limit.reason,
+            )
+        )
+        next_base = limit.valid_from if is_base else next_base
+    return tuple(rows)

@@ -1,0 +1,1 @@
+"""What may be done with budgets; one module a noun."""

@@ -1,0 +1,134 @@
+"""What is read of budgets: small frozen values."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from budgets.models import Mode, ScopeKind, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopePlace:
+    """Where a scope stands now, as far as it has a project, a team, a department."""
+
+    kind: ScopeKind
+    id: int
+    project_id: int | None
+    team_id: int | None
+    department_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRow:
+    """A budget in the window of a moment; amounts in US dollars, a limit of None is no limit.
+
+    `scope_name` is empty for a key: keys belong to an app that imports this one, which names them.
+    """
+
+    id: int
+    public_id: str
+    scope_kind: ScopeKind
+    scope_id: int
+    scope_name: str
+    department_id: int | None
+    window: Window
+    window_label: str
+    time_zone: str
+    mode: Mode
+    only: str
+    only_tier: int | None
+    only_model_id: int | None
+    limit_usd: Decimal | None
+    spent_usd: Decimal
+    held_usd: Decimal
+    window_starts_at: datetime
+    window_ends_at: datetime
+    in_force_since: datetime | None
+    set_by: str
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """Return how people call the budget's scope."""
+        if self.scope_kind is ScopeKind.ORGANISATION:
+            return self.scope_kind.label
+        if self.scope_kind in {ScopeKind.DEPARTMENT, ScopeKind.TEAM}:
+            return f"{self.scope_name} {self.scope_kind.label.lower()}"
+        return self.scope_name or self.scope_kind.label
+
+    @property
+    def resets_at(self) -> datetime | None:
+        """Return when the budget starts anew; None for a lifetime."""
+        return None if self.window is Window.LIFETIME else self.window_ends_at
+
+    @property
+    def left_usd(self) -> Decimal | None:
+        """Return what may still be authorised; negative after an overrun or a lowered limit."""
+        return None if self.limit_usd is None else self.limit_usd - self.spent_usd - self.held_usd
+
+    @property
+    def spent_percent(self) -> Decimal | None:
+        """Return the spent share of the limit, unrounded."""
+        return self._percent(self.spent_usd)
+
+    @property
+    def held_percent(self) -> Decimal | None:
+        """Return the held share of the limit, unrounded."""
+        return self._percent(self.held_usd)
+
+    def _percent(self, amount_usd: Decimal) -> Decimal | None:
+        if self.limit_usd is None:
+            return None
+        return 100 * amount_usd / self.limit_usd if self.limit_usd else Decimal(100 if amount_usd else 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRow:
+    """One limit of a budget's history. `until` is the end of a top-up, or when the next base limit came."""
+
+    amount_usd: Decimal | None
+    kind: str
+    in_force_since: datetime
+    until: datetime | None
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastWindow:
+    """What an earlier window of a budget came to."""
+
+    starts_at: datetime
+    ends_at: datetime
+    spent_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetDetail:
+    """One budget with its history, the newest first, and the other budgets that bind the same calls."""
+
+    budget: BudgetRow
+    history: tuple[LimitRow, ...]
+    past_windows: tuple[PastWindow, ...]
+    path: tuple[BudgetRow, ...]
+    tightest: BudgetRow | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headroom:
+    """What the budgets on a project's path leave it. `tightest` is the hard one with the least left, if any."""
+
+    rows: tuple[BudgetRow, ...]
+    tightest: BudgetRow | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unbalanced:
+    """A balance that differs from its entries or its open holds; never seen unless something is broken."""
+
+    budget_id: int
+    window_start: datetime
+    spent_usd: Decimal
+    entries_usd: Decimal
+    reserved_usd: Decimal
+    holds_usd: Decimal
