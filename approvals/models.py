@@ -109,6 +109,9 @@ class AccessRequest(models.Model):
     closed_reason = models.CharField(max_length=240, blank=True)
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="requests")
 
+    # Whether the beneficiary works in the project's team now; `approvals.selectors.loaded()` fills it in.
+    beneficiary_works: bool
+
     objects = AccessRequestQuerySet.as_manager()
 
     class Meta:

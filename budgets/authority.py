@@ -1,6 +1,7 @@
 """Who may set which limit, and how high: within the budgets above, above the budgets below, within the team's head-room.
 
-Read inside the transaction that holds the locks of `services.limits`, or by a page that wants to say it beforehand.
+Read inside the transaction that holds the locks of `services.limits`, or by a page that wants to say it
+beforehand.
 """
 
 from collections.abc import Sequence
@@ -58,9 +59,9 @@ class Authority:
 def authority(actor: User | None, slot: Slot, *, current: BudgetRow | None = None) -> Authority:
     """Return how `actor` may set this limit; None is the system itself, which only the neighbouring budgets bind.
 
-    The lead sets the limits of his team's projects and keys within what the team's own limit leaves, may open and
-    lower the team's own, and never raises it. The director sets those of his department. Finance and administrators
-    set all.
+    The lead sets the limits of his team's projects and keys within what the team's own limit leaves, may open
+    and lower the team's own, and never raises it. The director sets those of his department. Finance and
+    administrators set all.
     """
     place = slot.place
     roles = roles_of(actor) if actor else None
@@ -89,7 +90,10 @@ def _bounds_above(slot: Slot) -> list[Bound]:
     place = slot.place
     rows = selectors.budget_rows(selectors.open_budgets_above(place).filter(window=slot.window))
     return [
-        Bound(usd=row.limit_usd, why=f"the {row.window_label.lower()} limit of {row.name} is {format_usd(row.limit_usd)}")
+        Bound(
+            usd=row.limit_usd,
+            why=f"the {row.window_label.lower()} limit of {row.name} is {format_usd(row.limit_usd)}",
+        )
         for row in rows
         if row.limit_usd is not None
         and row.mode is not Mode.NOTIFY
@@ -101,7 +105,10 @@ def _bounds_above(slot: Slot) -> list[Bound]:
 def _bounds_below(slot: Slot) -> list[Bound]:
     rows = selectors.budget_rows(selectors.open_budgets_below(slot.place).filter(window=slot.window))
     return [
-        Bound(usd=row.limit_usd, why=f"the {row.window_label.lower()} limit of {row.name} is {format_usd(row.limit_usd)}")
+        Bound(
+            usd=row.limit_usd,
+            why=f"the {row.window_label.lower()} limit of {row.name} is {format_usd(row.limit_usd)}",
+        )
         for row in rows
         if row.limit_usd is not None and row.mode is not Mode.NOTIFY and slot.covers(row)
     ]
@@ -121,7 +128,10 @@ def _lead_bounds(slot: Slot, current: BudgetRow | None) -> list[Bound]:
 
 def _own_limit(current: BudgetRow) -> Bound:
     assert current.limit_usd is not None
-    return Bound(usd=current.limit_usd, why=f"a lead does not raise the limit of his own team, {format_usd(current.limit_usd)}")
+    return Bound(
+        usd=current.limit_usd,
+        why=f"a lead does not raise the limit of his own team, {format_usd(current.limit_usd)}",
+    )
 
 
 def _unallocated(team: BudgetRow, projects: Sequence[BudgetRow]) -> Bound:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import DateTimeField, DecimalField, F, Func
+from django.db.models import BigIntegerField, DateTimeField, DecimalField, F, Func
 
 from budgets.models import MONEY
 
@@ -34,3 +34,14 @@ class LimitAt(Func):
 
     function = "budgets_limit_at"
     output_field = DecimalField(**MONEY)
+
+
+class ScopePart(Func):
+    """The project, team or department that a budget's scope is part of now; `part` is `team_id` and so on."""
+
+    output_field = BigIntegerField()
+
+    def __init__(self, part: str) -> None:
+        super().__init__(
+            F("scope_kind"), F("scope_id"), template=f"(budgets_scope_of(%(expressions)s)).{part}"
+        )

@@ -118,7 +118,7 @@ class BudgetLimit(models.Model):
             models.CheckConstraint(condition=Q(amount_usd__isnull=True) | Q(amount_usd__gte=0), name="limit_is_not_negative"),
             models.CheckConstraint(
                 condition=Q(kind=LimitKind.BASE, valid_until__isnull=True)
-                | Q(kind=LimitKind.TOP_UP, valid_until__gt=F("valid_from"), amount_usd__gt=0),
+                | Q(kind=LimitKind.TOP_UP, valid_until__isnull=False, valid_until__gt=F("valid_from"), amount_usd__isnull=False, amount_usd__gt=0),
                 name="limit_top_up_ends_and_base_does_not",
             ),
             models.CheckConstraint(condition=~Q(reason=""), name="limit_has_a_reason"),

@@ -21,7 +21,7 @@ from django.db.models import (
     When,
 )
 
-from budgets.expressions import ClockTimestamp, LimitAt, WindowEdge
+from budgets.expressions import ClockTimestamp, LimitAt, ScopePart, WindowEdge
 from budgets.models import Balance, Budget, BudgetLimit, LimitKind, Mode, ScopeKind, Window
 from budgets.types import BudgetDetail, BudgetRow, Headroom, LimitRow, PastWindow, ScopePlace, Unbalanced
 from core.money import ZERO
@@ -39,8 +39,8 @@ KEYS_SPENDING = """
     )
     SELECT e.key_id FROM budgets_entry e, here
     WHERE e.budget_ids @> ARRAY[here.id] AND e.effective_at >= here.window_start
-      AND (%(kind)s <> 'project' OR e.project_id = %(scope)s) AND (%(kind)s <> 'team' OR e.team_id = %(scope)s)
-      AND (%(kind)s <> 'department' OR e.department_id = %(scope)s)
+      AND (%(kind)s <> 'project' OR e.project_id = %(scope)s) AND (%(kind)s <> 'team' OR e.team_id =
+      %(scope)s) AND (%(kind)s <> 'department' OR e.department_id = %(scope)s)
     UNION
     SELECT r.key_id FROM budgets_reservation r, here WHERE r.state = 'open' AND r.budget_ids @> ARRAY[here.id]
     ORDER BY 1
@@ -114,7 +114,7 @@ def budget_detail(budget: Budget, *, at: datetime | None = None) -> BudgetDetail
     """Return one budget with its limits so far, its past windows and what else binds its calls. Six queries."""
     row = budget_rows(Budget.objects.filter(pk=budget.pk), at=at)[0]
     place = scope_place(row.scope_kind, row.scope_id)
-    around = Budget.objects.filter(_above(place), closed_at__isnull=True).exclude(pk=budget.pk)
+    around = open_budgets_above(place).exclude(pk=budget.pk)
     path = budget_rows(_compatible(around, row.only_tier, row.only_model_id), at=at)
     past = Balance.objects.filter(budget=budget, window_end__lte=row.window_starts_at).order_by(
         "-window_start"
@@ -139,9 +139,7 @@ def headroom(
     Budgets that are only for one tier count when `tier` is that tier; those for one model do not count.
     """
     place = scope_place(ScopeKind.KEY, key_id) if key_id else scope_place(ScopeKind.PROJECT, project.pk)
-    rows = budget_rows(
-        _compatible(Budget.objects.filter(_above(place), closed_at__isnull=True), tier, None), at=at
-    )
+    rows = budget_rows(_compatible(open_budgets_above(place), tier, None), at=at)
     return Headroom(rows=tuple(rows), tightest=_tightest(rows))
 
 
@@ -162,18 +160,15 @@ def open_budgets_above(place: ScopePlace) -> QuerySet[Budget]:
 
 def open_budgets_below(place: ScopePlace) -> QuerySet[Budget]:
     """Return the open budgets of the narrower scopes inside a scope."""
-    here = {
-        ScopeKind.ORGANISATION: "true",
-        ScopeKind.DEPARTMENT: "department_id = %s",
-        ScopeKind.TEAM: "team_id = %s",
-        ScopeKind.PROJECT: "project_id = %s",
-        ScopeKind.KEY: "false",
-    }
-    raise NotImplementedError(here)
+    narrower = WIDEST_FIRST[WIDEST_FIRST.index(place.kind) + 1 :]
+    found = Budget.objects.filter(scope_kind__in=narrower, closed_at__isnull=True)
+    if place.kind is ScopeKind.ORGANISATION:
+        return found
+    return found.annotate(home=ScopePart(f"{place.kind.value}_id")).filter(home=place.id)
 
 
 def team_allocation(team_id: int, window: Window) -> list[BudgetRow]:
-    """Return the team's own budgets for a window and those of its projects, without filters or mere notices. One query."""
+    """Return the team's own budgets for a window and its projects', without filters or mere notices. One query."""
     projects = Project.objects.filter(team=team_id).values("pk")
     found = Budget.objects.filter(
         _of(ScopeKind.TEAM, [team_id]) | _of(ScopeKind.PROJECT, projects),

@@ -69,7 +69,7 @@ class LlmModel(models.Model):
         constraints = (
             models.CheckConstraint(
                 condition=Q(mode=Mode.EMBEDDING, max_output_tokens__isnull=True)
-                | (~Q(mode=Mode.EMBEDDING) & Q(max_output_tokens__gte=1)),
+                | (~Q(mode=Mode.EMBEDDING) & Q(max_output_tokens__isnull=False, max_output_tokens__gte=1)),
                 name="model_with_output_says_how_much",
             ),
         )

@@ -7,6 +7,6 @@ from django.http import HttpRequest
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
     """allauth with public sign-up closed."""
 
-    def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002  the parent's signature
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Nobody may open an account by himself."""
         return False

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from django.db.models import Q
+from django.db.models import BigIntegerField, Q, Value
 
 from teams.models import ORGANISATION_WIDE, Department, Membership, Project, Role, RoleAssignment, Team, User
 
 _Key = TypeVar("_Key", int, str)
+MEMBER = "member"  # works in a team; not a role that anybody assigns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +43,15 @@ class RolesHeld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleHolders:
-    """Who holds each role now: leads by team id, directors by department id, the others for everything."""
+    """Who holds each role now: leads by team id, directors by department id, the others for everything.
+
+    `names` are those of everybody in here.
+    """
 
     leads: Mapping[int, frozenset[int]] = field(default_factory=dict)
     directors: Mapping[int, frozenset[int]] = field(default_factory=dict)
     organisation_wide: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
 
     def for_project(self, project: Project) -> dict[str, frozenset[int]]:
         """Return the ids of the people who hold each role for this project (its team must be loaded)."""
@@ -59,18 +64,18 @@ class RoleHolders:
 
 
 def roles_of(user: User, at: datetime | None = None) -> RolesHeld:
-    """Return what the user is now, or was at `at`. Nobody inactive is anything. Two queries."""
-    if not user.is_active:
-        nothing: frozenset[int] = frozenset()
-        return RolesHeld(member_of=nothing, leads=nothing, directs=nothing, organisation_wide=frozenset())
-    teams = Membership.objects.live(at).filter(user=user).values_list("team_id", flat=True)
+    """Return what the user is now, or was at `at`. Nobody inactive is anything. One query."""
+    teams = Membership.objects.live(at).filter(user=user, user__is_active=True).order_by()
+    roles = RoleAssignment.objects.live(at).filter(user=user, user__is_active=True).order_by()
     rows = list(
-        RoleAssignment.objects.live(at).filter(user=user).values_list("role", "team_id", "department_id")
+        roles.values_list("role", "team_id", "department_id").union(
+            teams.values_list(Value(MEMBER), "team_id", Value(None, output_field=BigIntegerField()))
+        )
     )
     return RolesHeld(
-        member_of=frozenset(teams),
-        leads=frozenset(team for role, team, _ in rows if role == Role.LEAD and team),
-        directs=frozenset(home for role, _, home in rows if role == Role.DIRECTOR and home),
+        member_of=frozenset(team for role, team, _ in rows if role == MEMBER),
+        leads=frozenset(team for role, team, _ in rows if role == Role.LEAD),
+        directs=frozenset(home for role, _, home in rows if role == Role.DIRECTOR),
         organisation_wide=frozenset(Role(role) for role, _, _ in rows if role in ORGANISATION_WIDE),
     )
 
@@ -107,14 +112,18 @@ def role_holders(project: Project | None = None) -> RoleHolders:
     leads: dict[int, set[int]] = {}
     directors: dict[int, set[int]] = {}
     others: dict[str, set[int]] = {}
-    for role, team, department, person in rows.values_list("role", "team_id", "department_id", "user_id"):
-        if role == Role.LEAD:
-            leads.setdefault(team, set()).add(person)
-        elif role == Role.DIRECTOR:
-            directors.setdefault(department, set()).add(person)
+    names: dict[int, str] = {}
+    for row in rows.select_related("user"):
+        if row.team_id is not None:
+            leads.setdefault(row.team_id, set()).add(row.user_id)
+        elif row.department_id is not None:
+            directors.setdefault(row.department_id, set()).add(row.user_id)
         else:
-            others.setdefault(role, set()).add(person)
-    return RoleHolders(leads=_frozen(leads), directors=_frozen(directors), organisation_wide=_frozen(others))
+            others.setdefault(row.role, set()).add(row.user_id)
+        names[row.user_id] = str(row.user)
+    return RoleHolders(
+        leads=_frozen(leads), directors=_frozen(directors), organisation_wide=_frozen(others), names=names
+    )
 
 
 def approvers_for(role: Role, project: Project) -> list[User]:
@@ -126,8 +135,8 @@ def approvers_for(role: Role, project: Project) -> list[User]:
     return list(User.objects.filter(pk__in=assignments.values("user"), is_active=True))
 
 
-def names_of(people: Iterable[User]) -> str:
-    """Write people for a sentence: `Ben Okafor, Cleo Hart or Ann Admin`; `nobody` for none."""
+def names_of(people: Iterable[object]) -> str:
+    """Write people for a sentence: `Ben Okafor, Cleo Hart or Ann Keller`; `nobody` for none."""
     *most, last = [str(person) for person in people] or ["nobody"]
     return f"{', '.join(most)} or {last}" if most else last
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import factory
+from django.db import transaction
 from factory.django import DjangoModelFactory
 
 from approvals.models import AccessRequest, Decision, Policy, RequestStatus, Stage, Verdict
@@ -286,6 +287,7 @@ def revealed(key: ApiKey) -> str:
     return token
 
 
+@transaction.atomic
 def approved_grant(
     key: ApiKey,
     *,

@@ -10,16 +10,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from portal.local import LocalServices, default_environment
+from portal.local import LocalServices, default_environment, end_with_parent
 from portal.local.locks import DirectoryLock
 
 RUN_PREFIX = "purser-tests-"
+NEW_SECONDS = 60
 # Nothing of a test run has to survive a power cut.
 FAST_POSTGRES = {
     "fsync": "off",
@@ -48,7 +51,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         os.environ["DATABASE_POOL_SIZE"] = "24"  # races take a connection a thread
         if not os.environ.get("DATABASE_URL"):
             _start_services()
-    elif "REDIS_URL" in os.environ:
+    else:
+        end_with_parent(signal.SIGKILL)
         number = int(worker.removeprefix("gw")) + 1
         os.environ["REDIS_URL"] = re.sub(r"([?&]db=)\d+", rf"\g<1>{number}", os.environ["REDIS_URL"])
     return (yield)
@@ -76,9 +80,15 @@ def _start_services() -> None:
 def _remove_abandoned_runs() -> None:
     """Remove the directories of runs that were killed: their lock is free, because no process holds it."""
     for directory in Path(tempfile.gettempdir()).glob(f"{RUN_PREFIX}*"):
-        lock_file = directory / ".local" / "services" / "owner.lock"
-        if lock_file.exists() and lock_file.owner() == Path.home().owner():
-            lock = DirectoryLock(lock_file)
-            if lock.acquire():
-                shutil.rmtree(directory, ignore_errors=True)
-                lock.release()
+        lock = DirectoryLock(directory / ".local" / "services" / "owner.lock")
+        if _is_ours_and_not_new(lock.path) and lock.acquire():
+            shutil.rmtree(directory, ignore_errors=True)
+            lock.release()
+
+
+def _is_ours_and_not_new(path: Path) -> bool:
+    """Say whether this user made the file a while ago: another run may be about to lock a new one."""
+    if not path.exists():
+        return False
+    status = path.stat()
+    return status.st_uid == os.geteuid() and time.time() - status.st_mtime > NEW_SECONDS

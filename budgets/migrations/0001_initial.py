@@ -161,7 +161,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='budgetlimit',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'base'), ('valid_until__isnull', True)), models.Q(('amount_usd__gt', 0), ('kind', 'top_up'), ('valid_until__gt', models.F('valid_from'))), _connector='OR'), name='limit_top_up_ends_and_base_does_not'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'base'), ('valid_until__isnull', True)), models.Q(('amount_usd__gt', 0), ('amount_usd__isnull', False), ('kind', 'top_up'), ('valid_until__gt', models.F('valid_from')), ('valid_until__isnull', False)), _connector='OR'), name='limit_top_up_ends_and_base_does_not'),
         ),
         migrations.AddConstraint(
             model_name='budgetlimit',

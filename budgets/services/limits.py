@@ -44,8 +44,8 @@ def open_budget(
 ) -> Budget:
     """Open a budget with its first limit, in force at once; `actor` None is the system itself.
 
-    `amount_usd` None is no limit, 0 refuses everything. Raises InvalidInputError for a scope, zone or anchor that does
-    not exist, RoleNeededError, HeadroomError with the numbers, and BudgetExistsError.
+    `amount_usd` None is no limit, 0 refuses everything. Raises InvalidInputError for a scope, zone or anchor
+    that does not exist, RoleNeededError, HeadroomError with the numbers, and BudgetExistsError.
     """
     _require_reason(reason)
     _require_calendar(window, window_anchor, time_zone)
@@ -90,8 +90,8 @@ def change_limit(
 ) -> BudgetLimit:
     """Give a budget another limit, in force on the next call, and return its row. The same amount again writes nothing.
 
-    Raises RoleNeededError, HeadroomError with the numbers, BudgetClosedError, and NeedsConfirmationError when the new
-    limit is below what is spent and held and `confirm` is not set.
+    Raises RoleNeededError, HeadroomError with the numbers, BudgetClosedError, and NeedsConfirmationError when
+    the new limit is below what is spent and held and `confirm` is not set.
     """
     _require_reason(reason)
     slot = slot_of(budget)
@@ -125,7 +125,9 @@ def _require_reason(reason: str) -> None:
 
 def _require_calendar(window: Window, anchor: int, time_zone: str) -> None:
     if time_zone not in available_timezones():
-        raise InvalidInputError(f"{time_zone!r} is not a time zone. Use a name such as Europe/Berlin.", field="time_zone")
+        raise InvalidInputError(
+            f"{time_zone!r} is not a time zone. Use a name such as Europe/Berlin.", field="time_zone"
+        )
     if not 1 <= anchor <= ANCHORS.get(window, 1):
         raise InvalidInputError(f"A {window.label.lower()} cannot start at {anchor}.", field="window_anchor")
 
@@ -173,7 +175,9 @@ def _require_room_for_what_is_spent(budget: Budget, row: BudgetRow, amount_usd: 
     )
 
 
-def _write_limit(*, actor: User | None, budget: Budget, amount_usd: Decimal | None, reason: str) -> BudgetLimit:
+def _write_limit(
+    *, actor: User | None, budget: Budget, amount_usd: Decimal | None, reason: str
+) -> BudgetLimit:
     # By the database's clock, which decides calls: a web server whose clock is ahead would delay the limit.
     limit = BudgetLimit.objects.create(
         budget=budget, amount_usd=amount_usd, valid_from=ClockTimestamp(), actor=actor, reason=reason.strip()

@@ -91,6 +91,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='llmmodel',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('max_output_tokens__isnull', True), ('mode', 'embedding')), models.Q(models.Q(('mode', 'embedding'), _negated=True), ('max_output_tokens__gte', 1)), _connector='OR'), name='model_with_output_says_how_much'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('max_output_tokens__isnull', True), ('mode', 'embedding')), models.Q(models.Q(('mode', 'embedding'), _negated=True), ('max_output_tokens__gte', 1), ('max_output_tokens__isnull', False)), _connector='OR'), name='model_with_output_says_how_much'),
         ),
     ]

@@ -115,7 +115,11 @@ def last_text(body: dict[str, Any]) -> str:
 
 def bill(entry: Entry, body: dict[str, Any]) -> None:
     """Write the usage of a served request into its log entry."""
-    prompt = {name: body[name] for name in ("messages", "system", "input", "instructions", "prompt", "tools") if name in body}
+    prompt = {
+        name: body[name]
+        for name in ("messages", "system", "input", "instructions", "prompt", "tools")
+        if name in body
+    }
     wanted = re.search(r"WANT(\d+)", entry.text)
     per_choice = min(entry.limit or UNLIMITED_TOKENS, int(wanted[1]) if wanted else DEFAULT_WANT_TOKENS)
     entry.input_tokens = max(1, words(prompt))
@@ -157,13 +161,25 @@ def openai_usage(entry: Entry) -> dict[str, Any]:
 def chat_plain(entry: Entry, body: dict[str, Any]) -> dict[str, Any]:
     reason = "length" if is_cut(entry) else "stop"
     message = {"role": "assistant", "content": "".join(pieces(entry)).strip()}
-    choices = [{"index": i, "message": message, "finish_reason": reason} for i in range(int(body.get("n") or 1))]
-    head = {"id": entry.provider_id, "object": "chat.completion", "created": int(entry.at), "model": entry.model}
+    choices = [
+        {"index": i, "message": message, "finish_reason": reason} for i in range(int(body.get("n") or 1))
+    ]
+    head = {
+        "id": entry.provider_id,
+        "object": "chat.completion",
+        "created": int(entry.at),
+        "model": entry.model,
+    }
     return {**head, "choices": choices, "usage": openai_usage(entry)}
 
 
 async def chat_stream(entry: Entry, body: dict[str, Any]) -> AsyncIterator[str]:
-    head = {"id": entry.provider_id, "object": "chat.completion.chunk", "created": int(entry.at), "model": entry.model}
+    head = {
+        "id": entry.provider_id,
+        "object": "chat.completion.chunk",
+        "created": int(entry.at),
+        "model": entry.model,
+    }
 
     def event(delta: dict[str, Any], reason: str | None = None) -> str:
         return sse({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
@@ -179,7 +195,13 @@ async def chat_stream(entry: Entry, body: dict[str, Any]) -> AsyncIterator[str]:
 
 def response_object(entry: Entry, status: str) -> dict[str, Any]:
     text = {"type": "output_text", "text": "".join(pieces(entry)).strip(), "annotations": []}
-    message = {"type": "message", "id": f"msg_{entry.provider_id}", "status": "completed", "role": "assistant", "content": [text]}
+    message = {
+        "type": "message",
+        "id": f"msg_{entry.provider_id}",
+        "status": "completed",
+        "role": "assistant",
+        "content": [text],
+    }
     done = status != "in_progress"
     usage = {
         "input_tokens": entry.input_tokens,
@@ -209,7 +231,14 @@ async def response_stream(entry: Entry, _body: dict[str, Any]) -> AsyncIterator[
     item = f"msg_{entry.provider_id}"
     yield event("response.created", response=response_object(entry, "in_progress"))
     async for piece in paced(entry):
-        yield event("response.output_text.delta", item_id=item, output_index=0, content_index=0, delta=piece, logprobs=[])
+        yield event(
+            "response.output_text.delta",
+            item_id=item,
+            output_index=0,
+            content_index=0,
+            delta=piece,
+            logprobs=[],
+        )
     status = "incomplete" if is_cut(entry) else "completed"
     yield event(f"response.{status}", response=response_object(entry, status))
 
@@ -235,9 +264,22 @@ def anthropic_usage(entry: Entry, output_tokens: int) -> dict[str, int]:
     }
 
 
-def message_object(entry: Entry, content: list[dict[str, Any]], reason: str | None, output_tokens: int) -> dict[str, Any]:
-    head = {"id": entry.provider_id, "type": "message", "role": "assistant", "model": entry.model, "content": content}
-    return {**head, "stop_reason": reason, "stop_sequence": None, "usage": anthropic_usage(entry, output_tokens)}
+def message_object(
+    entry: Entry, content: list[dict[str, Any]], reason: str | None, output_tokens: int
+) -> dict[str, Any]:
+    head = {
+        "id": entry.provider_id,
+        "type": "message",
+        "role": "assistant",
+        "model": entry.model,
+        "content": content,
+    }
+    return {
+        **head,
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "usage": anthropic_usage(entry, output_tokens),
+    }
 
 
 def message_plain(entry: Entry, _body: dict[str, Any]) -> dict[str, Any]:
@@ -315,14 +357,20 @@ async def send_json(send: Send, status: int, payload: object) -> None:
 async def send_error(send: Send, path: str, status: int, text: str) -> None:
     kind = "invalid_request_error" if status < 500 else "server_error"
     error: dict[str, Any] = {"message": text, "type": kind}
-    payload = {"type": "error", "error": error} if path.endswith("/messages") else {"error": {**error, "code": str(status)}}
+    payload = (
+        {"type": "error", "error": error}
+        if path.endswith("/messages")
+        else {"error": {**error, "code": str(status)}}
+    )
     await send_json(send, status, payload)
 
 
 async def send_stream(receive: Receive, send: Send, entry: Entry, events: AsyncIterator[str]) -> None:
     """Send the events until they end, break, or the caller hangs up; write down which."""
     gone = asyncio.ensure_future(hang_up(receive))
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+    )
     try:
         async for event in events:
             if gone.done():
@@ -350,7 +398,13 @@ async def serve(scope: Scope, receive: Receive, send: Send, suffix: str) -> None
     body: dict[str, Any] = json.loads(await read_body(receive) or b"{}")
     headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
     limit = next((int(body[name]) for name in limits if body.get(name)), None)
-    entry = Entry(path=scope["path"], model=str(body.get("model")), stream=bool(body.get("stream")), text=last_text(body), limit=limit)
+    entry = Entry(
+        path=scope["path"],
+        model=str(body.get("model")),
+        stream=bool(body.get("stream")),
+        text=last_text(body),
+        limit=limit,
+    )
     entry.provider_id = f"{prefix}-{uuid.uuid4().hex[:16]}"
     entry.key_ok = key_matches(headers)
     provider.log.append(entry)

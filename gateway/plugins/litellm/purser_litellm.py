@@ -1,6 +1,7 @@
 """What config.yaml names: `purser_litellm.user_api_key_auth` and `purser_litellm.callbacks`.
 
-LiteLLM runs this file once for each of the two names, outside the module table; the package beside it is imported once.
+LiteLLM runs this file once for each of the two names, outside the module table; the package beside it is
+imported once.
 """
 
 import sys
@@ -8,6 +9,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from purser_plugin.start import callbacks, user_api_key_auth  # noqa: E402
+from purser_plugin.start import callbacks, user_api_key_auth
 
 __all__ = ["callbacks", "user_api_key_auth"]

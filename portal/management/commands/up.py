@@ -57,7 +57,7 @@ class Command(BaseCommand):
             with ExitStack() as stack:
                 self._run(stack)
         except KeyboardInterrupt:
-            self.stdout.write("Stopped.")
+            self._say("Stopped.")
         except LocalServicesError as error:
             raise CommandError(str(error)) from error
 
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         listener = stack.enter_context(_listen(settings.PORT))
         services = self._start_services(stack)
         self._prepare()
-        foreground = Foreground(say=self.stdout.write)
+        foreground = Foreground(say=self._say)
         stack.callback(foreground.stop)
         _start_processes(foreground, listener)
         announced = False
@@ -77,6 +77,11 @@ class Command(BaseCommand):
                     f"'{ended}' has ended by itself, so everything is stopped. Its last words are above."
                 )
             announced = announced or self._announce(started_at)
+
+    def _say(self, line: str) -> None:
+        """Print one line at once: whoever reads a pipe wants it now."""
+        self.stdout.write(line)
+        self.stdout.flush()
 
     def _start_services(self, stack: ExitStack) -> LocalServices | None:
         """Start those embedded services that the environment does not replace."""
@@ -104,13 +109,12 @@ class Command(BaseCommand):
         seconds = time.monotonic() - started_at
         status, body = _readiness()
         if status == http.client.OK:
-            self.stdout.write(f"\nPurser is ready at {settings.BASE_URL} ({seconds:.1f} s). Ctrl-C stops it.")
+            self._say(f"\nPurser is ready at {settings.BASE_URL} ({seconds:.1f} s). Ctrl-C stops it.")
             if SIGN_INS.exists():
-                self.stdout.write(SIGN_INS.read_text())
-            self.stdout.flush()
+                self._say(SIGN_INS.read_text())
             return True
         if seconds > SLOW_START_SECONDS:
-            self.stdout.write(f"Not ready after {seconds:.0f} s. /readyz answers {status}: {body}")
+            self._say(f"Not ready after {seconds:.0f} s. /readyz answers {status}: {body}")
             return True
         return False
 

@@ -1,7 +1,8 @@
 """What a client's body asks for: its route, its size, its output limit, and which of its fields may pass.
 
-Fields pass by an allow-list. Gateways know hundreds of control fields (addresses, prices, retries, fallbacks, mock answers, a
-switch that turns the usage callback off), and new ones come with each release, so a list of forbidden ones would never be complete.
+Fields pass by an allow-list. Gateways know hundreds of control fields (addresses, prices, retries, fallbacks,
+mock answers, a switch that turns the usage callback off), and new ones come with each release, so a list of
+forbidden ones would never be complete.
 """
 
 import json
@@ -9,75 +10,101 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-TOOLS_OVERHEAD_BYTES = 1_024  # Anthropic adds a system prompt of 313 to 735 tokens when tools are given; no body shows it
+TOOLS_OVERHEAD_BYTES = (
+    1_024  # Anthropic adds a system prompt of 313 to 735 tokens when tools are given; no body shows it
+)
 TURN_OVERHEAD_BYTES = 64  # chat templates add a few tokens around the conversation
 
-_SAMPLING = frozenset({"temperature", "top_p", "top_k", "seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias"})
+_SAMPLING = frozenset(
+    {"temperature", "top_p", "top_k", "seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias"}
+)
 _TOOLING = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
-_COMMON = frozenset({"model", "stream", "stream_options", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
+_COMMON = frozenset(
+    {
+        "model",
+        "stream",
+        "stream_options",
+        "user",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One kind of model call: its fields, where it limits its output, and the hook's name for it."""
+    """A kind of model call: its path, its fields, where it limits its output, and the hook's names for it."""
 
+    path: str
     call_types: frozenset[str]
     fields: frozenset[str]
     limit_fields: tuple[str, ...] = ()
 
 
 CHAT = Route(
+    path="/v1/chat/completions",
     call_types=frozenset({"acompletion", "completion"}),
     limit_fields=("max_completion_tokens", "max_tokens"),
     fields=_COMMON | _SAMPLING | _TOOLING | {
-        "messages", "max_completion_tokens", "max_tokens", "n", "logprobs", "top_logprobs", "response_format", "functions",
-        "function_call", "reasoning_effort", "verbosity", "thinking", "modalities", "audio", "prediction", "service_tier",
-        "web_search_options", "store", "cache",
+        "messages", "max_completion_tokens", "max_tokens", "n", "logprobs", "top_logprobs", "response_format",
+        "functions", "function_call", "reasoning_effort", "verbosity", "thinking", "modalities", "audio",
+        "prediction", "service_tier", "web_search_options", "store", "cache",
     },
 )  # fmt: skip
 COMPLETION = Route(
+    path="/v1/completions",
     call_types=frozenset({"atext_completion", "text_completion"}),
     limit_fields=("max_tokens",),
-    fields=_COMMON | _SAMPLING | {"prompt", "suffix", "echo", "best_of", "n", "max_tokens", "logprobs", "cache"},
+    fields=_COMMON
+    | _SAMPLING
+    | {"prompt", "suffix", "echo", "best_of", "n", "max_tokens", "logprobs", "cache"},
 )
 EMBEDDING = Route(
+    path="/v1/embeddings",
     call_types=frozenset({"aembedding", "embeddings", "embedding"}),
     fields=frozenset({"model", "input", "encoding_format", "dimensions", "user", "cache"}),
 )
 RESPONSES = Route(
+    path="/v1/responses",
     call_types=frozenset({"aresponses", "responses"}),
     limit_fields=("max_output_tokens",),
     fields=_COMMON | _TOOLING | {
-        "input", "instructions", "max_output_tokens", "max_tool_calls", "temperature", "top_p", "top_logprobs", "reasoning", "text",
-        "truncation", "include", "metadata", "store", "previous_response_id", "conversation", "prompt", "service_tier", "background",
+        "input", "instructions", "max_output_tokens", "max_tool_calls", "temperature", "top_p",
+        "top_logprobs", "reasoning", "text", "truncation", "include", "metadata", "store",
+        "previous_response_id", "conversation", "prompt", "service_tier", "background",
     },
 )  # fmt: skip
 MESSAGES = Route(
+    path="/v1/messages",
     call_types=frozenset({"anthropic_messages"}),
     limit_fields=("max_tokens",),
     fields=frozenset({
-        "model", "messages", "system", "stream", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "tools", "tool_choice",
-        "thinking", "metadata", "service_tier", "speed", "context_management", "mcp_servers", "container", "output_config",
-        "output_format", "cache_control",
+        "model", "messages", "system", "stream", "max_tokens", "temperature", "top_p", "top_k",
+        "stop_sequences", "tools", "tool_choice", "thinking", "metadata", "service_tier", "speed",
+        "context_management", "mcp_servers", "container", "output_config", "output_format", "cache_control",
     }),
 )  # fmt: skip
 
-ROUTES: Mapping[str, Route] = {
-    "/chat/completions": CHAT, "/v1/chat/completions": CHAT, "/completions": COMPLETION, "/v1/completions": COMPLETION,
-    "/embeddings": EMBEDDING, "/v1/embeddings": EMBEDDING, "/responses": RESPONSES, "/v1/responses": RESPONSES,
-    "/v1/messages": MESSAGES,
-}  # fmt: skip
+_KINDS = (CHAT, COMPLETION, EMBEDDING, RESPONSES, MESSAGES)
+# LiteLLM serves all but Messages without /v1 too.
+ROUTES: Mapping[str, Route] = {kind.path: kind for kind in _KINDS} | {
+    kind.path.removeprefix("/v1"): kind for kind in _KINDS if kind is not MESSAGES
+}
 
 _UNSEEN_INPUT = frozenset({
-    "previous_response_id", "conversation", "web_search_options", "mcp_servers", "container", "context_management",
+    "previous_response_id", "conversation", "web_search_options", "mcp_servers", "container",
+    "context_management",
 })  # fmt: skip
 _PLAIN_TOOLS = frozenset({None, "function", "custom"})
 _TEXT_PARTS = frozenset({
-    "text", "input_text", "output_text", "refusal", "message", "thinking", "redacted_thinking", "reasoning", "summary_text",
-    "reasoning_text", "tool_use", "tool_result", "function", "custom", "function_call", "function_call_output", "custom_tool_call",
-    "custom_tool_call_output", "ephemeral",
+    "text", "input_text", "output_text", "refusal", "message", "thinking", "redacted_thinking", "reasoning",
+    "summary_text", "reasoning_text", "tool_use", "tool_result", "function", "custom", "function_call",
+    "function_call_output", "custom_tool_call", "custom_tool_call_output", "ephemeral",
 })  # fmt: skip
-_FREE_JSON = frozenset({"input", "arguments"})  # what a model passed to a tool: any JSON, with a `type` of its own meaning
+_FREE_JSON = frozenset(
+    {"input", "arguments"}
+)  # what a model passed to a tool: any JSON, with a `type` of its own meaning
 _CONVERSATION = ("messages", "system", "input", "prompt")
 _OPAQUE = re.compile(r"data:[\w.+-]+/[\w.+-]+[;,].*|[A-Za-z0-9+/_=-]{1024,}", re.ASCII | re.DOTALL)
 _CONTEXTS = {"flex": "flex", "priority": "priority"}
@@ -101,21 +128,31 @@ class Question:
 
 
 def passing(route: Route, body: Mapping[str, object], extra: frozenset[str]) -> dict[str, object]:
-    """Return the fields of a client's body that may reach the provider. `extra` names more fields that the operator allows."""
+    """Return the fields of a client's body that may reach the provider.
+
+    `extra` names more fields that the operator allows.
+    """
     kept = {name: value for name, value in body.items() if name in route.fields or name in extra}
     cache = kept.pop("cache", None)
-    if isinstance(cache, dict) and (choices := {name: True for name in _CACHE_CHOICES if cache.get(name) is True}):
+    if isinstance(cache, dict) and (
+        choices := {name: True for name in _CACHE_CHOICES if cache.get(name) is True}
+    ):
         kept["cache"] = choices
     return kept
 
 
 def question(route: Route, body: Mapping[str, object], *, attachment_tokens: int) -> Question:
-    """Work out what to ask the portal about `body`. `attachment_tokens` bounds what is not text. Raises BadBodyError."""
+    """Work out what to ask the portal about `body`.
+
+    `attachment_tokens` bounds what is not text. Raises BadBodyError.
+    """
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise BadBodyError("The body names no model.")
     if body.get("background"):
-        raise BadBodyError("Background responses report no usage to the gateway and are not served. Leave `background` out.")
+        raise BadBodyError(
+            "Background responses report no usage to the gateway and are not served. Leave `background` out."
+        )
     return Question(
         model=model,
         n=_choices(body),
@@ -129,14 +166,22 @@ def question(route: Route, body: Mapping[str, object], *, attachment_tokens: int
 def input_bound(body: Mapping[str, object], *, attachment_tokens: int) -> dict[str, int]:
     """Return an upper bound of the input: bytes when all of it is text in the body, else tokens.
 
-    A byte-level tokeniser makes at most one token of a byte, and JSON only adds bytes. Pictures, files, server-side tools and
-    earlier turns that the provider keeps are not in the text: they count as `attachment_tokens` together.
+    A byte-level tokeniser makes at most one token of a byte, and JSON only adds bytes. Pictures, files,
+    server-side tools and earlier turns that the provider keeps are not in the text: they count as
+    `attachment_tokens` together.
     """
     conversation = {name: body[name] for name in _CONVERSATION if name in body}
-    unseen = any(body.get(name) for name in _UNSEEN_INPUT) or isinstance(body.get("prompt"), dict) or _has_server_tools(body)
+    unseen = (
+        any(body.get(name) for name in _UNSEEN_INPUT)
+        or isinstance(body.get("prompt"), dict)
+        or _has_server_tools(body)
+    )
     measured: Mapping[str, object] = body
     if _has_attachments(conversation):
-        unseen, measured = True, {**body, **{name: _without_opaque(value) for name, value in conversation.items()}}
+        unseen, measured = (
+            True,
+            {**body, **{name: _without_opaque(value) for name, value in conversation.items()}},
+        )
     text = json.dumps(measured, ensure_ascii=False, separators=(",", ":"), default=str)
     size = len(text.encode("utf-8", "surrogatepass")) + TURN_OVERHEAD_BYTES
     if body.get("tools") or body.get("functions"):
@@ -145,7 +190,10 @@ def input_bound(body: Mapping[str, object], *, attachment_tokens: int) -> dict[s
 
 
 def _has_attachments(value: object) -> bool:
-    """Whether a conversation holds a part that is not text. Parts without a type are text; unknown types are not."""
+    """Whether a conversation holds a part that is not text.
+
+    Parts without a type are text; unknown types are not.
+    """
     match value:
         case list():
             return any(_has_attachments(item) for item in value)
@@ -212,4 +260,6 @@ def _context(body: Mapping[str, object]) -> str:
 
 def _has_server_tools(body: Mapping[str, object]) -> bool:
     tools = body.get("tools")
-    return isinstance(tools, list) and any(not isinstance(tool, dict) or tool.get("type") not in _PLAIN_TOOLS for tool in tools)
+    return isinstance(tools, list) and any(
+        not isinstance(tool, dict) or tool.get("type") not in _PLAIN_TOOLS for tool in tools
+    )

@@ -26,7 +26,8 @@ class Call:
 
 @dataclass(slots=True)
 class Exchange:
-    """One HTTP request of a client, from the edge inwards. The key is out of `repr`, and LiteLLM only sees its fingerprint.
+    """One HTTP request of a client, from the edge inwards. The key is out of `repr`, and LiteLLM only sees
+    its fingerprint.
 
     `asking` is the decision on its way, for `question`; the pre-call hook takes it, and nobody else.
     """
@@ -57,7 +58,7 @@ class Register:
         self._open[call.reservation] = call
 
     def find(self, reservation: object) -> Call | None:
-        """Return the open call of a reservation; anything else, such as an id that a client made up, is None."""
+        """Return the open call of a reservation, or None, as for an id that a client made up."""
         return self._open.get(reservation) if isinstance(reservation, str) else None
 
     def close(self, call: Call) -> bool:

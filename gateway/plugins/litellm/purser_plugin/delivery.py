@@ -1,7 +1,9 @@
-"""Settlements on their way to the portal: to the journal first, then to the portal in batches, in order, until it has taken them.
+"""Settlements on their way to the portal: to the journal first, then to the portal in batches, in order,
+until it has taken them.
 
-Delivery is at least once; the portal recognises what it has already booked, so the effect is exactly once. One worker at a time
-delivers for all of them. A position file remembers how far the portal has acknowledged, across restarts of either side.
+Delivery is at least once; the portal recognises what it has already booked, so the effect is exactly once.
+One worker at a time delivers for all of them. A position file remembers how far the portal has acknowledged,
+across restarts of either side.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from .records import RELEASE_FIELDS, SETTLEMENT_FIELDS
 log = logging.getLogger("purser")
 
 BATCH = 500
-LINGER_SECONDS = 0.2  # lets a batch form: at most this later is a settlement booked, and a busy gateway posts five times a second
+LINGER_SECONDS = 0.2  # lets a batch form: a settlement is booked this much later, five posts a second
 SYNC_SECONDS = 0.05  # what a power cut can lose of the journal; the death of the process loses nothing
 POLL_SECONDS = 1.0  # how often other workers' lines, and a lock that came free, are looked for
 LONGEST_PAUSE_SECONDS = 15.0
@@ -28,7 +30,9 @@ class UndeliveredError(Exception):
 
 
 class Receiver(Protocol):
-    """Where deliveries go. Both raise UndeliveredError to be tried again; `settle` raises ValueError for a batch it cannot read."""
+    """Where deliveries go. Both raise UndeliveredError to be tried again; `settle` raises ValueError for a
+    batch it cannot read.
+    """
 
     async def settle(self, items: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]: ...
 
@@ -36,7 +40,9 @@ class Receiver(Protocol):
 
 
 class Delivery:
-    """Writes lines to the journal, and runs the two background jobs of a worker: sync the journal, deliver it to the portal."""
+    """Writes lines to the journal, and runs the two background jobs of a worker: sync the journal, deliver it
+    to the portal.
+    """
 
     def __init__(self, journal: Journal, receiver: Receiver, *, keep_days: int) -> None:
         self._journal = journal
@@ -48,7 +54,10 @@ class Delivery:
         self.healthy = True
 
     def add(self, line: bytes) -> None:
-        """Write a line to the journal. While the disk refuses, lines wait in memory and `healthy` is false."""
+        """Write a line to the journal.
+
+        While the disk refuses, lines wait in memory and `healthy` is false.
+        """
         self._waiting.append(line)
         self.write()
         self._added.set()
@@ -68,7 +77,9 @@ class Delivery:
             self._waiting = []
 
     async def sync_forever(self) -> None:
-        """Sync the journal soon after lines came, many lines to one sync; try again to write what the disk refused."""
+        """Sync the journal soon after lines came, many lines to one sync; try again to write what the disk
+        refused.
+        """
         while True:
             await self._added.wait()
             self._added.clear()
@@ -82,7 +93,9 @@ class Delivery:
                 self.write()
 
     async def deliver_forever(self) -> None:
-        """Deliver the journal from where the portal left off, for ever; wait for the lock while another worker does."""
+        """Deliver the journal from where the portal left off, for ever; wait for the lock while another
+        worker does.
+        """
         while True:
             try:
                 with self._journal.lock("deliver", wait=False):
@@ -122,7 +135,9 @@ class Delivery:
                 log.debug("purser.released: %s %s", item.get("id"), answer)
 
     async def _settle(self, items: Sequence[Mapping[str, object]]) -> None:
-        """Settle a batch. One that the portal cannot read is halved, so that a single bad line never blocks the others."""
+        """Settle a batch. One that the portal cannot read is halved, so that a single bad line never blocks
+        the others.
+        """
         try:
             results = await self._receiver.settle(items)
         except ValueError as error:
@@ -135,7 +150,12 @@ class Delivery:
             return
         for result in results:
             if result.get("status") not in ("settled", "late", "duplicate"):
-                log.error("purser.settlement_kept_apart: %s %s %s", result.get("reservation"), result.get("status"), result.get("detail"))
+                log.error(
+                    "purser.settlement_kept_apart: %s %s %s",
+                    result.get("reservation"),
+                    result.get("status"),
+                    result.get("detail"),
+                )
 
     async def _next_lines(self) -> None:
         try:

@@ -1,10 +1,11 @@
 """The outermost layer of the gateway: what LiteLLM may see of a request, and what a refused client sees.
 
-LiteLLM loads plugins when its application has already been built, and several of its routes write refusals in their own words. So
-this ASGI layer wraps the built application. On the way in it takes the Purser key out of the headers (LiteLLM only ever sees its
-fingerprint, so no log of LiteLLM can hold it), drops the control fields and control headers of clients, and has the portal asked
-for a decision, which the pre-call hook waits for and carries out. On the way out it
-replaces the answer to a refused call by the portal's problem document. It also serves the usage feed.
+LiteLLM loads plugins when its application has already been built, and several of its routes write refusals in
+their own words. So this ASGI layer wraps the built application. On the way in it takes the Purser key out of
+the headers (LiteLLM only ever sees its fingerprint, so no log of LiteLLM can hold it), drops the control
+fields and control headers of clients, and has the portal asked for a decision, which the pre-call hook waits
+for and carries out. On the way out it replaces the answer to a refused call by the portal's problem document.
+It also serves the usage feed.
 """
 
 import asyncio
@@ -30,7 +31,14 @@ FEED_PATH = "/purser/v1/usage"
 KEY_PREFIX = "psr_"
 MAX_BODY_BYTES = 64 * 1024 * 1024
 # Every header that LiteLLM takes a key from, in its order of precedence.
-KEY_HEADERS = (b"x-litellm-api-key", b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"ocp-apim-subscription-key")
+KEY_HEADERS = (
+    b"x-litellm-api-key",
+    b"authorization",
+    b"api-key",
+    b"x-api-key",
+    b"x-goog-api-key",
+    b"ocp-apim-subscription-key",
+)
 CONTROL_HEADERS = (b"x-litellm-", b"litellm-", b"litellm_")
 
 
@@ -76,7 +84,9 @@ class Edge:
                 return await send_refusal(send, invalid_request(str(error)))
             scope["headers"] = describe(scope["headers"], body)
             receive = replay(body, receive)
-            await asyncio.sleep(0)  # lets the question leave before LiteLLM's own work, which then runs while the portal decides
+            await asyncio.sleep(
+                0
+            )  # lets the question leave before LiteLLM's own work, which then runs while the portal decides
         try:
             await self.app(scope, receive, Outgoing(exchange, send))
         finally:
@@ -84,7 +94,10 @@ class Edge:
         return None
 
     def _admit(self, exchange: Exchange, body: bytes | None) -> bytes:
-        """Return the body that LiteLLM may see. Raises BadBodyError when it is too large or no JSON object."""
+        """Return the body that LiteLLM may see.
+
+        Raises BadBodyError when it is too large or no JSON object.
+        """
         if body is None:
             raise bodies.BadBodyError(f"The body is larger than {MAX_BODY_BYTES // 1024**2} MiB.")
         try:
@@ -99,10 +112,17 @@ class Edge:
     async def _serve_feed(self, scope: Scope, send: Send) -> None:
         query = scope.get("query_string", b"")
         target = FEED_PATH + (f"?{query.decode('latin-1')}" if query else "")
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
         status, document = await self._guard.feed(scope["method"], target, headers)
         content_type = "application/json" if status == 200 else CONTENT_TYPE
-        await send_document(send, status, {"content-type": content_type, "cache-control": "no-store"}, json.dumps(document).encode())
+        await send_document(
+            send,
+            status,
+            {"content-type": content_type, "cache-control": "no-store"},
+            json.dumps(document).encode(),
+        )
 
 
 class Outgoing:
@@ -122,7 +142,8 @@ class Outgoing:
 
 
 def take_key(exchange: Exchange, headers: Headers) -> Headers:
-    """Move the Purser key and the project from `headers` into `exchange`; return the headers that LiteLLM may see.
+    """Move the Purser key and the project from `headers` into `exchange`; return the headers that LiteLLM may
+    see.
 
     Without a Purser key nothing is changed: an administrator's request keeps its control headers.
     """
@@ -133,7 +154,11 @@ def take_key(exchange: Exchange, headers: Headers) -> Headers:
     exchange.key, exchange.well_formed = key, is_well_formed(key)
     exchange.fingerprint = KEY_PREFIX + hashlib.sha256(key.encode()).hexdigest()[:32]
     exchange.project_id = given.get(b"x-project-id") or None
-    kept = [(n, v) for n, v in headers if n.lower() not in KEY_HEADERS and not n.lower().startswith(CONTROL_HEADERS)]
+    kept = [
+        (n, v)
+        for n, v in headers
+        if n.lower() not in KEY_HEADERS and not n.lower().startswith(CONTROL_HEADERS)
+    ]
     return [*kept, (b"authorization", b"Bearer " + exchange.fingerprint.encode())]
 
 
@@ -145,7 +170,10 @@ def describe(headers: Headers, body: bytes) -> Headers:
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """Return the whole body, or None when it is too large. A client that leaves early has sent what it has sent."""
+    """Return the whole body, or None when it is too large.
+
+    A client that leaves early has sent what it has sent.
+    """
     chunks: list[bytes] = []
     size = 0
     while True:

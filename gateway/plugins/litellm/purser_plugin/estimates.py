@@ -1,4 +1,7 @@
-"""Usage by the gateway's own count, for calls whose provider never reported any. It is always marked as estimated."""
+"""Usage by the gateway's own count, for calls whose provider never reported any.
+
+It is always marked as estimated.
+"""
 
 import json
 import logging
@@ -6,7 +9,7 @@ import logging
 import litellm
 
 from .calls import Call
-from .usage import normalised
+from .usage import COUNTS, normalised
 
 log = logging.getLogger("purser")
 
@@ -15,14 +18,15 @@ READ_FIELDS = ("system", "input", "instructions", "prompt", "tools", "functions"
 
 
 def estimated(call: Call, reported: object = None) -> dict[str, int]:
-    """Return what the pieces of a broken stream show, else LiteLLM's own estimate `reported`, else the input by its tokeniser."""
-    return _from_stream(call) or normalised(reported) or {
-        "input_tokens": _input_tokens(call),
-        "cached_tokens": 0,
-        "cache_write_tokens": 0,
-        "output_tokens": 0,
-        "reasoning_tokens": 0,
-    }  # fmt: skip
+    """Return what the pieces of a broken stream show, else LiteLLM's own estimate `reported`, else the input
+    by its tokeniser.
+    """
+    from_stream = _from_stream(call)
+    return from_stream if from_stream is not None else normalised(reported) or _input_only(call)
+
+
+def _input_only(call: Call) -> dict[str, int]:
+    return {name: 0 for name in COUNTS} | {"input_tokens": _input_tokens(call)}
 
 
 def _from_stream(call: Call) -> dict[str, int] | None:
@@ -30,7 +34,9 @@ def _from_stream(call: Call) -> dict[str, int] | None:
     if not isinstance(chunks, list) or not chunks:
         return None
     try:
-        answer = litellm.stream_chunk_builder(chunks=chunks, messages=messages if isinstance(messages, list) else None)
+        answer = litellm.stream_chunk_builder(
+            chunks=chunks, messages=messages if isinstance(messages, list) else None
+        )
     except Exception as error:  # noqa: BLE001 - a foreign library at the edge; another estimate takes its place
         log.warning("purser.stream_not_countable: %s", type(error).__name__)
         return None
@@ -41,7 +47,9 @@ def _input_tokens(call: Call) -> int:
     messages = call.asked.get("messages")
     text = "\n".join(_text(call.asked[name]) for name in READ_FIELDS if call.asked.get(name))
     try:
-        counted = litellm.token_counter(model=call.model, messages=messages) if isinstance(messages, list) else 0
+        counted = (
+            litellm.token_counter(model=call.model, messages=messages) if isinstance(messages, list) else 0
+        )
         return int(counted) + (int(litellm.token_counter(model=call.model, text=text)) if text else 0)
     except Exception as error:  # noqa: BLE001 - a foreign library at the edge; a rough count is better than none
         log.warning("purser.input_not_countable: %s", type(error).__name__)

@@ -16,9 +16,9 @@ from .calls import RESERVATION_FIELD, Call, Exchange, reservation_in
 from .edge import SCOPE_KEY, Edge
 from .estimates import estimated
 from .refusals import (
-    INVALID_KEY,
     UNAVAILABLE,
     Refusal,
+    invalid_key,
     invalid_request,
     route_not_allowed,
     unmetered_caller,
@@ -30,22 +30,42 @@ log = logging.getLogger("purser")
 
 
 class PurserKey(UserAPIKeyAuth):
-    """A client's identity for LiteLLM: the fingerprint of its key, and (privately) the exchange that holds the key itself."""
+    """A client's identity for LiteLLM, which logs and serialises its fields: they hold no key."""
 
     _exchange: Exchange | None = PrivateAttr(default=None)
 
+    @property
+    def exchange(self) -> Exchange | None:
+        """The request that this identity was made for."""
+        return self._exchange
+
+    @classmethod
+    def of(cls, exchange: Exchange, *, api_key: str, role: LitellmUserRoles) -> "PurserKey":
+        """Make the identity of one request. `api_key` is a fingerprint or the master key."""
+        identity = cls(api_key=api_key, user_role=role)
+        identity._exchange = exchange
+        return identity
+
 
 def refuse(exchange: Exchange | None, refusal: Refusal) -> ProxyException:
-    """Note a refusal for the edge and return what must be raised, since anything but this class becomes a bare 500."""
+    """Note a refusal for the edge; return what must be raised, since anything else becomes a bare 500."""
     if exchange is not None:
         exchange.refusal = refusal
     return ProxyException(
-        message=refusal.detail, type=refusal.code, param=None, code=refusal.status, headers=dict(refusal.headers), openai_code=refusal.code
+        message=refusal.detail,
+        type=refusal.code,
+        param=None,
+        code=refusal.status,
+        headers=dict(refusal.headers),
+        openai_code=refusal.code,
     )
 
 
 def install(runtime: Runtime) -> None:
-    """Wrap LiteLLM's application, which is built already when plugins are loaded. A second call changes nothing."""
+    """Wrap LiteLLM's application, which is built already when plugins are loaded.
+
+    A second call changes nothing.
+    """
     app = proxy_server.app
     if app.middleware_stack is None:
         app.middleware_stack = app.build_middleware_stack()
@@ -53,27 +73,35 @@ def install(runtime: Runtime) -> None:
         app.middleware_stack = Edge(app.middleware_stack, runtime)
 
 
-class Hooks(CustomLogger):  # type: ignore[misc]  # litellm is not installed where types are checked
-    """The callback object. `async_pre_call_hook` must be defined on this very class: an inherited one is silently skipped."""
+class Hooks(CustomLogger):
+    """The callback object.
+
+    `async_pre_call_hook` must be defined on this very class: an inherited one is silently skipped.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__()
         self._runtime = runtime
 
     async def authenticate(self, request: Request, api_key: str) -> UserAPIKeyAuth:
-        """Let a well-formed Purser key through to the pre-call hook, on metered routes only; the master key stays administrator."""
+        """Let a well-formed Purser key through to the pre-call hook, on metered routes only.
+
+        The master key stays administrator. Raises ProxyException.
+        """
         exchange = request.scope.get(SCOPE_KEY)
         if not isinstance(exchange, Exchange):
             raise refuse(None, UNAVAILABLE)
         if exchange.key is None and _is_master_key(api_key):
-            return _identity(exchange, api_key, LitellmUserRoles.PROXY_ADMIN)
+            return PurserKey.of(exchange, api_key=api_key, role=LitellmUserRoles.PROXY_ADMIN)
         if not exchange.well_formed or api_key != exchange.fingerprint:
-            raise refuse(exchange, INVALID_KEY)
+            raise refuse(exchange, invalid_key(self._runtime.settings.public_url))
         if exchange.method != "POST" or exchange.path not in bodies.ROUTES:
             raise refuse(exchange, route_not_allowed(exchange.path))
-        return _identity(exchange, api_key, LitellmUserRoles.INTERNAL_USER)
+        return PurserKey.of(exchange, api_key=api_key, role=LitellmUserRoles.INTERNAL_USER)
 
-    async def async_pre_call_hook(self, user_api_key_dict: UserAPIKeyAuth, cache: object, data: dict[str, Any], call_type: str) -> None:
+    async def async_pre_call_hook(
+        self, user_api_key_dict: UserAPIKeyAuth, cache: object, data: dict[str, Any], call_type: str
+    ) -> None:
         """Wait for the portal's decision and write it into the request."""
         exchange = _exchange_of(user_api_key_dict)
         if exchange is None or exchange.key is None:
@@ -88,24 +116,33 @@ class Hooks(CustomLogger):  # type: ignore[misc]  # litellm is not installed whe
         if isinstance(outcome, Refusal):
             raise refuse(exchange, outcome)
         bodies.set_output_limit(route, data, outcome.max_output_tokens)
-        own = data.get("litellm_metadata") if isinstance(data.get("litellm_metadata"), dict) else data.setdefault("metadata", {})
-        own[RESERVATION_FIELD] = outcome.reservation
+        _own_metadata(data)[RESERVATION_FIELD] = outcome.reservation
 
     async def async_post_call_response_headers_hook(
-        self, data: dict[str, Any], user_api_key_dict: UserAPIKeyAuth, response: object, request_headers: dict[str, str] | None = None
+        self,
+        data: dict[str, Any],
+        user_api_key_dict: UserAPIKeyAuth,
+        response: object,
+        request_headers: dict[str, str] | None = None,
     ) -> None:
         """Keep a stream at hand, so that what it gave can be counted should it break."""
         exchange = _exchange_of(user_api_key_dict)
         if exchange is not None and exchange.call is not None and not exchange.call.closed:
             exchange.call.stream = getattr(response, "inner", response)
 
-    async def async_log_success_event(self, kwargs: dict[str, Any], response_obj: object, start_time: object, end_time: object) -> None:
-        """Settle a call that succeeded. A client that hung up arrives here too, with LiteLLM's own count of what it got."""
+    async def async_log_success_event(
+        self, kwargs: dict[str, Any], response_obj: object, start_time: object, end_time: object
+    ) -> None:
+        """Settle a call that succeeded.
+
+        A client that hung up arrives here too, with LiteLLM's own count of what it got.
+        """
         call = self._call_of(kwargs)
         if call is None:
             return
         log_entry = kwargs.get("standard_logging_object") or {}
-        usage = normalised((log_entry.get("metadata") or {}).get("usage_object")) or normalised(getattr(response_obj, "usage", None))
+        reported = (log_entry.get("metadata") or {}).get("usage_object")
+        usage = normalised(reported) or normalised(getattr(response_obj, "usage", None))
         hung_up = _is_disconnected(kwargs)
         self._runtime.settle(
             call,
@@ -124,7 +161,10 @@ class Hooks(CustomLogger):  # type: ignore[misc]  # litellm is not installed whe
         user_api_key_dict: UserAPIKeyAuth,
         traceback_str: str | None = None,
     ) -> None:
-        """Close a request that failed for good. A failed attempt is not the end: a retry or a fallback may still serve."""
+        """Close a request that failed for good.
+
+        A failed attempt is not the end: a retry or a fallback may still serve.
+        """
         exchange = _exchange_of(user_api_key_dict)
         call = exchange.call if exchange is not None else None
         if call is None or call.closed:
@@ -134,27 +174,39 @@ class Hooks(CustomLogger):  # type: ignore[misc]  # litellm is not installed whe
             return
         usage = await asyncio.to_thread(estimated, call, request_data.get("combined_usage_object"))
         log_entry = request_data.get("standard_logging_object") or {}
-        self._runtime.settle(call, usage, served_model=_served_model(log_entry), finish="error", estimated=True)
+        self._runtime.settle(
+            call, usage, served_model=_served_model(log_entry), finish="error", estimated=True
+        )
 
     def _call_of(self, kwargs: dict[str, Any]) -> Call | None:
         params = kwargs.get("litellm_params") or {}
-        found = reservation_in(params.get("litellm_metadata"), params.get("metadata"), kwargs.get("litellm_metadata"), kwargs.get("metadata"))
+        found = reservation_in(
+            params.get("litellm_metadata"),
+            params.get("metadata"),
+            kwargs.get("litellm_metadata"),
+            kwargs.get("metadata"),
+        )
         return self._runtime.calls.find(found)
 
 
-def _identity(exchange: Exchange, api_key: str, role: LitellmUserRoles) -> PurserKey:
-    identity = PurserKey(api_key=api_key, user_role=role)
-    identity._exchange = exchange
-    return identity
-
-
 def _exchange_of(identity: UserAPIKeyAuth) -> Exchange | None:
-    return identity._exchange if isinstance(identity, PurserKey) else None
+    return identity.exchange if isinstance(identity, PurserKey) else None
+
+
+def _own_metadata(data: dict[str, Any]) -> dict[str, Any]:
+    """The metadata that LiteLLM keeps itself: Messages and Responses use `litellm_metadata`, the rest `metadata`."""
+    found = data.get("litellm_metadata")
+    own: dict[str, Any] = found if isinstance(found, dict) else data.setdefault("metadata", {})
+    return own
 
 
 def _is_master_key(api_key: object) -> bool:
     master_key = proxy_server.master_key
-    return bool(master_key) and isinstance(api_key, str) and hmac.compare_digest(api_key.encode(), str(master_key).encode())
+    return (
+        bool(master_key)
+        and isinstance(api_key, str)
+        and hmac.compare_digest(api_key.encode(), str(master_key).encode())
+    )
 
 
 def _is_disconnected(kwargs: dict[str, Any]) -> bool:
@@ -164,10 +216,10 @@ def _is_disconnected(kwargs: dict[str, Any]) -> bool:
 
 
 def _served_model(log_entry: dict[str, Any]) -> str | None:
-    """The catalogue name of what really served: the deployment that answered, which no client can choose; else its model group."""
+    """The catalogue name of what really served: that of the deployment, else of the model group."""
     router, model_id = proxy_server.llm_router, log_entry.get("model_id")
-    deployment = router.get_deployment(model_id=model_id) if router is not None and isinstance(model_id, str) else None
+    deployment = (
+        router.get_deployment(model_id=model_id) if router is not None and isinstance(model_id, str) else None
+    )
     name = deployment.model_name if deployment is not None else log_entry.get("model_group")
     return name if isinstance(name, str) and name else None
-
-

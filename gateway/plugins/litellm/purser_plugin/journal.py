@@ -1,8 +1,10 @@
-"""The gateway's own record of finished calls: append-only JSON lines in numbered files, shared by all of its workers.
+"""The gateway's own record of finished calls: append-only JSON lines in numbered files, shared by all of its
+workers.
 
-A line is handed to the operating system at once, so that the death of the process loses nothing; it is synced to the disk within
-moments, many lines to one sync. All workers append to the same file, in whole lines (O_APPEND), so that all lines have one order: a
-position is a file's number and an offset, and asking twice from a position gives the same lines.
+A line is handed to the operating system at once, so that the death of the process loses nothing; it is synced
+to the disk within moments, many lines to one sync. All workers append to the same file, in whole lines
+(O_APPEND), so that all lines have one order: a position is a file's number and an offset, and asking twice
+from a position gives the same lines.
 """
 
 import base64
@@ -44,7 +46,9 @@ class CursorError(ValueError):
 
 def encode_cursor(position: Position) -> str:
     """Return the opaque text of a position."""
-    return base64.urlsafe_b64encode(json.dumps([position.file, position.offset]).encode()).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(json.dumps([position.file, position.offset]).encode()).decode().rstrip("=")
+    )
 
 
 def decode_cursor(text: str) -> Position:
@@ -61,7 +65,10 @@ def decode_cursor(text: str) -> Position:
 
 
 class Journal:
-    """The journal in one state directory, which must be on a local file system. `read` and `sync` block: call them off the event loop."""
+    """The journal in one state directory, which must be on a local file system.
+
+    `read` and `sync` block: call them off the event loop.
+    """
 
     def __init__(self, state_directory: Path, *, file_bytes: int) -> None:
         self._directory = state_directory / "journal"
@@ -71,7 +78,10 @@ class Journal:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Write `lines` (without line ends). Raises OSError when the disk refuses; a torn line is closed by the next write."""
+        """Write `lines` (without line ends).
+
+        Raises OSError when the disk refuses; a torn line is closed by the next write.
+        """
         descriptor = self._current()
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -85,7 +95,10 @@ class Journal:
             os.fsync(self._descriptor)
 
     def read(self, position: Position, *, limit: int) -> Page:
-        """Return up to `limit` lines after `position`. A file that was pruned is passed over; damaged lines too."""
+        """Return up to `limit` lines after `position`.
+
+        A file that was pruned is passed over; damaged lines too.
+        """
         items: list[dict[str, object]] = []
         for number in [number for number in self._numbers() if number >= position.file]:
             if number != position.file:
@@ -102,7 +115,9 @@ class Journal:
     def prune(self, *, older_than_days: int, delivered: Position) -> int:
         """Delete files that are delivered, not the newest, and older than the given age; return how many."""
         horizon = time.time() - older_than_days * 86_400
-        old = [n for n in self._numbers()[:-1] if n < delivered.file and self._path(n).stat().st_mtime < horizon]
+        old = [
+            n for n in self._numbers()[:-1] if n < delivered.file and self._path(n).stat().st_mtime < horizon
+        ]
         for number in old:
             self._path(number).unlink()
         return len(old)
@@ -115,7 +130,7 @@ class Journal:
             return Position()
 
     def save_position(self, name: str, position: Position) -> None:
-        """Remember a position. Losing it is harmless: what was delivered is delivered again and recognised."""
+        """Remember a position. Losing it is harmless: what is delivered again is recognised."""
         path = self._state_directory / f"{name}.position"
         fresh = path.with_suffix(".fresh")
         fresh.write_text(encode_cursor(position))
@@ -123,7 +138,10 @@ class Journal:
 
     @contextmanager
     def lock(self, name: str, *, wait: bool = True) -> Iterator[None]:
-        """Hold a lock among all processes of this state directory. Raises BlockingIOError when not waiting and it is taken."""
+        """Hold a lock among all processes of this state directory.
+
+        Raises BlockingIOError when not waiting and it is taken.
+        """
         descriptor = os.open(self._state_directory / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -1,13 +1,15 @@
-"""The offline check of a Purser key: its shape and its checksum. It refuses typing errors and garbage without asking anybody.
+"""The offline check of a Purser key: its shape and its checksum. It refuses typing errors and garbage without
+asking anybody.
 
-Format: `psr_live_` or `psr_test_`, 43 base62 characters, then 6 base62 characters: the CRC32 of everything before them.
+Format: `psr_live_` or `psr_test_`, 43 base62 characters, then 6 base62 digits: the CRC32 of everything before
+them.
 """
 
 import re
 import string
 import zlib
 
-ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+ALPHABET = string.digits + string.ascii_letters
 CHECKSUM_LENGTH = 6
 _SHAPE = re.compile(r"psr_(?:live|test)_[0-9A-Za-z]{49}", re.ASCII)
 

@@ -1,4 +1,6 @@
-"""The portal's decision API over one pooled aiohttp session: authorise with a deadline, settle and release in the background."""
+"""The portal's decision API over one pooled aiohttp session: authorise with a deadline, settle and release in
+the background.
+"""
 
 import asyncio
 import json
@@ -32,7 +34,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An HTTP answer of the portal. Header names are lower case; `document` is empty when the body was not a JSON object."""
+    """An HTTP answer of the portal.
+
+    Header names are lower case; `document` is empty when the body was not a JSON object.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -48,7 +53,10 @@ class RefusedError(Exception):
 
 
 class Portal:
-    """A client of the decision API. One per event loop, made lazily, because aiohttp sessions belong to their loop."""
+    """A client of the decision API.
+
+    One per event loop, made lazily, because aiohttp sessions belong to their loop.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -57,7 +65,8 @@ class Portal:
     async def authorize(self, body: Mapping[str, object]) -> Decision:
         """Ask for a decision. Raises RefusedError with the answer for the client.
 
-        A connection that the portal closed is tried once more with the same request_id and a new nonce, inside the same deadline.
+        A connection that the portal closed is tried once more with the same request_id and a new nonce,
+        inside the same deadline.
         """
         try:
             async with asyncio.timeout(self._settings.decision_seconds):
@@ -68,7 +77,10 @@ class Portal:
         return _decision(answer)
 
     async def settle(self, items: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
-        """Deliver settlements; return one result for each. Raises UndeliveredError to try again, ValueError when the batch is refused."""
+        """Deliver settlements; return one result for each.
+
+        Raises UndeliveredError to try again, ValueError when the batch is refused.
+        """
         answer = await self._deliver(SETTLE, {"items": list(items)})
         results = answer.document.get("results")
         if answer.status != 200 or not isinstance(results, list) or len(results) != len(items):
@@ -76,7 +88,10 @@ class Portal:
         return results
 
     async def release(self, body: Mapping[str, object]) -> str:
-        """Deliver a release; return the portal's status or code for it. Raises UndeliveredError to try again."""
+        """Deliver a release; return the portal's status or code for it.
+
+        Raises UndeliveredError to try again.
+        """
         answer = await self._deliver(RELEASE, body)
         return str(answer.document.get("status" if answer.status == 200 else "code"))
 
@@ -105,9 +120,13 @@ class Portal:
 
     async def _post(self, path: str, body: Mapping[str, object]) -> Answer:
         settings, data = self._settings, json.dumps(body, separators=(",", ":")).encode()
-        headers = signed_headers(gateway_id=settings.gateway_id, secret=settings.secret, method="POST", target=path, body=data)
+        headers = signed_headers(
+            gateway_id=settings.gateway_id, secret=settings.secret, method="POST", target=path, body=data
+        )
         url = settings.portal_url + path
-        async with self._pool().post(url, data=data, headers={**headers, "Content-Type": "application/json"}) as response:
+        async with self._pool().post(
+            url, data=data, headers={**headers, "Content-Type": "application/json"}
+        ) as response:
             payload = await response.read()
             return Answer(
                 status=response.status,
@@ -118,12 +137,17 @@ class Portal:
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=30)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None), raise_for_status=False)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=aiohttp.ClientTimeout(total=None), raise_for_status=False
+            )
         return self._session
 
 
 def _decision(answer: Answer) -> Decision:
-    """Read an answer to authorize. Anything that is neither a decision nor a refusal of the client fails closed."""
+    """Read an answer to authorize.
+
+    Anything that is neither a decision nor a refusal of the client fails closed.
+    """
     document = answer.document
     if answer.status == 200 and isinstance(reservation := document.get("reservation"), str):
         limit = document.get("max_output_tokens")
@@ -133,7 +157,12 @@ def _decision(answer: Answer) -> Decision:
             max_output_tokens=limit if isinstance(limit, int) else None,
         )
     code = str(document.get("code", ""))
-    if not 400 <= answer.status < 500 or not code or code.startswith("gateway_") or code == "request_id_reused":
+    if (
+        not 400 <= answer.status < 500
+        or not code
+        or code.startswith("gateway_")
+        or code == "request_id_reused"
+    ):
         log.error("purser.no_decision: status %s code %s", answer.status, code or "none")
         raise RefusedError(UNAVAILABLE)
     raise RefusedError(relayed(status=answer.status, document=document, headers=answer.headers))

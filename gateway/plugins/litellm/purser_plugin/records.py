@@ -1,4 +1,6 @@
-"""The lines of the journal: a settlement or a release, with everything that the portal needs to book it later."""
+"""The lines of the journal: a settlement or a release, with everything that the portal needs to book it
+later.
+"""
 
 import json
 from collections.abc import Mapping
@@ -6,9 +8,17 @@ from datetime import UTC, datetime
 
 from .calls import Call
 
-SETTLEMENT_FIELDS = ("reservation", "usage", "served_model", "finish", "estimated", "cache_hit", "provider_id")
+SETTLEMENT_FIELDS = (
+    "reservation",
+    "usage",
+    "served_model",
+    "finish",
+    "estimated",
+    "cache_hit",
+    "provider_id",
+)
 RELEASE_FIELDS = ("reservation", "reason")
-MAX_PROVIDER_ID = 128
+MAX_PROVIDER_ID = 100  # as much as the portal keeps
 
 
 def settlement(

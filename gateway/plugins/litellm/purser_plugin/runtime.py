@@ -1,4 +1,4 @@
-"""The plugin's one running instance in a worker: settings, portal, journal, deliveries and the calls in flight."""
+"""The plugin's one instance in a worker: settings, portal, journal, deliveries and the calls in flight."""
 
 import asyncio
 import atexit
@@ -35,7 +35,9 @@ class Runtime:
         self._background: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Start the background jobs on the running loop, so that what a dead predecessor left is delivered without new traffic."""
+        """Start the background jobs on the running loop, so that what a dead predecessor left is delivered
+        without new traffic.
+        """
         for job in (self.delivery.sync_forever(), self.delivery.deliver_forever()):
             self._keep(asyncio.get_running_loop().create_task(job))
         atexit.register(self.delivery.write)
@@ -43,26 +45,46 @@ class Runtime:
     def admit(self, exchange: Exchange, body: dict[str, object]) -> dict[str, object]:
         """Return the fields of `body` that may pass, and start asking the portal. Raises bodies.BadBodyError.
 
-        Asking here and not in the pre-call hook hides the portal's answer behind LiteLLM's own preparation (4 ms of 15).
+        Asking here and not in the pre-call hook hides the portal's answer behind LiteLLM's own preparation (4
+        ms of 15).
         """
         route = bodies.ROUTES[exchange.path]
         kept = bodies.passing(route, body, self.settings.extra_parameters)
         if exchange.well_formed and self.delivery.healthy:
-            self._begin(exchange, bodies.question(route, kept, attachment_tokens=self.settings.attachment_tokens), kept)
+            self._begin(
+                exchange,
+                bodies.question(route, kept, attachment_tokens=self.settings.attachment_tokens),
+                kept,
+            )
         return kept
 
     async def decide(self, exchange: Exchange, data: Mapping[str, object]) -> Call | Refusal:
-        """Return the decision on the way, or on a new question when LiteLLM has changed the model. Raises bodies.BadBodyError."""
-        if exchange.call is not None:  # LiteLLM starts over when its own rate limit sends a request to a fallback
+        """Return the decision on the way, or on a new question when LiteLLM has changed the model.
+
+        Raises bodies.BadBodyError.
+        """
+        if (
+            exchange.call is not None
+        ):  # LiteLLM starts over when its own rate limit sends a request to a fallback
             self.release(exchange.call, reason="not_dispatched")
             exchange.call, exchange.refusal = None, None
         if not self.delivery.healthy:
             return JOURNAL_UNAVAILABLE
-        if exchange.asking is None or exchange.question is None or exchange.question.model != data.get("model"):
+        if (
+            exchange.asking is None
+            or exchange.question is None
+            or exchange.question.model != data.get("model")
+        ):
             self._abandon(exchange)
             route = bodies.ROUTES[exchange.path]
-            asked = {name: data[name] for name in route.fields | self.settings.extra_parameters if name in data}
-            self._begin(exchange, bodies.question(route, asked, attachment_tokens=self.settings.attachment_tokens), asked)
+            asked = {
+                name: data[name] for name in route.fields | self.settings.extra_parameters if name in data
+            }
+            self._begin(
+                exchange,
+                bodies.question(route, asked, attachment_tokens=self.settings.attachment_tokens),
+                asked,
+            )
         assert exchange.asking is not None
         asking, exchange.asking = exchange.asking, None
         outcome = await asking
@@ -100,13 +122,17 @@ class Runtime:
             self.delivery.add(line)
 
     def answered(self, exchange: Exchange) -> None:
-        """Watch a call whose answer is over: its settlement comes within moments, or the call was dropped without a word."""
+        """Watch a call whose answer is over: its settlement comes within moments, or the call was dropped
+        without a word.
+        """
         self._abandon(exchange)
         call = exchange.call
         if call is not None and not call.closed:
             self._keep(asyncio.get_running_loop().create_task(self._close_if_forgotten(call)))
 
-    async def feed(self, method: str, target: str, headers: Mapping[str, str]) -> tuple[int, dict[str, object]]:
+    async def feed(
+        self, method: str, target: str, headers: Mapping[str, str]
+    ) -> tuple[int, dict[str, object]]:
         """Answer the portal's pull: journal lines after a cursor."""
         if method != "GET":
             return _problem(405, "method_not_allowed", "The usage feed is read with GET.")
@@ -122,7 +148,11 @@ class Runtime:
         if not 1 <= limit <= FEED_LIMIT:
             return _problem(400, "invalid_request", f"limit must be 1 to {FEED_LIMIT}.")
         page = await asyncio.to_thread(self.journal.read, position, limit=limit)
-        return 200, {"items": list(page.items), "next_cursor": encode_cursor(page.position), "has_more": page.has_more}
+        return 200, {
+            "items": list(page.items),
+            "next_cursor": encode_cursor(page.position),
+            "has_more": page.has_more,
+        }
 
     async def _close_if_forgotten(self, call: Call) -> None:
         await asyncio.sleep(self.settings.settle_grace_seconds)
@@ -135,13 +165,15 @@ class Runtime:
         exchange.question = question
         exchange.asking = asyncio.get_running_loop().create_task(self._ask(exchange, question, asked))
 
-    async def _ask(self, exchange: Exchange, question: bodies.Question, asked: Mapping[str, object]) -> Call | Refusal:
+    async def _ask(
+        self, exchange: Exchange, question: bodies.Question, asked: Mapping[str, object]
+    ) -> Call | Refusal:
         request_id = uuid.uuid4().hex
         body = {
             "request_id": request_id,
             "key": exchange.key,
             "model": question.model,
-            "route": exchange.path,
+            "route": bodies.ROUTES[exchange.path].path,
             "project_id": exchange.project_id,
             **question.bound,
             "max_output_tokens": question.max_output_tokens,

@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 class SettingsError(RuntimeError):
-    """The environment is incomplete. The gateway must not start: it could neither ask for decisions nor prove who it is."""
+    """The environment is incomplete.
+
+    The gateway must not start: it could neither ask for decisions nor prove who it is.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +18,7 @@ class Settings:
     """The plugin's settings, one environment variable each. Secrets are kept out of `repr`."""
 
     portal_url: str
+    public_url: str
     gateway_id: str
     secret: str = field(repr=False)
     second_secret: str | None = field(default=None, repr=False)
@@ -36,8 +40,10 @@ class Settings:
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings; raises SettingsError naming the first variable that is missing or not a number."""
     source = os.environ if environment is None else environment
+    portal_url = _required(source, "PURSER_URL").rstrip("/")
     return Settings(
-        portal_url=_required(source, "PURSER_URL").rstrip("/"),
+        portal_url=portal_url,
+        public_url=source.get("PURSER_PUBLIC_URL", "").strip().rstrip("/") or portal_url,
         gateway_id=_required(source, "PURSER_GATEWAY_ID"),
         secret=_required(source, "PURSER_GATEWAY_SECRET"),
         second_secret=source.get("PURSER_GATEWAY_SECRET_2") or None,
@@ -55,7 +61,9 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
 def _required(source: Mapping[str, str], name: str) -> str:
     value = source.get(name, "").strip()
     if not value:
-        raise SettingsError(f"{name} is empty. `manage.py gateway_config litellm` writes it into the gateway's environment file.")
+        raise SettingsError(
+            f"{name} is empty. `manage.py gateway_config litellm` writes it for the gateway's environment."
+        )
     return value
 
 

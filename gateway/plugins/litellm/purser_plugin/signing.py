@@ -43,34 +43,44 @@ def signed_headers(*, gateway_id: str, secret: str, method: str, target: str, bo
 
 
 class Verifier:
-    """Checks requests signed by the portal; remembers nonces for as long as their timestamps could still pass."""
+    """Checks requests signed by the portal; remembers nonces for as long as their timestamps could still
+    pass.
+    """
 
-    def __init__(self, *, gateway_id: str, secrets: Sequence[str], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, *, gateway_id: str, secrets: Sequence[str], clock: Callable[[], float] = time.time
+    ) -> None:
         self._gateway_id = gateway_id
         self._secrets = tuple(secrets)
         self._clock = clock
         self._seen: dict[str, float] = {}
 
     def verify(self, *, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Return when the request is authentic, fresh and new; raises SignatureError otherwise. Header names are lower case."""
+        """Return when the request is authentic, fresh and new; raises SignatureError otherwise.
+
+        Header names are lower case.
+        """
         nonce = headers.get("purser-nonce", "")
         timestamp = headers.get("purser-timestamp", "")
         if headers.get("purser-gateway") != self._gateway_id:
             raise SignatureError("gateway_unknown", "This is another gateway.")
-        given = headers.get("purser-signature", "")
-        if not _NONCE.fullmatch(nonce) or not self._is_signed(given, method, target, timestamp, nonce, body):
+        matches = [
+            hmac.compare_digest(
+                headers.get("purser-signature", "").encode(),
+                signature(
+                    secret=secret, method=method, target=target, timestamp=timestamp, nonce=nonce, body=body
+                ).encode(),
+            )
+            for secret in self._secrets
+        ]
+        if not _NONCE.fullmatch(nonce) or not any(matches):
             raise SignatureError("gateway_signature_invalid", "The signature does not fit the request.")
         now = self._clock()
         if not timestamp.isdigit() or abs(now - int(timestamp)) > CLOCK_TOLERANCE_SECONDS:
-            raise SignatureError("gateway_signature_stale", "The timestamp is more than 60 s from this gateway's clock.")
+            raise SignatureError(
+                "gateway_signature_stale", "The timestamp is more than 60 s from this gateway's clock."
+            )
         self._remember(nonce, now)
-
-    def _is_signed(self, given: str, method: str, target: str, timestamp: str, nonce: str, body: bytes) -> bool:
-        expected = (
-            signature(secret=secret, method=method, target=target, timestamp=timestamp, nonce=nonce, body=body)
-            for secret in self._secrets
-        )
-        return any([hmac.compare_digest(given.encode(), one.encode()) for one in expected])
 
     def _remember(self, nonce: str, now: float) -> None:
         horizon = now - 2 * CLOCK_TOLERANCE_SECONDS

@@ -1,4 +1,6 @@
-"""Start the plugin in a worker: read the environment (or stop the gateway), wrap the application, begin delivering."""
+"""Start the plugin in a worker: read the environment (or stop the gateway), wrap the application, begin
+delivering.
+"""
 
 from fastapi import Request
 from litellm.proxy._types import UserAPIKeyAuth

@@ -1,7 +1,8 @@
 """Usage in one shape, whatever the route: inclusive totals, as the portal prices them.
 
-LiteLLM turns every provider's figures into its own `Usage`: prompt tokens include what was read from and written to the
-provider's cache, completion tokens include reasoning. Measured with 1.106.2 on all five routes; see tests/gateways/litellm.
+LiteLLM turns every provider's figures into its own `Usage`: prompt tokens include what was read from and
+written to the provider's cache, completion tokens include reasoning. Measured with 1.106.2 on all five
+routes; see tests/gateways/litellm.
 """
 
 from collections.abc import Mapping
@@ -14,13 +15,18 @@ def normalised(usage: object) -> dict[str, int] | None:
 
     Parts never exceed their totals afterwards: a provider's odd figures must not make the settlement invalid.
     """
-    if usage is None or _first(usage, "prompt_tokens", "input_tokens", "completion_tokens", "output_tokens") is None:
+    if (
+        usage is None
+        or _first(usage, "prompt_tokens", "input_tokens", "completion_tokens", "output_tokens") is None
+    ):
         return None
     prompt, completion = _get(usage, "prompt_tokens_details"), _get(usage, "completion_tokens_details")
     total_in = _count(usage, "prompt_tokens", "input_tokens")
     total_out = _count(usage, "completion_tokens", "output_tokens")
     cached = min(_count(prompt, "cached_tokens") or _count(usage, "cache_read_input_tokens"), total_in)
-    written = _count(usage, "cache_creation_input_tokens") or _count(prompt, "cache_creation_tokens", "cache_write_tokens")
+    written = _count(usage, "cache_creation_input_tokens") or _count(
+        prompt, "cache_creation_tokens", "cache_write_tokens"
+    )
     return {
         "input_tokens": total_in,
         "cached_tokens": cached,

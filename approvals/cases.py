@@ -1,0 +1,213 @@
+"""What the page of one request says, derived at this moment; money is added by `facts.py`."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from approvals import policy
+from approvals.eligibility import (
+    deciders,
+    decisions_of,
+    role_phrase,
+    stages_of,
+    why_not,
+)
+from approvals.models import AccessRequest, Decision, Policy, RequestStatus, Verdict
+from core import clock
+from core.models import AuditEvent
+from core.money import format_usd
+from keys.models import Grant
+from teams.models import Role, User
+from teams.selectors import RoleHolders, names_of, role_holders
+
+EARLIER_SHOWN = 5
+FIELD_NAMES = {
+    "models": "the models",
+    "duration_days": "the duration",
+    "expected_monthly_usd": "the expected cost",
+    "reason": "the reason",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One rule of the policy and whether it holds; `tone` is ok, warn or bad."""
+
+    tone: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryLine:
+    """Something that happened to a request."""
+
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One request as an approver or its requester reads it at its current revision."""
+
+    request: AccessRequest
+    title: str
+    lead: str
+    stage_text: str
+    deciders: tuple[str, ...]
+    may_decide: bool
+    why_not: str
+    longest_days: int
+    access_until: datetime | None
+    checks: tuple[Check, ...]
+    grants: tuple[Grant, ...]
+    earlier: tuple[AccessRequest, ...]
+    history: tuple[HistoryLine, ...]
+
+
+def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None = None) -> Case:
+    """Return what the page says of a request that `selectors` loaded. Three queries, more for a revised one.
+
+    What it offers is what decide() allows: both ask `eligibility`. `holders` saves a query.
+    """
+    known = holders or role_holders(request.project)
+    can = deciders(request, known) if request.state == RequestStatus.PENDING else frozenset[int]()
+    grants = _grants(request)
+    longest = _longest_days(request)
+    return Case(
+        request=request,
+        title=f"{request.tier} for {request.project}",
+        lead=names_of(
+            sorted(known.names[person] for person in known.for_project(request.project)[Role.LEAD])
+        ),
+        stage_text=stage_text(request),
+        deciders=tuple(sorted(known.names[person] for person in can)),
+        may_decide=user.pk in can,
+        why_not="" if user.pk in can else _why_not(user, request, known),
+        longest_days=longest,
+        access_until=_access_until(request, grants, longest),
+        checks=tuple(_checks(user, request, known)) if request.state == RequestStatus.PENDING else (),
+        grants=tuple(grant for grant in grants if grant.source_request != request.public_id),
+        earlier=_earlier(request),
+        history=tuple(sorted(_history(request), key=lambda line: line.at)),
+    )
+
+
+def stage_text(request: AccessRequest) -> str:
+    """Say who decides and how far it is: `Stage 1 of 2: the lead of Search, then the director of Product`."""
+    stages = stages_of(request)
+    phrases = [role_phrase(stage.role, request) for stage in stages]
+    waits = phrases[request.stage_index :]
+    quorum = stages[request.stage_index].quorum
+    agreed = sum(each.stage_index == request.stage_index for each in decisions_of(request))
+    people = f", {agreed} of {quorum} agreed" if quorum > 1 else ""
+    if len(stages) == 1:
+        return f"{phrases[0][0].upper()}{phrases[0][1:]} decides{people}"
+    return f"Stage {request.stage_index + 1} of {len(stages)}: {', then '.join(waits)}{people}"
+
+
+def _why_not(user: User, request: AccessRequest, holders: RoleHolders) -> str:
+    if request.state == RequestStatus.PENDING:
+        return why_not(user, request, holders)
+    return f"This request is over: {request.state.label.lower()}."
+
+
+def _checks(user: User, request: AccessRequest, holders: RoleHolders) -> list[Check]:
+    """Return the rules that decide() holds, and what an approver should look at besides."""
+    here = holders.for_project(request.project)
+    role = policy.routed_role(stages_of(request)[request.stage_index].role, here, request.askers)
+    project, person = request.project, request.beneficiary
+    checks = []
+    if user.pk in here.get(role, policy.NOBODY) - request.askers:
+        checks.append(_ok(f"You are {role_phrase(role, request)} and did not make this request."))
+    checks.append(
+        _ok(f"{person} works in team {project.team}.")
+        if request.beneficiary_works
+        else Check(
+            tone="bad", text=f"{person} does not work in team {project.team} any more: it can only be denied."
+        )
+    )
+    longest = _longest_days(request)
+    checks.append(
+        _ok(f"{request.duration_days} days are within the {longest} that {request.tier} allows.")
+        if request.duration_days <= longest
+        else Check(tone="warn", text=f"{request.tier} allows {longest} days now; access will end then.")
+    )
+    checks.append(
+        _ok("The project has an owner and a cost centre.")
+        if project.owner.is_active and project.cost_centre
+        else Check(tone="warn", text="The project's owner has left, or it has no cost centre.")
+    )
+    return checks
+
+
+def _ok(text: str) -> Check:
+    return Check(tone="ok", text=text)
+
+
+def _longest_days(request: AccessRequest) -> int:
+    """Return the most days that may be granted: by the pinned stages and by the policy in force."""
+    pinned = min(stage.max_days for stage in stages_of(request))
+    if request.policy.retired_at is None:
+        return min(pinned, request.policy.max_days)
+    in_force = Policy.objects.filter(tier=request.tier_id, retired_at__isnull=True).first()
+    return min(pinned, in_force.max_days) if in_force else pinned
+
+
+def _grants(request: AccessRequest) -> list[Grant]:
+    now = clock.now()
+    active = Grant.objects.filter(revoked_at__isnull=True, key__revoked_at__isnull=True, expires_at__gt=now)
+    return list(active.filter(key__owner=request.beneficiary_id).select_related("key__project", "tier"))
+
+
+def _earlier(request: AccessRequest) -> tuple[AccessRequest, ...]:
+    others = AccessRequest.objects.filter(requester=request.requester_id).exclude(pk=request.pk)
+    return tuple(others.select_related("tier", "project").order_by("-pk")[:EARLIER_SHOWN])
+
+
+def _access_until(request: AccessRequest, grants: list[Grant], longest_days: int) -> datetime | None:
+    """Return until when access lasts, or would if it were approved now; None when it is over."""
+    if request.state == RequestStatus.PENDING:
+        until = clock.now() + timedelta(days=min(request.duration_days, longest_days))
+        return min(until, request.extends_key.expires_at) if request.extends_key else until
+    given = [grant.expires_at for grant in grants if grant.source_request == request.public_id]
+    return given[0] if given else None
+
+
+def _history(request: AccessRequest) -> list[HistoryLine]:
+    lines = [HistoryLine(at=request.created_at, text=f"{request.requester} asked for {request.tier}")]
+    if request.revision > 1:
+        lines += _amendments(request)
+    lines += [
+        HistoryLine(at=decision.at, text=_decision_text(decision)) for decision in request.decisions.all()
+    ]
+    if request.state == RequestStatus.WITHDRAWN and request.decided_at:
+        lines.append(HistoryLine(at=request.decided_at, text=f"{request.requester} withdrew it"))
+    if request.state == RequestStatus.CLOSED and request.decided_at:
+        lines.append(HistoryLine(at=request.decided_at, text=f"Closed: {request.closed_reason}"))
+    if request.state == RequestStatus.EXPIRED:
+        lines.append(HistoryLine(at=request.decide_by, text="Nobody decided in time"))
+    return lines
+
+
+def _amendments(request: AccessRequest) -> list[HistoryLine]:
+    events = AuditEvent.objects.filter(
+        object_type="approvals.accessrequest", object_id=request.public_id, action="request.amended"
+    )
+    lines = []
+    for event in events:
+        changed = [label for name, label in FIELD_NAMES.items() if name in event.after]
+        lines.append(
+            HistoryLine(at=event.at, text=f"{request.requester} changed {', '.join(changed) or 'it'}")
+        )
+    return lines
+
+
+def _decision_text(decision: Decision) -> str:
+    what = Verdict(decision.verdict).label.lower()
+    terms = []
+    if decision.duration_days is not None:
+        terms.append(f"for {decision.duration_days} days")
+    if decision.monthly_cap_usd is not None:
+        terms.append(f"up to {format_usd(decision.monthly_cap_usd)} a month")
+    lowered = f" {', '.join(terms)}" if terms else ""
+    comment = f": {decision.comment}" if decision.comment else ""
+    return f"{decision.actor} {what}{lowered}{comment}"
