@@ -1,1 +1,3 @@
-"""Measurements as ratios against a baseline in the same run: `make bench`. Absolute figures belong to one machine only."""
+"""Measurements as ratios against a baseline in the same run: `make bench`. Absolute figures belong to one
+machine only.
+"""

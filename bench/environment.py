@@ -1,4 +1,6 @@
-"""What a benchmark runs on: embedded services of its own, a small organisation, and uvicorn processes with one worker each."""
+"""What a benchmark runs on: embedded services of its own, a small organisation, and uvicorn processes with
+one worker each.
+"""
 
 import os
 import secrets
@@ -11,6 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import django
+from django.core.management import call_command
 
 from portal.local import LocalServices, default_environment
 
@@ -27,9 +32,6 @@ def services() -> Iterator[None]:
     local.start()
     try:
         os.environ.update(default_environment(base_dir), DJANGO_SETTINGS_MODULE="portal.settings")
-        import django
-        from django.core.management import call_command
-
         django.setup()
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
@@ -43,8 +45,18 @@ def services() -> Iterator[None]:
 def server(application: str) -> Iterator[int]:
     """Run one uvicorn worker and return its port."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", application, "--port", str(port), "--log-level", "warning", "--no-access-log"]
-    process = subprocess.Popen(command, cwd=ROOT)  # noqa: S603  our own command
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        application,
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+        "--no-access-log",
+    ]
+    process = subprocess.Popen(command, cwd=ROOT)
     try:
         _wait(port)
         yield port

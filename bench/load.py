@@ -20,7 +20,9 @@ class LoadResult:
         return sum(self.statuses.values()) / self.seconds
 
 
-def http_request(*, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
+def http_request(
+    *, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> bytes:
     """Return the bytes of one HTTP/1.1 request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -44,7 +46,12 @@ async def _run(port: int, requests: list[bytes], connections: int) -> LoadResult
     return LoadResult(seconds=seconds, statuses=statuses)
 
 
-async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pending: Iterator[bytes], statuses: Counter[int]) -> None:
+async def _send(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    pending: Iterator[bytes],
+    statuses: Counter[int],
+) -> None:
     for request in pending:
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")

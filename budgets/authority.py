@@ -1,4 +1,4 @@
-"""Who may set which limit, and how high: within the budgets above, above the budgets below, within the team's head-room.
+"""Who may set which limit: within the budgets above, above those below, a lead within the head-room.
 
 Read inside the transaction that holds the locks of `services.limits`, or by a page that wants to say it
 beforehand.
@@ -57,7 +57,7 @@ class Authority:
 
 
 def authority(actor: User | None, slot: Slot, *, current: BudgetRow | None = None) -> Authority:
-    """Return how `actor` may set this limit; None is the system itself, which only the neighbouring budgets bind.
+    """Return how `actor` may set this limit; None is the system, which only the neighbouring budgets bind.
 
     The lead sets the limits of his team's projects and keys within what the team's own limit leaves, may open
     and lower the team's own, and never raises it. The director sets those of his department. Finance and

@@ -1,6 +1,7 @@
 """Limits and the ledger: what may be spent, what is held by calls in flight, what was spent and why.
 
-A budget's scope is a kind and the id of the object, because keys belong to an app that imports this one; a trigger checks that it exists.
+A budget's scope is a kind and the id of the object, because keys belong to an app that imports this one; a
+trigger checks that it exists.
 """
 
 from typing import Any
@@ -52,13 +53,19 @@ class Budget(models.Model):
     public_id = PublicIdField(prefix="bdg")
     scope_kind = models.CharField(max_length=16, choices=ScopeKind)
     scope_id = models.BigIntegerField(help_text="The id of the scope's own row; 0 for the organisation.")
-    department = models.ForeignKey(Department, on_delete=models.PROTECT, null=True, blank=True, related_name="budgets")
+    department = models.ForeignKey(
+        Department, on_delete=models.PROTECT, null=True, blank=True, related_name="budgets"
+    )
     window = models.CharField(max_length=16, choices=Window)
-    window_anchor = models.PositiveSmallIntegerField(default=1, help_text="First weekday (1 to 7) or first month of the fiscal year (1 to 12).")
+    window_anchor = models.PositiveSmallIntegerField(
+        default=1, help_text="First weekday (1 to 7) or first month of the fiscal year (1 to 12)."
+    )
     time_zone = models.CharField(max_length=64, default="UTC")
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.HARD)
     only_tier = models.ForeignKey(Tier, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
-    only_model = models.ForeignKey(LlmModel, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    only_model = models.ForeignKey(
+        LlmModel, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     created_at = models.DateTimeField(default=now)
     closed_at = models.DateTimeField(null=True, blank=True)
 
@@ -76,7 +83,10 @@ class Budget(models.Model):
                 | (~Q(window__in=(Window.WEEK, Window.FISCAL_YEAR)) & Q(window_anchor=1)),
                 name="budget_window_anchor_fits_its_window",
             ),
-            models.CheckConstraint(condition=Q(only_tier__isnull=True) | Q(only_model__isnull=True), name="budget_has_one_filter_at_most"),
+            models.CheckConstraint(
+                condition=Q(only_tier__isnull=True) | Q(only_model__isnull=True),
+                name="budget_has_one_filter_at_most",
+            ),
             models.UniqueConstraint(
                 fields=("scope_kind", "scope_id", "window", "mode", "only_tier", "only_model"),
                 condition=Q(closed_at__isnull=True),
@@ -97,7 +107,8 @@ class LimitKind(models.TextChoices):
 
 
 class BudgetLimit(models.Model):
-    """An amount in force from a moment on. Insert-only: what was the limit at T, as known at K, is always answered.
+    """An amount in force from a moment on. Insert-only: what was the limit at T, as known at K, is always
+    answered.
 
     A null amount means no limit at this budget (others still bind); 0 refuses everything.
     """
@@ -115,10 +126,18 @@ class BudgetLimit(models.Model):
         ordering = ("-valid_from", "-id")
         indexes = (models.Index(fields=("budget", "kind", "-valid_from", "-id"), name="limit_by_budget"),)
         constraints = (
-            models.CheckConstraint(condition=Q(amount_usd__isnull=True) | Q(amount_usd__gte=0), name="limit_is_not_negative"),
+            models.CheckConstraint(
+                condition=Q(amount_usd__isnull=True) | Q(amount_usd__gte=0), name="limit_is_not_negative"
+            ),
             models.CheckConstraint(
                 condition=Q(kind=LimitKind.BASE, valid_until__isnull=True)
-                | Q(kind=LimitKind.TOP_UP, valid_until__isnull=False, valid_until__gt=F("valid_from"), amount_usd__isnull=False, amount_usd__gt=0),
+                | Q(
+                    kind=LimitKind.TOP_UP,
+                    valid_until__isnull=False,
+                    valid_until__gt=F("valid_from"),
+                    amount_usd__isnull=False,
+                    amount_usd__gt=0,
+                ),
                 name="limit_top_up_ends_and_base_does_not",
             ),
             models.CheckConstraint(condition=~Q(reason=""), name="limit_has_a_reason"),
@@ -129,7 +148,9 @@ class BudgetLimit(models.Model):
 
 
 class Balance(models.Model):
-    """What a budget's window has spent and holds: a projection of entries and open reservations, equal to them at every commit."""
+    """What a budget's window has spent and holds: a projection of entries and open reservations, equal to
+    them at every commit.
+    """
 
     pk = models.CompositePrimaryKey("budget_id", "window_start")
     budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="balances")
@@ -140,8 +161,12 @@ class Balance(models.Model):
 
     class Meta:
         constraints = (
-            models.CheckConstraint(condition=Q(reserved_usd__gte=0), name="balance_never_holds_less_than_nothing"),
-            models.CheckConstraint(condition=Q(window_end__gt=F("window_start")), name="balance_window_ends_after_it_starts"),
+            models.CheckConstraint(
+                condition=Q(reserved_usd__gte=0), name="balance_never_holds_less_than_nothing"
+            ),
+            models.CheckConstraint(
+                condition=Q(window_end__gt=F("window_start")), name="balance_window_ends_after_it_starts"
+            ),
         )
 
     def __str__(self) -> str:
@@ -160,7 +185,8 @@ class ReservationState(models.TextChoices):
 class Reservation(models.Model):
     """Money held for one call from its authorisation to its settlement, with its attribution as it was then.
 
-    `budget_ids[i]` and `window_starts[i]` name the i-th balance it holds on. `request_id` is unique per gateway, so a repeated authorisation finds it.
+    `budget_ids[i]` and `window_starts[i]` name the i-th balance it holds on. `request_id` is unique per
+    gateway, so a repeated authorisation finds it.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -191,16 +217,27 @@ class Reservation(models.Model):
     resolved_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = (models.Index(fields=("expires_at",), condition=Q(state=ReservationState.OPEN), name="reservation_open_by_expiry"),)
+        indexes = (
+            models.Index(
+                fields=("expires_at",),
+                condition=Q(state=ReservationState.OPEN),
+                name="reservation_open_by_expiry",
+            ),
+        )
         constraints = (
             models.UniqueConstraint(fields=("source", "request_id"), name="reservation_one_per_request"),
-            models.CheckConstraint(condition=Q(held_usd__gte=0, input_floor_usd__gte=0), name="reservation_holds_at_least_nothing"),
+            models.CheckConstraint(
+                condition=Q(held_usd__gte=0, input_floor_usd__gte=0),
+                name="reservation_holds_at_least_nothing",
+            ),
             models.CheckConstraint(
                 condition=Q(state=ReservationState.OPEN, resolved_at__isnull=True)
                 | (~Q(state=ReservationState.OPEN) & Q(resolved_at__isnull=False)),
                 name="reservation_resolved_has_a_time",
             ),
-            models.CheckConstraint(condition=Q(expires_at__gt=F("authorized_at")), name="reservation_expires_after_it_starts"),
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("authorized_at")), name="reservation_expires_after_it_starts"
+            ),
         )
 
     def __str__(self) -> str:
@@ -219,7 +256,9 @@ class EntryKind(models.TextChoices):
 
 
 class Entry(models.Model):
-    """One posting of the ledger. Append-only by trigger; the sum over a budget's window is that balance's `spent_usd`."""
+    """One posting of the ledger. Append-only by trigger; the sum over a budget's window is that balance's
+    `spent_usd`.
+    """
 
     public_id = PublicIdField(prefix="ent")
     kind = models.CharField(max_length=12, choices=EntryKind)
@@ -250,15 +289,22 @@ class Entry(models.Model):
                 name="entry_one_settlement_per_reservation",
             ),
             models.UniqueConstraint(
-                fields=("reservation",), condition=Q(kind=EntryKind.UNSETTLED), name="entry_one_unsettled_charge_per_reservation"
+                fields=("reservation",),
+                condition=Q(kind=EntryKind.UNSETTLED),
+                name="entry_one_unsettled_charge_per_reservation",
             ),
             models.CheckConstraint(
-                condition=~Q(kind__in=(EntryKind.SETTLE, EntryKind.LATE, EntryKind.UNSETTLED)) | Q(amount_usd__gte=0),
+                condition=~Q(kind__in=(EntryKind.SETTLE, EntryKind.LATE, EntryKind.UNSETTLED))
+                | Q(amount_usd__gte=0),
                 name="entry_charge_is_not_negative",
             ),
-            models.CheckConstraint(condition=~Q(kind=EntryKind.CORRECTION) | Q(corrects__isnull=False), name="entry_correction_names_what_it_corrects"),
             models.CheckConstraint(
-                condition=~Q(kind__in=(EntryKind.ADJUST, EntryKind.CORRECTION)) | ~Q(reason=""), name="entry_by_hand_has_a_reason"
+                condition=~Q(kind=EntryKind.CORRECTION) | Q(corrects__isnull=False),
+                name="entry_correction_names_what_it_corrects",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind__in=(EntryKind.ADJUST, EntryKind.CORRECTION)) | ~Q(reason=""),
+                name="entry_by_hand_has_a_reason",
             ),
         )
 

@@ -1,4 +1,4 @@
-"""Reads budgets: what their windows have spent and hold, what binds a project, and whether the books are right.
+"""Reads budgets: what their windows spent and hold, what binds a project, whether the books are right.
 
 Limits and windows are those of the database's clock, which decides calls, unless a moment is given.
 """
@@ -111,7 +111,7 @@ def list_budgets(user: User, *, key_ids: Iterable[int] = (), at: datetime | None
 
 
 def budget_detail(budget: Budget, *, at: datetime | None = None) -> BudgetDetail:
-    """Return one budget with its limits so far, its past windows and what else binds its calls. Six queries."""
+    """Return one budget with its limits so far, past windows and what else binds its calls. Five queries."""
     row = budget_rows(Budget.objects.filter(pk=budget.pk), at=at)[0]
     place = scope_place(row.scope_kind, row.scope_id)
     around = open_budgets_above(place).exclude(pk=budget.pk)
@@ -168,7 +168,7 @@ def open_budgets_below(place: ScopePlace) -> QuerySet[Budget]:
 
 
 def team_allocation(team_id: int, window: Window) -> list[BudgetRow]:
-    """Return the team's own budgets for a window and its projects', without filters or mere notices. One query."""
+    """Return the unfiltered budgets of a team and its projects for a window. One query."""
     projects = Project.objects.filter(team=team_id).values("pk")
     found = Budget.objects.filter(
         _of(ScopeKind.TEAM, [team_id]) | _of(ScopeKind.PROJECT, projects),
@@ -204,7 +204,7 @@ def keys_spending_on(budget: Budget) -> list[int]:
 
 
 def unbalanced_balances() -> list[Unbalanced]:
-    """Return every balance that is not the sum of its entries and open holds, to the last digit. Empty is right."""
+    """Return every balance that is not exactly the sum of its entries and open holds."""
     with connection.cursor() as cursor:
         cursor.execute(UNBALANCED)
         return [

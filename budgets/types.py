@@ -116,7 +116,7 @@ class BudgetDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headroom:
-    """What the budgets on a project's path leave it. `tightest` is the hard one with the least left, if any."""
+    """What the budgets on a project's path leave it; `tightest` is the hard one with the least left."""
 
     rows: tuple[BudgetRow, ...]
     tightest: BudgetRow | None

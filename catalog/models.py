@@ -12,9 +12,13 @@ from teams.models import validity_range
 
 
 class Tier(models.Model):
-    """A price and risk class of models. Tier 1 needs no approval; who approves the others is a policy's matter."""
+    """A price and risk class of models. Tier 1 needs no approval; who approves the others is a policy's
+    matter.
+    """
 
-    number = models.PositiveSmallIntegerField(primary_key=True, validators=[MinValueValidator(1), MaxValueValidator(9)])
+    number = models.PositiveSmallIntegerField(
+        primary_key=True, validators=[MinValueValidator(1), MaxValueValidator(9)]
+    )
     name = models.CharField(max_length=60, unique=True)
     description = models.CharField(max_length=240)
     default_max_output_tokens = models.PositiveIntegerField(default=4_096)
@@ -25,7 +29,10 @@ class Tier(models.Model):
         constraints = (
             models.CheckConstraint(condition=Q(number__range=(1, 9)), name="tier_number_is_1_to_9"),
             models.CheckConstraint(
-                condition=Q(floor_max_output_tokens__gte=1, default_max_output_tokens__gte=F("floor_max_output_tokens")),
+                condition=Q(
+                    floor_max_output_tokens__gte=1,
+                    default_max_output_tokens__gte=F("floor_max_output_tokens"),
+                ),
                 name="tier_default_output_is_at_least_its_floor",
             ),
         )
@@ -50,7 +57,9 @@ class Mode(models.TextChoices):
 
 
 class LlmModel(models.Model):
-    """One model, by the name that callers use. Without a price in force it is refused unless `declared_free`."""
+    """One model, by the name that callers use. Without a price in force it is refused unless
+    `declared_free`.
+    """
 
     public_id = PublicIdField(prefix="mdl")
     name = models.CharField(max_length=100, unique=True)
@@ -121,11 +130,12 @@ class PriceSource(models.TextChoices):
 
 
 class Price(models.Model):
-    """US dollars for one unit of a model in [valid_from, valid_until). Rows are dated, never edited, never overlap.
+    """US dollars for one unit of a model in [valid_from, valid_until). Rows are dated, never edited, never
+    overlap.
 
-    A planned price that is withdrawn ends at its own start. Rows of different sources may overlap: a contract beats a
-    manual override beats an imported list. A call whose total input reaches `tier_start` tokens pays the whole call at
-    that step.
+    A planned price that is withdrawn ends at its own start. Rows of different sources may overlap: a
+    contract beats a manual override beats an imported list. A call whose total input reaches `tier_start`
+    tokens pays the whole call at that step.
     """
 
     public_id = PublicIdField(prefix="prc")

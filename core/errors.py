@@ -5,7 +5,9 @@ from typing import Any
 
 
 class DomainError(Exception):
-    """A rule said no. `code` is stable for programs, `detail` is for people, `extra` goes into the problem document."""
+    """A rule said no. `code` is stable for programs, `detail` is for people, `extra` goes into the problem
+    document.
+    """
 
     code = "refused"
     status = HTTPStatus.CONFLICT

@@ -74,7 +74,8 @@ class Outbox(models.Model):
         )
         constraints = (
             models.CheckConstraint(
-                condition=Q(delivered_at__isnull=True) | Q(dead_at__isnull=True), name="outbox_delivered_or_dead_not_both"
+                condition=Q(delivered_at__isnull=True) | Q(dead_at__isnull=True),
+                name="outbox_delivered_or_dead_not_both",
             ),
         )
 

@@ -25,12 +25,16 @@ def parse_usd(text: str, *, field: str = "amount") -> Decimal:
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount < 0 or amount >= MAX_USD:
-        raise InvalidInputError(f"{text.strip()[:40]!r} is not an amount. Enter US dollars such as 1250 or 99.50.", field=field)
+        raise InvalidInputError(
+            f"{text.strip()[:40]!r} is not an amount. Enter US dollars such as 1250 or 99.50.", field=field
+        )
     return quantise(amount)
 
 
 def format_usd(amount: Decimal | None, *, places: int = 2) -> str:
-    """Write an amount for a person: `$1,234.56`, `<$0.01` for a small positive one, `-$3.00`, `no limit` for None."""
+    """Write an amount for a person: `$1,234.56`, `<$0.01` for a small positive one, `-$3.00`, `no limit`
+    for None.
+    """
     if amount is None:
         return "no limit"
     sign = "-" if amount < 0 else ""

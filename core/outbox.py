@@ -51,8 +51,9 @@ def _put(kind: OutboxKind, topic: str, recipient: str, dedupe_key: str, payload:
 def drain(*, senders: Mapping[str, Sender], limit: int = 100) -> dict[str, int]:
     """Deliver what is due, one message a transaction, and return counts.
 
-    A message is locked while it is sent, so two workers never send it together. A worker killed after the send and before
-    the commit sends it again: delivery is at least once, and receivers get a stable id to drop the second.
+    A message is locked while it is sent, so two workers never send it together. A worker killed after the
+    send and before the commit sends it again: delivery is at least once, and receivers get a stable id to
+    drop the second.
     """
     counts = {"sent": 0, "retried": 0, "dead": 0}
     for _ in range(limit):
@@ -65,7 +66,9 @@ def drain(*, senders: Mapping[str, Sender], limit: int = 100) -> dict[str, int]:
 
 def due() -> QuerySet[Outbox]:
     """Return the messages whose time has come."""
-    return Outbox.objects.filter(delivered_at__isnull=True, dead_at__isnull=True, next_attempt_at__lte=clock.now())
+    return Outbox.objects.filter(
+        delivered_at__isnull=True, dead_at__isnull=True, next_attempt_at__lte=clock.now()
+    )
 
 
 def _deliver_next(senders: Mapping[str, Sender]) -> str | None:
@@ -91,5 +94,7 @@ def _postpone(message: Outbox, error: Exception) -> str:
     if dead:
         message.dead_at = clock.now()
     message.save(update_fields=["attempts", "last_error", "next_attempt_at", "dead_at"])
-    log.warning("outbox.failed", message=message.public_id, topic=message.topic, attempts=message.attempts, dead=dead)
+    log.warning(
+        "outbox.failed", message=message.public_id, topic=message.topic, attempts=message.attempts, dead=dead
+    )
     return "dead" if dead else "retried"

@@ -10,7 +10,14 @@ TYPE_PREFIX = "urn:purser:problem:"
 
 def problem(*, status: int, code: str, title: str, detail: str, **extra: Any) -> dict[str, Any]:
     """Return the members of a problem document; `extra` members follow the standard ones."""
-    return {"type": TYPE_PREFIX + code, "title": title, "status": status, "code": code, "detail": detail, **extra}
+    return {
+        "type": TYPE_PREFIX + code,
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        **extra,
+    }
 
 
 def from_error(error: DomainError) -> dict[str, Any]:

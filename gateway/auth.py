@@ -39,7 +39,9 @@ class Credential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRequest:
-    """The parts of a request that its signature covers, and the headers that carry it (names in lower case)."""
+    """The parts of a request that its signature covers, and the headers that carry it (names in lower
+    case).
+    """
 
     method: str
     target: str
@@ -48,7 +50,9 @@ class SignedRequest:
 
 
 def secret_for(gateway: Gateway, version: int) -> str:
-    """Return one version of a gateway's secret, derived from GATEWAY_ROOT_SECRET: the database holds nothing to steal."""
+    """Return one version of a gateway's secret, derived from GATEWAY_ROOT_SECRET: the database holds
+    nothing to steal.
+    """
     label = f"gateway:{gateway.public_id}:{version}".encode()
     return "gws_" + hmac.new(settings.GATEWAY_ROOT_SECRET, label, hashlib.sha256).hexdigest()
 
@@ -68,7 +72,9 @@ def signature(*, secret: str, method: str, target: str, timestamp: str, nonce: s
     return "v1=" + hmac.new(secret.encode(), message.encode(), hashlib.sha256).hexdigest()
 
 
-def signed_headers(*, credential: Credential, method: str, target: str, body: bytes, now_seconds: float) -> dict[str, str]:
+def signed_headers(
+    *, credential: Credential, method: str, target: str, body: bytes, now_seconds: float
+) -> dict[str, str]:
     """Sign a request to a gateway with the newest secret that both sides hold."""
     timestamp, nonce = str(int(now_seconds)), secrets.token_urlsafe(24)
     return {
@@ -76,13 +82,19 @@ def signed_headers(*, credential: Credential, method: str, target: str, body: by
         "Purser-Timestamp": timestamp,
         "Purser-Nonce": nonce,
         "Purser-Signature": signature(
-            secret=credential.secrets[-1], method=method, target=target, timestamp=timestamp, nonce=nonce, body=body
+            secret=credential.secrets[-1],
+            method=method,
+            target=target,
+            timestamp=timestamp,
+            nonce=nonce,
+            body=body,
         ),
     }
 
 
 def verify(request: SignedRequest, *, credential: Credential, now_seconds: float) -> str:
-    """Check signature and time, and return the nonce, which the caller must use up in the transaction of the effect.
+    """Check signature and time, and return the nonce, which the caller must use up in the transaction of
+    the effect.
 
     Raises GatewaySignatureError; comparing takes the same time whatever is wrong.
     """
@@ -90,16 +102,32 @@ def verify(request: SignedRequest, *, credential: Credential, now_seconds: float
     nonce = request.headers.get("purser-nonce", "")
     given = request.headers.get("purser-signature", "")
     if not NONCE.fullmatch(nonce) or not timestamp.isdecimal() or len(timestamp) > 12:
-        raise GatewaySignatureError("gateway_signature_invalid", "Send Purser-Timestamp, Purser-Nonce and Purser-Signature as docs/gateway-api.md says.")
+        raise GatewaySignatureError(
+            "gateway_signature_invalid",
+            "Send Purser-Timestamp, Purser-Nonce and Purser-Signature as docs/gateway-api.md says.",
+        )
     matches = [
         hmac.compare_digest(
-            signature(secret=secret, method=request.method, target=request.target, timestamp=timestamp, nonce=nonce, body=request.body).encode(),
+            signature(
+                secret=secret,
+                method=request.method,
+                target=request.target,
+                timestamp=timestamp,
+                nonce=nonce,
+                body=request.body,
+            ).encode(),
             given.encode(),
         )
         for secret in credential.secrets
     ]
     if not any(matches):
-        raise GatewaySignatureError("gateway_signature_invalid", "The signature does not fit the request. Check the gateway's secret with `manage.py gateway_config`.")
+        raise GatewaySignatureError(
+            "gateway_signature_invalid",
+            "The signature does not fit the request. Check the secret with `manage.py gateway_config`.",
+        )
     if abs(now_seconds - int(timestamp)) > MAX_SKEW_SECONDS:
-        raise GatewaySignatureError("gateway_signature_stale", "The timestamp is more than 60 seconds from the portal's clock. Check the gateway's clock.")
+        raise GatewaySignatureError(
+            "gateway_signature_stale",
+            "The timestamp is more than 60 seconds from the portal's clock. Check the gateway's clock.",
+        )
     return nonce

@@ -1,4 +1,4 @@
-"""The gateways that may ask for decisions. Their secrets are derived, so a dump of the database holds none."""
+"""The gateways that may ask for decisions. Their secrets are derived: a dump of the database holds none."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -15,7 +15,9 @@ class GatewayKind(models.TextChoices):
 
 
 class Gateway(models.Model):
-    """One gateway's identity. `live_versions` are the one or two secret versions that are accepted; the newest signs."""
+    """One gateway's identity. `live_versions` are the one or two secret versions that are accepted; the
+    newest signs.
+    """
 
     public_id = PublicIdField(prefix="gw")
     name = models.CharField(max_length=63, unique=True)
@@ -28,7 +30,9 @@ class Gateway(models.Model):
     class Meta:
         ordering = ("name",)
         constraints = (
-            models.CheckConstraint(condition=Q(live_versions__len__range=(1, 2)), name="gateway_has_one_or_two_live_secrets"),
+            models.CheckConstraint(
+                condition=Q(live_versions__len__range=(1, 2)), name="gateway_has_one_or_two_live_secrets"
+            ),
         )
 
     def __str__(self) -> str:
@@ -36,7 +40,9 @@ class Gateway(models.Model):
 
 
 class UsedNonce(models.Model):
-    """A signature nonce that was used, kept as long as its timestamp could still be accepted. The table is unlogged."""
+    """A signature nonce that was used, kept as long as its timestamp could still be accepted. The table is
+    unlogged.
+    """
 
     pk = models.CompositePrimaryKey("gateway_id", "nonce")
     gateway_id = models.BigIntegerField()

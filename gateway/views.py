@@ -1,7 +1,10 @@
-"""The decision API under plain Django: what `runserver` serves, and the twin that the raw application is tested against."""
+"""The decision API under plain Django: what `runserver` serves, and the twin that the raw application is
+tested against.
+"""
 
 import time
 
+from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -10,12 +13,14 @@ from core import clock
 from core.errors import DomainError
 from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
 from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
-from gateway.hot.decisions import PLANS, unavailable
+from gateway.hot.decisions import PLANS
+from gateway.hot.refusals import unavailable
 from gateway.hot.wire import Answer, PostOnlyError, refusal
 
 _credentials = CredentialCache()
 
 
+@login_not_required
 @csrf_exempt
 def decide(request: HttpRequest) -> HttpResponse:
     """Answer one authorize, settle or release; signed, so neither a session nor a CSRF token plays a part."""
@@ -59,5 +64,7 @@ def _credential(public_id: str) -> Credential:
         cursor.execute(CREDENTIAL_SQL, [public_id])
         row = cursor.fetchone()
     if row is None:
-        raise GatewaySignatureError("gateway_unknown", "No gateway has this id. Configure it with `manage.py gateway_config`.")
+        raise GatewaySignatureError(
+            "gateway_unknown", "No gateway has this id. Configure it with `manage.py gateway_config`."
+        )
     return _credentials.put(credential_from_row(row), at=time.monotonic())

@@ -52,9 +52,15 @@ def _document(error: exceptions.APIException) -> dict[str, Any]:
     title = HTTPStatus(error.status_code).phrase
     if isinstance(error, exceptions.ValidationError):
         return problem(
-            status=error.status_code, code="invalid_input", title=title, detail="Some fields cannot be used; see errors.", errors=error.get_full_details()
+            status=error.status_code,
+            code="invalid_input",
+            title=title,
+            detail="Some fields cannot be used; see errors.",
+            errors=error.get_full_details(),
         )
-    return problem(status=error.status_code, code=str(error.get_codes()), title=title, detail=str(error.detail))
+    return problem(
+        status=error.status_code, code=str(error.get_codes()), title=title, detail=str(error.detail)
+    )
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:

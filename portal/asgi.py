@@ -1,11 +1,13 @@
-"""The ASGI entry point: `/gateway/v1/*` goes to the decision application, everything else to Django, in one process."""
+"""The ASGI entry point: `/gateway/v1/*` goes to the decision application, everything else to Django, in one
+process.
+"""
 
 import os
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-from django.core.asgi import get_asgi_application  # noqa: E402  settings first
+from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
@@ -21,7 +23,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif scope["path"].startswith("/gateway/v1/"):
         await decisions(scope, receive, send)
     else:
-        await django_application(scope, receive, send)  # type: ignore[arg-type]  Django's own, narrower, scope types
+        await django_application(cast("dict[str, Any]", scope), receive, cast("Any", send))
 
 
 async def _lifespan(receive: Receive, send: Send) -> Any:

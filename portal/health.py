@@ -1,7 +1,8 @@
 """Is it working: the checks behind /healthz, /readyz and the status page.
 
-Without its database or with migrations missing the portal is not ready (503). A stopped queue, worker or beat makes it degraded (200): pages and
-decisions need none of them, and taking a working portal out of the load balancer would help nobody.
+Without its database or with migrations missing the portal is not ready (503). A stopped queue, worker or
+beat makes it degraded (200): pages and decisions need none of them, and taking a working portal out of the
+load balancer would help nobody.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from http import HTTPStatus
 
 import redis
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -37,7 +39,9 @@ class Check:
 
 @lru_cache(maxsize=1)
 def _queue() -> "redis.Redis":
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, decode_responses=True)
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, decode_responses=True
+    )
 
 
 def beat() -> None:
@@ -60,11 +64,13 @@ def checks() -> list[Check]:
     ]
 
 
+@login_not_required
 def healthz(request: HttpRequest) -> HttpResponse:
     """Say that the process answers; asks nobody else."""
     return JsonResponse({"status": "alive", "version": settings.VERSION})
 
 
+@login_not_required
 def readyz(request: HttpRequest) -> HttpResponse:
     """Say whether this process can serve, and what is stale."""
     results = checks()
@@ -115,7 +121,10 @@ def _pull() -> tuple[bool, str]:
     cursors = list(ImportCursor.objects.all())
     if not cursors:
         return True, "no gateway is pulled yet"
-    lags = [((clock.now() - item.last_success_at).total_seconds() if item.last_success_at else float("inf")) for item in cursors]
+    lags = [
+        ((clock.now() - item.last_success_at).total_seconds() if item.last_success_at else float("inf"))
+        for item in cursors
+    ]
     worst = max(lags)
     if worst == float("inf"):
         return False, "a gateway has never been read"

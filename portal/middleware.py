@@ -4,7 +4,8 @@ import secrets
 from collections.abc import Callable
 
 import structlog
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 
 from core import audit
@@ -19,8 +20,9 @@ def request_context(get_response: Handler) -> Handler:
 
     def handle(request: HttpRequest) -> HttpResponse:
         request_id = secrets.token_hex(8)
-        with structlog.contextvars.bound_contextvars(request_id=request_id), audit.origin(
-            request_id=request_id, ip_address=request.META.get("REMOTE_ADDR") or None
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            audit.origin(request_id=request_id, ip_address=request.META.get("REMOTE_ADDR") or None),
         ):
             response = get_response(request)
         response["X-Request-Id"] = request_id
@@ -39,6 +41,17 @@ def private_pages(get_response: Handler) -> Handler:
         return response
 
     return handle
+
+
+class sign_in_required(LoginRequiredMiddleware):  # noqa: N801  named like its function neighbours
+    """Ask everybody to sign in, except where a view says `login_not_required`."""
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Handler) -> HttpResponseBase:
+        """Send the browser to the sign-in page; a swapped fragment would show that page inside another."""
+        response = super().handle_no_permission(request, view_func)
+        if request.headers.get("HX-Request") != "true":
+            return response
+        return HttpResponse(headers={"HX-Redirect": response["Location"]})
 
 
 class domain_errors:  # noqa: N801  named like its function neighbours; a class because Django asks for process_exception

@@ -1,7 +1,7 @@
 """All settings, read from the environment once, typed, with a safe default or a loud failure.
 
-Without DATABASE_URL the embedded services of `make run` are assumed: their addresses and secrets come from `.local/`.
-Each variable is a line in `.env.example`; `NAME_FILE` reads a secret from a file.
+Without DATABASE_URL the embedded services of `make run` are assumed: their addresses and secrets come from
+`.local/`. Each variable is a line in `.env.example`; `NAME_FILE` reads a secret from a file.
 """
 
 import os
@@ -42,17 +42,23 @@ def _key_peppers(text: str) -> dict[int, bytes]:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         number, _, value = part.partition(":")
         if not number.isdigit() or len(value) < 32:
-            raise ImproperlyConfigured("KEY_PEPPERS must look like `1:<32 or more hex digits>,2:<...>`; the highest number signs new keys.")
+            raise ImproperlyConfigured(
+                "KEY_PEPPERS must look like `1:<32 or more hex digits>,2:<...>`; the highest number signs."
+            )
         peppers[int(number)] = bytes.fromhex(value)
     if not peppers:
-        raise ImproperlyConfigured("KEY_PEPPERS is empty: no key could be issued or verified. Set at least `1:<64 hex digits>`.")
+        raise ImproperlyConfigured(
+            "KEY_PEPPERS is empty: no key could be issued or verified. Set at least `1:<64 hex digits>`."
+        )
     return peppers
 
 
 def _secret(name: str) -> bytes:
     value = env.str(name)
     if len(value) < 32:
-        raise ImproperlyConfigured(f"{name} must have at least 32 characters; make one with `openssl rand -hex 32`.")
+        raise ImproperlyConfigured(
+            f"{name} must have at least 32 characters; make one with `openssl rand -hex 32`."
+        )
     return value.encode()
 
 
@@ -101,6 +107,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "portal.middleware.sign_in_required",
     "portal.middleware.private_pages",
     "portal.middleware.domain_errors",
 ]
@@ -128,6 +135,9 @@ TEMPLATES = [
 FORM_RENDERER = "core.forms.FieldRenderer"
 
 
+DATABASE_LIMITS = ("statement_timeout=30s", "lock_timeout=5s", "idle_in_transaction_session_timeout=60s")
+
+
 def _database(url: str) -> dict[str, Any]:
     parts = conninfo_to_dict(url)
     return {
@@ -141,7 +151,7 @@ def _database(url: str) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", 8), "timeout": 5},
-            "options": "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+            "options": " ".join(f"-c {limit}" for limit in DATABASE_LIMITS),
         },
     }
 
@@ -157,7 +167,10 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 
 AUTH_USER_MODEL = "teams.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -182,7 +195,9 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("TRUST_FORWARDED_PROTO", False) else None
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("TRUST_FORWARDED_PROTO", False) else None
+)
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -216,7 +231,11 @@ EMAIL_PORT: int = env.int("EMAIL_PORT", 587)
 EMAIL_HOST_USER: str = env.str("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD: str = env.str("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS: bool = env.bool("EMAIL_USE_TLS", True)
-EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend" if EMAIL_HOST else "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend"
+    if EMAIL_HOST
+    else "django.core.mail.backends.filebased.EmailBackend"
+)
 EMAIL_TIMEOUT = 10
 EMAIL_FILE_PATH = str(BASE_DIR / ".local" / "mail")
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "purser@localhost")

@@ -1,6 +1,7 @@
 """Pages that belong to no app: the choice of the theme."""
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -10,6 +11,7 @@ THEMES = frozenset({"light", "dark"})
 THEME_SECONDS = 31_536_000
 
 
+@login_not_required
 @require_POST
 def theme(request: HttpRequest) -> HttpResponse:
     """Remember light or dark in a cookie, or forget it (`system`), and go back to the page."""

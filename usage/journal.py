@@ -22,7 +22,9 @@ class JournalRowError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalRow:
-    """A checked row: when, which reservation, which tokens, and the settlement as the SQL function reads it."""
+    """A checked row: when, which reservation, which tokens, and the settlement as the SQL function reads
+    it.
+    """
 
     external_id: str
     at: datetime
@@ -39,7 +41,7 @@ def read_row(raw: Any) -> JournalRow:
         raise JournalRowError(QuarantineReason.MALFORMED, "A row must be a JSON object.")
     external_id = _text(raw, "id", most=40)
     released = raw.get("kind") == "release"
-    tokens = {name: 0 for name in TOKEN_FIELDS} if released else _tokens(raw)
+    tokens = dict.fromkeys(TOKEN_FIELDS, 0) if released else _tokens(raw)
     finish = raw.get("finish", "error")
     if finish not in Finish.values:
         raise JournalRowError(QuarantineReason.MALFORMED, f"finish {str(finish)[:40]!r} is not known.")
@@ -70,7 +72,10 @@ def _tokens(raw: Mapping[str, Any]) -> dict[str, int]:
     tokens = {name: usage.get(name, 0) for name in TOKEN_FIELDS}
     for name, count in tokens.items():
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_TOKENS:
-            raise JournalRowError(QuarantineReason.BAD_TOKENS, f"{name} is {str(count)[:40]}, not a count from 0 to {MAX_TOKENS}.")
+            raise JournalRowError(
+                QuarantineReason.BAD_TOKENS,
+                f"{name} is {str(count)[:40]}, not a count from 0 to {MAX_TOKENS}.",
+            )
     if tokens["cached_tokens"] + tokens["cache_write_tokens"] > tokens["input_tokens"]:
         raise JournalRowError(QuarantineReason.BAD_TOKENS, "More cached than input tokens.")
     if tokens["reasoning_tokens"] > tokens["output_tokens"]:
@@ -81,7 +86,9 @@ def _tokens(raw: Mapping[str, Any]) -> dict[str, int]:
 def _text(raw: Mapping[str, Any], field: str, *, most: int) -> str:
     value = raw.get(field)
     if not isinstance(value, str) or not 1 <= len(value) <= most or "\x00" in value:
-        raise JournalRowError(QuarantineReason.MALFORMED, f"{field} must be a text of 1 to {most} characters.")
+        raise JournalRowError(
+            QuarantineReason.MALFORMED, f"{field} must be a text of 1 to {most} characters."
+        )
     return value
 
 

@@ -11,9 +11,14 @@ from core.clock import now
 from core.ids import PublicIdField
 from teams.models import Department, Project, Team, User
 
-
-# Attribution is copied, never followed: no foreign-key check on the path of every call, and the rows it names are never deleted.
-_COPIED: Any = {"on_delete": models.DO_NOTHING, "related_name": "+", "db_index": False, "db_constraint": False}
+# Attribution is copied, never followed: no foreign-key check on the path of every call, and the rows it
+# names are never deleted.
+_COPIED: Any = {
+    "on_delete": models.DO_NOTHING,
+    "related_name": "+",
+    "db_index": False,
+    "db_constraint": False,
+}
 
 
 class Finish(models.TextChoices):
@@ -26,7 +31,9 @@ class Finish(models.TextChoices):
 
 
 class TokenCounts(models.Model):
-    """Inclusive totals: cached and cache-write tokens are part of the input, reasoning tokens part of the output."""
+    """Inclusive totals: cached and cache-write tokens are part of the input, reasoning tokens part of the
+    output.
+    """
 
     input_tokens = models.BigIntegerField(default=0)
     cached_tokens = models.BigIntegerField(default=0)
@@ -65,7 +72,9 @@ class UsageEvent(Attribution, TokenCounts):
     at = models.DateTimeField()
     recorded_at = models.DateTimeField()
     reservation_id = models.BigIntegerField(null=True)
-    calls = models.SmallIntegerField(default=1, help_text="-1 takes back a call that was charged without being settled.")
+    calls = models.SmallIntegerField(
+        default=1, help_text="-1 takes back a call that was charged without being settled."
+    )
     cost_usd = models.DecimalField(**MONEY)
     finish = models.CharField(max_length=10, choices=Finish)
     cache_hit = models.BooleanField(default=False)
@@ -81,7 +90,9 @@ class UsageEvent(Attribution, TokenCounts):
 
 
 class UsageDay(Attribution, TokenCounts):
-    """Sums by the organisation's day, key and model: the source of every money figure on a page, in a CSV, in the API."""
+    """Sums by the organisation's day, key and model: the source of every money figure on a page, in a CSV,
+    in the API.
+    """
 
     day = models.DateField()
     calls = models.BigIntegerField(default=0)
@@ -96,7 +107,8 @@ class UsageDay(Attribution, TokenCounts):
         )
         constraints = (
             models.UniqueConstraint(
-                fields=("day", "key_id", "model", "project", "team", "department", "owner", "tier"), name="usage_day_one_row_per_attribution"
+                fields=("day", "key_id", "model", "project", "team", "department", "owner", "tier"),
+                name="usage_day_one_row_per_attribution",
             ),
         )
 
@@ -118,14 +130,20 @@ class BlockedHour(models.Model):
 
     class Meta:
         db_table = "usage_blocked_hour"
-        constraints = (models.UniqueConstraint(fields=("hour", "key_id", "project", "code"), name="blocked_hour_one_row_per_key_and_code"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("hour", "key_id", "project", "code"), name="blocked_hour_one_row_per_key_and_code"
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.calls} x {self.code}"
 
 
 class GatewayCall(TokenCounts):
-    """One finished call as a gateway's own journal has it: the other side of the reconciliation. Partitioned by month."""
+    """One finished call as a gateway's own journal has it: the other side of the reconciliation.
+    Partitioned by month.
+    """
 
     pk = models.CompositePrimaryKey("source", "external_id", "at")
     source = models.CharField(max_length=40)
@@ -185,7 +203,9 @@ class Quarantine(models.Model):
     class Meta:
         verbose_name_plural = "quarantine"
         constraints = (
-            models.UniqueConstraint(fields=("source", "external_id", "reason", "row_hash"), name="quarantine_each_row_once"),
+            models.UniqueConstraint(
+                fields=("source", "external_id", "reason", "row_hash"), name="quarantine_each_row_once"
+            ),
         )
 
     def __str__(self) -> str:
@@ -220,7 +240,9 @@ class ReconciliationRun(models.Model):
 
     class Meta:
         ordering = ("-day", "source")
-        constraints = (models.UniqueConstraint(fields=("day", "source"), name="reconciliation_one_per_day_and_source"),)
+        constraints = (
+            models.UniqueConstraint(fields=("day", "source"), name="reconciliation_one_per_day_and_source"),
+        )
 
     def __str__(self) -> str:
         return f"{self.day} {self.source}"
@@ -231,7 +253,7 @@ class DiscrepancyClass(models.TextChoices):
 
     MISSING_AT_PORTAL = "missing_at_portal", "At the gateway, not in the ledger"
     MISSING_AT_GATEWAY = "missing_at_gateway", "In the ledger, not at the gateway"
-    TOKEN_MISMATCH = "token_mismatch", "Token counts differ"  # noqa: S105  not a password
+    TOKEN_MISMATCH = "token_mismatch", "Token counts differ"
 
 
 class DiscrepancyState(models.TextChoices):
@@ -261,7 +283,9 @@ class Discrepancy(models.Model):
     class Meta:
         verbose_name_plural = "discrepancies"
         constraints = (
-            models.UniqueConstraint(fields=("run", "kind", "external_id"), name="discrepancy_each_call_once_per_run"),
+            models.UniqueConstraint(
+                fields=("run", "kind", "external_id"), name="discrepancy_each_call_once_per_run"
+            ),
             models.CheckConstraint(
                 condition=Q(state=DiscrepancyState.OPEN, closed_at__isnull=True)
                 | (~Q(state=DiscrepancyState.OPEN) & Q(closed_at__isnull=False)),

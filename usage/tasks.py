@@ -27,4 +27,8 @@ def reconcile_recent_days() -> dict[str, str]:
     today = clock.now().date()
     days = [today - timedelta(days=back) for back in (2, 1, 0)]
     sources = ImportCursor.objects.order_by("source").values_list("source", flat=True)
-    return {f"{source} {day}": services.reconcile_day(source=source, day=day).state for source in sources for day in days}
+    return {
+        f"{source} {day}": services.reconcile_day(source=source, day=day).state
+        for source in sources
+        for day in days
+    }

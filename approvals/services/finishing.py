@@ -7,6 +7,7 @@ from approvals.eligibility import decisions_of, stages_of
 from approvals.models import AccessRequest, Decision, Policy, RequestStatus
 from approvals.services.common import record_decision
 from approvals.services.mails import tell_requester
+from budgets.errors import HeadroomError
 from core.money import format_usd
 from keys import services as keys
 from keys.models import ApiKey, Grant, KeyState
@@ -16,23 +17,32 @@ def finish(request: AccessRequest, decision: Decision) -> Grant:
     """Approve a locked request: give the grant on the key it names, or on a new key awaiting reveal.
 
     Duration and cap are the least of what was asked, offered, pinned and allowed by the policy in force now.
+    Raises HeadroomError when the cap does not fit the budgets above the key.
     """
     days, cap_usd = _terms(request)
     key = _key(request, decision, days)
-    grant = keys.grant(
-        actor=decision.actor,
-        key=key,
-        tier=request.tier,
-        model_ids=request.model_ids,
-        monthly_cap_usd=cap_usd,
-        days=days,
-        source_request=request.public_id,
-    )
+    grant = _give(request, decision, key, days=days, cap_usd=cap_usd)
     request.status, request.decided_at, request.key = RequestStatus.APPROVED, decision.at, key
     request.save(update_fields=["status", "decided_at", "key"])
     record_decision(request, decision, "request.approved", key=key, grant=grant)
     tell_requester(request, subject=f"{request.tier} for {request.project} was approved", body=_text(grant))
     return grant
+
+
+def _give(request: AccessRequest, decision: Decision, key: ApiKey, *, days: int, cap_usd: Decimal) -> Grant:
+    try:
+        return keys.grant(
+            actor=decision.actor,
+            key=key,
+            tier=request.tier,
+            model_ids=request.model_ids,
+            monthly_cap_usd=cap_usd,
+            days=days,
+            source_request=request.public_id,
+        )
+    except HeadroomError as error:
+        error.field = "monthly_cap_usd"  # what the approver can change
+        raise
 
 
 def _terms(request: AccessRequest) -> tuple[int, Decimal]:

@@ -1,4 +1,4 @@
-"""Opens budgets and changes their limits. Limits are rows, never edited; the newest is in force when it commits."""
+"""Opens budgets and changes limits. A limit is a row, never edited; the newest is in force at its commit."""
 
 from decimal import Decimal
 from typing import Any
@@ -77,7 +77,7 @@ def open_budget(
         if ONE_OPEN_PER_SLOT not in str(error):
             raise
         raise BudgetExistsError(
-            f"There is an open {mode.label.lower()} {window.label.lower()} budget here already. Change its limit."
+            f"There is a {mode.label.lower()} {window.label.lower()} budget here already. Change its limit."
         ) from error
     _write_limit(actor=actor, budget=budget, amount_usd=amount_usd, reason=reason)
     _record(actor, "budget.opened", budget, slot, before=None, after_usd=amount_usd, reason=reason)
@@ -88,7 +88,7 @@ def open_budget(
 def change_limit(
     *, actor: User | None, budget: Budget, amount_usd: Decimal | None, reason: str, confirm: bool = False
 ) -> BudgetLimit:
-    """Give a budget another limit, in force on the next call, and return its row. The same amount again writes nothing.
+    """Give a budget another limit, in force on the next call; the same again writes nothing.
 
     Raises RoleNeededError, HeadroomError with the numbers, BudgetClosedError, and NeedsConfirmationError when
     the new limit is below what is spent and held and `confirm` is not set.
@@ -112,7 +112,7 @@ def change_limit(
 
 
 def _lock_around(slot: Slot) -> None:
-    """Serialise changes that are checked against each other: all budgets of the path and below, by primary key."""
+    """Serialise changes that are checked against each other, on the budgets that they all share."""
     above = selectors.open_budgets_above(slot.place).values("pk")
     rows = Budget.objects.filter(window=slot.window, pk__in=above)
     list(rows.select_for_update(no_key=True).order_by("pk").values_list("pk"))
@@ -167,8 +167,8 @@ def _require_room_for_what_is_spent(budget: Budget, row: BudgetRow, amount_usd: 
     if row.mode is not Mode.HARD or not is_lower or amount_usd is None or amount_usd >= used_usd:
         return
     raise NeedsConfirmationError(
-        f"{format_usd(row.spent_usd)} is spent and {format_usd(row.held_usd)} is held in this window, more than"
-        f" {format_usd(amount_usd)}: the next calls would be refused. Confirm to do it anyway.",
+        f"{format_usd(row.spent_usd)} is spent and {format_usd(row.held_usd)} is held in this window, more"
+        f" than {format_usd(amount_usd)}: the next calls would be refused. Confirm to do it anyway.",
         key_ids=selectors.keys_spending_on(budget),
         spent_usd=f"{row.spent_usd:f}",
         held_usd=f"{row.held_usd:f}",

@@ -1,6 +1,8 @@
-"""The decision API as a raw ASGI application: `portal.asgi` sends `/gateway/v1/*` here, around Django's request cycle.
+"""The decision API as a raw ASGI application: `portal.asgi` sends `/gateway/v1/*` here, around Django's
+request cycle.
 
-One pool of prepared, autocommitting connections a process; each call is one statement, answered within the deadline or with 503.
+One pool of prepared, autocommitting connections a process; each call is one statement, answered within the
+deadline or with 503.
 """
 
 import asyncio
@@ -18,8 +20,16 @@ from core import clock
 from core.errors import DomainError
 from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
 from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
-from gateway.hot.decisions import PLANS, unavailable
-from gateway.hot.wire import MAX_BATCH_BODY_BYTES, Answer, BodyTooLargeError, NoSuchPathError, PostOnlyError, refusal
+from gateway.hot.decisions import PLANS
+from gateway.hot.refusals import unavailable
+from gateway.hot.wire import (
+    MAX_BATCH_BODY_BYTES,
+    Answer,
+    BodyTooLargeError,
+    NoSuchPathError,
+    PostOnlyError,
+    refusal,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +72,11 @@ class DecisionApplication:
         request = SignedRequest(
             method="POST",
             target=_target(scope),
-            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"] if name.startswith(b"purser-")},
+            headers={
+                name.decode("latin-1"): value.decode("latin-1")
+                for name, value in scope["headers"]
+                if name.startswith(b"purser-")
+            },
             body=await _body(receive),
         )
         async with asyncio.timeout(settings.DECISION_DEADLINE_SECONDS):
@@ -79,7 +93,9 @@ class DecisionApplication:
             return known
         rows = await self._fetch(CREDENTIAL_SQL, (public_id,))
         if not rows:
-            raise GatewaySignatureError("gateway_unknown", "No gateway has this id. Configure it with `manage.py gateway_config`.")
+            raise GatewaySignatureError(
+                "gateway_unknown", "No gateway has this id. Configure it with `manage.py gateway_config`."
+            )
         return self._credentials.put(credential_from_row(rows[0]), at=time.monotonic())
 
     async def _fetch(self, sql: str, params: Any) -> list[Any]:
@@ -98,7 +114,11 @@ class DecisionApplication:
 
 async def _open_pool() -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
     deadline_ms = int(settings.DECISION_DEADLINE_SECONDS * 1000)
-    parameters = {name: value for name, value in connection.get_connection_params().items() if name in {"dbname", "user", "password", "host", "port"}}
+    parameters = {
+        name: value
+        for name, value in connection.get_connection_params().items()
+        if name in {"dbname", "user", "password", "host", "port"}
+    }
     pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
         "",
         kwargs={
@@ -128,7 +148,9 @@ async def _body(receive: Receive) -> bytes:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > MAX_BATCH_BODY_BYTES:
-            raise BodyTooLargeError(f"The body has more than {MAX_BATCH_BODY_BYTES} bytes. Send smaller batches.")
+            raise BodyTooLargeError(
+                f"The body has more than {MAX_BATCH_BODY_BYTES} bytes. Send smaller batches."
+            )
         chunks.append(chunk)
         more = message.get("more_body", False)
     return b"".join(chunks)
@@ -150,4 +172,3 @@ async def _send(send: Send, answer: Answer) -> None:
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-

@@ -6,11 +6,15 @@ from gateway.auth import Credential, credential_of
 from gateway.models import Gateway
 
 KEEP_SECONDS = 1.0  # a disabled gateway or a retired secret is out within this time
-CREDENTIAL_SQL = "SELECT id, public_id, live_versions FROM gateway_gateway WHERE public_id = %s AND disabled_at IS NULL"
+CREDENTIAL_SQL = (
+    "SELECT id, public_id, live_versions FROM gateway_gateway WHERE public_id = %s AND disabled_at IS NULL"
+)
 
 
 class CredentialCache:
-    """The credentials seen last, each for KEEP_SECONDS. Unknown gateways are not kept, so it cannot be filled by strangers."""
+    """The credentials seen last, each for KEEP_SECONDS. Unknown gateways are not kept, so it cannot be
+    filled by strangers.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, Credential]] = {}

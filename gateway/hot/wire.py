@@ -1,13 +1,13 @@
 """The wire of the decision API: bytes to checked values and back. Pure: no database, no framework.
 
-Everything that can be refused without a database is refused here, so that one bad request costs nothing behind it.
+Everything that can be refused without a database is refused here, so that one bad request costs nothing
+behind it.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -69,7 +69,9 @@ class NoSuchPathError(WireError):
     title = "Not found"
 
     def __init__(self) -> None:
-        super().__init__("The decision API has /gateway/v1/authorize, /gateway/v1/settle and /gateway/v1/release.")
+        super().__init__(
+            "The decision API has /gateway/v1/authorize, /gateway/v1/settle and /gateway/v1/release."
+        )
 
 
 class PostOnlyError(WireError):
@@ -85,7 +87,9 @@ class PostOnlyError(WireError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizeCall:
-    """One checked question. `input_bound_tokens` bounds the input from above, `request_hash` tells a repeat from a reuse."""
+    """One checked question. `input_bound_tokens` bounds the input from above, `request_hash` tells a repeat
+    from a reuse.
+    """
 
     request_id: str
     request_hash: bytes
@@ -120,7 +124,9 @@ class Answer:
 def parse_object(body: bytes, *, max_bytes: int = MAX_BODY_BYTES) -> JsonObject:
     """Read one JSON object within the size and depth limits. Raises BodyTooLargeError or WireError."""
     if len(body) > max_bytes:
-        raise BodyTooLargeError(f"The body has {len(body)} bytes; at most {max_bytes} are read. Send the size of the input, not the input.")
+        raise BodyTooLargeError(
+            f"The body has {len(body)} bytes; at most {max_bytes} are read. Send sizes, not the input itself."
+        )
     _refuse_depth(body)
     try:
         value = orjson.loads(body)
@@ -134,7 +140,19 @@ def parse_object(body: bytes, *, max_bytes: int = MAX_BODY_BYTES) -> JsonObject:
 def parse_authorize(body: bytes) -> AuthorizeCall:
     """Check one authorize body. Raises WireError naming the field."""
     value = parse_object(body)
-    fields = {"request_id", "key", "model", "route", "project_id", "input_bytes", "input_tokens", "max_output_tokens", "n", "context", "stream"}
+    fields = {
+        "request_id",
+        "key",
+        "model",
+        "route",
+        "project_id",
+        "input_bytes",
+        "input_tokens",
+        "max_output_tokens",
+        "n",
+        "context",
+        "stream",
+    }
     _refuse_unknown(value, fields)
     request_id = _text(value, "request_id", most=64)
     if not REQUEST_ID.fullmatch(request_id):
@@ -157,14 +175,17 @@ def parse_authorize(body: bytes) -> AuthorizeCall:
         mode=ROUTE_MODES.get(route),
         project=_text(value, "project_id", most=63) if value.get("project_id") is not None else None,
         input_bound_tokens=_count(value, bound_field),
-        max_output_tokens=_count(value, "max_output_tokens", least=1) if value.get("max_output_tokens") is not None else None,
+        max_output_tokens=_count(value, "max_output_tokens", least=1)
+        if value.get("max_output_tokens") is not None
+        else None,
         choices=_count(value, "n", least=1, most=MAX_CHOICES) if "n" in value else 1,
         context=context,
     )
 
 
 def parse_settlements(body: bytes) -> tuple[list[JsonObject | DomainError], bool]:
-    """Check a settle body and return its items, bad ones as the error that refuses them, and whether it was a batch.
+    """Check a settle body and return its items, bad ones as the error that refuses them, and whether it was
+    a batch.
 
     A single bad settlement raises; in a batch one bad item never stops the others.
     """
@@ -182,7 +203,9 @@ def parse_settlement(value: Any) -> JsonObject:
     """Check one settlement and return it flat, as the SQL function reads it."""
     if not isinstance(value, dict):
         raise WireError("A settlement must be a JSON object.")
-    _refuse_unknown(value, {"reservation", "usage", "served_model", "finish", "estimated", "cache_hit", "provider_id"})
+    _refuse_unknown(
+        value, {"reservation", "usage", "served_model", "finish", "estimated", "cache_hit", "provider_id"}
+    )
     usage = value.get("usage")
     if not isinstance(usage, dict):
         raise WireError("usage must be an object with token counts.", field="usage")
@@ -192,13 +215,20 @@ def parse_settlement(value: Any) -> JsonObject:
         raise WireError(f"finish must be one of {', '.join(sorted(FINISHES))}.", field="finish")
     tokens = {name: _tokens(usage, name) for name in TOKEN_FIELDS}
     if tokens["cached_tokens"] + tokens["cache_write_tokens"] > tokens["input_tokens"]:
-        raise UsageInvalidError("cached_tokens and cache_write_tokens are parts of input_tokens and cannot be more.", field="usage")
+        raise UsageInvalidError(
+            "cached_tokens and cache_write_tokens are parts of input_tokens and cannot be more.",
+            field="usage",
+        )
     if tokens["reasoning_tokens"] > tokens["output_tokens"]:
-        raise UsageInvalidError("reasoning_tokens is part of output_tokens and cannot be more.", field="usage")
+        raise UsageInvalidError(
+            "reasoning_tokens is part of output_tokens and cannot be more.", field="usage"
+        )
     return {
         "reservation": _text(value, "reservation", most=40),
         **tokens,
-        "served_model": _text(value, "served_model", most=100) if value.get("served_model") is not None else None,
+        "served_model": _text(value, "served_model", most=100)
+        if value.get("served_model") is not None
+        else None,
         "finish": finish,
         "estimated": _flag(value, "estimated"),
         "cache_hit": _flag(value, "cache_hit"),
@@ -216,13 +246,21 @@ def parse_release(body: bytes) -> str:
 
 
 def refusal(
-    error: DomainError, *, retry_after_seconds: int | None = None, should_retry: bool | None = None, **extra: Any
+    error: DomainError,
+    *,
+    retry_after_seconds: int | None = None,
+    should_retry: bool | None = None,
+    **extra: Any,
 ) -> Answer:
-    """Return a problem document that is an OpenAI error too, with the headers that tell a client when to come back."""
+    """Return a problem document that is an OpenAI error too, with the headers that tell a client when to
+    come back.
+    """
     members = {**error.extra, **extra}
     if retry_after_seconds is not None:
         members["retry_after_seconds"] = retry_after_seconds
-    body = problem(status=int(error.status), code=error.code, title=error.title, detail=error.detail, **members)
+    body = problem(
+        status=int(error.status), code=error.code, title=error.title, detail=error.detail, **members
+    )
     body["error"] = {"message": error.detail, "type": error.code, "param": error.field, "code": error.code}
     headers: list[tuple[str, str]] = []
     if retry_after_seconds is not None:
@@ -257,7 +295,9 @@ def _refuse_depth(body: bytes) -> None:
 def _refuse_unknown(value: JsonObject, known: set[str]) -> None:
     unknown = sorted(set(value) - known)
     if unknown:
-        raise WireError(f"Unknown field {unknown[0][:60]!r}. Known are {', '.join(sorted(known))}.", field=unknown[0][:60])
+        raise WireError(
+            f"Unknown field {unknown[0][:60]!r}. Known are {', '.join(sorted(known))}.", field=unknown[0][:60]
+        )
 
 
 def _text(value: JsonObject, field: str, *, most: int, default: str | None = None) -> str:
@@ -286,8 +326,3 @@ def _flag(value: JsonObject, field: str) -> bool:
     if not isinstance(flag, bool):
         raise WireError(f"{field} must be true or false.", field=field)
     return flag
-
-
-def usd(text: str) -> Decimal:
-    """Read an amount that the database wrote."""
-    return Decimal(text)

@@ -84,13 +84,14 @@ def revoke_grant(*, actor: User, grant: Grant, reason: str) -> Grant:
     given.revoked_at, given.revoked_by, given.revoked_reason = clock.now(), actor, text
     given.save(update_fields=["revoked_at", "revoked_by", "revoked_reason"])
     record(actor, "grant.revoked", given, mine, before=before, after={"state": given.state}, reason=text)
-    _apply_cap(actor=actor, key=mine, tier=given.tier, reason=f"Ended grant {given.public_id}")
+    # A consequence, not a wish of the actor: an owner may give up access without the right to set limits.
+    _apply_cap(actor=None, key=mine, tier=given.tier, reason=f"Ended grant {given.public_id}")
     if actor.pk != mine.owner_id:
         _tell_owner(mine, given, actor)
     return given
 
 
-def _apply_cap(*, actor: User, key: ApiKey, tier: Tier, reason: str) -> None:
+def _apply_cap(*, actor: User | None, key: ApiKey, tier: Tier, reason: str) -> None:
     """Set the key's monthly limit for the tier to the largest cap of its active grants; access is their OR.
 
     With no active grant left the limit stays: the key may not call the tier at all.

@@ -13,22 +13,40 @@ from django.db import transaction
 from core import audit, clock, outbox
 from core.models import AuditEvent, Outbox
 from core.notify import SENDERS
+from teams.models import Team, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 
 
 def put(key: str = "one") -> None:
-    outbox.put_mail(topic="test", recipient="ada@example.com", dedupe_key=key, subject="Hello", body="Text", link="/keys/")
+    outbox.put_mail(
+        topic="test", recipient="ada@example.com", dedupe_key=key, subject="Hello", body="Text", link="/keys/"
+    )
 
 
 def test_an_audit_row_says_who_did_what_to_what() -> None:
-    ada, team = factories.UserFactory(name="Ada"), factories.TeamFactory(name="Search")
+    ada: User = factories.UserFactory.create(name="Ada")
+    team: Team = factories.TeamFactory.create(name="Search")
     with audit.origin(request_id="abc", ip_address="127.0.0.1"):
-        audit.record(actor=ada, action="team.renamed", subject=team, before={"limit": Decimal("1.50"), "at": clock.now()}, after={"team": team, "list": [Decimal(1)]})
+        audit.record(
+            actor=ada,
+            action="team.renamed",
+            subject=team,
+            before={"limit": Decimal("1.50"), "at": clock.now()},
+            after={"team": team, "list": [Decimal(1)]},
+        )
     event = AuditEvent.objects.get()
-    assert (event.actor_id, event.actor_label, event.action) == (ada.pk, "Ada <ada@example.com>", "team.renamed")
-    assert (event.object_type, event.object_id, event.object_label) == ("teams.team", team.public_id, "Search")
+    assert (event.actor_id, event.actor_label, event.action) == (
+        ada.pk,
+        "Ada <ada@example.com>",
+        "team.renamed",
+    )
+    assert (event.object_type, event.object_id, event.object_label) == (
+        "teams.team",
+        team.public_id,
+        "Search",
+    )
     assert (event.request_id, event.ip_address) == ("abc", "127.0.0.1")
     assert event.before["limit"] == "1.50"
     assert event.after == {"team": team.public_id, "list": ["1"]}
@@ -48,10 +66,15 @@ def test_outside_a_transaction_nothing_is_written(act: Callable[[], object]) -> 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_change_that_is_rolled_back_leaves_no_news() -> None:
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
-        put()
-        1 / 0  # noqa: B018
+    with pytest.raises(ZeroDivisionError):
+        _put_and_fail()
     assert Outbox.objects.count() == 0
+
+
+def _put_and_fail() -> None:
+    with transaction.atomic():
+        put()
+        raise ZeroDivisionError
 
 
 def test_the_same_news_is_queued_once() -> None:

@@ -1,15 +1,18 @@
-"""A small LLM provider: OpenAI- and Anthropic-shaped, plain and streaming, with honest usage and errors on demand.
+"""A small LLM provider: OpenAI- and Anthropic-shaped, plain and streaming, honest usage, errors on demand.
 
 One file without dependencies beyond an ASGI server, so that the gateway's environment can run it too:
-`python provider.py PORT` (uvicorn) or `uvicorn provider:app`. It accepts one upstream key (FAKE_PROVIDER_KEY).
+`python provider.py PORT` (uvicorn). It accepts one upstream key (FAKE_PROVIDER_KEY).
 
 Usage is declared, so that an expected bill can be computed from the log alone:
-prompt tokens = words in all text of the body (at least 1); completion tokens = min(limit, WANT<n> in the text, default 12) per choice;
-cached = a quarter of the prompt, cache writes = an eighth (Anthropic only), reasoning = a quarter of the completion; all rounded down.
+prompt tokens = words in all text of the body, at least 1;
+completion tokens = min(limit, WANT<n> in the text, default 12) per choice;
+cached = a quarter of the prompt, cache writes = an eighth (Messages only), reasoning = a quarter of the
+completion (not Messages); all rounded down.
 
 Words in the last user text that change the behaviour:
-ERR<code> answer that status · FLAKY<name> answer 500 once per name, then serve · SLOW 0.4 s before every chunk, 5 s when not streaming ·
-MIDERR break the stream after 3 chunks · HANG never answer · WANT<n> produce n tokens if allowed.
+ERR<code> answer that status; FLAKY<name> answer 500 once per name, then serve; WANT<n> produce n tokens if
+allowed; SLOW 0.4 s before every chunk, 5 s when not streaming; MIDERR break the stream after 3 chunks; HANG
+never answer. A model whose name contains "broken" always answers 500.
 
 GET /_log returns every request so far with the usage that was billed for it; DELETE /_log forgets them.
 """
@@ -38,7 +41,7 @@ CHUNKS_BEFORE_BREAK = 3
 
 @dataclass(slots=True)
 class Entry:
-    """One request as the provider saw and billed it. Totals are inclusive: cached and cache writes are part of the input."""
+    """One request as seen and billed. Totals are inclusive: cached and cache writes are part of the input."""
 
     path: str
     model: str
@@ -69,8 +72,10 @@ class Provider:
         self.log.clear()
         self.failed_once.clear()
 
-    def refusal(self, text: str) -> int | None:
-        """Return the status that the text asks for, or None to serve."""
+    def refusal(self, model: str, text: str) -> int | None:
+        """Return the status that the model or the text asks for, or None to serve."""
+        if "broken" in model:
+            return 500
         flaky = re.search(r"FLAKY(\w+)", text)
         if flaky and flaky[1] not in self.failed_once:
             self.failed_once.add(flaky[1])
@@ -145,7 +150,7 @@ def pieces(entry: Entry) -> Iterator[str]:
         yield " ".join(f"w{number}" for number in range(start, min(start + step, total))) + " "
 
 
-# --- OpenAI shapes -----------------------------------------------------------------------------------------------------
+# --- OpenAI shapes ----------------------------------------------------------------------------------------
 
 
 def openai_usage(entry: Entry) -> dict[str, Any]:
@@ -211,9 +216,10 @@ def response_object(entry: Entry, status: str) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": entry.reasoning_tokens},
     }
     return {
-        "id": entry.provider_id, "object": "response", "created_at": int(entry.at), "model": entry.model, "status": status,
-        "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "temperature": 1, "top_p": 1, "error": None, "instructions": None,
-        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None, "metadata": {},
+        "id": entry.provider_id, "object": "response", "created_at": int(entry.at), "model": entry.model,
+        "status": status, "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "temperature": 1,
+        "top_p": 1, "error": None, "instructions": None, "metadata": {},
+        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
         "output": [message] if done else [], "usage": usage if done else None,
     }  # fmt: skip
 
@@ -251,7 +257,7 @@ def embeddings(entry: Entry, body: dict[str, Any]) -> dict[str, Any]:
     return {"object": "list", "model": entry.model, "data": data, "usage": usage}
 
 
-# --- Anthropic shapes --------------------------------------------------------------------------------------------------
+# --- Anthropic shapes -------------------------------------------------------------------------------------
 
 
 def anthropic_usage(entry: Entry, output_tokens: int) -> dict[str, int]:
@@ -302,7 +308,7 @@ async def message_stream(entry: Entry, _body: dict[str, Any]) -> AsyncIterator[s
     yield event("message_stop")
 
 
-# --- The server --------------------------------------------------------------------------------------------------------
+# --- The server -------------------------------------------------------------------------------------------
 
 Plain = Callable[[Entry, dict[str, Any]], dict[str, Any]]
 Stream = Callable[[Entry, dict[str, Any]], AsyncIterator[str]]
@@ -408,7 +414,7 @@ async def serve(scope: Scope, receive: Receive, send: Send, suffix: str) -> None
     entry.provider_id = f"{prefix}-{uuid.uuid4().hex[:16]}"
     entry.key_ok = key_matches(headers)
     provider.log.append(entry)
-    status = provider.refusal(entry.text) if entry.key_ok else 401
+    status = provider.refusal(entry.model, entry.text) if entry.key_ok else 401
     if status is not None:
         entry.status = status
         return await send_error(send, entry.path, status, f"the fake provider answers {status}")

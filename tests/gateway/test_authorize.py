@@ -29,7 +29,12 @@ def test_an_allowed_call_holds_its_worst_case_on_every_budget(world: World) -> N
     body = answer.json()
     assert body["decision"] == "allow"
     assert body["held_usd"] == "0.001200000000"
-    assert (body["tier"], body["project"], body["team"], body["max_output_tokens"]) == (1, "search-rank", "search", 100)
+    assert (body["tier"], body["project"], body["team"], body["max_output_tokens"]) == (
+        1,
+        "search-rank",
+        "search",
+        100,
+    )
     assert set(Balance.objects.values_list("reserved_usd", "spent_usd")) == {(HOLD, Decimal(0))}
     assert Balance.objects.count() == 2
 
@@ -47,7 +52,9 @@ def test_a_call_without_budgets_is_allowed_and_held_nowhere(world: World) -> Non
         {"expires_at": clock.now() - timedelta(seconds=1), "created_at": clock.now() - timedelta(days=9)},
     ],
 )
-def test_revoked_and_expired_keys_get_the_same_body_as_an_unknown_one(world: World, change: dict[str, object]) -> None:
+def test_revoked_and_expired_keys_get_the_same_body_as_an_unknown_one(
+    world: World, change: dict[str, object]
+) -> None:
     unknown = world.gus.authorize(secrets.new_token())
     malformed = world.gus.authorize("psr_live_typo")
     if "created_at" in change:  # a key cannot be made expired; this one is made anew in the past
@@ -153,9 +160,18 @@ def test_a_spent_budget_is_a_429_that_is_not_worth_retrying(world: World) -> Non
     assert answer["x-should-retry"] == "false"
     assert 1 <= int(answer["Retry-After"]) <= 86_400
     assert body["retry_after_seconds"] == int(answer["Retry-After"])
-    assert body["error"] == {"message": body["detail"], "type": "budget_exhausted", "param": None, "code": "budget_exhausted"}
+    assert body["error"] == {
+        "message": body["detail"],
+        "type": "budget_exhausted",
+        "param": None,
+        "code": "budget_exhausted",
+    }
     assert body["budget"]["id"] == budget.public_id
-    assert (body["budget"]["scope"], body["budget"]["window"], body["budget"]["limit_usd"]) == ("key", "day", "0.000500000000")
+    assert (body["budget"]["scope"], body["budget"]["window"], body["budget"]["limit_usd"]) == (
+        "key",
+        "day",
+        "0.000500000000",
+    )
     assert answer["Content-Type"] == "application/problem+json"
 
 

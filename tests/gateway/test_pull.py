@@ -1,4 +1,6 @@
-"""The pull: whatever a settlement lost is found in the gateway's journal and booked once; both sides are compared by day."""
+"""The pull: whatever a settlement lost is found in the gateway's journal and booked once; both sides are
+compared by day.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def allowed(world: World, *, days_ago: int = 0) -> str:
     """Return a reservation; one of yesterday makes a test mean the same at every hour of the day."""
     reservation: str = world.gus.authorize(world.token).json()["reservation"]
     if days_ago:
-        Reservation.objects.filter(public_id=reservation).update(authorized_at=clock.now() - timedelta(days=days_ago))
+        Reservation.objects.filter(public_id=reservation).update(
+            authorized_at=clock.now() - timedelta(days=days_ago)
+        )
     return reservation
 
 
@@ -127,7 +131,9 @@ def test_a_source_that_is_down_keeps_its_cursor_and_shows_its_error(world: World
         ({"id": "rsv_never_seen"}, "unknown_call"),
     ],
 )
-def test_a_poisonous_row_goes_to_quarantine_and_stops_nothing(world: World, journal: Journal, changes: dict[str, Any], reason: str) -> None:
+def test_a_poisonous_row_goes_to_quarantine_and_stops_nothing(
+    world: World, journal: Journal, changes: dict[str, Any], reason: str
+) -> None:
     first, last = allowed(world), allowed(world)
     journal.rows = [row(first), row(allowed(world), **changes), row(last)]
     counts = pull_source(source=journal)
@@ -156,7 +162,9 @@ def test_a_release_in_the_journal_frees_a_hold_whose_release_was_lost(world: Wor
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), pages=st.lists(st.integers(1, 7), min_size=1, max_size=5))
-def test_any_replay_shuffle_and_page_size_give_the_same_totals(world: World, journal: Journal, seed: int, pages: list[int]) -> None:
+def test_any_replay_shuffle_and_page_size_give_the_same_totals(
+    world: World, journal: Journal, seed: int, pages: list[int]
+) -> None:
     dice = random.Random(seed)  # noqa: S311  a repeatable shuffle
     before = _spent()
     rows = [row(allowed(world)) for _ in range(6)]
@@ -180,7 +188,11 @@ def test_two_equal_sides_match(world: World, journal: Journal) -> None:
     pull_source(source=journal)
     run = reconcile_day(source=journal.name, day=yesterday())
     assert (run.state, run.portal_calls, run.gateway_calls, run.drift_usd) == (RunState.MATCHED, 3, 3, 0)
-    assert (run.portal_input_tokens, run.gateway_output_tokens, run.portal_cost_usd) == (600, 150, Decimal("0.0009"))
+    assert (run.portal_input_tokens, run.gateway_output_tokens, run.portal_cost_usd) == (
+        600,
+        150,
+        Decimal("0.0009"),
+    )
 
 
 def test_a_source_that_was_not_read_is_red_and_never_no_difference(world: World, journal: Journal) -> None:
@@ -199,11 +211,24 @@ def test_each_class_of_difference_is_found_by_its_rule(world: World, journal: Jo
     day = yesterday()
     pull_source(source=journal)
     GatewayCall.objects.create(
-        source=journal.name, external_id="rsv_ghost", at=day_start(day), pulled_at=clock.now(), model_name="small", finish="stop", input_tokens=5
+        source=journal.name,
+        external_id="rsv_ghost",
+        at=day_start(day),
+        pulled_at=clock.now(),
+        model_name="small",
+        finish="stop",
+        input_tokens=5,
     )
     event = UsageEvent.objects.get(external_id=differing)
     GatewayCall.objects.create(
-        source=journal.name, external_id=differing, at=event.at, pulled_at=clock.now(), model_name="small", finish="stop", input_tokens=1, output_tokens=50
+        source=journal.name,
+        external_id=differing,
+        at=event.at,
+        pulled_at=clock.now(),
+        model_name="small",
+        finish="stop",
+        input_tokens=1,
+        output_tokens=50,
     )
     run = reconcile_day(source=journal.name, day=day)
     assert run.state == RunState.DIFFERENT

@@ -1,4 +1,6 @@
-"""Many callers at once against one small budget. Each race is first shown with the guard off, then gone with it."""
+"""Many callers at once against one small budget. Each race is first shown with the guard off, then gone
+with it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import secrets as random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from threading import Barrier
 from typing import Any
@@ -15,7 +18,10 @@ from django.db import connection, connections
 from django.test import Client
 
 from budgets.models import Balance, Entry, Reservation, ScopeKind, Window
-from tests.gateway.conftest import Gus, World, build_world, ledger_differences
+from budgets.selectors import unbalanced_balances
+from core import clock
+from tests.gateway.conftest import Gus, World, build_world
+from usage.services import expire_holds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
 
@@ -26,7 +32,7 @@ THREADS = 8
 def world(transactional_db: None) -> Iterator[World]:
     built = build_world()
     yield built
-    assert ledger_differences() == []
+    assert unbalanced_balances() == []
 
 
 def at_once(act: Callable[[int], Any], *, times: int = THREADS) -> list[Any]:
@@ -65,18 +71,24 @@ def test_without_the_lock_read_check_add_overspends(world: World) -> None:
 
 @pytest.mark.parametrize(("budget", "fits"), [("0.00012", 0), ("0.0012", 1), ("0.0042", 3), ("0.0126", 10)])
 @pytest.mark.parametrize("tokens", [100, ...])
-def test_no_interleaving_spends_more_than_the_budget(world: World, budget: str, fits: int, tokens: Any) -> None:
+def test_no_interleaving_spends_more_than_the_budget(
+    world: World, budget: str, fits: int, tokens: Any
+) -> None:
     world.price(world.small, "request", "0")
     world.budget("key", kind=ScopeKind.KEY, limit=budget)
     world.budget("team", kind=ScopeKind.TEAM, limit="100", window=Window.MONTH)
-    type(world.small.tier).objects.filter(number=1).update(default_max_output_tokens=100, floor_max_output_tokens=100)
+    type(world.small.tier).objects.filter(number=1).update(
+        default_max_output_tokens=100, floor_max_output_tokens=100
+    )
 
     def call(_: int) -> list[int]:
         gus = caller(world)
         return [gus.authorize(world.token, max_output_tokens=tokens).status_code for _ in range(3)]
 
     codes = Counter(code for codes in at_once(call) for code in codes)
-    assert codes == Counter({code: count for code, count in ((200, fits), (429, 3 * THREADS - fits)) if count})
+    assert codes == Counter(
+        {code: count for code, count in ((200, fits), (429, 3 * THREADS - fits)) if count}
+    )
     held = sum(Reservation.objects.values_list("held_usd", flat=True))
     assert held <= Decimal(budget)
 
@@ -94,23 +106,22 @@ def test_the_same_settlement_from_every_side_at_once_posts_once(world: World) ->
     world.budget("key", kind=ScopeKind.KEY, limit="1")
     reservation = world.gus.authorize(world.token).json()["reservation"]
     answers = at_once(lambda _: caller(world).settle(reservation))
-    assert Counter(answer.json()["status"] for answer in answers) == Counter({"settled": 1, "duplicate": THREADS - 1})
+    assert Counter(answer.json()["status"] for answer in answers) == Counter(
+        {"settled": 1, "duplicate": THREADS - 1}
+    )
     assert Entry.objects.count() == 1
 
 
 def test_settle_release_and_expiry_resolve_a_reservation_once(world: World) -> None:
-    from datetime import timedelta
-
-    from core import clock
-    from usage.services import expire_holds
-
     world.budget("key", kind=ScopeKind.KEY, limit="1")
     reservation = world.gus.authorize(world.token).json()["reservation"]
-    Reservation.objects.update(authorized_at=clock.now() - timedelta(hours=3), expires_at=clock.now() - timedelta(hours=2))
+    Reservation.objects.update(
+        authorized_at=clock.now() - timedelta(hours=3), expires_at=clock.now() - timedelta(hours=2)
+    )
     acts: list[Callable[[Gus], Any]] = [
         lambda gus: gus.settle(reservation),
         lambda gus: gus.release(reservation),
-        lambda gus: expire_holds(),
+        lambda _: expire_holds(),
     ]
     at_once(lambda number: acts[number % 3](caller(world)))
     assert Balance.objects.get().reserved_usd == 0
@@ -121,11 +132,17 @@ def test_batches_in_opposite_orders_do_not_deadlock(world: World) -> None:
     world.budget("key", kind=ScopeKind.KEY, limit="10")
     world.budget("team", kind=ScopeKind.TEAM, limit="10", window=Window.MONTH)
     world.grant(tier=2)
-    reservations = [world.gus.authorize(world.token, model=("small", "large")[n % 2]).json()["reservation"] for n in range(20)]
+    reservations = [
+        world.gus.authorize(world.token, model=("small", "large")[n % 2]).json()["reservation"]
+        for n in range(20)
+    ]
 
     def settle(number: int) -> int:
         order = reservations if number % 2 else reservations[::-1]
-        items = [{"reservation": item, "usage": {"input_tokens": 1, "output_tokens": 1}, "finish": "stop"} for item in order]
+        items = [
+            {"reservation": item, "usage": {"input_tokens": 1, "output_tokens": 1}, "finish": "stop"}
+            for item in order
+        ]
         status: int = caller(world).post("/gateway/v1/settle", {"items": items}).status_code
         return status
 
@@ -133,7 +150,9 @@ def test_batches_in_opposite_orders_do_not_deadlock(world: World) -> None:
     assert Entry.objects.count() == 20
 
 
-def test_raising_the_limit_while_calls_come_in_never_lets_more_through_than_the_new_limit(world: World) -> None:
+def test_raising_the_limit_while_calls_come_in_never_lets_more_through_than_the_new_limit(
+    world: World,
+) -> None:
     budget = world.budget("key", kind=ScopeKind.KEY, limit="0.0024")
 
     def act(number: int) -> int:

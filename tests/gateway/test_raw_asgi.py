@@ -10,13 +10,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection
 from django.test import override_settings
 
-from budgets.models import Reservation, ScopeKind
+from budgets.models import Balance, Reservation, ScopeKind
+from budgets.selectors import unbalanced_balances
 from core import clock
 from gateway.auth import credential_of, signed_headers
 from gateway.hot.asgi import DecisionApplication
-from tests.gateway.conftest import World, build_world, ledger_differences
+from tests.gateway.conftest import World, build_world
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,13 +27,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def world(transactional_db: None) -> Iterator[World]:
     built = build_world()
     yield built
-    assert ledger_differences() == []
+    assert unbalanced_balances() == []
 
 
 Calls = list[tuple[str, bytes]]
 
 
-def through_asgi(world: World, calls: Calls, *, method: str = "POST") -> list[tuple[int, dict[str, str], Any]]:
+def through_asgi(
+    world: World, calls: Calls, *, method: str = "POST"
+) -> list[tuple[int, dict[str, str], Any]]:
     """Send the calls one after the other through one application, each signed."""
 
     async def run() -> list[tuple[int, dict[str, str], Any]]:
@@ -44,9 +48,15 @@ def through_asgi(world: World, calls: Calls, *, method: str = "POST") -> list[tu
     return asyncio.run(run())
 
 
-async def _call(application: DecisionApplication, world: World, path: str, body: bytes, method: str) -> tuple[int, dict[str, str], Any]:
+async def _call(
+    application: DecisionApplication, world: World, path: str, body: bytes, method: str
+) -> tuple[int, dict[str, str], Any]:
     headers = signed_headers(
-        credential=credential_of(world.gus.gateway), method=method, target=path, body=body, now_seconds=clock.now().timestamp()
+        credential=credential_of(world.gus.gateway),
+        method=method,
+        target=path,
+        body=body,
+        now_seconds=clock.now().timestamp(),
     )
     scope = {
         "type": "http",
@@ -57,7 +67,10 @@ async def _call(application: DecisionApplication, world: World, path: str, body:
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
     }
     half = len(body) // 2
-    incoming = [{"type": "http.request", "body": body[:half], "more_body": True}, {"type": "http.request", "body": body[half:]}]
+    incoming = [
+        {"type": "http.request", "body": body[:half], "more_body": True},
+        {"type": "http.request", "body": body[half:]},
+    ]
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -74,7 +87,13 @@ async def _call(application: DecisionApplication, world: World, path: str, body:
 
 def questions(world: World) -> Calls:
     """Every kind of answer that needs no earlier one."""
-    base = {"key": world.token, "model": "small", "route": "/v1/chat/completions", "input_bytes": 1000, "max_output_tokens": 100}
+    base = {
+        "key": world.token,
+        "model": "small",
+        "route": "/v1/chat/completions",
+        "input_bytes": 1000,
+        "max_output_tokens": 100,
+    }
     changes: list[dict[str, Any]] = [
         {},
         {"key": "psr_live_typo"},
@@ -86,7 +105,9 @@ def questions(world: World) -> Calls:
         {"max_output_tokens": 8_000},
         {"n": 100, "max_output_tokens": 8_000},
     ]
-    bodies = [json.dumps({"request_id": random.token_hex(8), **base, **change}).encode() for change in changes]
+    bodies = [
+        json.dumps({"request_id": random.token_hex(8), **base, **change}).encode() for change in changes
+    ]
     settlements = [b'{"reservation": "rsv_none", "usage": {}, "finish": "stop"}', b'{"reservation": 1}', b"{"]
     return (
         [("/gateway/v1/authorize", body) for body in bodies]
@@ -99,28 +120,42 @@ def test_both_faces_decide_the_same(world: World) -> None:
     world.budget("key", kind=ScopeKind.KEY, limit="0.02")
     raw = through_asgi(world, questions(world))
     Reservation.objects.update(source="gw_earlier")  # the twin starts from the same balances
-    from budgets.models import Balance
-
     Reservation.objects.update(state="released", resolved_at=clock.now())
     Balance.objects.update(reserved_usd=0)
     plain = [world.gus.post(path, body) for path, body in questions(world)]
     assert [answer[0] for answer in raw] == [answer.status_code for answer in plain]
     assert [scrub(answer[2]) for answer in raw] == [scrub(answer.json()) for answer in plain]
-    assert [answer[1].get("x-should-retry") for answer in raw] == [answer.headers.get("x-should-retry") for answer in plain]
+    assert [answer[1].get("x-should-retry") for answer in raw] == [
+        answer.headers.get("x-should-retry") for answer in plain
+    ]
     assert {answer[0] for answer in raw} == {200, 400, 401, 403, 404, 429}
 
 
 def scrub(body: dict[str, Any]) -> dict[str, Any]:
     """Leave out what differs between any two answers."""
-    return {name: value for name, value in body.items() if name not in {"reservation", "expires_at", "retry_after_seconds"}}
+    return {
+        name: value
+        for name, value in body.items()
+        if name not in {"reservation", "expires_at", "retry_after_seconds"}
+    }
 
 
 def test_a_call_goes_through_authorize_and_settle(world: World) -> None:
     world.budget("key", kind=ScopeKind.KEY, limit="1")
     body = questions(world)[0][1]
     status, headers, allowed = through_asgi(world, [("/gateway/v1/authorize", body)])[0]
-    assert (status, headers["content-type"], headers["cache-control"]) == (200, "application/json", "no-store")
-    settlement = json.dumps({"reservation": allowed["reservation"], "usage": {"input_tokens": 10, "output_tokens": 5}, "finish": "stop"}).encode()
+    assert (status, headers["content-type"], headers["cache-control"]) == (
+        200,
+        "application/json",
+        "no-store",
+    )
+    settlement = json.dumps(
+        {
+            "reservation": allowed["reservation"],
+            "usage": {"input_tokens": 10, "output_tokens": 5},
+            "finish": "stop",
+        }
+    ).encode()
     answers = through_asgi(world, [("/gateway/v1/settle", settlement), ("/gateway/v1/settle", settlement)])
     assert [answer[2]["status"] for answer in answers] == ["settled", "duplicate"]
 
@@ -134,7 +169,10 @@ def test_a_locked_budget_is_a_503_within_the_deadline_and_holds_nothing(world: W
     budget = world.budget("key", kind=ScopeKind.KEY, limit="1")
     world.gus.release(world.gus.authorize(world.token).json()["reservation"])
     before = Reservation.objects.count()
-    with psycopg.connect(**connection_parameters()) as blocker, override_settings(DECISION_DEADLINE_SECONDS=0.5):
+    with (
+        psycopg.connect(**connection_parameters()) as blocker,
+        override_settings(DECISION_DEADLINE_SECONDS=0.5),
+    ):
         blocker.execute("SELECT 1 FROM budgets_balance WHERE budget_id = %s FOR UPDATE", [budget.pk])
         status, headers, body = through_asgi(world, questions(world)[:1])[0]
     assert (status, body["code"], headers["retry-after"]) == (503, "decision_unavailable", "1")
@@ -144,8 +182,6 @@ def test_a_locked_budget_is_a_503_within_the_deadline_and_holds_nothing(world: W
 def test_a_database_that_is_away_is_a_503(world: World) -> None:
     with override_settings(DECISION_DEADLINE_SECONDS=0.5):
         application = DecisionApplication()
-        from django.db import connection
-
         real = connection.settings_dict["NAME"]
         connection.settings_dict["NAME"] = "not_there"
         try:
@@ -165,9 +201,5 @@ async def _one(application: DecisionApplication, world: World) -> int:
 
 def connection_parameters() -> dict[str, Any]:
     """Return how the test database is reached, for a connection outside Django."""
-    from django.db import connection
-
     wanted = ("dbname", "user", "password", "host", "port")
     return {name: value for name, value in connection.get_connection_params().items() if name in wanted}
-
-

@@ -1,4 +1,6 @@
-"""What happens after a call: settle, release, expire, and the charges that arrive late, twice or contradictory."""
+"""What happens after a call: settle, release, expire, and the charges that arrive late, twice or
+contradictory.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ import pytest
 
 from budgets.models import Balance, Entry, EntryKind, Reservation, ReservationState, ScopeKind, Window
 from core import clock
-from tests.gateway.conftest import World
+from gateway.models import Gateway
+from tests.gateway.conftest import Gus, World
 from usage.models import Quarantine, UsageDay, UsageEvent
 from usage.services import expire_holds
 
@@ -26,13 +29,20 @@ def held(world: World) -> str:
 def expire(reservation: str, *, seconds_ago: int = 3_600) -> None:
     """Move a reservation's time into the past, as the database's clock would."""
     end = clock.now() - timedelta(seconds=seconds_ago)
-    Reservation.objects.filter(public_id=reservation).update(authorized_at=end - timedelta(seconds=600), expires_at=end)
+    Reservation.objects.filter(public_id=reservation).update(
+        authorized_at=end - timedelta(seconds=600), expires_at=end
+    )
 
 
 def test_settling_moves_what_was_used_to_spent_and_frees_the_rest(world: World, held: str) -> None:
     answer = world.gus.settle(held, input_tokens=200, output_tokens=50)
     assert answer.status_code == 200
-    assert answer.json() == {"reservation": held, "status": "settled", "charged_usd": "0.000300000000", "held_usd": "0.001200000000"}
+    assert answer.json() == {
+        "reservation": held,
+        "status": "settled",
+        "charged_usd": "0.000300000000",
+        "held_usd": "0.001200000000",
+    }
     assert set(Balance.objects.values_list("spent_usd", "reserved_usd")) == {(Decimal("0.0003"), Decimal(0))}
     entry = Entry.objects.get()
     assert (entry.kind, entry.amount_usd, entry.overrun_usd) == (EntryKind.SETTLE, Decimal("0.0003"), 0)
@@ -42,9 +52,19 @@ def test_settling_moves_what_was_used_to_spent_and_frees_the_rest(world: World, 
 def test_an_event_and_its_day_are_written_with_the_attribution_of_the_call(world: World, held: str) -> None:
     world.gus.settle(held)
     event, day = UsageEvent.objects.get(), UsageDay.objects.get()
-    assert (event.source, event.external_id, event.cost_usd) == (world.gus.gateway.public_id, held, Decimal("0.0003"))
+    assert (event.source, event.external_id, event.cost_usd) == (
+        world.gus.gateway.public_id,
+        held,
+        Decimal("0.0003"),
+    )
     assert (day.calls, day.cost_usd, day.input_tokens, day.output_tokens) == (1, Decimal("0.0003"), 200, 50)
-    assert (day.key_id, day.project_id, day.team_id, day.owner_id, day.tier_id) == (world.key.pk, world.project.pk, world.team.pk, world.ada.pk, 1)
+    assert (day.key_id, day.project_id, day.team_id, day.owner_id, day.tier_id) == (
+        world.key.pk,
+        world.project.pk,
+        world.team.pk,
+        world.ada.pk,
+        1,
+    )
 
 
 def test_the_same_settlement_again_changes_nothing(world: World, held: str) -> None:
@@ -67,14 +87,18 @@ def test_other_figures_the_second_time_are_a_conflict_that_a_person_sees(world: 
 def test_cached_and_reasoning_tokens_cost_what_they_cost(world: World, held: str) -> None:
     world.price(world.small, "cached", "0.0000001")
     world.price(world.small, "reasoning", "0.000004")
-    answer = world.gus.settle(held, input_tokens=100, output_tokens=20, usage={"cached_tokens": 40, "reasoning_tokens": 5})
+    answer = world.gus.settle(
+        held, input_tokens=100, output_tokens=20, usage={"cached_tokens": 40, "reasoning_tokens": 5}
+    )
     assert answer.json()["charged_usd"] == "0.000114000000"  # 60 + 40/10 + 15*2 + 5*4 = 114 µ$
 
 
 def test_a_cost_is_rounded_once_half_to_even(world: World, held: str) -> None:
     world.price(world.small, "cached", "0.0000000000005")
     costs = [
-        world.gus.settle(reservation, input_tokens=n, output_tokens=0, usage={"cached_tokens": n}).json()["charged_usd"]
+        world.gus.settle(reservation, input_tokens=n, output_tokens=0, usage={"cached_tokens": n}).json()[
+            "charged_usd"
+        ]
         for n, reservation in ((1, held), (3, world.gus.authorize(world.token).json()["reservation"]))
     ]
     assert costs == ["0.000000000000", "0.000000000002"]
@@ -98,9 +122,15 @@ def test_an_answer_from_the_gateways_cache_costs_nothing(world: World, held: str
 
 
 def test_a_cancelled_call_costs_at_least_its_input(world: World, held: str) -> None:
-    assert world.gus.settle(held, input_tokens=200, output_tokens=0, finish="cancelled").json()["charged_usd"] == "0.000200000000"
+    assert (
+        world.gus.settle(held, input_tokens=200, output_tokens=0, finish="cancelled").json()["charged_usd"]
+        == "0.000200000000"
+    )
     blind = world.gus.authorize(world.token).json()["reservation"]
-    assert world.gus.settle(blind, input_tokens=0, output_tokens=0, finish="cancelled").json()["charged_usd"] == "0.001000000000"
+    assert (
+        world.gus.settle(blind, input_tokens=0, output_tokens=0, finish="cancelled").json()["charged_usd"]
+        == "0.001000000000"
+    )
 
 
 def test_a_release_frees_the_hold_and_charges_nothing(world: World, held: str) -> None:
@@ -174,9 +204,6 @@ def test_a_settlement_counts_in_the_window_of_its_authorisation(world: World, he
 
 
 def test_another_gateway_cannot_settle_or_release_the_call(world: World, held: str) -> None:
-    from gateway.models import Gateway
-    from tests.gateway.conftest import Gus
-
     stranger = Gus(Gateway.objects.create(name="other", live_versions=[1]))
     assert stranger.settle(held).status_code == 404
     assert stranger.release(held).status_code == 404
@@ -200,7 +227,13 @@ def test_a_batch_answers_each_item_in_order_and_one_bad_item_stops_nothing(world
     ]
     answer = world.gus.post("/gateway/v1/settle", {"items": items})
     assert answer.status_code == 200
-    assert [result["status"] for result in answer.json()["results"]] == ["settled", "unknown", "invalid", "settled", "duplicate"]
+    assert [result["status"] for result in answer.json()["results"]] == [
+        "settled",
+        "unknown",
+        "invalid",
+        "settled",
+        "duplicate",
+    ]
     assert answer.json()["results"][2]["code"] == "usage_invalid"
 
 
@@ -217,7 +250,9 @@ def test_a_batch_answers_each_item_in_order_and_one_bad_item_stops_nothing(world
         {"output_tokens": 1, "reasoning_tokens": 2},
     ],
 )
-def test_impossible_usage_is_refused_and_nothing_is_booked(world: World, held: str, usage: dict[str, object]) -> None:
+def test_impossible_usage_is_refused_and_nothing_is_booked(
+    world: World, held: str, usage: dict[str, object]
+) -> None:
     answer = world.gus.post("/gateway/v1/settle", {"reservation": held, "usage": usage, "finish": "stop"})
     assert (answer.status_code, answer.json()["code"]) == (422, "usage_invalid")
     assert Entry.objects.count() == 0

@@ -10,7 +10,13 @@ import pytest
 from core.errors import DomainError
 from gateway.hot import wire
 
-GOOD = {"request_id": "r-12345678", "key": "k", "model": "m", "route": "/v1/chat/completions", "input_bytes": 10}
+GOOD = {
+    "request_id": "r-12345678",
+    "key": "k",
+    "model": "m",
+    "route": "/v1/chat/completions",
+    "input_bytes": 10,
+}
 
 
 def parse(**changes: Any) -> wire.AuthorizeCall:
@@ -26,10 +32,19 @@ def refused(body: bytes) -> DomainError:
 
 def test_a_minimal_question_is_understood_with_its_defaults() -> None:
     call = parse()
-    assert (call.mode, call.choices, call.context, call.max_output_tokens, call.project) == ("chat", 1, "standard", None, None)
+    assert (call.mode, call.choices, call.context, call.max_output_tokens, call.project) == (
+        "chat",
+        1,
+        "standard",
+        None,
+        None,
+    )
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"nonsense", b"\xff\xfe", b'{"a": NaN}', b'{"a": Infinity}', b"[1]", b'"text"', b"null"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"nonsense", b"\xff\xfe", b'{"a": NaN}', b'{"a": Infinity}', b"[1]", b'"text"', b"null"],
+)
 def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
     error = refused(body)
     assert (error.code, error.status) == ("invalid_request", 400)
@@ -45,7 +60,7 @@ def test_a_deep_body_is_refused_before_it_is_built() -> None:
 
 
 def test_brackets_inside_a_text_are_not_depth() -> None:
-    assert parse(model="[[[[[[[[[[[[[[[[[[[[[[{{{{{{{{{{\"\\").model.startswith("[[[")
+    assert parse(model='[[[[[[[[[[[[[[[[[[[[[[{{{{{{{{{{"\\').model.startswith("[[[")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +140,11 @@ def test_too_large_a_batch_is_refused() -> None:
 def test_a_refusal_is_a_problem_document_and_an_openai_error_in_one() -> None:
     answer = wire.refusal(wire.WireError("Say n.", field="n"), retry_after_seconds=3, should_retry=True)
     assert answer.body["type"] == "urn:purser:problem:invalid_request"
-    assert answer.body["error"] == {"message": "Say n.", "type": "invalid_request", "param": "n", "code": "invalid_request"}
+    assert answer.body["error"] == {
+        "message": "Say n.",
+        "type": "invalid_request",
+        "param": "n",
+        "code": "invalid_request",
+    }
     assert answer.headers == (("Retry-After", "3"), ("x-should-retry", "true"))
     assert answer.content_type == "application/problem+json"

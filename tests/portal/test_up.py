@@ -33,13 +33,17 @@ class Running:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.output: list[str] = []
+        self.read_until("is ready at")
+        self.below: dict[Identity, str] = descendants(self.process.pid)
+
+    def read_until(self, words: str) -> None:
+        """Keep what it prints, up to the line that holds `words`."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.output.append(line)
-            if "is ready at" in line:
-                break
-        assert "is ready at" in self.output[-1], "".join(self.output)
-        self.below: dict[Identity, str] = descendants(self.process.pid)
+            if words in line:
+                return
+        pytest.fail(f"It ended without printing {words!r}:\n{''.join(self.output)}")
 
     def wait(self) -> int:
         """Wait for its end, keep what it printed, and give its exit status."""
@@ -121,6 +125,7 @@ def test_everything_starts_and_nothing_outlives_a_kill(run_portal: RunPortal, po
 
 def test_termination_stops_everything_in_order(run_portal: RunPortal, project: Path) -> None:
     portal = run_portal(COMMAND)
+    portal.read_until("celery@")
     portal.process.send_signal(signal.SIGTERM)
     assert portal.wait() == 0
     assert "Stopped." in portal.output[-1]

@@ -1,4 +1,6 @@
-"""What can be done with usage: book what a gateway's journal holds, compare the two sides, keep the tables in shape."""
+"""What can be done with usage: book what a gateway's journal holds, compare the two sides, keep the tables
+in shape.
+"""
 
 from usage.services.holds import expire_holds, make_partitions
 from usage.services.ingest import IngestCounts, ingest_page, pull_source

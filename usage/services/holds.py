@@ -11,15 +11,18 @@ BATCH = 200
 
 
 def expire_holds() -> int:
-    """Charge every call that was allowed and never settled, at its input bound, and return how many there were.
+    """Charge every call that was allowed and never settled, at its input bound, and return how many there
+    were.
 
-    A call is due HOLD_GRACE_SECONDS after its reservation's time; hold and charge change places in one statement.
+    A call is due HOLD_GRACE_SECONDS after its reservation's time; hold and charge change places in one
+    statement.
     """
     done = 0
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
-                "SELECT usage_expire(make_interval(secs => %s), %s, %s)", [settings.HOLD_GRACE_SECONDS, BATCH, settings.TIME_ZONE]
+                "SELECT usage_expire(make_interval(secs => %s), %s, %s)",
+                [settings.HOLD_GRACE_SECONDS, BATCH, settings.TIME_ZONE],
             )
             charged: int = cursor.fetchone()[0]
         done += charged
@@ -31,6 +34,8 @@ def make_partitions() -> int:
     """Make the monthly tables up to three months ahead and return how many were missing."""
     today = clock.now().date()
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT usage_make_partitions(%s, %s)", [today - timedelta(days=62), today + timedelta(days=92)])
+        cursor.execute(
+            "SELECT usage_make_partitions(%s, %s)", [today - timedelta(days=62), today + timedelta(days=92)]
+        )
         made: int = cursor.fetchone()[0]
     return made

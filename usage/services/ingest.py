@@ -45,8 +45,9 @@ class IngestCounts:
 def pull_source(*, source: UsageSource) -> IngestCounts:
     """Read a source from its cursor to its end and book every row.
 
-    The cursor moves in the transaction that books the page. Two pulls at once wait for each other on the cursor's row.
-    An unreadable source is written down on its cursor, where pages and /readyz show it, and raises no further.
+    The cursor moves in the transaction that books the page. Two pulls at once wait for each other on the
+    cursor's row. An unreadable source is written down on its cursor, where pages and /readyz show it, and
+    raises no further.
     """
     total = IngestCounts()
     ImportCursor.objects.get_or_create(source=source.name)
@@ -55,7 +56,9 @@ def pull_source(*, source: UsageSource) -> IngestCounts:
             counts, has_more = _pull_page(source)
         except SourceUnavailableError as error:
             log.warning("usage.source_unavailable", source=source.name, error=str(error))
-            ImportCursor.objects.filter(source=source.name).update(last_error=str(error)[:500], last_error_at=clock.now())
+            ImportCursor.objects.filter(source=source.name).update(
+                last_error=str(error)[:500], last_error_at=clock.now()
+            )
             break
         total.add(counts)
         if not has_more:
@@ -117,7 +120,9 @@ def _settle(rows: Sequence[JournalRow], source: str, counts: IngestCounts) -> No
             case "conflict":
                 counts.quarantined += 1
             case "unknown":
-                _quarantine(source, row.raw, QuarantineReason.UNKNOWN_CALL, "The portal never authorised this call.")
+                _quarantine(
+                    source, row.raw, QuarantineReason.UNKNOWN_CALL, "The portal never authorised this call."
+                )
                 counts.quarantined += 1
 
 
@@ -133,10 +138,14 @@ def _release(source: str, row: JournalRow, counts: IngestCounts) -> None:
 
 
 def _keep_gateway_calls(source: str, rows: Sequence[JournalRow]) -> None:
-    """Keep the gateway's side, each call in the window that the ledger gives it: at the moment of its authorisation."""
+    """Keep the gateway's side, each call in the window that the ledger gives it: at the moment of its
+    authorisation.
+    """
     now = clock.now()
     ids = [row.external_id for row in rows]
-    authorized = dict(Reservation.objects.filter(source=source, public_id__in=ids).values_list("public_id", "authorized_at"))
+    authorized = dict(
+        Reservation.objects.filter(source=source, public_id__in=ids).values_list("public_id", "authorized_at")
+    )
     calls = {
         row.external_id: GatewayCall(
             source=source,

@@ -32,13 +32,20 @@ WITH portal AS (
   WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND NOT released
 )
 SELECT external_id,
-  CASE WHEN p.recorded_at IS NULL THEN 'missing_at_portal' WHEN g.at IS NULL THEN 'missing_at_gateway' ELSE 'token_mismatch' END,
-  jsonb_build_object('portal', jsonb_build_object('input', p.input_tokens, 'cached', p.cached_tokens, 'output', p.output_tokens),
-                     'gateway', jsonb_build_object('input', g.input_tokens, 'cached', g.cached_tokens, 'output', g.output_tokens))::text,
+  CASE WHEN p.recorded_at IS NULL THEN 'missing_at_portal'
+       WHEN g.at IS NULL THEN 'missing_at_gateway' ELSE 'token_mismatch' END,
+  jsonb_build_object(
+    'portal', json_build_object(
+      'input', p.input_tokens, 'cached', p.cached_tokens, 'output', p.output_tokens),
+    'gateway', json_build_object(
+      'input', g.input_tokens, 'cached', g.cached_tokens, 'output', g.output_tokens)
+  )::text,
   coalesce(p.cost_usd, 0)
 FROM portal p FULL OUTER JOIN gateway g USING (external_id)
-WHERE CASE WHEN p.recorded_at IS NULL THEN g.at < %(settled_before)s WHEN g.at IS NULL THEN p.recorded_at < %(reported_before)s
-           ELSE (p.input_tokens, p.output_tokens, p.cached_tokens) IS DISTINCT FROM (g.input_tokens, g.output_tokens, g.cached_tokens) END
+WHERE CASE WHEN p.recorded_at IS NULL THEN g.at < %(settled_before)s
+           WHEN g.at IS NULL THEN p.recorded_at < %(reported_before)s
+           ELSE (p.input_tokens, p.output_tokens, p.cached_tokens)
+                IS DISTINCT FROM (g.input_tokens, g.output_tokens, g.cached_tokens) END
 """
 
 
@@ -55,14 +62,16 @@ class Sums:
 def reconcile_day(*, source: str, day: date) -> ReconciliationRun:
     """Compare one UTC day of one gateway and write the run with its discrepancies.
 
-    Running it again updates the same run: differences that went away are closed as corrected, new ones are opened. A source that
-    was not read lately makes the run red ("unreadable"), never "no difference".
+    Running it again updates the same run: differences that went away are closed as corrected, new ones are
+    opened. A source that was not read lately makes the run red ("unreadable"), never "no difference".
     """
     window = _window(source, day)
     with transaction.atomic():
         now = clock.now()
         run, _ = ReconciliationRun.objects.get_or_create(
-            day=day, source=source, defaults={"state": RunState.UNREADABLE, "first_run_at": now, "last_run_at": now}
+            day=day,
+            source=source,
+            defaults={"state": RunState.UNREADABLE, "first_run_at": now, "last_run_at": now},
         )
         run = ReconciliationRun.objects.select_for_update(no_key=True).order_by("pk").get(pk=run.pk)
         portal, gateway = _portal_sums(window), _gateway_sums(window)
@@ -95,7 +104,9 @@ def _window(source: str, day: date) -> dict[str, Any]:
 
 
 def _portal_sums(window: Mapping[str, Any]) -> Sums:
-    sql = SUMS_SQL.format(table="usage_event", cost="coalesce(sum(cost_usd), 0)", counted="external_id NOT LIKE '%%:%%'")
+    sql = SUMS_SQL.format(
+        table="usage_event", cost="coalesce(sum(cost_usd), 0)", counted="external_id NOT LIKE '%%:%%'"
+    )
     return _sums(sql, window)
 
 
@@ -120,7 +131,14 @@ def _write_discrepancies(run: ReconciliationRun, found: list[tuple[str, str, str
     now = clock.now()
     Discrepancy.objects.bulk_create(
         [
-            Discrepancy(run=run, external_id=external_id, kind=kind, detail=orjson.loads(detail), amount_usd=amount, opened_at=now)
+            Discrepancy(
+                run=run,
+                external_id=external_id,
+                kind=kind,
+                detail=orjson.loads(detail),
+                amount_usd=amount,
+                opened_at=now,
+            )
             for external_id, kind, detail, amount in found
         ],
         ignore_conflicts=True,
@@ -143,5 +161,3 @@ def _state(source: str, day: date, *, different: bool) -> RunState:
     if cursor is None or cursor.last_success_at is None or cursor.last_success_at < needed:
         return RunState.UNREADABLE
     return RunState.DIFFERENT if different else RunState.MATCHED
-
-

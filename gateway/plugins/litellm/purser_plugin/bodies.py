@@ -10,10 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-TOOLS_OVERHEAD_BYTES = (
-    1_024  # Anthropic adds a system prompt of 313 to 735 tokens when tools are given; no body shows it
-)
-TURN_OVERHEAD_BYTES = 64  # chat templates add a few tokens around the conversation
+# With tools, Anthropic adds a system prompt of 313 to 735 tokens; chat templates add a few to any turn.
+TOOLS_OVERHEAD_BYTES = 1_024
+TURN_OVERHEAD_BYTES = 64
 
 _SAMPLING = frozenset(
     {"temperature", "top_p", "top_k", "seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias"}
@@ -102,9 +101,7 @@ _TEXT_PARTS = frozenset({
     "summary_text", "reasoning_text", "tool_use", "tool_result", "function", "custom", "function_call",
     "function_call_output", "custom_tool_call", "custom_tool_call_output", "ephemeral",
 })  # fmt: skip
-_FREE_JSON = frozenset(
-    {"input", "arguments"}
-)  # what a model passed to a tool: any JSON, with a `type` of its own meaning
+_FREE_JSON = frozenset({"input", "arguments"})  # given to a tool: any JSON, whose `type` means something else
 _CONVERSATION = ("messages", "system", "input", "prompt")
 _OPAQUE = re.compile(r"data:[\w.+-]+/[\w.+-]+[;,].*|[A-Za-z0-9+/_=-]{1024,}", re.ASCII | re.DOTALL)
 _CONTEXTS = {"flex": "flex", "priority": "priority"}
@@ -134,11 +131,8 @@ def passing(route: Route, body: Mapping[str, object], extra: frozenset[str]) -> 
     """
     kept = {name: value for name, value in body.items() if name in route.fields or name in extra}
     cache = kept.pop("cache", None)
-    if isinstance(cache, dict) and (
-        choices := {name: True for name in _CACHE_CHOICES if cache.get(name) is True}
-    ):
-        kept["cache"] = choices
-    return kept
+    choices = {name: True for name in _CACHE_CHOICES if isinstance(cache, dict) and cache.get(name) is True}
+    return {**kept, "cache": choices} if choices else kept
 
 
 def question(route: Route, body: Mapping[str, object], *, attachment_tokens: int) -> Question:
@@ -171,22 +165,31 @@ def input_bound(body: Mapping[str, object], *, attachment_tokens: int) -> dict[s
     `attachment_tokens` together.
     """
     conversation = {name: body[name] for name in _CONVERSATION if name in body}
-    unseen = (
-        any(body.get(name) for name in _UNSEEN_INPUT)
-        or isinstance(body.get("prompt"), dict)
-        or _has_server_tools(body)
-    )
-    measured: Mapping[str, object] = body
-    if _has_attachments(conversation):
-        unseen, measured = (
-            True,
-            {**body, **{name: _without_opaque(value) for name, value in conversation.items()}},
-        )
-    text = json.dumps(measured, ensure_ascii=False, separators=(",", ":"), default=str)
+    attached = _has_attachments(conversation)
+    if attached:
+        body = {**body, **{name: _without_opaque(value) for name, value in conversation.items()}}
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str)
     size = len(text.encode("utf-8", "surrogatepass")) + TURN_OVERHEAD_BYTES
     if body.get("tools") or body.get("functions"):
         size += TOOLS_OVERHEAD_BYTES
-    return {"input_tokens": size + attachment_tokens} if unseen else {"input_bytes": size}
+    if attached or _refers_elsewhere(body):
+        return {"input_tokens": size + attachment_tokens}
+    return {"input_bytes": size}
+
+
+def _refers_elsewhere(body: Mapping[str, object]) -> bool:
+    """Whether the provider will read what the body only names: earlier turns, stored prompts, searches."""
+    tools = body.get("tools")
+    return (
+        any(body.get(name) for name in _UNSEEN_INPUT)
+        or isinstance(body.get("prompt"), dict)
+        or (isinstance(tools, list) and not all(_is_plain_tool(tool) for tool in tools))
+    )
+
+
+def _is_plain_tool(tool: object) -> bool:
+    """Whether the client itself runs this tool; the provider's own ones read more than the body shows."""
+    return isinstance(tool, dict) and tool.get("type") in _PLAIN_TOOLS
 
 
 def _has_attachments(value: object) -> bool:
@@ -256,10 +259,3 @@ def _context(body: Mapping[str, object]) -> str:
     if body.get("speed") == "fast":
         return "fast"
     return _CONTEXTS.get(str(body.get("service_tier")), "standard")
-
-
-def _has_server_tools(body: Mapping[str, object]) -> bool:
-    tools = body.get("tools")
-    return isinstance(tools, list) and any(
-        not isinstance(tool, dict) or tool.get("type") not in _PLAIN_TOOLS for tool in tools
-    )

@@ -30,8 +30,9 @@ class UndeliveredError(Exception):
 
 
 class Receiver(Protocol):
-    """Where deliveries go. Both raise UndeliveredError to be tried again; `settle` raises ValueError for a
-    batch it cannot read.
+    """Where deliveries go. Both raise UndeliveredError to be tried again.
+
+    `settle` raises ValueError for a batch that it cannot read.
     """
 
     async def settle(self, items: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]: ...
@@ -40,9 +41,7 @@ class Receiver(Protocol):
 
 
 class Delivery:
-    """Writes lines to the journal, and runs the two background jobs of a worker: sync the journal, deliver it
-    to the portal.
-    """
+    """Writes lines to the journal, and runs a worker's two background jobs: sync it, deliver it."""
 
     def __init__(self, journal: Journal, receiver: Receiver, *, keep_days: int) -> None:
         self._journal = journal
@@ -77,9 +76,7 @@ class Delivery:
             self._waiting = []
 
     async def sync_forever(self) -> None:
-        """Sync the journal soon after lines came, many lines to one sync; try again to write what the disk
-        refused.
-        """
+        """Sync the journal soon after lines came, many to one sync; write again what the disk refused."""
         while True:
             await self._added.wait()
             self._added.clear()
@@ -93,9 +90,7 @@ class Delivery:
                 self.write()
 
     async def deliver_forever(self) -> None:
-        """Deliver the journal from where the portal left off, for ever; wait for the lock while another
-        worker does.
-        """
+        """Deliver the journal from where the portal left off; wait while another worker does it."""
         while True:
             try:
                 with self._journal.lock("deliver", wait=False):
@@ -135,9 +130,7 @@ class Delivery:
                 log.debug("purser.released: %s %s", item.get("id"), answer)
 
     async def _settle(self, items: Sequence[Mapping[str, object]]) -> None:
-        """Settle a batch. One that the portal cannot read is halved, so that a single bad line never blocks
-        the others.
-        """
+        """Settle a batch. One that cannot be read is halved, so that a bad line never blocks the others."""
         try:
             results = await self._receiver.settle(items)
         except ValueError as error:

@@ -77,16 +77,14 @@ class Edge:
         exchange = Exchange(path=scope["path"], method=scope["method"])
         scope[SCOPE_KEY] = exchange
         scope["headers"] = take_key(exchange, list(scope["headers"]))
-        if exchange.key is not None and exchange.method == "POST" and exchange.path in bodies.ROUTES:
+        if exchange.well_formed and exchange.method == "POST" and exchange.path in bodies.ROUTES:
             try:
                 body = self._admit(exchange, await read_body(receive))
             except bodies.BadBodyError as error:
                 return await send_refusal(send, invalid_request(str(error)))
             scope["headers"] = describe(scope["headers"], body)
             receive = replay(body, receive)
-            await asyncio.sleep(
-                0
-            )  # lets the question leave before LiteLLM's own work, which then runs while the portal decides
+            await asyncio.sleep(0)  # the question leaves; LiteLLM's own work runs while the portal decides
         try:
             await self.app(scope, receive, Outgoing(exchange, send))
         finally:
@@ -142,8 +140,7 @@ class Outgoing:
 
 
 def take_key(exchange: Exchange, headers: Headers) -> Headers:
-    """Move the Purser key and the project from `headers` into `exchange`; return the headers that LiteLLM may
-    see.
+    """Move the Purser key and the project into `exchange`; return the headers that LiteLLM may see.
 
     Without a Purser key nothing is changed: an administrator's request keeps its control headers.
     """

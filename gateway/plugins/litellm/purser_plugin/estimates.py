@@ -26,7 +26,7 @@ def estimated(call: Call, reported: object = None) -> dict[str, int]:
 
 
 def _input_only(call: Call) -> dict[str, int]:
-    return {name: 0 for name in COUNTS} | {"input_tokens": _input_tokens(call)}
+    return dict.fromkeys(COUNTS, 0) | {"input_tokens": _input_tokens(call)}
 
 
 def _from_stream(call: Call) -> dict[str, int] | None:

@@ -146,7 +146,7 @@ class Hooks(CustomLogger):
         hung_up = _is_disconnected(kwargs)
         self._runtime.settle(
             call,
-            usage or await asyncio.to_thread(estimated, call),
+            usage if usage is not None else await asyncio.to_thread(estimated, call),
             served_model=_served_model(log_entry),
             finish="cancelled" if hung_up else finish_of(response_obj),
             estimated=hung_up or usage is None,
@@ -194,7 +194,7 @@ def _exchange_of(identity: UserAPIKeyAuth) -> Exchange | None:
 
 
 def _own_metadata(data: dict[str, Any]) -> dict[str, Any]:
-    """The metadata that LiteLLM keeps itself: Messages and Responses use `litellm_metadata`, the rest `metadata`."""
+    """LiteLLM's own metadata: `litellm_metadata` on the routes where `metadata` is the provider's."""
     found = data.get("litellm_metadata")
     own: dict[str, Any] = found if isinstance(found, dict) else data.setdefault("metadata", {})
     return own

@@ -1,0 +1,160 @@
+"""What a refused caller reads: one stable code, one status, one sentence that says what to do."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+
+from core.errors import DomainError
+from core.money import format_usd
+from gateway.auth import GatewaySignatureError
+from gateway.hot.wire import Answer, AuthorizeCall, refusal
+
+HELD_RETRY_SECONDS = 2  # a call lives for seconds: a client that waits finds its hold settled, or waits again
+
+# code -> (status, title, sentence). `{fact}` comes from the database, `{call.x}` from the question,
+# `{base}` is the portal's address.
+REFUSALS: Mapping[str, tuple[HTTPStatus, str, str]] = {
+    "request_id_reused": (
+        HTTPStatus.CONFLICT,
+        "Request id reused",
+        "This request_id was used for another call. Make a new one for each call.",
+    ),
+    "key_suspended": (
+        HTTPStatus.FORBIDDEN,
+        "Key suspended",
+        "Key {key_name} is suspended: {suspended_reason}. The team's lead can resume it at {base}/keys/.",
+    ),
+    "project_mismatch": (
+        HTTPStatus.FORBIDDEN,
+        "Project mismatch",
+        (
+            "This key is for project {project}, not {call.project}. "
+            "Send its own project-id or use a key of that project."
+        ),
+    ),
+    "route_not_allowed": (
+        HTTPStatus.FORBIDDEN,
+        "Route not allowed",
+        "Route {call.route} is not metered and therefore refused. Ask an administrator if you need it.",
+    ),
+    "model_unknown": (
+        HTTPStatus.NOT_FOUND,
+        "Model unknown",
+        "There is no model {call.model} for this route. See {base}/models/ for the names.",
+    ),
+    "model_unpriced": (
+        HTTPStatus.FORBIDDEN,
+        "Model without a price",
+        (
+            "Model {model} has no price in force, and what has no price is not called. "
+            "An administrator can add one."
+        ),
+    ),
+    "tier_not_granted": (
+        HTTPStatus.FORBIDDEN,
+        "Tier not granted",
+        (
+            "Model {model} is in Tier {tier}, which this key may not call. "
+            "Ask for it at {ask}; the page says who decides."
+        ),
+    ),
+}
+
+
+class DecisionError(DomainError):
+    """A refusal of the decision API, by its code."""
+
+    def __init__(self, code: str, status: HTTPStatus, title: str, detail: str, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.code, self.status, self.title = code, status, title
+
+
+def refused(code: str, facts: Mapping[str, Any], call: AuthorizeCall) -> Answer:
+    """Return the refusal of a call whose key is known (or whose request id is not new)."""
+    if code == "invalid_api_key":
+        return invalid_key()
+    if code == "gateway_signature_replayed":
+        return replayed()
+    if code in ("budget_exhausted", "budget_held"):
+        return _budget_refusal(code, facts)
+    status, title, sentence = REFUSALS[code]
+    ask = f"{settings.BASE_URL}/approvals/ask/?project={facts.get('project')}&tier={facts.get('tier')}"
+    detail = sentence.format(**facts, call=call, base=settings.BASE_URL, ask=ask)
+    extra = {"tier": facts["tier"], "ask": ask} if code == "tier_not_granted" else {}
+    return refusal(DecisionError(code, status, title, detail, **extra))
+
+
+def invalid_key() -> Answer:
+    """Return the one body for an unknown, malformed, revoked or expired key."""
+    detail = f"This key is not valid. See your keys at {settings.BASE_URL}/keys/ or issue a new one there."
+    return refusal(DecisionError("invalid_api_key", HTTPStatus.UNAUTHORIZED, "Invalid API key", detail))
+
+
+def unavailable() -> Answer:
+    """Return the answer when the database did not: fail closed, come back soon."""
+    detail = "No decision could be made in time. Nothing is booked; try again."
+    error = DecisionError(
+        "decision_unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "Decision unavailable", detail
+    )
+    return refusal(error, retry_after_seconds=1)
+
+
+def replayed() -> Answer:
+    """Return the answer to a signature that was used before."""
+    detail = "This signature was used before. Sign each request with a new nonce."
+    return refusal(GatewaySignatureError("gateway_signature_replayed", detail))
+
+
+def unknown_reservation() -> DecisionError:
+    """Return the refusal of a reservation that this gateway does not hold."""
+    detail = "This gateway holds no such reservation."
+    return DecisionError("reservation_unknown", HTTPStatus.NOT_FOUND, "Reservation unknown", detail)
+
+
+def already_settled() -> DecisionError:
+    """Return the refusal to release what was charged."""
+    detail = "This call was settled; what was charged stands."
+    return DecisionError("already_settled", HTTPStatus.CONFLICT, "Already settled", detail)
+
+
+def settlement_conflict(*, charged_usd: str | None) -> DecisionError:
+    """Return the refusal of other figures than were settled first."""
+    detail = "Other figures were settled before and stand. The difference is kept for a person to look at."
+    return DecisionError(
+        "settlement_conflict", HTTPStatus.CONFLICT, "Settlement conflict", detail, charged_usd=charged_usd
+    )
+
+
+def in_utc(moment: str) -> str:
+    """Write a moment as the database gave it in UTC, ending in Z."""
+    return datetime.fromisoformat(moment).astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _budget_refusal(code: str, facts: Mapping[str, Any]) -> Answer:
+    told = dict(facts["budget"])
+    ask, seconds = told.pop("ask") or "the team's lead", told.pop("seconds_to_reset")
+    told["resets_at"] = in_utc(told["resets_at"])
+    told["link"] = f"{settings.BASE_URL}/budgets/{told['id']}/"
+    limit, spent, held = (Decimal(told[name]) for name in ("limit_usd", "spent_usd", "held_usd"))
+    window = told["window"].replace("_", " ")
+    name = f"The {window} budget of {told['scope']} {told['name']} ({format_usd(limit)})"
+    needed = format_usd(Decimal(facts["needed_usd"]), places=4)
+    if code == "budget_exhausted":
+        detail = (
+            f"{name} has {format_usd(limit - spent, places=4)} left and this call may cost {needed}. "
+            f"It resets at {told['resets_at']}. Ask {ask} to raise it at {told['link']}."
+        )
+        error = DecisionError(code, HTTPStatus.TOO_MANY_REQUESTS, "Budget exhausted", detail, budget=told)
+        return refusal(error, retry_after_seconds=seconds, should_retry=False)
+    detail = (
+        f"{name} is held by calls in flight ({format_usd(held, places=4)}). "
+        f"This call may cost {needed} and fits when they settle low. Try again."
+    )
+    error = DecisionError(
+        code, HTTPStatus.TOO_MANY_REQUESTS, "Budget held by calls in flight", detail, budget=told
+    )
+    return refusal(error, retry_after_seconds=HELD_RETRY_SECONDS, should_retry=True)

@@ -1,0 +1,69 @@
+"""LiteLLM's own Python environment under `.local/gateway/venv`, apart from the portal's, installed once from
+locked pins.
+"""
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+VERSION = "1.106.2"
+REQUIREMENTS = Path(__file__).parent / "plugins" / "litellm" / "requirements.txt"
+STAMP = ".installed"
+
+
+class GatewayEnvironmentError(Exception):
+    """LiteLLM's environment cannot be made; the message says what is missing."""
+
+
+def ensure_environment(directory: Path, *, say: Callable[[str], None]) -> Path:
+    """Return the environment's `bin`, installed first if its pins are new (one minute, 720 MB). Raises
+    GatewayEnvironmentError.
+
+    Two processes may ask at once: the second waits for the first.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(directory.with_suffix(".lock")):
+        if not _is_installed(directory):
+            say(f"Installing LiteLLM {VERSION} into {directory} (once, about a minute, 720 MB).")
+            _run([sys.executable, "-m", "venv", str(directory)], say)
+            pip = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install"]
+            _run([*pip, "--require-hashes", "--progress-bar", "off", "-r", str(REQUIREMENTS)], say)
+            (directory / STAMP).write_text(_fingerprint())
+            say("Installed.")
+    return directory / "bin"
+
+
+def _is_installed(directory: Path) -> bool:
+    stamp = directory / STAMP
+    return stamp.exists() and stamp.read_text() == _fingerprint()
+
+
+def _fingerprint() -> str:
+    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+
+
+def _run(command: list[str], say: Callable[[str], None]) -> None:
+    """Run an installer and pass on what it is doing; its last words are the error."""
+    last: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:  # noqa: S603  our own commands
+        for line in process.stdout or ():
+            last = [*last[-14:], line.rstrip()]
+            if line.startswith(("Collecting ", "Installing ")):
+                say(f"  {line.strip()[:100]}")
+    if process.returncode:
+        raise GatewayEnvironmentError(f"{' '.join(command[:4])} … failed:\n" + "\n".join(last))
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

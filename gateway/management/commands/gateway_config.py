@@ -1,0 +1,139 @@
+"""`manage.py gateway_config litellm --out DIR`: all that a gateway needs, written into one directory."""
+
+import os
+import secrets
+import shutil
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from catalog.selectors import models_with_aliases, unpriced_models
+from gateway.adapters.litellm import CACHES, ConfigOptions, ModelRoute, render_config
+from gateway.auth import secret_for
+from gateway.models import Gateway, GatewayKind
+from gateway.services import register_gateway, rotate_gateway_secret
+
+PLUGIN = Path(settings.BASE_DIR) / "gateway" / "plugins" / "litellm"
+ENVIRONMENT_FILE = "gateway.env"
+# A call may not outlive its hold: the portal would charge its bound first and correct it later.
+CALL_MARGIN_SECONDS = 30
+
+
+class Command(BaseCommand):
+    """Write a gateway's configuration, plugin and environment."""
+
+    help = "Write a gateway's configuration from the catalogue, its plugin and its environment file."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("product", choices=[kind.value for kind in GatewayKind])
+        parser.add_argument(
+            "--out", type=Path, required=True, help="The directory to write; made when missing."
+        )
+        parser.add_argument("--name", default="litellm", help="The gateway's name in Purser.")
+        parser.add_argument(
+            "--base-url", default=settings.GATEWAY_PUBLIC_URL, help="Where Purser reaches the gateway."
+        )
+        parser.add_argument(
+            "--portal-url", default=settings.BASE_URL, help="Where the gateway reaches Purser."
+        )
+        parser.add_argument("--upstream", help="One address that stands in for all providers, for trials.")
+        parser.add_argument(
+            "--cache",
+            choices=CACHES,
+            default="local",
+            help="The cache of answers; redis reads GATEWAY_REDIS_URL.",
+        )
+        parser.add_argument(
+            "--no-fallbacks", action="store_true", help="Never serve a call by another model."
+        )
+        parser.add_argument(
+            "--rotate", action="store_true", help="Make a new secret live; the one before it stays valid."
+        )
+
+    def handle(self, *_arguments: Any, **options: Any) -> None:
+        gateway = register_gateway(
+            actor=None,
+            name=options["name"],
+            kind=GatewayKind(options["product"]),
+            base_url=options["base_url"].rstrip("/"),
+        )
+        if options["rotate"]:
+            gateway = rotate_gateway_secret(actor=None, gateway=gateway)
+        out: Path = options["out"].resolve()
+        routes = model_routes()
+        config = ConfigOptions(
+            upstream=options["upstream"],
+            cache=options["cache"],
+            call_seconds=max(CALL_MARGIN_SECONDS, settings.HOLD_SECONDS - CALL_MARGIN_SECONDS),
+            fallbacks=not options["no_fallbacks"],
+        )
+        write_plugin(out)
+        template = (PLUGIN / "config.yaml.template").read_text()
+        (out / "config.yaml").write_text(render_config(routes, config, template=template))
+        write_environment(out, gateway, portal_url=options["portal_url"].rstrip("/"))
+        self.stdout.write(
+            f"Wrote {len(routes)} models for gateway {gateway.name} ({gateway.public_id}) to {out}."
+        )
+
+
+def model_routes() -> list[ModelRoute]:
+    """Return every model that may be called and has a price in force."""
+    unpriced = {model.pk for model in unpriced_models()}
+    return [
+        ModelRoute(
+            name=model.name,
+            provider=model.provider,
+            provider_model=model.provider_model,
+            mode=model.mode,
+            tier=model.tier_id,
+            aliases=tuple(sorted(alias.name for alias in model.aliases.all())),
+        )
+        for model in models_with_aliases()
+        if model.pk not in unpriced
+    ]
+
+
+def write_plugin(out: Path) -> None:
+    """Copy the plugin into `out`, in place of an older one."""
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copy(PLUGIN / "purser_litellm.py", out)
+    shutil.rmtree(out / "purser_plugin", ignore_errors=True)
+    shutil.copytree(
+        PLUGIN / "purser_plugin", out / "purser_plugin", ignore=shutil.ignore_patterns("__pycache__")
+    )
+
+
+def write_environment(out: Path, gateway: Gateway, *, portal_url: str) -> None:
+    """Write the environment file, readable by its owner only. A master key that is there already stays."""
+    path = out / ENVIRONMENT_FILE
+    newest, *older = sorted(gateway.live_versions, reverse=True)
+    values = {
+        "PURSER_URL": portal_url,
+        "PURSER_PUBLIC_URL": settings.BASE_URL,
+        "PURSER_GATEWAY_ID": gateway.public_id,
+        "PURSER_GATEWAY_SECRET": secret_for(gateway, newest),
+        "PURSER_GATEWAY_SECRET_2": secret_for(gateway, older[0]) if older else "",
+        "PURSER_STATE_DIR": str(out / "state"),
+        "LITELLM_MASTER_KEY": read_environment(path).get("LITELLM_MASTER_KEY")
+        or f"sk-{secrets.token_urlsafe(32)}",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    }
+    fresh = path.with_suffix(".fresh")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.writelines(f"{name}={value}\n" for name, value in values.items())
+    fresh.replace(path)
+
+
+def read_environment(path: Path) -> Mapping[str, str]:
+    """Return the variables of an environment file; none when it is missing."""
+    if not path.exists():
+        return {}
+    lines = (
+        line.partition("=") for line in path.read_text().splitlines() if line and not line.startswith("#")
+    )
+    return {name: value for name, _, value in lines}

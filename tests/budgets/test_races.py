@@ -1,0 +1,94 @@
+"""Two people at once: what each may do is checked against what the other has done."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from threading import Barrier, BrokenBarrierError
+
+import pytest
+from django.db import connections
+
+from budgets import selectors
+from budgets.authority import Authority
+from budgets.errors import HeadroomError
+from budgets.models import Budget, Mode, ScopeKind, Window
+from budgets.services import limits
+from tests.cast import Cast, make_cast
+from tests.factories import ProjectFactory
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
+MEETING_SECONDS = 1.0
+
+
+@pytest.fixture
+def people(transactional_db: None) -> Cast:
+    """Make the cast in committed rows, which other sessions see."""
+    return make_cast()
+
+
+@pytest.fixture
+def rivals(people: Cast) -> list[Budget]:
+    """Give two projects 300 dollars a month each, of a team that has 1,000."""
+    _open(people, ScopeKind.TEAM, people.search.pk, "1000")
+    other = ProjectFactory.create(team=people.search)
+    return [_open(people, ScopeKind.PROJECT, project.pk, "300") for project in (people.ranking, other)]
+
+
+@pytest.fixture
+def meeting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make both wait, after they have checked, for the other to have checked too, if the locks let him."""
+    barrier = Barrier(2)
+    check = limits._require
+
+    def check_and_wait(allowed: Authority, amount_usd: Decimal | None) -> None:
+        check(allowed, amount_usd)
+        try:
+            barrier.wait(MEETING_SECONDS)
+        except BrokenBarrierError:
+            return
+
+    monkeypatch.setattr(limits, "_require", check_and_wait)
+    yield
+    barrier.abort()
+
+
+def test_without_the_lock_two_raises_allocate_more_than_the_team_has(
+    people: Cast, rivals: list[Budget], meeting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_lock_around", lambda _slot: None)
+
+    assert _raise_both(people, rivals) == ["raised", "raised"]
+    assert _allocated(people) == 1200
+
+
+def test_with_the_lock_the_second_raise_is_refused(people: Cast, rivals: list[Budget], meeting: None) -> None:
+    assert sorted(_raise_both(people, rivals)) == ["raised", "refused"]
+    assert _allocated(people) == 900
+
+
+def _open(people: Cast, kind: ScopeKind, scope_id: int, amount: str) -> Budget:
+    return limits.open_budget(
+        actor=None, scope_kind=kind, scope_id=scope_id, department=people.product, window=Window.MONTH,
+        mode=Mode.HARD, amount_usd=Decimal(amount), reason="A test.",
+    )  # fmt: skip
+
+
+def _raise_both(people: Cast, budgets: list[Budget]) -> list[str]:
+    def raise_one(budget: Budget) -> str:
+        try:
+            limits.change_limit(actor=people.ben, budget=budget, amount_usd=Decimal(600), reason="More.")
+        except HeadroomError:
+            return "refused"
+        finally:
+            connections.close_all()
+        return "raised"
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(raise_one, budgets))
+
+
+def _allocated(people: Cast) -> Decimal:
+    rows = selectors.team_allocation(people.search.pk, Window.MONTH)
+    return sum(
+        (row.limit_usd or Decimal(0) for row in rows if row.scope_kind is ScopeKind.PROJECT), Decimal(0)
+    )

@@ -1,0 +1,49 @@
+"""Every money figure that is shown anywhere: pages, CSV, API and metrics read usage here and nowhere else."""
+
+from usage.selectors.blocked import blocked_since, blocked_today
+from usage.selectors.freshness import freshness
+from usage.selectors.outlook import forecast_budgets
+from usage.selectors.overview import overview
+from usage.selectors.periods import custom, last_days, last_month, organisation_today, this_month
+from usage.selectors.repricing import project_usage_last_30_days, reprice, reprice_use, total_use
+from usage.selectors.scopes import department_scope, organisation_scope, project_scope, scope_for, team_scope
+from usage.selectors.spend import (
+    by_key,
+    by_model,
+    by_project,
+    by_tier,
+    key_use,
+    month_to_date,
+    spend_by_day,
+    totals,
+)
+
+__all__ = [
+    "blocked_since",
+    "blocked_today",
+    "by_key",
+    "by_model",
+    "by_project",
+    "by_tier",
+    "custom",
+    "department_scope",
+    "forecast_budgets",
+    "freshness",
+    "key_use",
+    "last_days",
+    "last_month",
+    "month_to_date",
+    "organisation_scope",
+    "organisation_today",
+    "overview",
+    "project_scope",
+    "project_usage_last_30_days",
+    "reprice",
+    "reprice_use",
+    "scope_for",
+    "spend_by_day",
+    "team_scope",
+    "this_month",
+    "total_use",
+    "totals",
+]

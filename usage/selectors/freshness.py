@@ -1,0 +1,28 @@
+"""How far the figures may be behind."""
+
+from django.db import connection
+
+from usage.types import Freshness
+
+# The last ledger entry stands for the last event: they are written together, and entries have a primary key to read from.
+SQL = """
+    SELECT (SELECT recorded_at FROM budgets_entry WHERE kind IN ('settle', 'late', 'unsettled') ORDER BY id DESC LIMIT 1),
+           (SELECT min(last_success_at) FROM usage_importcursor),
+           (SELECT count(*) FROM usage_importcursor WHERE last_error <> ''),
+           (SELECT max(last_run_at) FROM usage_reconciliationrun),
+           (SELECT count(*) FROM usage_discrepancy WHERE state = 'open')
+"""
+
+
+def freshness() -> Freshness:
+    """Return when usage was last booked, pulled and reconciled, and what does not match. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(SQL)
+        usage_at, pulled_at, failing, reconciled_at, unmatched = cursor.fetchone()
+    return Freshness(
+        usage_at=usage_at,
+        pulled_at=pulled_at,
+        reconciled_at=reconciled_at,
+        unmatched=unmatched,
+        failing_sources=failing,
+    )

@@ -1,0 +1,75 @@
+"""Where budgets are going in their windows."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Q, Sum
+
+from budgets.models import ScopeKind, Window
+from budgets.types import BudgetRow
+from core import clock
+from core.money import ZERO
+from usage.forecast import PACE_DAYS, linear, since_first_use
+from usage.models import UsageDay
+from usage.selectors.periods import organisation_today
+from usage.types import Forecast
+
+COLUMNS = {
+    ScopeKind.DEPARTMENT: "department_id",
+    ScopeKind.TEAM: "team_id",
+    ScopeKind.PROJECT: "project_id",
+    ScopeKind.KEY: "key_id",
+}
+# A budget's filter, by the column of the usage that it selects.
+FILTERS = {"tier_id": "only_tier", "model_id": "only_model_id"}
+DAY_SECONDS = Decimal(86_400)
+NOT_FORECAST = (Window.DAY, Window.LIFETIME)
+Cell = dict[str, Any]
+
+
+def forecast_budgets(rows: Sequence[BudgetRow], *, at: datetime | None = None) -> dict[int, Forecast]:
+    """Return where each budget's window is expected to end, by budget id. One query.
+
+    A day is too short and a lifetime too long for it; a budget whose scope used nothing yet has no forecast.
+    """
+    now = at or clock.now()
+    wanted = [row for row in rows if row.window not in NOT_FORECAST]
+    if not wanted:
+        return {}
+    today = organisation_today(now)
+    days = [today - timedelta(days=back) for back in range(PACE_DAYS, 0, -1)]
+    cells = _cells(wanted, days)
+    found = {row.id: _forecast(row, cells, days, now) for row in wanted}
+    return {budget: forecast for budget, forecast in found.items() if forecast is not None}
+
+
+def _cells(rows: Sequence[BudgetRow], days: Sequence[date]) -> dict[tuple[ScopeKind, int], list[Cell]]:
+    """Read the usage of these budgets' scopes, and sort it by scope."""
+    ids = {kind: {row.scope_id for row in rows if row.scope_kind is kind} for kind in ScopeKind}
+    columns = {kind: column for kind, column in COLUMNS.items() if ids[kind]}
+    wanted = Q(pk__in=[])
+    for kind, column in columns.items():
+        wanted |= Q(**{f"{column}__in": ids[kind]})
+    found = UsageDay.objects.filter(
+        Q() if ids[ScopeKind.ORGANISATION] else wanted, day__gte=days[0], day__lte=days[-1]
+    )
+    filters = [name for name in FILTERS if any(getattr(row, FILTERS[name]) is not None for row in rows)]
+    cells: dict[tuple[ScopeKind, int], list[Cell]] = {}
+    for cell in found.values("day", *columns.values(), *filters).annotate(usd=Sum("cost_usd")).order_by():
+        for kind, column in (*columns.items(), (ScopeKind.ORGANISATION, None)):
+            cells.setdefault((kind, cell[column] if column else 0), []).append(cell)
+    return cells
+
+
+def _forecast(
+    row: BudgetRow, cells: Mapping[tuple[ScopeKind, int], list[Cell]], days: Sequence[date], now: datetime
+) -> Forecast | None:
+    by_day: dict[date, Decimal] = {}
+    for cell in cells.get((row.scope_kind, row.scope_id), []):
+        if all(getattr(row, mine) in {None, cell.get(name)} for name, mine in FILTERS.items()):
+            by_day[cell["day"]] = by_day.get(cell["day"], ZERO) + cell["usd"]
+    daily = since_first_use([by_day.get(day, ZERO) for day in days])
+    left = Decimal(str(max((row.window_ends_at - now).total_seconds(), 0))) / DAY_SECONDS
+    return linear(daily, spent_usd=row.spent_usd, days_left=left)

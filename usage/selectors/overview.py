@@ -1,0 +1,129 @@
+"""The Overview: spend of a scope over a period against its budget, its projects and models, the worst breach."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+
+from budgets.models import ScopeKind
+from budgets.selectors import budgets_of_scopes
+from budgets.types import BudgetRow
+from core import clock
+from core.money import ZERO
+from usage.selectors.blocked import blocked_today, in_words
+from usage.selectors.freshness import freshness
+from usage.selectors.projects import Account, month_budget, project_row, projects_of, share, worst_breach
+from usage.selectors.spend import SHOWN_TIERS, day_rows
+from usage.selectors.summary import Summary, make_moment, read_summary
+from usage.types import Blocked, DayRow, Figures, ModelRow, Overview, Period, Scope, Status
+
+STEADY_PERCENT = 10  # a change from week to week below this is no news
+
+
+def overview(scope: Scope, *, period: Period | None = None, at: datetime | None = None) -> Overview:
+    """Return everything that the Overview shows of money. Five queries, however many projects there are.
+
+    `period` is this month unless given. Limits and balances are those of the database's clock, unless `at` is given.
+    """
+    moment = make_moment(at or clock.now(), period)
+    summary = read_summary(scope, moment)
+    projects = list(projects_of(scope, summary.by_project_day, moment.now))
+    budgets = _budgets(scope, [project.pk for project in projects], moment.budgets_at or at)
+    accounts = {
+        project.pk: _account(
+            project.name,
+            project.code,
+            summary.by_project_day.get(project.pk, {}),
+            month_budget(budgets, (ScopeKind.PROJECT, project.pk)),
+            summary,
+        )
+        for project in projects
+    }
+    whole = _account(scope.label, "", summary.by_day, month_budget(budgets, scope.budget), summary)
+    days = day_rows(dict(summary.by_day_tier), moment.period, moment.today)
+    rows = [project_row(project, summary, budgets, accounts[project.pk]) for project in projects]
+    tiers = len(days[0].by_tier_usd) if days else SHOWN_TIERS
+    return Overview(
+        scope=scope.label,
+        period=moment.period,
+        today=moment.today,
+        tier_names=tuple(f"Tier {number}" for number in range(1, tiers + 1)),
+        figures=_figures(summary, days, whole, blocked_today(scope, at=moment.now)),
+        days=tuple(days),
+        projects=tuple(sorted(rows, key=lambda row: (-row.spent_usd, row.name))),
+        models=_models(summary),
+        breach=worst_breach([*accounts.values(), whole], summary) if moment.is_running else None,
+        freshness=freshness(),
+    )
+
+
+def _budgets(scope: Scope, project_ids: Sequence[int], at: datetime | None) -> list[BudgetRow]:
+    wanted: dict[ScopeKind, list[int]] = {ScopeKind.PROJECT: list(project_ids)}
+    if scope.budget:
+        kind, scope_id = scope.budget
+        wanted[kind] = [*wanted.get(kind, []), scope_id]
+    return budgets_of_scopes(wanted, at=at)
+
+
+def _account(
+    name: str, code: str, by_day: Mapping[date, Decimal], budget: BudgetRow | None, summary: Summary
+) -> Account:
+    month = summary.moment.month
+    spent_usd = sum((usd for day, usd in by_day.items() if month.first_day <= day <= month.last_day), ZERO)
+    return Account(
+        name=name,
+        project_code=code,
+        spent_usd=spent_usd,
+        forecast=summary.forecast(by_day, spent_usd),
+        budget=budget,
+    )
+
+
+def _figures(summary: Summary, days: Sequence[DayRow], whole: Account, blocked: Sequence[Blocked]) -> Figures:
+    moment = summary.moment
+    spent_usd = days[-1].to_date_usd if days else ZERO
+    limit_usd = whole.limit_usd if moment.has_limits else None
+    forecast = whole.forecast if moment.is_running else None
+    end_usd = forecast.end_usd if forecast else None
+    last_usd, previous_usd = summary.per_day(7), summary.per_day(7, before=7)
+    change = 100 * (last_usd - previous_usd) / previous_usd if previous_usd else None
+    return Figures(
+        spent_usd=spent_usd,
+        limit_usd=limit_usd,
+        spent_percent=share(spent_usd, limit_usd),
+        period_ends_on=moment.period.last_day,
+        forecast_usd=end_usd,
+        forecast_percent=share(end_usd, limit_usd),
+        low_usd=forecast.low_usd if forecast else None,
+        high_usd=forecast.high_usd if forecast else None,
+        forecast_method=f"80% range, {forecast.method}" if forecast else "",
+        over_usd=end_usd - limit_usd
+        if end_usd is not None and limit_usd is not None and end_usd > limit_usd
+        else None,
+        last7_per_day_usd=last_usd,
+        previous7_per_day_usd=previous_usd,
+        change_percent=change,
+        change=_change(change),
+        blocked_today=sum(row.calls for row in blocked),
+        blocked_reason=in_words(blocked),
+    )
+
+
+def _change(percent: Decimal | None) -> Status | None:
+    if percent is None:
+        return None
+    if abs(percent) < STEADY_PERCENT:
+        return Status(tone="info", text="About the same")
+    return (
+        Status(tone="warn", text=f"Up {percent:.0f}%")
+        if percent > 0
+        else Status(tone="ok", text=f"Down {-percent:.0f}%")
+    )
+
+
+def _models(summary: Summary) -> tuple[ModelRow, ...]:
+    total_usd = sum(summary.by_model.values(), ZERO)
+    ranked = sorted(summary.by_model.items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple(
+        ModelRow(name=name, spent_usd=usd, share_percent=100 * usd / total_usd if total_usd else ZERO)
+        for name, usd in ranked
+    )

@@ -1,0 +1,56 @@
+"""The days that figures are about, in the organisation's time zone."""
+
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+
+from django.utils import timezone
+
+from core import clock
+from usage.types import Period
+
+DAY_SECONDS = 86_400
+
+
+def organisation_today(at: datetime | None = None) -> date:
+    """Return the organisation's day at a moment, by default now."""
+    return timezone.localtime(at or clock.now(), timezone.get_default_timezone()).date()
+
+
+def day_starts_at(day: date) -> datetime:
+    """Return the moment at which a day starts."""
+    return datetime.combine(day, time.min, tzinfo=timezone.get_default_timezone())
+
+
+def elapsed_share(at: datetime) -> Decimal:
+    """Return the share of its day that has passed at a moment, from 0 to 1."""
+    today = organisation_today(at)
+    start, end = day_starts_at(today), day_starts_at(today + timedelta(days=1))
+    passed = Decimal(str((at - start).total_seconds()))
+    return min(passed / Decimal(str((end - start).total_seconds())), Decimal(1))
+
+
+def this_month(today: date) -> Period:
+    """Return the month of a day."""
+    first = today.replace(day=1)
+    return Period(first_day=first, last_day=_last_of_month(first), label=f"{first:%B %Y}")
+
+
+def last_month(today: date) -> Period:
+    """Return the month before that of a day."""
+    return this_month(today.replace(day=1) - timedelta(days=1))
+
+
+def last_days(today: date, number: int = 7) -> Period:
+    """Return so many days that end with today."""
+    return Period(first_day=today - timedelta(days=number - 1), last_day=today, label=f"last {number} days")
+
+
+def custom(first_day: date, last_day: date) -> Period:
+    """Return a period that somebody chose."""
+    return Period(
+        first_day=first_day, last_day=last_day, label=f"{first_day:%-d %B %Y} to {last_day:%-d %B %Y}"
+    )
+
+
+def _last_of_month(first: date) -> date:
+    return (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)

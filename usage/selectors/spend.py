@@ -1,0 +1,111 @@
+"""What was spent, from the day roll-up alone: by day, project, model, tier and key."""
+
+from collections.abc import Collection
+from datetime import date
+from decimal import Decimal
+
+from django.db.models import F, Max, Q, QuerySet, Sum
+
+from core.money import ZERO
+from usage.models import UsageDay
+from usage.selectors.periods import organisation_today, this_month
+from usage.types import DayRow, KeyUse, Period, Scope, Spend, Totals
+
+SHOWN_TIERS = 3
+TOKENS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+
+
+def days_in(scope: Scope, period: Period) -> QuerySet[UsageDay]:
+    """Return the roll-up rows of a scope and period."""
+    return UsageDay.objects.filter(scope.rows, day__gte=period.first_day, day__lte=period.last_day)
+
+
+def totals(scope: Scope, period: Period) -> Totals:
+    """Return the sums over a scope and period. One query."""
+    sums = days_in(scope, period).aggregate(**{name: Sum(name) for name in ("calls", "cost_usd", *TOKENS)})
+    return Totals(
+        calls=sums["calls"] or 0,
+        cost_usd=sums["cost_usd"] or ZERO,
+        **{name: sums[name] or 0 for name in TOKENS},
+    )
+
+
+def month_to_date(scope: Scope, *, today: date | None = None) -> Decimal:
+    """Return the cost of this month so far. One query."""
+    return totals(scope, this_month(today or organisation_today())).cost_usd
+
+
+def spend_by_day(scope: Scope, period: Period, *, today: date | None = None) -> list[DayRow]:
+    """Return each day of the period up to today, the empty ones too. One query."""
+    rows = days_in(scope, period).values_list("day", "tier_id").annotate(usd=Sum("cost_usd"))
+    cells = {(day, tier): usd for day, tier, usd in rows}
+    return day_rows(cells, period, today or organisation_today())
+
+
+def by_project(scope: Scope, period: Period) -> list[Spend]:
+    """Return the cost of each project, the dearest first. One query."""
+    return _spend(days_in(scope, period), "project_id", "project__name")
+
+
+def by_model(scope: Scope, period: Period) -> list[Spend]:
+    """Return the cost of each model, the dearest first. One query."""
+    return _spend(days_in(scope, period), "model_id", "model__name")
+
+
+def by_tier(scope: Scope, period: Period) -> list[Spend]:
+    """Return the cost of each tier, the dearest first. One query."""
+    return _spend(days_in(scope, period), "tier_id", "tier__name")
+
+
+def by_key(scope: Scope, period: Period) -> list[Spend]:
+    """Return the cost of each key, the dearest first; `name` is the name of its owner. One query."""
+    return _spend(days_in(scope, period), "key_id", "owner__name")
+
+
+def key_use(key_ids: Collection[int], *, today: date | None = None) -> dict[int, KeyUse]:
+    """Return what each of these keys consumed so far; keys that were never used are missing. One query."""
+    month = this_month(today or organisation_today())
+    this = Q(day__gte=month.first_day, day__lte=month.last_day)
+    rows = (
+        UsageDay.objects.filter(key_id__in=key_ids)
+        .values("key_id")
+        .annotate(
+            last_day=Max("day"),
+            all_calls=Sum("calls"),
+            total_usd=Sum("cost_usd"),
+            month_usd=Sum("cost_usd", filter=this),
+        )
+    )
+    return {
+        row["key_id"]: KeyUse(
+            last_day=row["last_day"],
+            calls=row["all_calls"],
+            month_usd=row["month_usd"] or ZERO,
+            total_usd=row["total_usd"],
+        )
+        for row in rows
+    }
+
+
+def day_rows(cells: dict[tuple[date, int], Decimal], period: Period, today: date) -> list[DayRow]:
+    """Make the rows of a period from amounts by (day, tier)."""
+    shown = max([SHOWN_TIERS, *(tier for _, tier in cells)])
+    rows: list[DayRow] = []
+    to_date = ZERO
+    for day in period.days_until(today):
+        by_tier = tuple(cells.get((day, tier), ZERO) for tier in range(1, shown + 1))
+        to_date += sum(by_tier, ZERO)
+        rows.append(DayRow(day=day, by_tier_usd=by_tier, to_date_usd=to_date))
+    return rows
+
+
+def _spend(rows: QuerySet[UsageDay], group: str, name: str) -> list[Spend]:
+    grouped = (
+        rows.values(group)
+        .annotate(name=F(name), all_calls=Sum("calls"), usd=Sum("cost_usd"))
+        .order_by("-usd", group)
+    )
+    return [
+        Spend(id=row[group], name=row["name"] or "", calls=row["all_calls"], cost_usd=row["usd"])
+        for row in grouped
+    ]

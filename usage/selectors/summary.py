@@ -1,0 +1,144 @@
+"""The one pass over the roll-up that the Overview is made of, and the moment it is made at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from core.money import ZERO
+from usage.forecast import PACE_DAYS, linear, since_first_use
+from usage.models import UsageDay
+from usage.selectors.periods import day_starts_at, elapsed_share, last_month, organisation_today, this_month
+from usage.types import Forecast, Period, Scope
+
+TREND_WEEKS = 13
+COLUMNS = ("day", "tier_id", "project_id", "model_id", "cost_usd")
+# By day and tier, by project and day, and by model; the last column counts the period alone.
+SUMMARY = """
+    SELECT g.day, g.tier_id, g.project_id, m.name, g.usd, g.period_usd FROM (
+      SELECT day, tier_id, project_id, model_id, sum(cost_usd) AS usd,
+             coalesce(sum(cost_usd) FILTER (WHERE day BETWEEN %s AND %s), 0) AS period_usd
+      FROM ({rows}) u GROUP BY GROUPING SETS ((day, tier_id), (project_id, day), (model_id))
+    ) g LEFT JOIN catalog_llmmodel m ON m.id = g.model_id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Now, as the Overview needs it: the organisation's day, how much of it has passed, the period looked at."""
+
+    now: datetime
+    today: date
+    elapsed: Decimal
+    period: Period
+
+    @property
+    def month(self) -> Period:
+        """Return the running month."""
+        return this_month(self.today)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the period is the running month, which has a forecast."""
+        return self.period.first_day == self.month.first_day and self.period.last_day == self.month.last_day
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether monthly limits can be held against the period."""
+        before = last_month(self.today)
+        return self.is_running or (self.period.first_day, self.period.last_day) == (
+            before.first_day,
+            before.last_day,
+        )
+
+    @property
+    def budgets_at(self) -> datetime | None:
+        """Return when budgets are looked at: the end of last month, or now (None)."""
+        if self.is_running or not self.has_limits:
+            return None
+        return day_starts_at(self.period.last_day + timedelta(days=1)) - timedelta(microseconds=1)
+
+    @property
+    def days_left(self) -> Decimal:
+        """Return the days from now to the end of the running month."""
+        return (self.month.last_day - self.today).days + 1 - self.elapsed
+
+    def complete_days(self, number: int) -> list[date]:
+        """Return so many days up to yesterday, the oldest first."""
+        return [self.today - timedelta(days=back) for back in range(number, 0, -1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Amounts in US dollars by day and tier, by project and day, and of each model in the period."""
+
+    moment: Moment
+    by_day_tier: Mapping[tuple[date, int], Decimal]
+    by_day: Mapping[date, Decimal]
+    by_project_day: Mapping[int, Mapping[date, Decimal]]
+    by_model: Mapping[str, Decimal]
+
+    def project_usd(self, project_id: int, period: Period) -> Decimal:
+        """Return the cost of a project in a period."""
+        days = self.by_project_day.get(project_id, {})
+        return sum((usd for day, usd in days.items() if period.first_day <= day <= period.last_day), ZERO)
+
+    def forecast(self, by_day: Mapping[date, Decimal], spent_usd: Decimal) -> Forecast | None:
+        """Forecast the running month from what each day cost."""
+        daily = since_first_use([by_day.get(day, ZERO) for day in self.moment.complete_days(PACE_DAYS)])
+        return linear(daily, spent_usd=spent_usd, days_left=self.moment.days_left)
+
+    def trend(self, project_id: int) -> tuple[Decimal, ...]:
+        """Return the cost of a project in each of the last 13 weeks, the last one ending today."""
+        weeks = [ZERO] * TREND_WEEKS
+        for day, usd in self.by_project_day.get(project_id, {}).items():
+            back = (self.moment.today - day).days // 7
+            if 0 <= back < TREND_WEEKS:
+                weeks[TREND_WEEKS - 1 - back] += usd
+        return tuple(weeks)
+
+    def per_day(self, number: int, *, before: int = 0) -> Decimal:
+        """Return the mean cost of so many complete days, which end `before` days before yesterday."""
+        days = self.moment.complete_days(number + before)[:number]
+        return sum((self.by_day.get(day, ZERO) for day in days), ZERO) / number
+
+
+def make_moment(now: datetime, period: Period | None) -> Moment:
+    """Return what the Overview needs to know of now."""
+    today = organisation_today(now)
+    return Moment(now=now, today=today, elapsed=elapsed_share(now), period=period or this_month(today))
+
+
+def read_summary(scope: Scope, moment: Moment) -> Summary:
+    """Read the roll-up of a scope from 13 weeks ago, or the period's start, to today or the period's end. One query."""
+    first = min(moment.period.first_day, moment.today - timedelta(days=7 * TREND_WEEKS - 1))
+    rows = UsageDay.objects.filter(
+        scope.rows, day__gte=first, day__lte=max(moment.today, moment.period.last_day)
+    )
+    by_day_tier: dict[tuple[date, int], Decimal] = {}
+    by_day: dict[date, Decimal] = {}
+    by_project: dict[int, dict[date, Decimal]] = {}
+    by_model: dict[str, Decimal] = {}
+    for day, tier, project, model, usd, period_usd in _grouped(rows, moment.period):
+        if tier is not None:
+            by_day_tier[day, tier] = usd
+            by_day[day] = by_day.get(day, ZERO) + usd
+        elif project is not None:
+            by_project.setdefault(project, {})[day] = usd
+        elif period_usd:
+            by_model[model or ""] = period_usd
+    return Summary(
+        moment=moment, by_day_tier=by_day_tier, by_day=by_day, by_project_day=by_project, by_model=by_model
+    )
+
+
+def _grouped(
+    rows: QuerySet[UsageDay], period: Period
+) -> list[tuple[date, int | None, int | None, str | None, Decimal, Decimal]]:
+    sql, parameters = rows.values(*COLUMNS).order_by().query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(SUMMARY.format(rows=sql), [period.first_day, period.last_day, *parameters])
+        return cursor.fetchall()
