@@ -13,7 +13,7 @@ from budgets.models import Budget, Mode, ScopeKind, Window
 from budgets.types import BudgetRow, ScopePlace
 from core.money import ZERO, format_usd
 from teams.models import Role, User
-from teams.selectors import RolesHeld, names_of, role_holders, roles_of
+from teams.selectors import RoleHolders, RolesHeld, names_of, role_holders, roles_of
 
 PURSE_HOLDERS = frozenset({Role.ADMIN, Role.FINANCE})
 NARROWEST_FIRST = tuple(reversed(ScopeKind))
@@ -66,7 +66,7 @@ def authority(actor: User | None, slot: Slot, *, current: BudgetRow | None = Non
     place = slot.place
     roles = roles_of(actor) if actor else None
     full = roles is None or _holds_the_purse(roles, place)
-    leads = roles is not None and place.team_id is not None and place.team_id in roles.leads
+    leads = roles is not None and _leads(roles, place)
     lead_only = leads and not full
     bounds = _bounds_above(slot)
     if lead_only:
@@ -78,6 +78,28 @@ def authority(actor: User | None, slot: Slot, *, current: BudgetRow | None = Non
         may_be_unlimited=not (lead_only and _lead_bounds(slot, current)),
         who_may=_who_may(place),
     )
+
+
+def may_change(roles: RolesHeld, place: ScopePlace) -> bool:
+    """Whether somebody with these roles may set limits here, within whatever bounds."""
+    return _holds_the_purse(roles, place) or _leads(roles, place)
+
+
+def who_may_change(place: ScopePlace) -> str:
+    """Say who sets limits here: `Ben Okafor within the team's head-room, beyond it Cleo Hart`. One query."""
+    holders = role_holders()
+    others = _purse_holders(holders, place)
+    leads = holders.leads.get(place.team_id, frozenset()) if place.team_id is not None else frozenset()
+    names = sorted(holders.names[lead] for lead in leads)
+    if names and place.kind is ScopeKind.PROJECT:
+        return f"{names_of(names)} within the team's head-room, beyond it {names_of(others)}"
+    if names and place.kind is ScopeKind.TEAM:
+        return f"{names_of(names)} downwards only, {names_of(others)} upwards too"
+    return names_of([*names, *others])
+
+
+def _leads(roles: RolesHeld, place: ScopePlace) -> bool:
+    return place.team_id is not None and place.team_id in roles.leads
 
 
 def _holds_the_purse(roles: RolesHeld, place: ScopePlace) -> bool:
@@ -151,11 +173,14 @@ def _unallocated(team: BudgetRow, projects: Sequence[BudgetRow]) -> Bound:
 
 def _who_may(place: ScopePlace) -> str:
     """Name those who may set the limit without a lead's bounds."""
-    holders = role_holders()
+    return names_of(_purse_holders(role_holders(), place))
+
+
+def _purse_holders(holders: RoleHolders, place: ScopePlace) -> list[str]:
     ids = {person for role in PURSE_HOLDERS for person in holders.organisation_wide.get(role.value, ())}
     if place.department_id is not None:
         ids |= holders.directors.get(place.department_id, frozenset())
-    return names_of(User.objects.filter(pk__in=ids))
+    return sorted(holders.names[person] for person in ids)
 
 
 def lead_names(place: ScopePlace) -> str:

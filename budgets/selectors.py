@@ -24,9 +24,10 @@ from django.db.models import (
 from budgets.expressions import ClockTimestamp, LimitAt, ScopePart, WindowEdge
 from budgets.models import Balance, Budget, BudgetLimit, LimitKind, Mode, ScopeKind, Window
 from budgets.types import BudgetDetail, BudgetRow, Headroom, LimitRow, PastWindow, ScopePlace, Unbalanced
+from core.errors import NotFoundError
 from core.money import ZERO
 from teams.models import Department, Project, Team, User
-from teams.selectors import roles_of
+from teams.selectors import RolesHeld, roles_of
 
 WIDEST_FIRST = tuple(ScopeKind)
 PAST_WINDOWS = 12
@@ -63,15 +64,20 @@ UNBALANCED = """
 """
 
 
-def visible_budgets(user: User, *, key_ids: Iterable[int] = ()) -> QuerySet[Budget]:
-    """Return the open budgets whose scope the user may see; of keys those that the caller says he may."""
+def visible_budgets(
+    user: User, *, key_ids: Iterable[int] = (), roles: RolesHeld | None = None
+) -> QuerySet[Budget]:
+    """Return the open budgets whose scope the user may see; of keys those that the caller says he may.
+
+    `key_ids` may be a queryset, which is not read by itself. `roles`, when they are known, save a query.
+    """
     seen = (
         _of(ScopeKind.TEAM, Team.objects.visible_to(user).values("pk"))
         | _of(ScopeKind.PROJECT, Project.objects.visible_to(user).values("pk"))
         | _of(ScopeKind.DEPARTMENT, Department.objects.visible_to(user).values("pk"))
-        | _of(ScopeKind.KEY, list(key_ids))
+        | _of(ScopeKind.KEY, key_ids)
     )
-    if roles_of(user).sees_everything:
+    if (roles or roles_of(user)).sees_everything:
         seen |= Q(scope_kind=ScopeKind.ORGANISATION)
     return Budget.objects.filter(seen, closed_at__isnull=True)
 
@@ -105,30 +111,64 @@ def budget_rows(budgets: QuerySet[Budget], *, at: datetime | None = None) -> lis
     )
 
 
-def list_budgets(user: User, *, key_ids: Iterable[int] = (), at: datetime | None = None) -> list[BudgetRow]:
-    """Return what the Budgets page lists for this person. Four queries, however many budgets there are."""
-    return budget_rows(visible_budgets(user, key_ids=key_ids), at=at)
+def list_budgets(
+    user: User,
+    *,
+    key_ids: Iterable[int] = (),
+    roles: RolesHeld | None = None,
+    at: datetime | None = None,
+) -> list[BudgetRow]:
+    """Return what the Budgets page lists for this person. Two queries, one when his `roles` are known."""
+    return budget_rows(visible_budgets(user, key_ids=key_ids, roles=roles), at=at)
+
+
+def find_budget(
+    user: User, public_id: str, *, key_ids: Iterable[int] = (), roles: RolesHeld | None = None
+) -> BudgetRow:
+    """Return an open budget that the user may see, as it stands now. One query when his `roles` are known.
+
+    Raises NotFoundError for one that does not exist or is outside his scope.
+    """
+    rows = budget_rows(visible_budgets(user, key_ids=key_ids, roles=roles).filter(public_id=public_id))
+    if not rows:
+        raise NotFoundError("There is no such budget, or it is not one of yours or of your teams.")
+    return rows[0]
 
 
 def budget_detail(budget: Budget, *, at: datetime | None = None) -> BudgetDetail:
     """Return one budget with its limits so far, past windows and what else binds its calls. Five queries."""
     row = budget_rows(Budget.objects.filter(pk=budget.pk), at=at)[0]
-    place = scope_place(row.scope_kind, row.scope_id)
-    around = open_budgets_above(place).exclude(pk=budget.pk)
-    path = budget_rows(_compatible(around, row.only_tier, row.only_model_id), at=at)
+    path = binding_with(row, scope_place(row.scope_kind, row.scope_id), at=at)
     past = Balance.objects.filter(budget=budget, window_end__lte=row.window_starts_at).order_by(
         "-window_start"
     )
     return BudgetDetail(
         budget=row,
-        history=_history(BudgetLimit.objects.filter(budget=budget).select_related("actor")),
+        history=limit_history(budget.pk),
         past_windows=tuple(
             PastWindow(starts_at=one.window_start, ends_at=one.window_end, spent_usd=one.spent_usd)
             for one in past[:PAST_WINDOWS]
         ),
         path=tuple(path),
-        tightest=_tightest([row, *path]),
+        tightest=tightest([row, *path]),
     )
+
+
+def binding_with(row: BudgetRow, place: ScopePlace, *, at: datetime | None = None) -> list[BudgetRow]:
+    """Return the other budgets that the calls of this one must fit; `place` is its scope's. One query."""
+    around = open_budgets_above(place).exclude(pk=row.id)
+    return budget_rows(_compatible(around, row.only_tier, row.only_model_id), at=at)
+
+
+def limit_history(budget_id: int) -> tuple[LimitRow, ...]:
+    """Return every limit of a budget, the newest first; a base limit lasts until the next one. One query."""
+    return _history(BudgetLimit.objects.filter(budget=budget_id).select_related("actor"))
+
+
+def tightest(rows: Iterable[BudgetRow]) -> BudgetRow | None:
+    """Return the budget that refuses first: the hard one with the least left."""
+    hard = [row for row in rows if row.mode is Mode.HARD and row.left_usd is not None]
+    return min(hard, key=lambda row: (row.left_usd or ZERO, row.id), default=None)
 
 
 def headroom(
@@ -140,7 +180,7 @@ def headroom(
     """
     place = scope_place(ScopeKind.KEY, key_id) if key_id else scope_place(ScopeKind.PROJECT, project.pk)
     rows = budget_rows(_compatible(open_budgets_above(place), tier, None), at=at)
-    return Headroom(rows=tuple(rows), tightest=_tightest(rows))
+    return Headroom(rows=tuple(rows), tightest=tightest(rows))
 
 
 def budgets_of_scopes(
@@ -247,11 +287,6 @@ def _compatible(budgets: QuerySet[Budget], tier: int | None, model_id: int | Non
     )
 
 
-def _tightest(rows: Iterable[BudgetRow]) -> BudgetRow | None:
-    hard = [row for row in rows if row.mode is Mode.HARD and row.left_usd is not None]
-    return min(hard, key=lambda row: (row.left_usd or ZERO, row.id), default=None)
-
-
 def _scope_name() -> Case:
     """Give the name of a budget's scope in SQL; empty for the organisation and for a key."""
     by_kind: dict[ScopeKind, QuerySet[Any]] = {
@@ -294,7 +329,6 @@ def _row(budget: Any) -> BudgetRow:
 
 
 def _history(limits: Iterable[BudgetLimit]) -> tuple[LimitRow, ...]:
-    """Give the limits, the newest first; a base limit lasts until the next one."""
     rows: list[LimitRow] = []
     next_base: datetime | None = None
     for limit in sorted(limits, key=lambda limit: (limit.valid_from, limit.pk), reverse=True):

@@ -87,6 +87,16 @@ def price_rows(
     return by_model
 
 
+def models_with_prices(*, at: datetime | None = None) -> dict[LlmModel, list[PriceRow]]:
+    """Return the models that may be called and have a price now, with their prices in force. One query."""
+    moment = at or clock.now()
+    found = Price.objects.filter(valid_from__lte=moment, model__retired_at__isnull=True)
+    by_model: dict[LlmModel, list[PriceRow]] = {}
+    for row in found.exclude(valid_until__lte=moment).select_related("model").order_by("model__name", "pk"):
+        by_model.setdefault(row.model, []).append(_plain(row))
+    return by_model
+
+
 def catalogue(*, at: datetime | None = None) -> Catalogue:
     """Return all tiers with their models and prices in the standard class. Four queries."""
     moment = at or clock.now()
@@ -133,6 +143,11 @@ def find_model(name: str) -> LlmModel | None:
         found.filter(name=name).first()
         or found.filter(pk__in=Alias.objects.filter(name=name).values("model_id")).first()
     )
+
+
+def model_names(model_ids: Collection[int]) -> dict[int, str]:
+    """Return the names of models by their id, of retired ones too. One query."""
+    return dict(LlmModel.objects.filter(pk__in=model_ids).order_by().values_list("pk", "name"))
 
 
 def unpriced_models(*, at: datetime | None = None) -> list[LlmModel]:

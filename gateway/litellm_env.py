@@ -7,13 +7,16 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 VERSION = "1.106.2"
 REQUIREMENTS = Path(__file__).parent / "plugins" / "litellm" / "requirements.txt"
 STAMP = ".installed"
+# All that LiteLLM may inherit: not DATABASE_URL, which it would take for its own, nor the portal's secrets.
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "GATEWAY_REDIS_URL")
+INHERITED_PREFIXES = ("LC_", "SSL_CERT_", "OPENAI_", "ANTHROPIC_", "GEMINI_")
 
 
 class GatewayEnvironmentError(Exception):
@@ -36,6 +39,16 @@ def ensure_environment(directory: Path, *, say: Callable[[str], None]) -> Path:
             (directory / STAMP).write_text(_fingerprint())
             say("Installed.")
     return directory / "bin"
+
+
+def process_environment(own: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a LiteLLM process: its own variables and the few that it may inherit."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name in INHERITED or name.startswith(INHERITED_PREFIXES)
+    }
+    return {**inherited, "PYTHONUNBUFFERED": "1", **own}
 
 
 def _is_installed(directory: Path) -> bool:

@@ -1,7 +1,10 @@
 """What keys exist and what they may call now. When a key was last used is a matter of `usage`."""
 
-from django.db.models import Prefetch, QuerySet
+from dataclasses import dataclass
 
+from django.db.models import Count, Prefetch, Q, QuerySet
+
+from core.errors import NotFoundError
 from keys.models import ApiKey, Grant, GrantState, KeyState
 from teams.models import User
 
@@ -17,6 +20,41 @@ def listed(user: User) -> QuerySet[ApiKey]:
         .select_related("project__team__department", "owner", "revoked_by")
         .prefetch_related(Prefetch("grants", queryset=grants))
     )
+
+
+def listed_grants(user: User) -> QuerySet[Grant]:
+    """Return the grants of the keys that the user may see, ended ones too. One query."""
+    return Grant.objects.filter(key__in=ApiKey.objects.visible_to(user)).select_related(
+        "key", "granted_by", "revoked_by", "supersedes"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyCounts:
+    """How many keys a person owns, and how many of others he may see."""
+
+    mine: int
+    others: int
+
+
+def counts(user: User) -> KeyCounts:
+    """Return how many keys `listed()` would give. One query."""
+    own = Q(owner=user)
+    found = ApiKey.objects.visible_to(user).aggregate(
+        mine=Count("pk", filter=own), others=Count("pk", filter=~own)
+    )
+    return KeyCounts(**found)
+
+
+def find(user: User, public_id: str) -> ApiKey:
+    """Return a key that the user may see, as `listed()` loads it. Two queries.
+
+    Raises NotFoundError for one that does not exist or is outside his scope.
+    """
+    key = listed(user).filter(public_id=public_id).first()
+    if key is None:
+        raise NotFoundError("There is no such key, or it is not one of yours or of your teams.")
+    return key
 
 
 def active_grants(key: ApiKey) -> list[Grant]:

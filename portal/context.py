@@ -2,15 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 
+from approvals.selectors import waiting_count
 from portal.views import THEMES
-from teams.models import User
+from teams.models import Role, User
 from teams.selectors import RolesHeld, roles_of
+from teams.types import PersonRequest
+from usage.selectors import freshness
+
+ROLES = "roles_held"  # where a request keeps the roles of who asks, once they are read
 
 
 def everybody(roles: RolesHeld) -> bool:
@@ -18,9 +24,14 @@ def everybody(roles: RolesHeld) -> bool:
     return True
 
 
-def oversees_money(roles: RolesHeld) -> bool:
-    """Whether the person answers for a team's, a department's or everybody's spend."""
-    return bool(roles.leads or roles.directs or roles.organisation_wide)
+def checks_the_books(roles: RolesHeld) -> bool:
+    """Whether a role shows the person how the portal's figures compare with the gateways'."""
+    return roles.sees_everything
+
+
+def decides(roles: RolesHeld) -> bool:
+    """Whether a role could let the person decide requests of others."""
+    return bool(roles.leads or roles.directs or Role.ADMIN in roles.organisation_wide)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,26 +63,55 @@ SECTIONS = (
     Section(label="Approvals", view="approvals:list", icon="inbox", counts_waiting=True),
     Section(label="Keys", view="keys:list", icon="key-round"),
     Section(label="Budgets", view="budgets:list", icon="wallet"),
-    Section(label="Reconciliation", view="reconciliation:list", icon="scale", shown_to=oversees_money),
+    Section(label="Reconciliation", view="reconciliation:list", icon="scale", shown_to=checks_the_books),
     Section(label="Status", view="status", icon="activity"),
 )
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
     """Return the variables of the frame; what asks the database does so only when a template shows it."""
-    theme = request.COOKIES.get("theme", "")
     return {
-        "theme": theme if theme in THEMES else "",
+        "theme": theme_of(request),
         "organisation": settings.ORGANISATION_NAME,
+        "layout": lambda: layout(request),
         "nav_items": lambda: nav_items(request),
+        "approvals_waiting": SimpleLazyObject(lambda: approvals_waiting(request)),
+        "freshness": SimpleLazyObject(freshness),
     }
+
+
+def theme_of(request: HttpRequest) -> str:
+    """Return the theme that was chosen; empty is the system's."""
+    chosen = request.COOKIES.get("theme", "")
+    return chosen if chosen in THEMES else ""
+
+
+def layout(request: HttpRequest) -> str:
+    """Name the template around a page that anybody may be shown: only who is signed in gets the frame."""
+    if request.headers.get("HX-Request"):
+        return "fragment.html"
+    return "base.html" if request.user.is_authenticated else "base_public.html"
+
+
+def roles_here(request: HttpRequest) -> RolesHeld:
+    """Return the roles of who asks. One query a request, however often it is asked."""
+    if ROLES not in vars(request):
+        vars(request)[ROLES] = roles_of(cast("PersonRequest", request).user)
+    return cast("RolesHeld", vars(request)[ROLES])
+
+
+def approvals_waiting(request: HttpRequest) -> int:
+    """Return how many requests wait for who asks; who holds no role that decides costs no query more."""
+    if not isinstance(request.user, User) or not decides(roles_here(request)):
+        return 0
+    return waiting_count(request.user)
 
 
 def nav_items(request: HttpRequest) -> list[NavItem]:
     """Return the navigation of the signed-in person, with this page's section marked."""
     if not isinstance(request.user, User):
         return []
-    roles = roles_of(request.user)
+    roles = roles_here(request)
     current = _section_of(request)
     return [
         NavItem(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from django.db.models import BigIntegerField, Q, Value
+from django.db.models import BigIntegerField, Q, QuerySet, Value
 
 from teams.models import ORGANISATION_WIDE, Department, Membership, Project, Role, RoleAssignment, Team, User
 
@@ -133,6 +133,23 @@ def approvers_for(role: Role, project: Project) -> list[User]:
     """
     assignments = RoleAssignment.objects.live().filter(_scope_covers(project), role=role)
     return list(User.objects.filter(pk__in=assignments.values("user"), is_active=True))
+
+
+def people_visible_to(user: User) -> QuerySet[User]:
+    """Return whom the user may know of: who works in a team that he sees, and himself. One query and its own.
+
+    Organisation-wide roles see everybody, those who have left too.
+    """
+    if roles_of(user).sees_everything:
+        return User.objects.all()
+    return User.objects.filter(working_in(Team.objects.visible_to(user)) | Q(pk=user.pk))
+
+
+def working_in(teams: QuerySet[Team]) -> Q:
+    """Return the condition on people that they work in or lead one of these teams now."""
+    members = Membership.objects.live().filter(team__in=teams).values("user")
+    leads = RoleAssignment.objects.live().filter(team__in=teams, role=Role.LEAD).values("user")
+    return Q(pk__in=members) | Q(pk__in=leads)
 
 
 def names_of(people: Iterable[object]) -> str:

@@ -1,4 +1,4 @@
-"""Where spend is going: pure arithmetic over what each day cost. US dollars; days are whole unless said otherwise."""
+"""Where spend is going: pure arithmetic over what each day cost, in US dollars."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -8,7 +8,8 @@ from core.money import ZERO, quantise
 from usage.types import Forecast
 
 LINEAR = "linear"
-# Two whole weeks: every weekday counts twice, so a month that starts on a weekend is not forecast as a quiet one.
+# Two whole weeks: every weekday counts twice, so a month that starts on a weekend is not forecast as a quiet
+# one.
 PACE_DAYS = 14
 # Of a normal distribution, 80 % lies within this many standard deviations.
 RANGE_DEVIATIONS = Decimal("1.2816")
@@ -17,8 +18,9 @@ RANGE_DEVIATIONS = Decimal("1.2816")
 def linear(daily_usd: Sequence[Decimal], *, spent_usd: Decimal, days_left: Decimal) -> Forecast | None:
     """Forecast the end of a window: what is spent, plus the mean of the last complete days for each day left.
 
-    `daily_usd` are the complete days before today, the last one yesterday; days before the first use are not part of
-    them. None without a complete day. The range is that of a sum of independent days with the spread of the past ones.
+    `daily_usd` are the complete days before today, the last one yesterday; days before the first use are not
+    part of them. None without a complete day. The range is that of a sum of independent days with the spread
+    of the past ones.
     """
     pace = daily_usd[-PACE_DAYS:]
     if not pace:

@@ -1,4 +1,4 @@
-"""What is read of usage: small frozen values. Amounts are US dollars, unrounded; days are the organisation's."""
+"""What is read of usage. Amounts are US dollars, unrounded; days are the organisation's."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ ALERT_SHARE = Decimal("0.8")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What figures are about: everything, or the usage attributed to some departments, teams, projects or keys.
+    """What figures are about: everything, or the usage of some departments, teams, projects or keys.
 
     `budget` is the scope whose own budget the figures are held against, if they are about exactly one.
     """
@@ -275,7 +275,7 @@ class ModelUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """What a model would cost a month for the same use; `times_cheaper` is against the model that was asked for.
+    """What a model would cost a month for the same use; `times_cheaper` is against the model asked for.
 
     None for a model without a price in force. `asked` marks the models asked for.
     """

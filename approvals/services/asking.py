@@ -37,8 +37,7 @@ def policy_for(tier: Tier) -> Policy:
         raise InvalidInputError("Tier 1 needs no approval. Issue a key on the Keys page.", field="tier")
     found = Policy.objects.filter(tier=tier, retired_at__isnull=True).first()
     if found is None:
-        admins = "an administrator"
-        raise InvalidInputError(f"{tier} has no policy yet. Ask {admins} to make one.", field="tier")
+        raise InvalidInputError(f"{tier} has no policy yet. Ask an administrator to make one.", field="tier")
     return found
 
 
@@ -65,11 +64,11 @@ def check_ask(
 
 
 def check_key(key: ApiKey | None, *, owner: User, project: Project) -> None:
-    """Refuse a key that a grant could not be added to. Raises InvalidInputError."""
+    """Refuse a key that a grant could not be added to, as it is now. Raises InvalidInputError."""
     if key is None:
         return
-    ours = key.owner_id == owner.pk and key.project_id == project.pk
-    if not ours or key.state not in (KeyState.LIVE, KeyState.AWAITING_REVEAL):
+    own = ApiKey.objects.filter(pk=key.pk, owner=owner, project=project).first()
+    if own is None or own.state not in (KeyState.LIVE, KeyState.AWAITING_REVEAL):
         raise InvalidInputError(
             f"Choose one of your own live keys of {project}, or ask for a new key.", field="extends_key"
         )

@@ -43,18 +43,18 @@ def require_open(request: AccessRequest) -> None:
 
 def already_decided(request: AccessRequest) -> AlreadyDecidedError:
     """Return the refusal that says who ended the request, when and how."""
-    what = RequestStatus(request.status).label.lower()
     last = request.decisions.filter(revision=request.revision).select_related("actor").last()
     match request.status:
         case RequestStatus.WITHDRAWN:
-            who = str(request.requester)
+            who, did = str(request.requester), "withdrew"
         case RequestStatus.CLOSED:
-            who, what = "Purser", f"closed ({request.closed_reason})"
+            who, did = "Purser", "closed"
         case _:
-            who = str(last.actor) if last else "Purser"
+            who, did = str(last.actor) if last else "Purser", RequestStatus(request.status).label.lower()
     at = request.decided_at or clock.now()
+    why = f" ({request.closed_reason})" if request.closed_reason else ""
     return AlreadyDecidedError(
-        f"{who} {what} this request on {at:%d %B %Y at %H:%M} UTC. Nothing was changed.",
+        f"{who} {did} this request on {at:%d %B %Y at %H:%M} UTC{why}. Nothing was changed.",
         by=who,
         at=at.isoformat(),
         what=str(request.status),

@@ -1,4 +1,4 @@
-"""A real portal and a fake provider, each a process of its own, for every test that goes through a gateway."""
+"""A real portal and a fake provider, each a process of its own, for tests that go through a gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Real processes for tests: the portal's web, a gateway, the fake provider. Each ends with the test process, even when it is killed."""
+"""Real processes for tests: the portal's web, a gateway, the fake provider.
+
+Each ends with the test process, even when it is killed.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,13 @@ class Server:
     """One server process on a port of 127.0.0.1; what it prints goes to `log`."""
 
     def __init__(
-        self, command: Sequence[str | Path], *, port: int, health: str, environment: Mapping[str, str], log: Path
+        self,
+        command: Sequence[str | Path],
+        *,
+        port: int,
+        health: str,
+        environment: Mapping[str, str],
+        log: Path,
     ) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -43,7 +52,7 @@ class Server:
                 self._command,
                 on_owner_death=signal.SIGKILL,
                 output=output,
-                environment={**os.environ, **self.environment},
+                environment=self.environment,
                 working_directory=ROOT,
             )
         self._process = process
@@ -81,12 +90,21 @@ def portal_server(*, log: Path) -> Server:
     """Return the portal's web process, not started yet, on the test's database."""
     port = free_port()
     environment = {
+        **os.environ,
         "DJANGO_SETTINGS_MODULE": "portal.settings",
         "DATABASE_URL": test_database_url(),
         "BASE_URL": f"http://127.0.0.1:{port}",
         "PORT": str(port),
     }
-    command = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", str(port), "--no-access-log"]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "portal.asgi:application",
+        "--port",
+        str(port),
+        "--no-access-log",
+    ]
     return Server(command, port=port, health="/healthz", environment=environment, log=log)
 
 
@@ -94,14 +112,17 @@ def provider_server(*, log: Path, python: Path | str = sys.executable, key: str)
     """Return the fake provider, not started yet."""
     port = free_port()
     command = [python, ROOT / "tests" / "fakes" / "provider.py", str(port)]
-    return Server(command, port=port, health="/_log", environment={"FAKE_PROVIDER_KEY": key}, log=log)
+    environment = {**os.environ, "FAKE_PROVIDER_KEY": key}
+    return Server(command, port=port, health="/_log", environment=environment, log=log)
 
 
 def test_database_url() -> str:
     """Return the address of the database that this test run uses, for another process."""
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     given = connection.settings_dict
-    return make_conninfo("", **{theirs: str(given[ours]) for ours, theirs in names.items() if given.get(ours)})
+    return make_conninfo(
+        "", **{theirs: str(given[ours]) for ours, theirs in names.items() if given.get(ours)}
+    )
 
 
 def free_port() -> int:

@@ -59,7 +59,7 @@ def test_a_leaver_reveals_nothing(cast: Cast, key: ApiKey) -> None:
 
 def test_a_revoked_key_is_not_revealed(cast: Cast, key: ApiKey) -> None:
     revoke(actor=cast.ben, key=key, reason="Not needed.")
-    with pytest.raises(KeyEndedError, match="was revoked on .*: Not needed"):
+    with pytest.raises(KeyEndedError, match=r"was revoked on .*: Not needed"):
         reveal(actor=cast.ada, key=key)
 
 

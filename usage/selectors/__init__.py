@@ -6,7 +6,14 @@ from usage.selectors.outlook import forecast_budgets
 from usage.selectors.overview import overview
 from usage.selectors.periods import custom, last_days, last_month, organisation_today, this_month
 from usage.selectors.repricing import project_usage_last_30_days, reprice, reprice_use, total_use
-from usage.selectors.scopes import department_scope, organisation_scope, project_scope, scope_for, team_scope
+from usage.selectors.scopes import (
+    department_scope,
+    home_scope,
+    organisation_scope,
+    project_scope,
+    scope_for,
+    team_scope,
+)
 from usage.selectors.spend import (
     by_key,
     by_model,
@@ -29,6 +36,7 @@ __all__ = [
     "department_scope",
     "forecast_budgets",
     "freshness",
+    "home_scope",
     "key_use",
     "last_days",
     "last_month",

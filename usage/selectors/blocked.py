@@ -16,7 +16,7 @@ REASONS = {
     "tier_not_granted": "without access to the tier",
     "model_unpriced": "for a model without a price",
     "model_unknown": "for a model that is not known",
-    "project_mismatch": "with another project’s key",
+    "project_mismatch": "with another project's key",
     "route_not_allowed": "on a route that is not served",
     "key_suspended": "with a suspended key",
     "rate_limited": "too fast",

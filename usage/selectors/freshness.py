@@ -4,9 +4,10 @@ from django.db import connection
 
 from usage.types import Freshness
 
-# The last ledger entry stands for the last event: they are written together, and entries have a primary key to read from.
+# The last ledger entry stands for the last event: they are written together, and it is found by primary key.
 SQL = """
-    SELECT (SELECT recorded_at FROM budgets_entry WHERE kind IN ('settle', 'late', 'unsettled') ORDER BY id DESC LIMIT 1),
+    SELECT (SELECT recorded_at FROM budgets_entry WHERE kind IN ('settle', 'late', 'unsettled')
+            ORDER BY id DESC LIMIT 1),
            (SELECT min(last_success_at) FROM usage_importcursor),
            (SELECT count(*) FROM usage_importcursor WHERE last_error <> ''),
            (SELECT max(last_run_at) FROM usage_reconciliationrun),

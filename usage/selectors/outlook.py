@@ -58,7 +58,7 @@ def _cells(rows: Sequence[BudgetRow], days: Sequence[date]) -> dict[tuple[ScopeK
     filters = [name for name in FILTERS if any(getattr(row, FILTERS[name]) is not None for row in rows)]
     cells: dict[tuple[ScopeKind, int], list[Cell]] = {}
     for cell in found.values("day", *columns.values(), *filters).annotate(usd=Sum("cost_usd")).order_by():
-        for kind, column in (*columns.items(), (ScopeKind.ORGANISATION, None)):
+        for kind, column in (*columns.items(), (ScopeKind.ORGANISATION, "")):
             cells.setdefault((kind, cell[column] if column else 0), []).append(cell)
     return cells
 

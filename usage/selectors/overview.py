@@ -1,4 +1,4 @@
-"""The Overview: spend of a scope over a period against its budget, its projects and models, the worst breach."""
+"""The Overview: spend of a scope over a period against its budget, projects, models, the worst breach."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -22,7 +22,8 @@ STEADY_PERCENT = 10  # a change from week to week below this is no news
 def overview(scope: Scope, *, period: Period | None = None, at: datetime | None = None) -> Overview:
     """Return everything that the Overview shows of money. Five queries, however many projects there are.
 
-    `period` is this month unless given. Limits and balances are those of the database's clock, unless `at` is given.
+    `period` is this month unless given; only whole months are held against limits. Limits and balances are
+    those of the database's clock, unless `at` is given.
     """
     moment = make_moment(at or clock.now(), period)
     summary = read_summary(scope, moment)
@@ -51,7 +52,7 @@ def overview(scope: Scope, *, period: Period | None = None, at: datetime | None 
         days=tuple(days),
         projects=tuple(sorted(rows, key=lambda row: (-row.spent_usd, row.name))),
         models=_models(summary),
-        breach=worst_breach([*accounts.values(), whole], summary) if moment.is_running else None,
+        breach=worst_breach([*accounts.values(), whole], summary) if not moment.is_past else None,
         freshness=freshness(),
     )
 
@@ -67,7 +68,7 @@ def _budgets(scope: Scope, project_ids: Sequence[int], at: datetime | None) -> l
 def _account(
     name: str, code: str, by_day: Mapping[date, Decimal], budget: BudgetRow | None, summary: Summary
 ) -> Account:
-    month = summary.moment.month
+    month = summary.moment.account_period
     spent_usd = sum((usd for day, usd in by_day.items() if month.first_day <= day <= month.last_day), ZERO)
     return Account(
         name=name,

@@ -37,7 +37,7 @@ class Account:
 
 
 def projects_of(scope: Scope, used: Iterable[int], now: datetime) -> QuerySet[Project]:
-    """Return the open projects of a scope, and the others that it paid for, each with the highest tier granted."""
+    """Return the open projects of a scope and others that it paid for, with the highest tier granted."""
     active = Grant.objects.filter(
         key__project=OuterRef("pk"),
         key__revoked_at__isnull=True,
@@ -55,7 +55,7 @@ def projects_of(scope: Scope, used: Iterable[int], now: datetime) -> QuerySet[Pr
 
 
 def month_budget(budgets: Iterable[BudgetRow], scope: tuple[ScopeKind, int] | None) -> BudgetRow | None:
-    """Return the tightest unfiltered monthly budget of a scope that does more than notify."""
+    """Return the tightest unfiltered monthly budget of a scope that does more than tell."""
     found = [
         row
         for row in budgets
@@ -107,8 +107,9 @@ def worst_breach(accounts: Iterable[Account], summary: Summary) -> Breach | None
         day = _day_of_breach(account, limit_usd, summary)
         if day is not None:
             coming.append((day, _coming(account, budget, day)))
-    ranked = sorted(coming, key=lambda pair: pair[0]) or sorted(passed, key=lambda pair: pair[0])
-    return ranked[0][1] if ranked else None
+    if coming:
+        return min(coming, key=lambda pair: pair[0])[1]
+    return min(passed, key=lambda pair: pair[0])[1] if passed else None
 
 
 def share(amount_usd: Decimal | None, limit_usd: Decimal | None) -> Decimal | None:
@@ -119,15 +120,19 @@ def share(amount_usd: Decimal | None, limit_usd: Decimal | None) -> Decimal | No
 
 
 def _status(project: Project, budgets: Sequence[BudgetRow], account: Account) -> Status:
-    own = [row for row in budgets if (row.scope_kind, row.scope_id) == (ScopeKind.PROJECT, project.pk)]
-    limit_usd = account.limit_usd
     if project.archived_at:
         return Status(tone="info", text="Closed")
+    own = [row for row in budgets if (row.scope_kind, row.scope_id) == (ScopeKind.PROJECT, project.pk)]
     if any(
         row.mode is Mode.HARD and not row.only and row.left_usd is not None and row.left_usd <= 0
         for row in own
     ):
         return Status(tone="bad", text="Blocked (429)")
+    return _month_status(account)
+
+
+def _month_status(account: Account) -> Status:
+    limit_usd = account.limit_usd
     if limit_usd is None:
         return Status(tone="info", text="No budget")
     if account.spent_usd >= limit_usd:

@@ -1,13 +1,14 @@
 """What the same use would cost on other models."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import F, Sum
 
 from catalog.models import LlmModel, Mode
-from catalog.pricing import TokenUsage, Use, is_priced, monthly_estimate, multiple_against
+from catalog.pricing import PriceRow, TokenUsage, Use, is_priced, monthly_estimate, multiple_against
 from catalog.selectors import REFERENCE_INPUT_TOKENS, REFERENCE_OUTPUT_TOKENS, price_rows
 from core import clock
 from teams.models import Project
@@ -47,9 +48,7 @@ def project_usage_last_30_days(project: Project, *, at: datetime | None = None) 
             model_id=row["model_id"],
             name=row["name"] or "",
             mode=row["mode"] or Mode.CHAT,
-            use=Use(
-                calls=row["all_calls"], tokens=TokenUsage(**{name: row[f"all_{name}"] for name in TOKENS})
-            ),
+            use=_use(row),
             cost_usd=row["usd"],
         )
         for row in rows
@@ -71,15 +70,18 @@ def reprice(
     *,
     asked: Collection[int] = (),
     expected_usd: Decimal | None = None,
+    prices: Mapping[int, Sequence[PriceRow]] | None = None,
     at: datetime | None = None,
 ) -> list[Alternative]:
     """Return what 30 days of this use would cost on each of these chat models, the dearest first. One query.
 
-    `asked` are the ids of the models that somebody asks for; `times_cheaper` compares with the cheapest of them. With
-    `expected_usd` everything is scaled so that this one costs as much, which is how an expected cost is compared. Where
-    nothing was used yet, a chat's usual mix of tokens stands in.
+    `asked` are the ids of the models that somebody asks for; `times_cheaper` compares with the cheapest of
+    them. With `expected_usd` everything is scaled so that this one costs as much, which is how an expected
+    cost is compared. Where nothing was used yet, a chat's usual mix of tokens stands in.
+    Prices by model id save the query.
     """
-    return reprice_use(total_use(usage) or USUAL_USE, models, asked=asked, expected_usd=expected_usd, at=at)
+    use = total_use(usage) or USUAL_USE
+    return reprice_use(use, models, asked=asked, expected_usd=expected_usd, prices=prices, at=at)
 
 
 def reprice_use(
@@ -88,12 +90,13 @@ def reprice_use(
     *,
     asked: Collection[int] = (),
     expected_usd: Decimal | None = None,
+    prices: Mapping[int, Sequence[PriceRow]] | None = None,
     at: datetime | None = None,
 ) -> list[Alternative]:
     """Return what this use would cost a month on each of these chat models, as `reprice` says. One query."""
     moment = at or clock.now()
     chats = [model for model in models if model.mode == Mode.CHAT]
-    rows = price_rows([model.pk for model in chats], at=moment)
+    rows = price_rows([model.pk for model in chats], at=moment) if prices is None else prices
     costs = {
         model.pk: monthly_estimate(use, rows[model.pk], at=moment, days=DAYS)
         for model in chats
@@ -103,6 +106,11 @@ def reprice_use(
     scale = expected_usd / reference if expected_usd is not None and reference else Decimal(1)
     found = [_alternative(model, costs.get(model.pk), reference, scale, asked) for model in chats]
     return sorted(found, key=lambda row: (row.monthly_usd is None, -(row.monthly_usd or 0), row.name))
+
+
+def _use(row: Mapping[str, Any]) -> Use:
+    tokens = {name: row[f"all_{name}"] for name in TOKENS}
+    return Use(calls=row["all_calls"], tokens=TokenUsage(**tokens))
 
 
 def _alternative(

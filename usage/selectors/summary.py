@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import QuerySet
 
@@ -15,6 +16,7 @@ from usage.selectors.periods import day_starts_at, elapsed_share, last_month, or
 from usage.types import Forecast, Period, Scope
 
 TREND_WEEKS = 13
+Group = tuple[date, int | None, int | None, str | None, Decimal, Decimal]
 COLUMNS = ("day", "tier_id", "project_id", "model_id", "cost_usd")
 # By day and tier, by project and day, and by model; the last column counts the period alone.
 SUMMARY = """
@@ -28,7 +30,7 @@ SUMMARY = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Now, as the Overview needs it: the organisation's day, how much of it has passed, the period looked at."""
+    """Now, as the Overview needs it: the organisation's day, its passed share, the period looked at."""
 
     now: datetime
     today: date
@@ -55,9 +57,19 @@ class Moment:
         )
 
     @property
+    def account_period(self) -> Period:
+        """Return the month whose limits count: the period, or the running one when that is no month."""
+        return self.period if self.has_limits else self.month
+
+    @property
+    def is_past(self) -> bool:
+        """Whether the period is the month before, which has limits and nothing left to forecast."""
+        return self.has_limits and not self.is_running
+
+    @property
     def budgets_at(self) -> datetime | None:
         """Return when budgets are looked at: the end of last month, or now (None)."""
-        if self.is_running or not self.has_limits:
+        if not self.is_past:
             return None
         return day_starts_at(self.period.last_day + timedelta(days=1)) - timedelta(microseconds=1)
 
@@ -87,7 +99,9 @@ class Summary:
         return sum((usd for day, usd in days.items() if period.first_day <= day <= period.last_day), ZERO)
 
     def forecast(self, by_day: Mapping[date, Decimal], spent_usd: Decimal) -> Forecast | None:
-        """Forecast the running month from what each day cost."""
+        """Forecast the running month from what each day cost; None for a month that is over."""
+        if self.moment.is_past:
+            return None
         daily = since_first_use([by_day.get(day, ZERO) for day in self.moment.complete_days(PACE_DAYS)])
         return linear(daily, spent_usd=spent_usd, days_left=self.moment.days_left)
 
@@ -113,7 +127,7 @@ def make_moment(now: datetime, period: Period | None) -> Moment:
 
 
 def read_summary(scope: Scope, moment: Moment) -> Summary:
-    """Read the roll-up of a scope from 13 weeks ago, or the period's start, to today or the period's end. One query."""
+    """Read the roll-up of a scope, from 13 weeks ago or the period's start if that is earlier. One query."""
     first = min(moment.period.first_day, moment.today - timedelta(days=7 * TREND_WEEKS - 1))
     rows = UsageDay.objects.filter(
         scope.rows, day__gte=first, day__lte=max(moment.today, moment.period.last_day)
@@ -135,10 +149,12 @@ def read_summary(scope: Scope, moment: Moment) -> Summary:
     )
 
 
-def _grouped(
-    rows: QuerySet[UsageDay], period: Period
-) -> list[tuple[date, int | None, int | None, str | None, Decimal, Decimal]]:
-    sql, parameters = rows.values(*COLUMNS).order_by().query.sql_with_params()
+def _grouped(rows: QuerySet[UsageDay], period: Period) -> list[Group]:
+    try:
+        sql, parameters = rows.values(*COLUMNS).order_by().query.sql_with_params()
+    except EmptyResultSet:  # a scope without anything in it
+        return []
     with connection.cursor() as cursor:
         cursor.execute(SUMMARY.format(rows=sql), [period.first_day, period.last_day, *parameters])
-        return cursor.fetchall()
+        groups: list[Group] = cursor.fetchall()
+    return groups

@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
-from gateway.litellm_env import GatewayEnvironmentError, ensure_environment
+from gateway.litellm_env import GatewayEnvironmentError, ensure_environment, process_environment
 from gateway.management.commands.gateway_config import ENVIRONMENT_FILE, read_environment
 from portal.local import Foreground, LocalServicesError, end_with_parent
 
@@ -57,20 +57,23 @@ class Command(BaseCommand):
         port = address.port or 4000
         foreground = Foreground(say=self.stdout.write)
         stack.callback(foreground.stop)
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        key = secrets.token_urlsafe(24)
         if upstream is None:
-            environment["UPSTREAM_API_KEY"] = environment["FAKE_PROVIDER_KEY"] = secrets.token_urlsafe(24)
             provider_port = _free_port()
             upstream = f"http://127.0.0.1:{provider_port}"
+            provider: list[str | Path] = [programs / "python", PROVIDER, str(provider_port)]
             foreground.start(
-                "provider", [programs / "python", PROVIDER, str(provider_port)], environment=environment
+                "provider", provider, environment=process_environment({"FAKE_PROVIDER_KEY": key})
             )
         out = HOME / "litellm"
         self._configure(out, upstream)
         command: list[str | Path] = [programs / "litellm", "--config", out / "config.yaml"]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        environment |= read_environment(out / ENVIRONMENT_FILE)
-        foreground.start("litellm", command, environment=environment)
+        own = {
+            "UPSTREAM_API_KEY": os.environ.get("UPSTREAM_API_KEY", key),
+            **read_environment(out / ENVIRONMENT_FILE),
+        }
+        foreground.start("litellm", command, environment=process_environment(own))
         self._attend(foreground, port)
 
     def _configure(self, out: Path, upstream: str) -> None:

@@ -1,4 +1,6 @@
-"""A real LiteLLM Proxy with the plugin, between the real portal and the fake provider, started once a session."""
+"""A real LiteLLM Proxy with the plugin, between the real portal and the fake provider, started once a
+session.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from budgets.models import Reservation, ReservationState
 from budgets.selectors import unbalanced_balances
 from catalog.models import LlmModel, Mode
 from gateway.adapters.litellm import ConfigOptions, ModelRoute, render_config
-from gateway.litellm_env import GatewayEnvironmentError, ensure_environment
+from gateway.litellm_env import GatewayEnvironmentError, ensure_environment, process_environment
 from gateway.management.commands.gateway_config import (
     ENVIRONMENT_FILE,
     PLUGIN,
@@ -32,14 +34,18 @@ from tests.gateways.conftest import PROVIDER_KEY
 from tests.gateways.servers import Server, eventually, free_port
 from usage.models import UsageEvent
 
-# One identity for the whole session, though every test writes its row anew: the running gateway keeps its credential.
+# One identity for the session, though every test writes its row anew: the running gateway keeps its secret.
 GATEWAY = {"pk": 400_001, "public_id": "gw_LiteLlmOfTheTests0", "name": "litellm", "live_versions": [1, 2]}
 ROUTES = [
-    ModelRoute(name="small", provider="openai", provider_model="small", mode="chat", tier=1, aliases=("tiny",)),
+    ModelRoute(
+        name="small", provider="openai", provider_model="gpt-4.1-mini", mode="chat", tier=1, aliases=("tiny",)
+    ),
     ModelRoute(name="claude", provider="anthropic", provider_model="claude-sonnet-4-5", mode="chat", tier=1),
     ModelRoute(name="unlucky", provider="openai", provider_model="broken", mode="chat", tier=1),
-    ModelRoute(name="embed", provider="openai", provider_model="text-embedding-3-small", mode="embedding", tier=1),
-    ModelRoute(name="large", provider="openai", provider_model="large", mode="chat", tier=2),
+    ModelRoute(
+        name="embed", provider="openai", provider_model="text-embedding-3-small", mode="embedding", tier=1
+    ),
+    ModelRoute(name="large", provider="openai", provider_model="gpt-4.1", mode="chat", tier=2),
 ]
 # US dollars for a million tokens. "small" and "large" have their input and output prices from build_world.
 PRICES = {
@@ -108,13 +114,15 @@ class Story:
         eventually(lambda: not open_ones.exists(), seconds=20, what="every settlement")
 
 
-def user(text: str) -> dict[str, str]:
-    """Return a user's message."""
+def user(text: str) -> Any:
+    """Return a user's message, as every client takes it."""
     return {"role": "user", "content": text}
 
 
 def cost(entry: dict[str, Any]) -> Decimal:
-    """Return the price of one request as the provider billed it: parts at their own rate, the rest at the plain one."""
+    """Return the price of one request as the provider billed it: parts at their own rate, the rest at the
+    plain one.
+    """
     name = next(route.name for route in ROUTES if route.provider_model == entry["model"])
     rate = {unit: Decimal(str(usd)) / 1_000_000 for unit, usd in PRICES[name].items()}
     fresh = entry["input_tokens"] - entry["cached_tokens"] - entry["cache_write_tokens"]
@@ -154,13 +162,22 @@ def litellm_server(portal: Server, provider: Server, programs: Path, out: Path) 
     template = (PLUGIN / "config.yaml.template").read_text()
     (out / "config.yaml").write_text(render_config(ROUTES, options, template=template))
     write_environment(out, Gateway(**GATEWAY), portal_url=portal.url)
-    environment = {
+    own = {
         **read_environment(out / ENVIRONMENT_FILE),
         "UPSTREAM_API_KEY": PROVIDER_KEY,
         "PURSER_PUBLIC_URL": portal.url,
         "PURSER_SETTLE_GRACE_SECONDS": "3",
     }
-    command = [programs / "litellm", "--config", out / "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
+    environment = process_environment(own)
+    command = [
+        programs / "litellm",
+        "--config",
+        out / "config.yaml",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     log = out / "output.log"
     return Server(command, port=port, health="/health/liveliness", environment=environment, log=log)
 
@@ -176,7 +193,9 @@ def story(
         _catalogued(world, route)
     httpx.delete(f"{fake_provider.url}/_log", trust_env=False)
     state = Path(proxy.environment["PURSER_STATE_DIR"])
-    told = Story(world=world, gateway=gateway, proxy=proxy, portal=live_portal, provider=fake_provider, state=state)
+    told = Story(
+        world=world, gateway=gateway, proxy=proxy, portal=live_portal, provider=fake_provider, state=state
+    )
     yield told
     told.http.close()
     told.all_resolved()
@@ -188,7 +207,9 @@ def _catalogued(world: World, route: ModelRoute) -> None:
     chat: dict[str, Any] = {"provider": route.provider, "provider_model": route.provider_model}
     embedding = {**chat, "mode": Mode.EMBEDDING, "max_output_tokens": None}
     found = LlmModel.objects.filter(name=route.name).first()
-    model = found or make_model(route.name, tier=route.tier, **(embedding if route.mode == "embedding" else chat))
+    model = found or make_model(
+        route.name, tier=route.tier, **(embedding if route.mode == "embedding" else chat)
+    )
     for alias in route.aliases:
         model.aliases.create(name=alias)
     for unit, usd in PRICES[route.name].items():

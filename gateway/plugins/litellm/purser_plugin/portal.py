@@ -45,11 +45,15 @@ class Answer:
 
 
 class RefusedError(Exception):
-    """The portal (or its absence) refused a call."""
+    """The portal (or its absence) refused a call.
 
-    def __init__(self, refusal: Refusal) -> None:
+    `may_hold`: it may have reserved money, and nobody heard of it.
+    """
+
+    def __init__(self, refusal: Refusal, *, may_hold: bool = False) -> None:
         super().__init__(refusal.code)
         self.refusal = refusal
+        self.may_hold = may_hold
 
 
 class Portal:
@@ -62,28 +66,29 @@ class Portal:
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
 
-    async def authorize(self, body: Mapping[str, object]) -> Decision:
-        """Ask for a decision. Raises RefusedError with the answer for the client.
+    async def authorize(self, body: Mapping[str, object], *, seconds: float) -> Decision:
+        """Ask for a decision within `seconds`. Raises RefusedError with the answer for the client.
 
         A connection that the portal closed is tried once more with the same request_id and a new nonce,
         inside the same deadline.
         """
         try:
-            async with asyncio.timeout(self._settings.decision_seconds):
+            async with asyncio.timeout(seconds):
                 answer = await self._post_again_if_lost(AUTHORIZE, body)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             log.warning("purser.portal_unreachable: %s", type(error).__name__)
-            raise RefusedError(UNAVAILABLE) from None
+            unsent = isinstance(error, aiohttp.ClientConnectorError)
+            raise RefusedError(UNAVAILABLE, may_hold=not unsent) from None
         return _decision(answer)
 
     async def settle(self, items: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
         """Deliver settlements; return one result for each.
 
-        Raises UndeliveredError to try again, ValueError when the batch is refused.
+        Raises UndeliveredError to try again, ValueError when the batch cannot be read.
         """
-        answer = await self._deliver(SETTLE, {"items": list(items)})
+        answer = await self._deliver(SETTLE, {"items": list(items)}, final=(200, 400, 413, 422))
         results = answer.document.get("results")
-        if answer.status != 200 or not isinstance(results, list) or len(results) != len(items):
+        if not isinstance(results, list) or len(results) != len(items):
             raise ValueError(f"{answer.status} {answer.document.get('code')}")
         return results
 
@@ -92,7 +97,7 @@ class Portal:
 
         Raises UndeliveredError to try again.
         """
-        answer = await self._deliver(RELEASE, body)
+        answer = await self._deliver(RELEASE, body, final=(200, 400, 404, 409, 413, 422))
         return str(answer.document.get("status" if answer.status == 200 else "code"))
 
     async def close(self) -> None:
@@ -100,13 +105,14 @@ class Portal:
         if self._session is not None:
             await self._session.close()
 
-    async def _deliver(self, path: str, body: Mapping[str, object]) -> Answer:
+    async def _deliver(self, path: str, body: Mapping[str, object], *, final: Sequence[int]) -> Answer:
+        """Post a delivery. Whatever is not one of the `final` answers says nothing about it: try again."""
         try:
             async with asyncio.timeout(self._settings.delivery_seconds):
                 answer = await self._post(path, body)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise UndeliveredError(type(error).__name__) from None
-        if answer.status >= 500 or answer.status in (401, 403, 408, 429) or not answer.document:
+        if answer.status not in final or not answer.document:
             raise UndeliveredError(f"{answer.status} {answer.document.get('code')}")
         return answer
 
@@ -164,7 +170,7 @@ def _decision(answer: Answer) -> Decision:
         or code == "request_id_reused"
     ):
         log.error("purser.no_decision: status %s code %s", answer.status, code or "none")
-        raise RefusedError(UNAVAILABLE)
+        raise RefusedError(UNAVAILABLE, may_hold=answer.status >= 500)
     raise RefusedError(relayed(status=answer.status, document=document, headers=answer.headers))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import atexit
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
 from . import bodies, records
@@ -12,14 +12,16 @@ from .calls import Call, Exchange, Register
 from .delivery import Delivery
 from .estimates import estimated
 from .journal import CursorError, Journal, decode_cursor, encode_cursor
-from .portal import Portal, RefusedError
-from .refusals import JOURNAL_UNAVAILABLE, Refusal, refusal
+from .portal import Decision, Portal, RefusedError
+from .refusals import JOURNAL_UNAVAILABLE, UNAVAILABLE, Refusal, refusal
 from .settings import Settings
 from .signing import SignatureError, Verifier
+from .withdrawals import Withdrawals
 
 log = logging.getLogger("purser")
 
 FEED_LIMIT = 1_000
+RESTART_SECONDS = 1.0
 
 
 class Runtime:
@@ -31,13 +33,14 @@ class Runtime:
         self.calls = Register()
         self.journal = Journal(settings.state_directory, file_bytes=settings.journal_file_bytes)
         self.delivery = Delivery(self.journal, self.portal, keep_days=settings.journal_keep_days)
+        self.withdrawals = Withdrawals(self._withdraw)
         self._verifier = Verifier(gateway_id=settings.gateway_id, secrets=settings.secrets)
         self._background: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Start the background jobs: what a dead predecessor left is delivered without new traffic."""
-        for job in (self.delivery.sync_forever(), self.delivery.deliver_forever()):
-            self._keep(asyncio.get_running_loop().create_task(job))
+        for job in (self.delivery.sync_forever, self.delivery.deliver_forever, self.withdrawals.run_forever):
+            self._keep(asyncio.get_running_loop().create_task(_always(job)))
         atexit.register(self.delivery.write)
 
     def admit(self, exchange: Exchange, body: dict[str, object]) -> dict[str, object]:
@@ -152,9 +155,8 @@ class Runtime:
     async def _ask(
         self, exchange: Exchange, question: bodies.Question, asked: Mapping[str, object]
     ) -> Call | Refusal:
-        request_id = uuid.uuid4().hex
         body = {
-            "request_id": request_id,
+            "request_id": uuid.uuid4().hex,
             "key": exchange.key,
             "model": question.model,
             "route": bodies.ROUTES[exchange.path].path,
@@ -166,19 +168,23 @@ class Runtime:
             "stream": question.stream,
         }
         try:
-            decision = await self.portal.authorize(body)
+            decision = await self.portal.authorize(body, seconds=self.settings.decision_seconds)
         except RefusedError as error:
+            if error.may_hold:
+                self.withdrawals.add(body)
             return error.refusal
-        call = Call(
-            reservation=decision.reservation,
-            request_id=request_id,
-            key_id=decision.key_id,
-            model=question.model,
-            max_output_tokens=decision.max_output_tokens,
-            asked=asked,
-        )
+        call = _call(decision, body, asked)
         self.calls.open(call)
         return call
+
+    async def _withdraw(self, body: Mapping[str, object]) -> bool:
+        """Ask again what nobody waits for any more; release what it holds. Whether there was an answer."""
+        try:
+            decision = await self.portal.authorize(body, seconds=self.settings.delivery_seconds)
+        except RefusedError as error:
+            return error.refusal is not UNAVAILABLE
+        self.release(_call(decision, body, {}), reason="not_dispatched")
+        return True
 
     def _give_back(self, asking: "asyncio.Task[Call | Refusal] | None") -> None:
         """Give back what a question that nobody waits for may have reserved."""
@@ -193,6 +199,27 @@ class Runtime:
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+async def _always(job: Callable[[], Awaitable[None]]) -> None:
+    """Run a background job for ever: whatever ends it is logged, and it starts again."""
+    while True:
+        try:
+            await job()
+        except Exception:  # the boundary of a job: without it, settlements would silently stay behind
+            log.exception("purser.job_failed: %s", job)
+        await asyncio.sleep(RESTART_SECONDS)
+
+
+def _call(decision: Decision, body: Mapping[str, object], asked: Mapping[str, object]) -> Call:
+    return Call(
+        reservation=decision.reservation,
+        request_id=str(body["request_id"]),
+        key_id=decision.key_id,
+        model=str(body["model"]),
+        max_output_tokens=decision.max_output_tokens,
+        asked=asked,
+    )
 
 
 def _problem(status: int, code: str, detail: str) -> tuple[int, dict[str, object]]:

@@ -1,0 +1,161 @@
+"""Requests for access in the API: ask, read, withdraw, decide."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from approvals import selectors, services
+from approvals.models import AccessRequest, RequestStatus
+from approvals.serializers import (
+    AccessRequestCreateIn,
+    AccessRequestDecideIn,
+    AccessRequestOut,
+    AccessRequestQuery,
+)
+from catalog.models import Tier
+from catalog.selectors import model_names
+from core.errors import InvalidInputError
+from core.rest.fields import id_pattern
+from core.rest.schema import operation
+from core.rest.serializers import NothingIn
+from core.rest.views import NounViewSet, referred
+from keys.models import ApiKey
+from teams.models import Project
+from teams.selectors import role_holders
+
+# A proxy that compresses makes a strong tag weak, so both are taken back.
+REVISION_TAG = r'(?:W/)?"([1-9][0-9]{0,8})"'
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    type={"type": "string", "pattern": f"^{REVISION_TAG}$"},  # type: ignore[arg-type]  # a schema is allowed
+    location=OpenApiParameter.HEADER,
+    description="The ETag of the request as it was read, instead of seen_revision.",
+)
+ETAG = OpenApiParameter(
+    "ETag",
+    type=str,
+    location=OpenApiParameter.HEADER,
+    response=[200, 201],
+    description="The revision, in quotes.",
+)
+
+
+class AccessRequestViewSet(NounViewSet):
+    """The person's own requests and those of the teams he oversees."""
+
+    noun = "request"
+    out = AccessRequestOut
+    list_query = AccessRequestQuery
+    lookup_value_regex = id_pattern("req")
+
+    def rows(self) -> QuerySet[AccessRequest]:
+        """Return the requests in scope."""
+        return selectors.loaded(AccessRequest.objects.visible_to(self.actor))
+
+    def chosen(self, rows: QuerySet[AccessRequest]) -> QuerySet[AccessRequest]:
+        """Narrow the list down to what the parameters ask for."""
+        found = self.narrowed(
+            rows, project="project__public_id", requester="requester__public_id", tier="tier"
+        )
+        if "waiting_for" in self.query:
+            found = found.filter(pk__in=[request.pk for request in selectors.inbox(self.actor).requests])
+        return in_state(found, self.query["status"]) if "status" in self.query else found
+
+    def about(self, rows: list[AccessRequest]) -> dict[str, Any]:
+        """Return the names of models, who holds which role, and who asks."""
+        return {
+            "model_names": model_names({model for request in rows for model in request.model_ids}),
+            "holders": role_holders(),
+            "user_id": self.actor.pk,
+        }
+
+    @operation(takes=AccessRequestCreateIn, gives=AccessRequestOut, status=201, refuses=(409, 422), parameters=[ETAG])
+    def create(self, request: Request) -> Response:
+        """Ask for access to a tier in a project, for oneself."""
+        wanted = self.body(AccessRequestCreateIn)
+        made = services.submit(
+            actor=self.actor,
+            project=referred(
+                Project.objects.visible_to(self.actor),
+                field="project",
+                noun="project",
+                public_id=wanted["project"],
+            ),
+            tier=referred(Tier.objects.all(), field="tier", noun="tier", number=wanted["tier"]),
+            reason=wanted["reason"],
+            expected_monthly_usd=wanted["expected_monthly_usd"],
+            model_names=wanted["models"],
+            duration_days=wanted.get("duration_days"),
+            extends_key=self._key(wanted),
+        )
+        return self.created(self.found(made.public_id))
+
+    @operation(takes=NothingIn, gives=AccessRequestOut, refuses=(404, 409, 410), parameters=[ETAG])
+    @action(detail=True, methods=["post"])
+    def withdraw(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Take a request back. Only its requester may; the second time changes nothing."""
+        self.body(NothingIn)
+        services.withdraw(actor=self.actor, request=self.found(id))
+        return self.answer(self.found(id))
+
+    @operation(
+        takes=AccessRequestDecideIn,
+        gives=AccessRequestOut,
+        refuses=(404, 409, 410, 412, 422),
+        parameters=[IF_MATCH, ETAG],
+    )
+    @action(detail=True, methods=["post"])
+    def decide(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Approve or deny the revision that was read. The same verdict of the same person again changes nothing."""
+        wanted = self.body(AccessRequestDecideIn)
+        seen = seen_revision(wanted.pop("seen_revision", None), request.headers)
+        services.decide(actor=self.actor, request=self.found(id), seen_revision=seen, **wanted)
+        return self.answer(self.found(id))
+
+    def answer(self, row: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+        """Return a request with its revision as its tag."""
+        return super().answer(row, status=status, headers={**(headers or {}), "ETag": f'"{row.revision}"'})
+
+    def _key(self, wanted: Mapping[str, Any]) -> ApiKey | None:
+        if "extends_key" not in wanted:
+            return None
+        keys = ApiKey.objects.visible_to(self.actor)
+        return referred(keys, field="extends_key", noun="key", public_id=wanted["extends_key"])
+
+
+def in_state(rows: QuerySet[AccessRequest], status: str) -> QuerySet[AccessRequest]:
+    """Narrow requests down to a status as time has left it: nobody can decide one past its time."""
+    match status:
+        case RequestStatus.PENDING:
+            return rows.pending()
+        case RequestStatus.EXPIRED:
+            return rows.decided().filter(Q(status=RequestStatus.EXPIRED) | Q(status=RequestStatus.PENDING))
+        case _:
+            return rows.filter(status=status)
+
+
+def seen_revision(in_body: int | None, headers: Mapping[str, str]) -> int:
+    """Return the revision that the actor read, from the body or from If-Match.
+
+    Raises ValidationError for a tag of another shape, InvalidInputError when there is none or they differ.
+    """
+    tag = headers.get("If-Match")
+    if tag is None and in_body is None:
+        raise InvalidInputError(
+            "Say which revision you read: seen_revision, or If-Match with the ETag.", field="seen_revision"
+        )
+    if tag is None:
+        return in_body
+    match = re.fullmatch(REVISION_TAG, tag)
+    if match is None:
+        raise ValidationError({"If-Match": ['Send the revision in quotes, such as "3".']})
+    if in_body not in {None, int(match[1])}:
+        raise InvalidInputError("seen_revision and If-Match name two revisions.", field="seen_revision")
+    return int(match[1])

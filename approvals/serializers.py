@@ -1,0 +1,138 @@
+"""How requests for access look in the API: what was asked, who may decide, who decided."""
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from approvals.eligibility import deciders, decisions_of, stages_of
+from approvals.models import AccessRequest, RequestKind, RequestStatus, Verdict
+from catalog.serializers import HIGHEST_TIER
+from core.rest.fields import Moment, PublicId, QueryNumber, Text, Usd, WholeNumber
+from core.rest.serializers import CodedOut, In, NamedOut, Out, PageQuery
+from teams.models import Role
+from teams.selectors import RoleHolders
+
+MAX_TEXT_CHARACTERS = 2_000
+MAX_DAYS = 3_650
+MAX_MODELS, MAX_MODEL_CHARACTERS = 100, 100
+MAX_REVISION = 2**31 - 1
+
+
+class StageOut(Out):
+    """Who must agree at one stage, how many of them, and how many did."""
+
+    role = serializers.ChoiceField(Role.choices)
+    quorum = serializers.IntegerField()
+    agreed = serializers.IntegerField()
+
+
+class DecisionOut(Out):
+    """One person's verdict on one revision; the cap and the days are null where they were left as asked."""
+
+    id = serializers.CharField(source="public_id")
+    revision = serializers.IntegerField()
+    stage = serializers.IntegerField(source="stage_index", help_text="From 0.")
+    actor = NamedOut()
+    verdict = serializers.ChoiceField(Verdict.choices)
+    comment = serializers.CharField()
+    monthly_cap_usd = Usd(allow_null=True)
+    duration_days = serializers.IntegerField(allow_null=True)
+    at = Moment()
+
+
+class AccessRequestOut(Out):
+    """A request at its current revision. `deciders` are the people who may decide it now."""
+
+    id = serializers.CharField(source="public_id")
+    kind = serializers.ChoiceField(RequestKind.choices)
+    status = serializers.ChoiceField(RequestStatus.choices, source="state")
+    revision = serializers.IntegerField(help_text="What a decision must have seen.")
+    project = CodedOut()
+    tier = serializers.IntegerField(source="tier_id")
+    models = serializers.SerializerMethodField()
+    reason = serializers.CharField()
+    duration_days = serializers.IntegerField()
+    expected_monthly_usd = Usd()
+    requester = NamedOut()
+    beneficiary = NamedOut()
+    extends_key = serializers.CharField(source="extends_key.public_id", allow_null=True, default=None)
+    key = serializers.CharField(source="key.public_id", allow_null=True, default=None)
+    created_at = Moment()
+    decide_by = Moment()
+    decided_at = Moment(allow_null=True)
+    closed_reason = serializers.CharField()
+    stage = serializers.IntegerField(source="stage_index", help_text="The stage that decides next, from 0.")
+    stages = serializers.SerializerMethodField()
+    decisions = DecisionOut(many=True)
+    deciders = serializers.SerializerMethodField()
+    may_decide = serializers.SerializerMethodField()
+
+    def get_models(self, request: AccessRequest) -> list[str]:
+        """Return the names that callers send; none means every model of the tier."""
+        names: dict[int, str] = self.context["model_names"]
+        return [names[number] for number in request.model_ids]
+
+    @extend_schema_field(StageOut(many=True))
+    def get_stages(self, request: AccessRequest) -> list[dict[str, str | int]]:
+        """Return the stages of this revision."""
+        counted = [decision.stage_index for decision in decisions_of(request)]
+        return [
+            {"role": stage.role, "quorum": stage.quorum, "agreed": counted.count(stage.index)}
+            for stage in stages_of(request)
+        ]
+
+    def get_deciders(self, request: AccessRequest) -> list[str]:
+        """Return names."""
+        holders: RoleHolders = self.context["holders"]
+        return sorted(holders.names[person] for person in self._deciders(request))
+
+    def get_may_decide(self, request: AccessRequest) -> bool:
+        """Whether the person who asks is one of them."""
+        return self.context["user_id"] in self._deciders(request)
+
+    def _deciders(self, request: AccessRequest) -> frozenset[int]:
+        if request.state is not RequestStatus.PENDING:
+            return frozenset()
+        return deciders(request, self.context["holders"])
+
+
+class AccessRequestQuery(PageQuery):
+    """Which requests to list."""
+
+    status = serializers.ChoiceField(RequestStatus.choices, required=False)
+    project = PublicId("prj", required=False)
+    requester = PublicId("usr", required=False)
+    tier = QueryNumber(required=False, min_value=1, max_value=HIGHEST_TIER)
+    waiting_for = serializers.ChoiceField(
+        [("me", "Me")], required=False, help_text="Those that the signed-in person may decide now."
+    )
+
+
+class AccessRequestCreateIn(In):
+    """What is asked for, for oneself. Everything else comes from the policy and from the approval."""
+
+    project = PublicId("prj")
+    tier = WholeNumber(min_value=1, max_value=HIGHEST_TIER)
+    models = serializers.ListField(
+        child=Text(max_length=MAX_MODEL_CHARACTERS),
+        max_length=MAX_MODELS,
+        default=list,
+        help_text="Names of models of the tier; none means all of them.",
+    )
+    reason = Text(max_length=MAX_TEXT_CHARACTERS, help_text="Why, and why a cheaper tier will not do.")
+    expected_monthly_usd = Usd()
+    duration_days = WholeNumber(
+        min_value=1, max_value=MAX_DAYS, required=False, allow_null=True, help_text="The policy's unless said."
+    )
+    extends_key = PublicId("key", required=False, help_text="An own key to raise, instead of a new one.")
+
+
+class AccessRequestDecideIn(In):
+    """A verdict on the revision that was read. An approval may lower the cap and the days, never raise them."""
+
+    verdict = serializers.ChoiceField(Verdict.choices)
+    seen_revision = WholeNumber(
+        min_value=1, max_value=MAX_REVISION, required=False, help_text="Or send it as If-Match."
+    )
+    comment = Text(max_length=MAX_TEXT_CHARACTERS, default="", help_text="A denial needs one.")
+    monthly_cap_usd = Usd(required=False, allow_null=True)
+    duration_days = WholeNumber(min_value=1, max_value=MAX_DAYS, required=False, allow_null=True)

@@ -1,0 +1,37 @@
+"""How long the slowest page takes at the server, on the demo organisation, without network and browser."""
+
+import statistics
+import time
+
+from django.core.management import call_command
+from django.test import Client
+
+from teams.models import User
+
+ROUNDS = 7
+PAGES = ("/", "/?view=daily", "/models/", "/approvals/", "/approvals/ask/", "/keys/", "/budgets/", "/reconciliation/", "/status/")
+PEOPLE = ("ben@northwind.example", "fay@northwind.example")
+
+
+def measure() -> tuple[str, float, float]:
+    """Return the name, the median milliseconds of the slowest page, and what it may take at most."""
+    call_command("seed_demo", verbosity=0, password="not used by anybody here")  # noqa: S106
+    slowest = 0.0
+    for email in PEOPLE:
+        client = Client()
+        client.force_login(User.objects.get(email=email))
+        for page in PAGES:
+            taken = _median_milliseconds(client, page)
+            if taken:
+                print(f"  {email.split('@')[0]:4} {page:18} {taken:6.1f} ms", flush=True)
+                slowest = max(slowest, taken)
+    return "slowest_page_ms", slowest, 150
+
+
+def _median_milliseconds(client: Client, page: str) -> float:
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        answer = client.get(page)
+        times.append((time.perf_counter() - start) * 1_000)
+    return statistics.median(times) if answer.status_code == 200 else 0.0

@@ -1,0 +1,24 @@
+"""Who calls the management API: the person of the session cookie."""
+
+from django.http import HttpRequest
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+
+
+class Session(SessionAuthentication):
+    """The portal's own sign-in, with its CSRF token in `X-CSRFToken` for everything that is not a read."""
+
+    def authenticate_header(self, request: Request) -> str:
+        """Name the scheme, so that a missing sign-in is a 401 and not a 403."""
+        return 'Session realm="purser"'
+
+    def enforce_csrf(self, request: HttpRequest | Request) -> None:
+        """Refuse a request that another site could have made a browser send."""
+        try:
+            super().enforce_csrf(request)
+        except PermissionDenied as error:
+            raise PermissionDenied(
+                "The CSRF token is missing or wrong. Send the value of the csrftoken cookie as X-CSRFToken.",
+                code="csrf_failed",
+            ) from error

@@ -1,0 +1,177 @@
+"""The OpenAPI document: what drf-spectacular cannot know of our fields, parameters and refusals."""
+
+from collections.abc import Callable, Collection
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from django.conf import settings
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+    OpenApiSerializerFieldExtension,
+)
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import Direction, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.serializers import Serializer
+
+from core.problems import CONTENT_TYPE
+from core.rest.fields import DATE, TEXT_PATTERN, USD_PATTERN, Day, Moment, PublicId, Text, Usd, id_pattern
+from core.rest.serializers import In, ProblemOut
+
+_View = TypeVar("_View", bound=Callable[..., Any])
+Json = dict[str, Any]
+
+ALWAYS = (400, 401, 406)
+WITH_ID = (404,)
+LISTS = (422,)
+WRITES = (403, 413, 415)
+MEANING = {
+    400: "The parameters or the body are not what this document says.",
+    401: "Nobody is signed in.",
+    403: "The signed-in person may not do this, or the CSRF token is missing.",
+    404: "It does not exist, or it is outside the scope of the signed-in person.",
+    406: "Only application/json is written.",
+    409: "Somebody was first, or it has to be confirmed.",
+    410: "Its time has passed.",
+    412: "It changed since it was read.",
+    413: "The body is too large.",
+    415: "Only application/json is read.",
+    422: "The values do not fit what is there.",
+}
+
+
+def operation(
+    *,
+    gives: type[Serializer[Any]],
+    takes: type[In] | None = None,
+    status: int = 200,
+    refuses: Collection[int] = (),
+    reads: bool = False,
+    parameters: Collection[OpenApiParameter] = (),
+) -> Callable[[_View], _View]:
+    """Document one act: its body, its answer, and the refusals besides those that every act has.
+
+    One that only `reads` needs no CSRF token and has no body.
+    """
+    usual = ALWAYS if reads else (*ALWAYS, *WRITES)
+    return extend_schema(
+        request=takes,
+        parameters=list(parameters),
+        responses={status: gives, **problems({*usual, *refuses})},
+    )
+
+
+def problems(statuses: Collection[int]) -> dict[tuple[int, str], OpenApiResponse]:
+    """Return the documentation of refusals."""
+    return {
+        (status, CONTENT_TYPE): OpenApiResponse(
+            ProblemOut, description=MEANING.get(status, HTTPStatus(status).phrase)
+        )
+        for status in sorted(statuses)
+    }
+
+
+class NounSchema(AutoSchema):
+    """What the views say about themselves, as parameters, answers and operation ids."""
+
+    view: Any  # a NounViewSet
+
+    def get_operation_id(self) -> str:
+        """Return a stable name: `keys_reveal`."""
+        return f"{self.view.basename}_{self.view.action}".replace("-", "_")
+
+    def get_override_parameters(self) -> list[Any]:
+        """Return the parameters that the view checks."""
+        parameters: list[Any] = []
+        if self.view.action == "list":
+            parameters.append(self.view.list_query)
+        if "{id}" in self.path:
+            parameters.append(
+                OpenApiParameter(
+                    "id",
+                    type={"type": "string", "pattern": f"^{self.view.lookup_value_regex}$"},  # type: ignore[arg-type]  # a schema is allowed
+                    location=OpenApiParameter.PATH,
+                )
+            )
+        return parameters
+
+    def get_response_serializers(self) -> Any:
+        """Return what `list` and `retrieve` answer; acts say it themselves by `operation`."""
+        statuses = {*ALWAYS, *(LISTS if self.view.action == "list" else WITH_ID)}
+        return {200: self.view.out, **problems(statuses)}
+
+    def _get_pagination_parameters(self) -> list[Json]:
+        return []  # those of `PageQuery`, which are checked
+
+
+class SessionScheme(OpenApiAuthenticationExtension):
+    """The cookie of the sign-in."""
+
+    target_class = "core.rest.authentication.Session"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> Json:
+        """Describe the cookie."""
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": "Everything but a read also needs the csrftoken cookie's value in X-CSRFToken.",
+        }
+
+
+class ClosedBody(OpenApiSerializerExtension):
+    """Say that unknown fields of a body are refused."""
+
+    target_class = In
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Json:
+        """Describe the body."""
+        described = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001  as its documentation says
+        return {**described, "additionalProperties": False}
+
+
+class TextSchema(OpenApiSerializerFieldExtension):
+    """Text without NUL, of limited length."""
+
+    target_class = Text
+    match_subclasses = True
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Json:
+        """Describe the field."""
+        if isinstance(self.target, PublicId):
+            return {"type": "string", "pattern": f"^{id_pattern(self.target.prefix)}$"}
+        return {"type": "string", "maxLength": self.target.max_length, "pattern": TEXT_PATTERN}
+
+
+class UsdSchema(OpenApiSerializerFieldExtension):
+    """An amount as a string."""
+
+    target_class = Usd
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Json:
+        """Describe the field."""
+        written = rf"^-?[0-9]+\.[0-9]{{{self.target.places}}}$"
+        pattern = USD_PATTERN if direction == "request" else written
+        return {"type": "string", "pattern": pattern, "examples": ["1250.000000000000"]}
+
+
+class MomentSchema(OpenApiSerializerFieldExtension):
+    """A moment."""
+
+    target_class = Moment
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Json:
+        """Describe the field."""
+        return {"type": "string", "format": "date-time"}
+
+
+class DaySchema(OpenApiSerializerFieldExtension):
+    """A day."""
+
+    target_class = Day
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Json:
+        """Describe the field."""
+        return {"type": "string", "format": "date", "pattern": f"^{DATE.pattern}$"}

@@ -1,0 +1,92 @@
+"""Keys and grants in the API: list, make a Tier 1 key, reveal it once, revoke it."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from catalog.selectors import model_names
+from core.rest.fields import id_pattern
+from core.rest.schema import operation
+from core.rest.serializers import NothingIn
+from core.rest.views import NounViewSet, referred
+from keys import selectors, services
+from keys.models import ApiKey, Grant
+from keys.serializers import (
+    ApiKeyCreateIn,
+    ApiKeyOut,
+    ApiKeyQuery,
+    ApiKeyRevokeIn,
+    GrantOut,
+    GrantQuery,
+    RevealedOut,
+)
+from teams.models import Project
+
+
+class ApiKeyViewSet(NounViewSet):
+    """The person's own keys and those of the teams he oversees."""
+
+    noun = "key"
+    out = ApiKeyOut
+    list_query = ApiKeyQuery
+    lookup_value_regex = id_pattern("key")
+
+    def rows(self) -> QuerySet[ApiKey]:
+        """Return the keys in scope."""
+        return selectors.listed(self.actor)
+
+    def chosen(self, rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        """Narrow the list down to a project and an owner."""
+        return self.narrowed(rows, project="project__public_id", owner="owner__public_id")
+
+    @operation(takes=ApiKeyCreateIn, gives=ApiKeyOut, status=201, refuses=(422,))
+    def create(self, request: Request) -> Response:
+        """Make a Tier 1 key for oneself, awaiting its reveal."""
+        wanted = self.body(ApiKeyCreateIn)
+        project = referred(
+            Project.objects.visible_to(self.actor).select_related("team__department"),
+            field="project",
+            noun="project",
+            public_id=wanted.pop("project"),
+        )
+        return self.created(services.issue_key(actor=self.actor, project=project, **wanted))
+
+    @operation(takes=NothingIn, gives=RevealedOut, refuses=(404, 409, 410))
+    @action(detail=True, methods=["post"])
+    def reveal(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Make the secret of a key and show it, in this answer and never again. Only its owner may."""
+        self.body(NothingIn)
+        revealed = services.reveal(actor=self.actor, key=self.found(id))
+        return Response(RevealedOut(revealed).data, headers={"Cache-Control": "no-store"})
+
+    @operation(takes=ApiKeyRevokeIn, gives=ApiKeyOut, refuses=(404, 409, 422))
+    @action(detail=True, methods=["post"])
+    def revoke(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """End a key for good; in force when this is answered."""
+        wanted = self.body(ApiKeyRevokeIn)
+        services.revoke(actor=self.actor, key=self.found(id), reason=wanted["reason"])
+        return self.answer(self.found(id))
+
+
+class GrantViewSet(NounViewSet):
+    """What approvals gave to the keys in scope, ended grants included."""
+
+    noun = "grant"
+    out = GrantOut
+    list_query = GrantQuery
+    lookup_value_regex = id_pattern("grn")
+
+    def rows(self) -> QuerySet[Grant]:
+        """Return the grants in scope."""
+        return selectors.listed_grants(self.actor)
+
+    def chosen(self, rows: QuerySet[Grant]) -> QuerySet[Grant]:
+        """Narrow the list down to a key."""
+        return self.narrowed(rows, key="key__public_id")
+
+    def about(self, rows: list[Grant]) -> dict[str, Any]:
+        """Return the names of the models that the grants are for."""
+        return {"model_names": model_names({model for grant in rows for model in grant.model_ids})}

@@ -1,0 +1,92 @@
+"""How keys and grants look in the API. A secret has a serializer of its own, used by one answer."""
+
+from rest_framework import serializers
+
+from core.rest.fields import Moment, PublicId, Text, Usd
+from core.rest.serializers import CodedOut, In, NamedOut, Out, PageQuery
+from keys import selectors
+from keys.models import ApiKey, Grant, GrantState, KeyState
+
+MAX_TEXT_CHARACTERS = 240
+
+
+class ApiKeyOut(Out):
+    """A key, without its secret; `tiers` are those that it may call now, or could once revealed."""
+
+    id = serializers.CharField(source="public_id")
+    name = serializers.CharField()
+    state = serializers.ChoiceField(KeyState.choices)
+    masked = serializers.CharField(help_text="The first and last characters of the secret.")
+    project = CodedOut()
+    owner = NamedOut()
+    tiers = serializers.SerializerMethodField()
+    created_at = Moment()
+    revealed_at = Moment(allow_null=True)
+    expires_at = Moment()
+    suspended_at = Moment(allow_null=True)
+    suspended_reason = serializers.CharField()
+    revoked_at = Moment(allow_null=True)
+    revoked_by = NamedOut(allow_null=True)
+    revoked_reason = serializers.CharField()
+
+    def get_tiers(self, key: ApiKey) -> list[int]:
+        """Return the numbers of the tiers."""
+        return selectors.tiers_now(key)
+
+
+class RevealedOut(Out):
+    """A key with its secret: the only answer that ever holds one."""
+
+    key = ApiKeyOut()
+    secret = serializers.CharField(source="token")
+
+
+class GrantOut(Out):
+    """Permission for one key to call a tier for a time; no `models` means every model of the tier."""
+
+    id = serializers.CharField(source="public_id")
+    key = NamedOut()
+    tier = serializers.IntegerField(source="tier_id")
+    models = serializers.SerializerMethodField()
+    state = serializers.ChoiceField(GrantState.choices)
+    monthly_cap_usd = Usd(allow_null=True)
+    starts_at = Moment()
+    expires_at = Moment()
+    request = serializers.CharField(source="source_request", help_text="The approved request it came from.")
+    granted_by = NamedOut()
+    supersedes = serializers.CharField(source="supersedes.public_id", allow_null=True, default=None)
+    revoked_at = Moment(allow_null=True)
+    revoked_by = NamedOut(allow_null=True)
+    revoked_reason = serializers.CharField()
+
+    def get_models(self, grant: Grant) -> list[str]:
+        """Return the names that callers send."""
+        names: dict[int, str] = self.context["model_names"]
+        return [names[number] for number in grant.model_ids]
+
+
+class ApiKeyQuery(PageQuery):
+    """Which keys to list."""
+
+    project = PublicId("prj", required=False)
+    owner = PublicId("usr", required=False)
+
+
+class GrantQuery(PageQuery):
+    """Which grants to list."""
+
+    key = PublicId("key", required=False)
+
+
+class ApiKeyCreateIn(In):
+    """A Tier 1 key for oneself. More than Tier 1 comes from an approved request, never from here."""
+
+    project = PublicId("prj")
+    name = Text(max_length=MAX_TEXT_CHARACTERS, help_text="Such as where the key will be used.")
+    expires_at = Moment(required=False, help_text="180 days from now unless said otherwise, at most 365.")
+
+
+class ApiKeyRevokeIn(In):
+    """Why a key is revoked; kept with the key."""
+
+    reason = Text(max_length=MAX_TEXT_CHARACTERS)

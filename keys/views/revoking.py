@@ -1,0 +1,85 @@
+"""The end of a key: what happens is said before it is asked why."""
+
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from core.errors import InvalidInputError
+from core.money import format_usd
+from keys import selectors, services
+from keys.forms import RevokeForm
+from keys.models import ApiKey
+from keys.ports import KeyUse, UseOfKeys
+from keys.selectors import active_grants
+from keys.services.common import require_authority, require_usable
+from teams.models import User
+from teams.types import PersonRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What `confirm.html` asks."""
+
+    title: str
+    text: str
+    consequences: tuple[str, ...]
+    url: str
+    submit_text: str
+    cancel_url: str
+    cancel_text: str
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def revoke_key(request: PersonRequest, public_id: str, *, use_of: UseOfKeys) -> HttpResponse:
+    """Name the consequences and ask for a reason; on POST revoke the key."""
+    key = selectors.find(request.user, public_id)
+    if request.method != "POST":
+        require_authority(request.user, key)
+        require_usable(key)
+        return _confirm(request, key, RevokeForm(), use_of)
+    form = RevokeForm(request.POST)
+    if form.is_valid():
+        try:
+            services.revoke(actor=request.user, key=key, reason=form.cleaned_data["reason"])
+        except InvalidInputError as error:
+            form.add_error("reason", error.detail)
+        else:
+            messages.success(request, f"{key.name} is revoked: calls with it are refused from now on.")
+            return redirect("keys:list")
+    return _confirm(request, key, form, use_of, status=422)
+
+
+def _confirm(
+    request: PersonRequest, key: ApiKey, form: RevokeForm, use_of: UseOfKeys, *, status: int = 200
+) -> HttpResponse:
+    use = use_of([key.pk]).get(key.pk)
+    confirm = Confirmation(
+        title=f"Revoke the key {key.name}?",
+        text="A revoked key stays revoked. For a new one, make or ask for another key.",
+        consequences=tuple(_consequences(key, request.user, use)),
+        url=reverse("keys:revoke", args=[key.public_id]),
+        submit_text="Revoke the key",
+        cancel_url=reverse("keys:list"),
+        cancel_text="Keep the key",
+    )
+    return render(request, "confirm.html", {"form": form, "confirm": confirm}, status=status)
+
+
+def _consequences(key: ApiKey, user: User, use: KeyUse | None) -> list[str]:
+    lines = [f"Calls with {key.masked} are refused with 401 at once." if key.revealed_at else "It has no secret yet."]
+    lines += [
+        f"Its access to {grant.tier} ends, which was granted until {grant.expires_at:%-d %B %Y}."
+        for grant in active_grants(key)
+    ]
+    lines.append(
+        f"It was last used on {use.last_day:%-d %B %Y}, and cost {format_usd(use.month_usd)} this month."
+        if use
+        else "It was never used."
+    )
+    if key.owner_id != user.pk:
+        lines.append(f"{key.owner}, who owns it, is told by e-mail.")
+    return lines

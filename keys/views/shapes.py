@@ -1,0 +1,136 @@
+"""What the templates of keys show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from django.urls import reverse
+
+from core import clock
+from core.money import ZERO
+from core.shapes import Tone
+from keys.models import ApiKey, Grant, KeyState
+from keys.ports import KeyUse
+from keys.selectors import DEFAULT_TIER, active_grants, tiers_now
+from keys.services.common import ENDED
+from teams.models import User
+from teams.selectors import RolesHeld
+
+EXPIRES_SOON = timedelta(days=14)
+TONES = {
+    KeyState.AWAITING_REVEAL: "info",
+    KeyState.LIVE: "ok",
+    KeyState.SUSPENDED: "warn",
+    KeyState.EXPIRED: "",
+    KeyState.REVOKED: "bad",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierNow:
+    """A tier that a key may call now; Tier 1 lasts as long as the key."""
+
+    name: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """One line of the list; an address is empty where the person may not go."""
+
+    name: str
+    owner: str
+    masked: str
+    state: Tone
+    project: str
+    tiers: tuple[TierNow, ...]
+    expires_at: datetime
+    last_used_on: date | None
+    spent_usd: Decimal
+    reveal_url: str
+    revoke_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFacts:
+    """One key on its own page, to its owner."""
+
+    name: str
+    project: str
+    state: Tone
+    masked: str
+    may_call: str
+    expires_at: datetime
+    revealed_at: datetime | None
+    reveal_url: str
+    revoke_url: str
+
+
+def key_row(key: ApiKey, *, user: User, roles: RolesHeld, use: KeyUse | None) -> KeyRow:
+    """Return a key that `selectors.listed()` loaded as the list shows it to this person."""
+    return KeyRow(
+        name=key.name,
+        owner=str(key.owner),
+        masked=key.masked,
+        state=state_of(key),
+        project=key.project.name,
+        tiers=tuple(TierNow(name=f"Tier {tier}", until=_until(key, tier)) for tier in tiers_now(key)),
+        expires_at=key.expires_at,
+        last_used_on=use.last_day if use else None,
+        spent_usd=use.month_usd if use else ZERO,
+        reveal_url=_reveal_url(key, user),
+        revoke_url=_revoke_url(key) if _may_revoke(key, user, roles) else "",
+    )
+
+
+def key_facts(key: ApiKey, *, user: User, models: Sequence[tuple[int, str]] = ()) -> KeyFacts:
+    """Return a key as its owner's page shows it; `models` are ids and names of what it may call."""
+    return KeyFacts(
+        name=key.name,
+        project=key.project.name,
+        state=state_of(key),
+        masked=key.masked,
+        may_call=_may_call(key, dict(models)),
+        expires_at=key.expires_at,
+        revealed_at=key.revealed_at,
+        reveal_url=_reveal_url(key, user),
+        revoke_url="" if key.state in ENDED else _revoke_url(key),
+    )
+
+
+def state_of(key: ApiKey) -> Tone:
+    """Return the state of a key in words; a live key that ends soon says so."""
+    state = key.state
+    if state is KeyState.LIVE and key.expires_at <= clock.now() + EXPIRES_SOON:
+        return Tone(tone="warn", text="Expires soon")
+    return Tone(tone=TONES[state], text=state.label)
+
+
+def _reveal_url(key: ApiKey, user: User) -> str:
+    waits = key.state is KeyState.AWAITING_REVEAL and key.owner_id == user.pk
+    return reverse("keys:reveal", args=[key.public_id]) if waits else ""
+
+
+def _revoke_url(key: ApiKey) -> str:
+    return reverse("keys:revoke", args=[key.public_id])
+
+
+def _may_revoke(key: ApiKey, user: User, roles: RolesHeld) -> bool:
+    return key.state not in ENDED and (key.owner_id == user.pk or roles.oversees(key.project.team))
+
+
+def _until(key: ApiKey, tier: int) -> datetime | None:
+    return max((grant.expires_at for grant in active_grants(key) if grant.tier_id == tier), default=None)
+
+
+def _may_call(key: ApiKey, names: dict[int, str]) -> str:
+    parts = [f"every model of Tier {DEFAULT_TIER}"]
+    parts += [f"{_models(grant, names)} until {grant.expires_at:%-d %B %Y}" for grant in active_grants(key)]
+    return "; ".join(parts)
+
+
+def _models(grant: Grant, names: dict[int, str]) -> str:
+    if not grant.model_ids:
+        return f"every model of {grant.tier}"
+    return ", ".join(names.get(model, "a retired model") for model in grant.model_ids)

@@ -1,0 +1,202 @@
+"""The Overview: will we pass the budget, which project causes it, what waits for me."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from approvals.selectors import inbox
+from core.money import format_usd
+from core.shapes import Column, Tab
+from core.spreadsheets import Cell, csv_response
+from portal.context import decides, roles_here
+from portal.home import addresses, scopes
+from portal.home.waiting import WaitingRow, waiting_row
+from teams.types import PersonRequest
+from usage import selectors
+from usage.types import Overview, Period, ProjectRow
+
+KEPT = ("scope", "p", "view", "sort")
+PERIODS = {"7d": "7 days", "mtd": "This month", "last": "Last month"}
+VIEWS = {"cumulative": "To date", "daily": "Daily"}
+MONTH, CUMULATIVE, DEAREST_FIRST = "mtd", "cumulative", "-spent"
+SORTS: dict[str, Callable[[ProjectRow], str | Decimal | None]] = {
+    "name": lambda row: row.name.casefold(),
+    "spent": lambda row: row.spent_usd,
+    "limit": lambda row: row.limit_usd,
+    "forecast": lambda row: row.forecast_usd,
+}
+CSV_HEAD = (
+    "project", "project_id", "owner", "tier", "status", "spent_usd", "budget_usd", "used_percent", "forecast_usd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverviewPage:
+    """What surrounds the figures: which view of them this is, and the way to the others."""
+
+    view: str
+    period_tabs: tuple[Tab, ...]
+    chart_tabs: tuple[Tab, ...]
+    scope_choices: tuple[scopes.Choice, ...]
+    carried: tuple[tuple[str, str], ...]
+    chart_summary: str
+    limit_note: str
+    forecast_note: str
+    columns: tuple[Column, ...]
+    projects: tuple[ProjectRow, ...]
+    csv_url: str
+    waiting: tuple[WaitingRow, ...]
+
+
+@require_safe
+def overview(request: PersonRequest) -> HttpResponse:
+    """Show the spend of the person's own scope, or of `?scope=`, in `?p=`; as CSV with `?format=csv`."""
+    scope, choices = scopes.choose(request.user, roles_here(request), request.GET.get("scope", ""))
+    figures = selectors.overview(scope, period=_period(request))
+    projects = _sorted(request, figures.projects)
+    if request.GET.get("format") == "csv":
+        return csv_response(f"projects-{figures.period.first_day}", CSV_HEAD, map(_cells, projects))
+    if request.headers.get("HX-Target") == "chart":
+        page = _page(request, figures, projects, choices, ())
+        return render(request, "portal/overview.html#chart", {"overview": figures, "page": page})
+    waiting = _waiting(request)
+    page = _page(request, figures, projects, choices, waiting)
+    context = {
+        "overview": figures,
+        "page": page,
+        "freshness": figures.freshness,
+        "approvals_waiting": len(waiting),
+    }
+    return render(request, "portal/overview.html", context)
+
+
+def _period(request: HttpRequest) -> Period:
+    today = selectors.organisation_today()
+    match addresses.choice(request, "p", PERIODS, MONTH):
+        case "7d":
+            return selectors.last_days(today)
+        case "last":
+            return selectors.last_month(today)
+        case _:
+            return selectors.this_month(today)
+
+
+def _waiting(request: PersonRequest) -> tuple[WaitingRow, ...]:
+    if not decides(roles_here(request)):
+        return ()
+    return tuple(waiting_row(each) for each in inbox(request.user).requests)
+
+
+def _page(
+    request: HttpRequest,
+    figures: Overview,
+    projects: list[ProjectRow],
+    choices: list[scopes.Choice],
+    waiting: tuple[WaitingRow, ...],
+) -> OverviewPage:
+    period = addresses.choice(request, "p", PERIODS, MONTH)
+    view = addresses.choice(request, "view", VIEWS, CUMULATIVE)
+    is_running = period == MONTH
+    return OverviewPage(
+        view=view,
+        period_tabs=_tabs(request, "p", PERIODS, period, MONTH),
+        chart_tabs=_tabs(request, "view", VIEWS, view, CUMULATIVE),
+        scope_choices=tuple(choices),
+        carried=tuple((name, request.GET[name]) for name in KEPT[1:] if request.GET.get(name)),
+        chart_summary=_summary(figures),
+        limit_note=_limit_note(figures, period),
+        forecast_note="Needs a day of usage" if is_running else "Only this month is forecast",
+        columns=_columns(request),
+        projects=tuple(projects),
+        csv_url=addresses.link(request, KEPT, format="csv"),
+        waiting=waiting,
+    )
+
+
+def _limit_note(figures: Overview, period: str) -> str:
+    """Say why there is no limit to hold the spend against."""
+    if period == "7d":
+        return "Budgets are by the month"
+    return "No monthly budget is set" if figures.has_budget else "Each team has its own budget"
+
+
+def _tabs(
+    request: HttpRequest, name: str, labels: dict[str, str], current: str, default: str
+) -> tuple[Tab, ...]:
+    return tuple(
+        Tab(
+            label=label,
+            url=addresses.link(request, KEPT, **{name: "" if value == default else value}),
+            current=value == current,
+        )
+        for value, label in labels.items()
+    )
+
+
+def _summary(figures: Overview) -> str:
+    """Say what the chart shows, for those who do not see it."""
+    sums, period = figures.figures, figures.period
+    if not sums.spent_usd:
+        return f"Nothing was spent in {period.label}."
+    last = min(period.last_day, figures.today)
+    text = f"Spend reached {format_usd(sums.spent_usd)} on {last:%-d %B}"
+    if sums.forecast_usd is not None:
+        text += f" and is forecast to reach {format_usd(sums.forecast_usd)} by {period.last_day:%-d %B}"
+    if sums.limit_usd is not None:
+        text += f", against a budget of {format_usd(sums.limit_usd)}"
+    return f"{text}."
+
+
+def _sort(request: HttpRequest) -> tuple[str, bool]:
+    """Return the column that the table is sorted by, and whether it is the largest first."""
+    known = [*SORTS, *(f"-{name}" for name in SORTS)]
+    wanted = addresses.choice(request, "sort", known, DEAREST_FIRST)
+    return wanted.removeprefix("-"), wanted.startswith("-")
+
+
+def _sorted(request: HttpRequest, rows: tuple[ProjectRow, ...]) -> list[ProjectRow]:
+    """Sort the projects as the address says; those without a value stand last either way."""
+    name, largest_first = _sort(request)
+    key = SORTS[name]
+    known = [row for row in rows if key(row) is not None]
+    known.sort(key=key, reverse=largest_first)  # type: ignore[arg-type]  # one column is all text or all numbers
+    return known + [row for row in rows if key(row) is None]
+
+
+def _columns(request: HttpRequest) -> tuple[Column, ...]:
+    current, largest_first = _sort(request)
+
+    def column(name: str, label: str) -> Column:
+        descend = not largest_first if name == current else name != "name"
+        order = ("descending" if largest_first else "ascending") if name == current else ""
+        wanted = f"-{name}" if descend else name
+        url = addresses.link(request, KEPT, sort="" if wanted == DEAREST_FIRST else wanted)
+        return Column(label=label, url=url, numeric=name != "name", sorted=order)
+
+    return (
+        column("name", "Project"),
+        Column(label="Status"),
+        column("spent", "Spent"),
+        column("limit", "Budget"),
+        Column(label="Used"),
+        column("forecast", "Forecast"),
+        Column(label="Last 13 weeks"),
+    )
+
+
+def _cells(row: ProjectRow) -> tuple[Cell, ...]:
+    return (
+        row.name,
+        row.code,
+        row.owner,
+        row.tier,
+        row.status.text,
+        row.spent_usd,
+        row.limit_usd,
+        row.spent_percent,
+        row.forecast_usd,
+    )

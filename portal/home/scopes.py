@@ -1,0 +1,73 @@
+"""Whose figures the Overview shows: `?scope=` names a department, a team or a project that the person may see."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import CharField, Value
+
+from core.errors import NotFoundError
+from teams.models import Department, Project, Team, User
+from teams.selectors import RolesHeld
+from usage.selectors import department_scope, home_scope, organisation_scope, project_scope, team_scope
+from usage.types import Scope
+
+ORGANISATION = "organisation"
+DEPARTMENT, TEAM, PROJECT = "department", "team", "project"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One scope that the person may look at; `value` is what the address says."""
+
+    value: str
+    scope: Scope
+    current: bool = False
+
+
+def choose(user: User, roles: RolesHeld, wanted: str) -> tuple[Scope, list[Choice]]:
+    """Return the scope that the address asks for, or the person's own, and all that he may switch to.
+
+    One query. Raises NotFoundError for a scope that does not exist or that he may not see.
+    """
+    rows = _rows(user, wanted)
+    departments = [Department(pk=pk, name=name) for kind, pk, _, name in rows if kind == DEPARTMENT]
+    teams = [Team(pk=pk, name=name) for kind, pk, _, name in rows if kind == TEAM]
+    home = home_scope(roles, departments, teams)
+    known = [(ORGANISATION, organisation_scope())] if roles.sees_everything else []
+    known += [(public_id, _scope(kind, pk, name)) for kind, pk, public_id, name in rows]
+    scope = home if not wanted else dict(known).get(wanted)
+    if scope is None:
+        raise NotFoundError("There is no such team or project, or it is not one of yours.")
+    return scope, _choices(known, scope, home)
+
+
+def _rows(user: User, wanted: str) -> list[tuple[str, int, str, str]]:
+    """Read what the person may see: all departments and teams, and the wanted project."""
+    querysets = (
+        (DEPARTMENT, Department.objects.visible_to(user).filter(archived_at__isnull=True)),
+        (TEAM, Team.objects.visible_to(user).filter(archived_at__isnull=True)),
+        (PROJECT, Project.objects.visible_to(user).filter(public_id=wanted if wanted.isidentifier() else "")),
+    )
+    columns = [
+        found.order_by().values_list(Value(kind, output_field=CharField()), "pk", "public_id", "name")
+        for kind, found in querysets
+    ]
+    order = {DEPARTMENT: 0, TEAM: 1, PROJECT: 2}
+    return sorted(columns[0].union(*columns[1:]), key=lambda row: (order[row[0]], row[3], row[1]))
+
+
+def _scope(kind: str, pk: int, name: str) -> Scope:
+    match kind:
+        case "department":
+            return department_scope(Department(pk=pk, name=name))
+        case "team":
+            return team_scope(Team(pk=pk, name=name))
+        case _:
+            return project_scope(Project(pk=pk, name=name))
+
+
+def _choices(known: Sequence[tuple[str, Scope]], scope: Scope, home: Scope) -> list[Choice]:
+    """List the scopes, the person's own first; a single one is no choice."""
+    own = [] if any(home == other for _, other in known) else [("", home)]
+    choices = [Choice(value=value, scope=other, current=other == scope) for value, other in [*own, *known]]
+    return choices if len(choices) > 1 else []

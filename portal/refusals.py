@@ -1,0 +1,48 @@
+"""Pages for requests that no view answers. They need no sign-in, and the worst of them no database."""
+
+import sys
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+
+from portal.context import theme_of
+
+RETRY_AFTER_SECONDS = 10
+DATABASE_IS_AWAY = (OperationalError, InterfaceError)
+FOR_PROGRAMS = ("/api/", "/gateway/")
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+
+def bare_refusals(get_response: Handler) -> Handler:
+    """Put a page into the empty answer that a view gives to a method it does not know."""
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED or request.path.startswith(FOR_PROGRAMS):
+            return response
+        page = render(request, "405.html", status=HTTPStatus.METHOD_NOT_ALLOWED)
+        page["Allow"] = response["Allow"]
+        return page
+
+    return handle
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Say that the portal failed, or that its database cannot be reached (503), without asking the database."""
+    away = isinstance(sys.exc_info()[1], DATABASE_IS_AWAY)
+    status = HTTPStatus.SERVICE_UNAVAILABLE if away else HTTPStatus.INTERNAL_SERVER_ERROR
+    page = render_to_string(f"{status.value}.html", {"theme": theme_of(request)})
+    response = HttpResponse(page, status=status, headers={"Cache-Control": "no-store"})
+    if away:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Refuse a form that did not come from a page of this session."""
+    return render(request, "403.html", status=HTTPStatus.FORBIDDEN)

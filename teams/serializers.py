@@ -1,0 +1,56 @@
+"""How people and their organisation look in the API."""
+
+from rest_framework import serializers
+
+from core.rest.fields import Moment, PublicId
+from core.rest.serializers import CodedOut, NamedOut, Out, PageQuery
+
+
+class DepartmentOut(CodedOut):
+    """A department."""
+
+    archived_at = Moment(allow_null=True)
+
+
+class TeamOut(CodedOut):
+    """A team and the department that it belongs to."""
+
+    department = CodedOut()
+    archived_at = Moment(allow_null=True)
+
+
+class ProjectOut(CodedOut):
+    """A project; `code` is the project id that callers send."""
+
+    team = CodedOut()
+    owner = NamedOut()
+    cost_centre = serializers.CharField()
+    created_at = Moment()
+    archived_at = Moment(allow_null=True)
+
+
+class PersonOut(Out):
+    """A person: enough to know who it is."""
+
+    id = serializers.CharField(source="public_id")
+    name = serializers.CharField()
+    email = serializers.CharField()
+    active = serializers.BooleanField(source="is_active")
+
+
+class TeamQuery(PageQuery):
+    """Which teams to list."""
+
+    department = PublicId("dep", required=False)
+
+
+class ProjectQuery(PageQuery):
+    """Which projects to list."""
+
+    team = PublicId("tem", required=False)
+
+
+class PersonQuery(PageQuery):
+    """Which people to list."""
+
+    team = PublicId("tem", required=False, help_text="Those who work in this team now.")

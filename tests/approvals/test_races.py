@@ -1,0 +1,172 @@
+"""Several sessions at one request: first what happens without the lock, then with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from approvals.errors import AlreadyAskedError, AlreadyDecidedError
+from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
+from approvals.services import Outcome, amend, decide, expire_due, withdraw
+from core import clock
+from core.errors import DomainError
+from core.models import AuditEvent, Outbox
+from keys.models import ApiKey, Grant
+from teams.models import Role, User
+from tests import factories
+from tests.approvals.conftest import REASON, ask_for
+from tests.cast import Cast, make_cast
+from tests.racing import at_once, losers, winners
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
+
+
+@pytest.fixture
+def people() -> Cast:
+    """Make the cast in committed rows, for every session to see."""
+    return make_cast()
+
+
+def leads(people: Cast, number: int) -> list[User]:
+    """Return Ben and further leads of his team."""
+    others = [
+        factories.RoleAssignmentFactory.create(role=Role.LEAD, team=people.search).user
+        for _ in range(number - 1)
+    ]
+    return [people.ben, *others]
+
+
+def approval(request: AccessRequest, actor: User) -> Callable[[], Outcome]:
+    return lambda: decide(actor=actor, request=request, verdict=Verdict.APPROVE, seen_revision=1)
+
+
+def denial(request: AccessRequest, actor: User) -> Callable[[], Outcome]:
+    return lambda: decide(actor=actor, request=request, verdict=Verdict.DENY, seen_revision=1, comment="No.")
+
+
+def test_read_check_save_lets_two_approvers_through(people: Cast) -> None:
+    request = ask_for(people)
+    all_have_read = Barrier(2)
+    effects: list[User] = []
+
+    def naive_decide(actor: User) -> User:
+        mine = AccessRequest.objects.get(pk=request.pk)
+        if mine.status != RequestStatus.PENDING:
+            raise AlreadyDecidedError("Somebody was first.")
+        all_have_read.wait(20)
+        effects.append(actor)  # the key that would be issued and the mail that would be sent
+        AccessRequest.objects.filter(pk=request.pk).update(reason=f"approved by {actor}", revision=2)
+        return actor
+
+    first, second = leads(people, 2)
+    at_once(lambda: naive_decide(first), lambda: naive_decide(second))
+    assert len(effects) == 2
+
+
+@pytest.mark.parametrize("approvers", [2, 6])
+def test_one_of_many_approvers_grants(people: Cast, approvers: int) -> None:
+    request = ask_for(people)
+    outcomes = at_once(*[approval(request, lead) for lead in leads(people, approvers)])
+    (won,) = winners(outcomes)
+    assert [type(error) for error in losers(outcomes)] == [AlreadyDecidedError] * (approvers - 1)
+    assert {error.extra["by"] for error in losers(outcomes) if isinstance(error, DomainError)} == {
+        str(won.decision.actor)
+    }
+    one_of_each(request)
+
+
+def test_a_double_click_grants_once_and_answers_twice(people: Cast) -> None:
+    request = ask_for(people)
+    outcomes = at_once(*[approval(request, people.ben)] * 4)
+    assert sorted(outcome.replayed for outcome in outcomes) == [False, True, True, True]
+    assert len({outcome.decision.pk for outcome in outcomes}) == 1
+    one_of_each(request)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_approval_against_denial_has_one_winner(people: Cast, attempt: int) -> None:
+    request = ask_for(people)
+    first, second = leads(people, 2)
+    outcomes = at_once(approval(request, first), denial(request, second))
+    (won,) = winners(outcomes)
+    request.refresh_from_db()
+    approved = won.decision.verdict == Verdict.APPROVE
+    assert request.status == (RequestStatus.APPROVED if approved else RequestStatus.DENIED)
+    assert Grant.objects.count() == approved
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_approval_against_withdrawal_has_one_winner(people: Cast, attempt: int) -> None:
+    request = ask_for(people)
+    outcomes = at_once(approval(request, people.ben), lambda: withdraw(actor=people.ada, request=request))
+    assert len(winners(outcomes)) == 1
+    request.refresh_from_db()
+    assert Grant.objects.count() == (request.status == RequestStatus.APPROVED)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_nobody_approves_what_is_amended_at_the_same_time(people: Cast, attempt: int) -> None:
+    request = ask_for(people)
+
+    def change() -> AccessRequest:
+        return amend(
+            actor=people.ada,
+            request=request,
+            seen_revision=1,
+            reason=REASON,
+            duration_days=90,
+            expected_monthly_usd=request.expected_monthly_usd,
+        )
+
+    outcomes = at_once(approval(request, people.ben), change)
+    assert len(winners(outcomes)) == 1
+    request.refresh_from_db()
+    assert (request.status == RequestStatus.APPROVED) == (request.revision == 1)
+
+
+def test_two_approvers_of_a_quorum_of_two_both_count(people: Cast) -> None:
+    first, second = leads(people, 2)
+    factories.new_policy(people.tier2, [("lead", 2)])
+    request = ask_for(people)
+    outcomes = at_once(approval(request, first), approval(request, second))
+    assert len(winners(outcomes)) == 2
+    assert Decision.objects.filter(request=request).count() == 2
+    one_of_each(request)
+
+
+def test_the_same_wish_sent_twice_is_one_request(people: Cast) -> None:
+    outcomes = at_once(*[lambda: ask_for(people)] * 4)
+    (request,) = winners(outcomes)
+    assert [type(error) for error in losers(outcomes)] == [AlreadyAskedError] * 3
+    assert AccessRequest.objects.get() == request
+    assert Outbox.objects.count() == 1
+
+
+def test_two_sweepers_expire_a_request_once(people: Cast) -> None:
+    request = factories.AccessRequestFactory.create(
+        requester=people.ada,
+        project=people.ranking,
+        created_at=factories.long_ago(),
+        decide_by=clock.now(),
+    )
+    counts = at_once(expire_due, expire_due, expire_due)
+    assert sum(counts) == 1
+    assert AuditEvent.objects.filter(action="request.expired").count() == 1
+    request.refresh_from_db()
+    assert request.status == RequestStatus.EXPIRED
+
+
+def one_of_each(request: AccessRequest) -> None:
+    """Assert that an approval had each of its effects once."""
+    request.refresh_from_db()
+    assert request.status == RequestStatus.APPROVED
+    counts: dict[str, Any] = {
+        "grants": Grant.objects.filter(source_request=request.public_id).count(),
+        "keys": ApiKey.objects.count(),
+        "records": AuditEvent.objects.filter(action="request.approved").count(),
+        "mails": Outbox.objects.filter(topic="request.approved").count(),
+    }
+    assert counts == {"grants": 1, "keys": 1, "records": 1, "mails": 1}

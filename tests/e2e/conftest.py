@@ -1,0 +1,114 @@
+"""The whole house for one story: web, worker and beat, a real LiteLLM Proxy before a fake provider, and a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from playwright.sync_api import Browser, sync_playwright
+
+from gateway.management.commands.gateway_config import ENVIRONMENT_FILE, read_environment
+from gateway.models import Gateway
+from tests.cast import Cast, make_cast
+from tests.gateways.conftest import PROVIDER_KEY
+from tests.gateways.litellm.conftest import programs  # noqa: F401  the fixture
+from tests.gateways.servers import ROOT, Server, free_port, portal_server, provider_server
+
+# Playwright's synchronous interface keeps an event loop in this thread, in which Django would refuse to work.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PASSWORD = "a password of the tests, 2026"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return a headless Chromium of the system; without one the browser tests are skipped, and say so."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("BROWSER TESTS SKIPPED: install the package 'chromium' to run them.")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=BROWSER_FLAGS)
+        yield running
+        running.close()
+
+
+@dataclass
+class House:
+    """Everything that runs, and who works there."""
+
+    cast: Cast
+    portal: Server
+    proxy: Server
+    provider: Server
+    gateway: Gateway
+
+
+@pytest.fixture
+def house(transactional_db: None, programs: Path, tmp_path: Path) -> Iterator[House]:  # noqa: F811
+    """Start everything on a fresh organisation with the real catalogue, stop it at the end."""
+    cast = make_cast()
+    for person in (cast.ada, cast.ben, cast.cleo, cast.fay):
+        person.set_password(PASSWORD)
+        person.save()
+    call_command("import_prices", verbosity=0)
+    portal = portal_server(log=tmp_path / "web.log")
+    portal.environment |= {"PULL_EVERY_SECONDS": "2", "WEB_WORKERS": "1"}
+    subprocess.run(  # noqa: S603  our own command
+        [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"],
+        cwd=ROOT,
+        env={**os.environ, **portal.environment},
+        check=True,
+    )
+    running = [portal]
+    try:
+        portal.start()
+        provider = provider_server(log=tmp_path / "provider.log", key=PROVIDER_KEY)
+        running.append(provider)
+        provider.start()
+        proxy = _litellm(portal, provider, programs, tmp_path)
+        running += [proxy, *_clockwork(portal, tmp_path)]
+        proxy.start()
+        for server in running[3:]:
+            server.start()
+        yield House(cast=cast, portal=portal, proxy=proxy, provider=provider, gateway=Gateway.objects.get())
+    finally:
+        for server in reversed(running):
+            server.stop()
+
+
+def _litellm(portal: Server, provider: Server, bin_directory: Path, tmp_path: Path) -> Server:
+    """Configure LiteLLM with the command that an operator uses."""
+    port, out = free_port(), tmp_path / "litellm"
+    url = f"http://127.0.0.1:{port}"
+    call_command("gateway_config", "litellm", out=out, base_url=url, portal_url=portal.url, upstream=provider.url, verbosity=0)
+    environment = {**read_environment(out / ENVIRONMENT_FILE), "UPSTREAM_API_KEY": PROVIDER_KEY, "PURSER_PUBLIC_URL": portal.url}
+    command = [bin_directory / "litellm", "--config", out / "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
+    return Server(command, port=port, health="/health/liveliness", environment=environment, log=out / "output.log")
+
+
+def _clockwork(portal: Server, tmp_path: Path) -> list[Server]:
+    """Return a Celery worker and beat; they answer on the portal's /healthz, having no port of their own."""
+    celery: list[Any] = [sys.executable, "-m", "celery", "--app", "portal", "--quiet"]
+    worker = [*celery, "worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "info"]
+    beat = [*celery, "beat", "--schedule", str(tmp_path / "beat"), "--pidfile", "", "--loglevel", "info"]
+    return [
+        Server(command, port=portal.port, health="/healthz", environment=portal.environment, log=tmp_path / f"{name}.log")
+        for name, command in (("worker", worker), ("beat", beat))
+    ]

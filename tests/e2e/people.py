@@ -1,0 +1,106 @@
+"""What people do in their browsers, in their own words; a page that logs an error or breaks the policy fails the story."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+
+from teams.models import User
+
+# Chromium logs every answer of 4xx; a story that means to see one says so.
+EXPECTED_ANSWERS = ("status of 409", "status of 412", "status of 422")
+
+
+class Person:
+    """Somebody signed in at the portal in a browser of his own."""
+
+    def __init__(self, browser: Browser, user: User, *, base_url: str, password: str, **context: Any) -> None:
+        self.user = user
+        self.troubles: list[str] = []
+        self._context: BrowserContext = browser.new_context(base_url=base_url, **context)
+        self.page: Page = self._context.new_page()
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.troubles.append(f"failed: {request.url}"))
+        self._sign_in(password)
+
+    def close(self) -> None:
+        """Leave; the console must have stayed empty."""
+        self._context.close()
+        assert self.troubles == []
+
+    def ask_for_tier(self, *, project: str, tier: int, reason: str, expected_usd: str) -> str:
+        """Answer the questions of the form, send, and return the address of the request."""
+        page = self.page
+        page.goto("/approvals/")
+        page.get_by_role("link", name="Ask for access").first.click()
+        page.get_by_label(project).check() if page.get_by_label(project).count() else None
+        self._continue()
+        page.get_by_label(f"Tier {tier}").first.check()
+        self._continue()
+        page.get_by_label("reason").fill(reason)
+        self._continue()
+        page.get_by_label("cost").fill(expected_usd)
+        self._continue()
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text(f"Tier {tier}")
+        return page.url
+
+    def approve(self, url: str, *, cap_usd: str) -> None:
+        """Open a request from the inbox, lower its cap and approve it."""
+        page = self.page
+        page.goto("/approvals/")
+        page.locator(f'a[href$="{url.rstrip("/").rsplit("/", 1)[1]}/"]').first.click()
+        page.get_by_label("cap").fill(cap_usd)
+        page.get_by_role("button", name="Approve").click()
+        expect(page.get_by_text("approved").first).to_be_visible()
+
+    def reveal(self, url: str) -> str:
+        """Show the secret of the key that a request brought, and return it."""
+        page = self.page
+        page.goto(url)
+        page.get_by_role("link", name="Reveal").first.click()
+        page.get_by_role("button", name="Show the secret once").click()
+        secret = page.get_by_label("Secret", exact=True).input_value()
+        page.goto(url)
+        expect(page.get_by_text(secret)).to_have_count(0)
+        return secret
+
+    def raise_limit(self, budget: str, *, limit_usd: str, reason: str) -> None:
+        """Change the limit of a budget."""
+        page = self.page
+        page.goto(f"/budgets/{budget}/")
+        page.get_by_role("link", name="Change").first.click()
+        page.get_by_label("limit").first.fill(limit_usd)
+        page.get_by_label("reason").fill(reason)
+        page.get_by_role("button", name="Change the limit").click()
+        expect(page.get_by_text(reason).first).to_be_visible()
+
+    def revoke(self, key_name: str, *, reason: str) -> None:
+        """Revoke a key from the list of keys."""
+        page = self.page
+        page.goto("/keys/")
+        page.get_by_role("row").filter(has_text=key_name).get_by_role("link", name="Revoke").click()
+        page.get_by_label("reason").fill(reason)
+        page.get_by_role("button", name="Revoke").click()
+        expect(page.get_by_role("row").filter(has_text=key_name)).to_contain_text("Revoked")
+
+    def text_of(self, path: str) -> str:
+        """Return what a page says."""
+        self.page.goto(path)
+        return self.page.locator("main").inner_text()
+
+    def _sign_in(self, password: str) -> None:
+        self.page.goto("/")
+        self.page.get_by_label("mail").fill(self.user.email)
+        self.page.get_by_label("password").first.fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+        expect(self.page.get_by_role("navigation", name="Main")).to_be_attached()
+
+    def _continue(self) -> None:
+        self.page.locator("form#ask button[type=submit]").click()
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(answer in message.text for answer in EXPECTED_ANSWERS):
+            self.troubles.append(message.text)
