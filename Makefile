@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. They need Python 3.11 or newer and make; everything else is installed.
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test test-all e2e bench check fmt lock chromium
+.PHONY: help run gateway test test-all e2e bench screenshots check fmt lock chromium
 
 PYTHON3 ?= python3
 PYTEST_WORKERS ?= 2
@@ -35,6 +35,9 @@ e2e: $(DEVELOP) chromium ## Run the main job from the request to the revoked key
 
 bench: $(DEVELOP) ## Measure the decision calls and the pages
 	$(PYTHON) -m bench
+
+screenshots: $(DEVELOP) chromium ## Take the pictures of the README from demo data
+	$(PYTHON) docs/screenshots/take.py
 
 check: $(DEVELOP) ## Check style, types, import rules, migrations and the house rules
 	$(BIN)/ruff check

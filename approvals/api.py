@@ -1,10 +1,10 @@
 """Requests for access in the API: ask, read, withdraw, decide."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -34,7 +34,7 @@ from teams.selectors import role_holders
 REVISION_TAG = r'(?:W/)?"([1-9][0-9]{0,8})"'
 IF_MATCH = OpenApiParameter(
     "If-Match",
-    type={"type": "string", "pattern": f"^{REVISION_TAG}$"},  # type: ignore[arg-type]  # a schema is allowed
+    type={"type": "string", "pattern": f"^{REVISION_TAG}$"},
     location=OpenApiParameter.HEADER,
     description="The ETag of the request as it was read, instead of seen_revision.",
 )
@@ -66,9 +66,9 @@ class AccessRequestViewSet(NounViewSet):
         )
         if "waiting_for" in self.query:
             found = found.filter(pk__in=[request.pk for request in selectors.inbox(self.actor).requests])
-        return in_state(found, self.query["status"]) if "status" in self.query else found
+        return found.filter(pk__in=in_state(self.query["status"])) if "status" in self.query else found
 
-    def about(self, rows: list[AccessRequest]) -> dict[str, Any]:
+    def about(self, rows: Sequence[AccessRequest]) -> dict[str, Any]:
         """Return the names of models, who holds which role, and who asks."""
         return {
             "model_names": model_names({model for request in rows for model in request.model_ids}),
@@ -76,7 +76,9 @@ class AccessRequestViewSet(NounViewSet):
             "user_id": self.actor.pk,
         }
 
-    @operation(takes=AccessRequestCreateIn, gives=AccessRequestOut, status=201, refuses=(409, 422), parameters=[ETAG])
+    @operation(
+        takes=AccessRequestCreateIn, gives=AccessRequestOut, status=201, refuses=(409, 422), parameters=[ETAG]
+    )
     def create(self, request: Request) -> Response:
         """Ask for access to a tier in a project, for oneself."""
         wanted = self.body(AccessRequestCreateIn)
@@ -113,7 +115,7 @@ class AccessRequestViewSet(NounViewSet):
     )
     @action(detail=True, methods=["post"])
     def decide(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
-        """Approve or deny the revision that was read. The same verdict of the same person again changes nothing."""
+        """Approve or deny the revision that was read. The same verdict once more changes nothing."""
         wanted = self.body(AccessRequestDecideIn)
         seen = seen_revision(wanted.pop("seen_revision", None), request.headers)
         services.decide(actor=self.actor, request=self.found(id), seen_revision=seen, **wanted)
@@ -130,15 +132,16 @@ class AccessRequestViewSet(NounViewSet):
         return referred(keys, field="extends_key", noun="key", public_id=wanted["extends_key"])
 
 
-def in_state(rows: QuerySet[AccessRequest], status: str) -> QuerySet[AccessRequest]:
-    """Narrow requests down to a status as time has left it: nobody can decide one past its time."""
+def in_state(status: str) -> QuerySet[AccessRequest]:
+    """Return the requests with a status as time has left it: nobody can decide one past its time."""
+    requests = AccessRequest.objects
     match status:
         case RequestStatus.PENDING:
-            return rows.pending()
+            return requests.pending()
         case RequestStatus.EXPIRED:
-            return rows.decided().filter(Q(status=RequestStatus.EXPIRED) | Q(status=RequestStatus.PENDING))
+            return requests.decided().filter(status__in=(RequestStatus.EXPIRED, RequestStatus.PENDING))
         case _:
-            return rows.filter(status=status)
+            return requests.filter(status=status)
 
 
 def seen_revision(in_body: int | None, headers: Mapping[str, str]) -> int:
@@ -147,11 +150,12 @@ def seen_revision(in_body: int | None, headers: Mapping[str, str]) -> int:
     Raises ValidationError for a tag of another shape, InvalidInputError when there is none or they differ.
     """
     tag = headers.get("If-Match")
-    if tag is None and in_body is None:
-        raise InvalidInputError(
-            "Say which revision you read: seen_revision, or If-Match with the ETag.", field="seen_revision"
-        )
     if tag is None:
+        if in_body is None:
+            raise InvalidInputError(
+                "Say which revision you read: seen_revision, or If-Match with the ETag.",
+                field="seen_revision",
+            )
         return in_body
     match = re.fullmatch(REVISION_TAG, tag)
     if match is None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import prefetch_related_objects
+
 from approvals import policy
 from approvals.eligibility import (
     deciders,
@@ -12,14 +14,14 @@ from approvals.eligibility import (
     why_not,
 )
 from approvals.models import AccessRequest, Decision, Policy, RequestStatus, Verdict
+from approvals.selectors import PARTS, asked_before
 from core import clock
 from core.models import AuditEvent
 from core.money import format_usd
-from keys.models import Grant
 from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
 
-EARLIER_SHOWN = 5
+EARLIER_SHOWN = 8
 FIELD_NAMES = {
     "models": "the models",
     "duration_days": "the duration",
@@ -45,6 +47,14 @@ class HistoryLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Access that the requester has from an earlier request."""
+
+    text: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One request as an approver or its requester reads it at its current revision."""
 
@@ -58,35 +68,35 @@ class Case:
     longest_days: int
     access_until: datetime | None
     checks: tuple[Check, ...]
-    grants: tuple[Grant, ...]
+    grants: tuple[Held, ...]
     earlier: tuple[AccessRequest, ...]
     history: tuple[HistoryLine, ...]
 
 
 def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None = None) -> Case:
-    """Return what the page says of a request that `selectors` loaded. Three queries, more for a revised one.
+    """Return what the page says of a request that `selectors` loaded. Two queries, more for a revised one.
 
-    What it offers is what decide() allows: both ask `eligibility`. `holders` saves a query.
+    What it offers is what decide() allows: both ask `eligibility`. `holders` saves one of the queries.
     """
+    prefetch_related_objects([request], *PARTS)
     known = holders or role_holders(request.project)
     can = deciders(request, known) if request.state == RequestStatus.PENDING else frozenset[int]()
-    grants = _grants(request)
+    earlier = list(asked_before(request, limit=EARLIER_SHOWN))
     longest = _longest_days(request)
+    leads = known.for_project(request.project)[Role.LEAD]
     return Case(
         request=request,
         title=f"{request.tier} for {request.project}",
-        lead=names_of(
-            sorted(known.names[person] for person in known.for_project(request.project)[Role.LEAD])
-        ),
+        lead=names_of(sorted(known.names[person] for person in leads)),
         stage_text=stage_text(request),
         deciders=tuple(sorted(known.names[person] for person in can)),
         may_decide=user.pk in can,
         why_not="" if user.pk in can else _why_not(user, request, known),
         longest_days=longest,
-        access_until=_access_until(request, grants, longest),
+        access_until=_access_until(request, longest),
         checks=tuple(_checks(user, request, known)) if request.state == RequestStatus.PENDING else (),
-        grants=tuple(grant for grant in grants if grant.source_request != request.public_id),
-        earlier=_earlier(request),
+        grants=_held(earlier),
+        earlier=tuple(each for each in earlier if not each.granted_until),
         history=tuple(sorted(_history(request), key=lambda line: line.at)),
     )
 
@@ -152,24 +162,20 @@ def _longest_days(request: AccessRequest) -> int:
     return min(pinned, in_force.max_days) if in_force else pinned
 
 
-def _grants(request: AccessRequest) -> list[Grant]:
-    now = clock.now()
-    active = Grant.objects.filter(revoked_at__isnull=True, key__revoked_at__isnull=True, expires_at__gt=now)
-    return list(active.filter(key__owner=request.beneficiary_id).select_related("key__project", "tier"))
-
-
-def _earlier(request: AccessRequest) -> tuple[AccessRequest, ...]:
-    others = AccessRequest.objects.filter(requester=request.requester_id).exclude(pk=request.pk)
-    return tuple(others.select_related("tier", "project").order_by("-pk")[:EARLIER_SHOWN])
-
-
-def _access_until(request: AccessRequest, grants: list[Grant], longest_days: int) -> datetime | None:
+def _access_until(request: AccessRequest, longest_days: int) -> datetime | None:
     """Return until when access lasts, or would if it were approved now; None when it is over."""
-    if request.state == RequestStatus.PENDING:
-        until = clock.now() + timedelta(days=min(request.duration_days, longest_days))
-        return min(until, request.extends_key.expires_at) if request.extends_key else until
-    given = [grant.expires_at for grant in grants if grant.source_request == request.public_id]
-    return given[0] if given else None
+    if request.state != RequestStatus.PENDING:
+        return request.granted_until
+    until = clock.now() + timedelta(days=min(request.duration_days, longest_days))
+    return min(until, request.extends_key.expires_at) if request.extends_key else until
+
+
+def _held(earlier: list[AccessRequest]) -> tuple[Held, ...]:
+    return tuple(
+        Held(text=f"{request.tier} in {request.project}", expires_at=request.granted_until)
+        for request in earlier
+        if request.granted_until
+    )
 
 
 def _history(request: AccessRequest) -> list[HistoryLine]:

@@ -1,5 +1,6 @@
 """Requests for access and who decided them. Triggers keep what raw SQL could break (docs/adr/0005)."""
 
+from datetime import datetime
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -109,8 +110,13 @@ class AccessRequest(models.Model):
     closed_reason = models.CharField(max_length=240, blank=True)
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="requests")
 
-    # Whether the beneficiary works in the project's team now; `approvals.selectors.loaded()` fills it in.
+    # Filled in by `approvals.selectors.listed()`: the role whose turn it is, who counts already and for whom,
+    # whether the beneficiary works in the project's team now, until when an active grant from this lasts.
+    waiting_role: str
+    counted_ids: list[int]
+    represented_ids: list[int]
     beneficiary_works: bool
+    granted_until: datetime | None
 
     objects = AccessRequestQuerySet.as_manager()
 

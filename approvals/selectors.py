@@ -3,16 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
 
-from approvals.eligibility import deciders
-from approvals.models import AccessRequest, Decision, RequestStatus
+from approvals import policy
+from approvals.models import AccessRequest, AccessRequestQuerySet, Decision, RequestStatus, Stage
+from core import clock
 from core.errors import NotFoundError
-from teams.models import Membership, Role, RoleAssignment, User
+from keys.models import Grant
+from teams.models import Membership, Role, RoleAssignment, Team, User
 from teams.selectors import RoleHolders, role_holders
 
 SHOWN = 50
+PARTS: tuple[Any, ...] = ("stages", Prefetch("decisions", Decision.objects.select_related("actor")))
 
 
 class View(StrEnum):
@@ -36,28 +41,36 @@ class Inbox:
 def inbox(user: User, view: View = View.WAITING) -> Inbox:
     """Return a list of requests as this person may see it, the most urgent first, the over ones newest first.
 
-    Waiting are those that he may decide himself now. Four queries, one more for the decided ones.
+    Waiting are those that he may decide himself now. Two queries, one more for the decided ones.
     """
     holders = role_holders()
     visible = AccessRequest.objects.visible_to(user)
-    team = tuple(loaded(visible.pending()).order_by("decide_by", "pk"))
-    waiting = tuple(request for request in team if user.pk in deciders(request, holders))
+    team = tuple(listed(visible.pending()).order_by("decide_by", "pk"))
+    waiting = tuple(request for request in team if may_decide(user, request, holders))
     lists = {View.WAITING: waiting, View.TEAM: team}
     return Inbox(
         view=view,
-        requests=lists[view] if view in lists else tuple(loaded(visible.decided()).order_by("-pk")[:SHOWN]),
+        requests=lists[view] if view in lists else tuple(listed(visible.decided()).order_by("-pk")[:SHOWN]),
         counts={name: len(requests) for name, requests in lists.items()},
         holders=holders,
     )
 
 
 def waiting_count(user: User) -> int:
-    """Return how many requests wait for this person. Four queries at most, one when nothing is pending."""
-    pending = list(loaded(AccessRequest.objects.visible_to(user).pending()))
+    """Return how many requests wait for this person. Two queries, one when his teams have none pending."""
+    overseen = AccessRequest.objects.pending().filter(project__team__in=Team.objects.overseen_by(user))
+    pending = list(listed(overseen.exclude(requester=user)))
     if not pending:
         return 0
     holders = role_holders()
-    return sum(user.pk in deciders(request, holders) for request in pending)
+    return sum(may_decide(user, request, holders) for request in pending)
+
+
+def may_decide(user: User, request: AccessRequest, holders: RoleHolders) -> bool:
+    """Whether this person may decide a request that `listed()` returned."""
+    counted = {*request.counted_ids, *request.represented_ids}
+    here = holders.for_project(request.project)
+    return user.pk in policy.may_decide(request.waiting_role, here, request.askers, counted)
 
 
 def find(user: User, public_id: str) -> AccessRequest:
@@ -65,43 +78,51 @@ def find(user: User, public_id: str) -> AccessRequest:
 
     Raises NotFoundError for one that does not exist or is outside his scope.
     """
-    request = loaded(AccessRequest.objects.visible_to(user).filter(public_id=public_id)).first()
+    seen = AccessRequest.objects.visible_to(user).filter(public_id=public_id)
+    request = loaded(seen).first()
     if request is None:
         raise NotFoundError("There is no such request, or it is not one of yours or of your teams.")
     return request
 
 
-def own_requests(user: User) -> QuerySet[AccessRequest]:
-    """Return what the user asked for, the newest first. Three queries when read."""
-    return loaded(AccessRequest.objects.filter(requester=user)).order_by("-pk")
+def own_requests(user: User) -> AccessRequestQuerySet:
+    """Return what the user asked for, the newest first. One query when read."""
+    return listed(AccessRequest.objects.filter(requester=user)).order_by("-pk")
+
+
+def asked_before(request: AccessRequest, *, limit: int) -> QuerySet[AccessRequest]:
+    """Return what the same person asked for besides, what he holds from it first. One query when read."""
+    others = AccessRequest.objects.filter(requester=request.requester_id).exclude(pk=request.pk)
+    dated = others.select_related("tier", "project").annotate(granted_until=_granted_until())  # type: ignore[no-redef]
+    return dated.order_by(F("granted_until").desc(nulls_last=True), "-pk")[:limit]
 
 
 def pending_for(user: User, *, project: int, tier: int) -> AccessRequest | None:
     """Return the request of the user that waits for this tier in this project, if any."""
-    waiting = AccessRequest.objects.pending().filter(beneficiary=user, project=project, tier=tier)
-    return waiting.first()
+    return AccessRequest.objects.pending().filter(beneficiary=user, project=project, tier=tier).first()
 
 
-def loaded(requests: QuerySet[AccessRequest]) -> QuerySet[AccessRequest]:
-    """Return these requests with people, project, stages and decisions; three queries when read."""
-    team = OuterRef("project__team")
-    person = Q(user=OuterRef("beneficiary"), team=team, user__is_active=True)
-    works = Exists(Membership.objects.live().filter(person))
-    leads = Exists(RoleAssignment.objects.live().filter(person, role=Role.LEAD))
-    return (
-        requests.select_related(
-            "project__team__department",
-            "project__owner",
-            "requester",
-            "beneficiary",
-            "tier",
-            "policy",
-            "key",
-            "extends_key",
-        )
-        .prefetch_related("stages", Prefetch("decisions", Decision.objects.select_related("actor")))
-        .annotate(beneficiary_works=works | leads)  # type: ignore[no-redef]  # the model declares it
-    )
+def listed(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
+    """Return these requests with their people, their place and the facts that the model names; one query."""
+    now_on = {"request": OuterRef("pk"), "revision": OuterRef("revision")}
+    turn = Stage.objects.filter(**now_on, index=OuterRef("stage_index"))
+    counted = Decision.objects.filter(**now_on).order_by("pk")
+    facts: dict[str, Any] = {
+        "waiting_role": Subquery(turn.values("role")),
+        "counted_ids": ArraySubquery(counted.values("actor_id")),
+        "represented_ids": ArraySubquery(
+            counted.filter(on_behalf_of__isnull=False).values("on_behalf_of_id")
+        ),
+        "beneficiary_works": _beneficiary_works(),
+        "granted_until": _granted_until(),
+    }
+    place = requests.select_related("project__team__department", "project__owner", "tier")
+    return place.select_related("requester", "beneficiary", "policy", "key", "extends_key").annotate(**facts)
+
+
+def loaded(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
+    """Return these requests as `listed()` does, with their stages and decisions; three queries."""
+    return listed(requests).prefetch_related(*PARTS)
 
 
 def last_decision(request: AccessRequest) -> Decision | None:
@@ -109,3 +130,20 @@ def last_decision(request: AccessRequest) -> Decision | None:
     if request.status not in (RequestStatus.APPROVED, RequestStatus.DENIED):
         return None
     return max(request.decisions.all(), key=lambda decision: decision.pk, default=None)
+
+
+def _beneficiary_works() -> Any:
+    person = Q(user=OuterRef("beneficiary"), team=OuterRef("project__team"), user__is_active=True)
+    leads = RoleAssignment.objects.live().filter(person, role=Role.LEAD)
+    return Exists(Membership.objects.live().filter(person)) | Exists(leads)
+
+
+def _granted_until() -> Subquery:
+    now = clock.now()
+    active = Grant.objects.filter(
+        source_request=OuterRef("public_id"),
+        revoked_at__isnull=True,
+        key__revoked_at__isnull=True,
+        expires_at__gt=now,
+    )
+    return Subquery(active.values("expires_at"))

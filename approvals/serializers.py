@@ -54,8 +54,8 @@ class AccessRequestOut(Out):
     expected_monthly_usd = Usd()
     requester = NamedOut()
     beneficiary = NamedOut()
-    extends_key = serializers.CharField(source="extends_key.public_id", allow_null=True, default=None)
-    key = serializers.CharField(source="key.public_id", allow_null=True, default=None)
+    extends_key = serializers.CharField(source="extends_key.public_id", allow_null=True)
+    key = serializers.CharField(source="key.public_id", allow_null=True)
     created_at = Moment()
     decide_by = Moment()
     decided_at = Moment(allow_null=True)
@@ -67,13 +67,13 @@ class AccessRequestOut(Out):
     may_decide = serializers.SerializerMethodField()
 
     def get_models(self, request: AccessRequest) -> list[str]:
-        """Return the names that callers send; none means every model of the tier."""
+        """Names that callers send; none means every model of the tier."""
         names: dict[int, str] = self.context["model_names"]
         return [names[number] for number in request.model_ids]
 
     @extend_schema_field(StageOut(many=True))
     def get_stages(self, request: AccessRequest) -> list[dict[str, str | int]]:
-        """Return the stages of this revision."""
+        """The stages of this revision."""
         counted = [decision.stage_index for decision in decisions_of(request)]
         return [
             {"role": stage.role, "quorum": stage.quorum, "agreed": counted.count(stage.index)}
@@ -81,12 +81,12 @@ class AccessRequestOut(Out):
         ]
 
     def get_deciders(self, request: AccessRequest) -> list[str]:
-        """Return names."""
+        """Names of the people who may decide it now."""
         holders: RoleHolders = self.context["holders"]
         return sorted(holders.names[person] for person in self._deciders(request))
 
     def get_may_decide(self, request: AccessRequest) -> bool:
-        """Whether the person who asks is one of them."""
+        """Whether the signed-in person is one of them."""
         return self.context["user_id"] in self._deciders(request)
 
     def _deciders(self, request: AccessRequest) -> frozenset[int]:
@@ -121,13 +121,17 @@ class AccessRequestCreateIn(In):
     reason = Text(max_length=MAX_TEXT_CHARACTERS, help_text="Why, and why a cheaper tier will not do.")
     expected_monthly_usd = Usd()
     duration_days = WholeNumber(
-        min_value=1, max_value=MAX_DAYS, required=False, allow_null=True, help_text="The policy's unless said."
+        min_value=1,
+        max_value=MAX_DAYS,
+        required=False,
+        allow_null=True,
+        help_text="The policy's unless said.",
     )
     extends_key = PublicId("key", required=False, help_text="An own key to raise, instead of a new one.")
 
 
 class AccessRequestDecideIn(In):
-    """A verdict on the revision that was read. An approval may lower the cap and the days, never raise them."""
+    """A verdict on the revision that was read. An approval may lower the cap and the days."""
 
     verdict = serializers.ChoiceField(Verdict.choices)
     seen_revision = WholeNumber(

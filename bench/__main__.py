@@ -23,7 +23,8 @@ def main(names: list[str]) -> int:
     for number, (at_least, name, value, bar) in enumerate(results, start=1):
         reached = value >= bar if at_least else value <= bar
         short = short or not reached
-        print(f"B{number} {name} {value:.2f} ({'>=' if at_least else '<='} {bar}) {'ok' if reached else 'SHORT'}")
+        limit = f"{'>=' if at_least else '<='} {bar}"
+        print(f"B{number} {name} {value:.2f} ({limit}) {'ok' if reached else 'SHORT'}")
     return int(short)
 
 

@@ -1,4 +1,6 @@
-"""What everything that `make run` starts takes together: resident memory of the supervisor and all of its descendants."""
+"""What everything that `make run` starts takes together: resident memory of the supervisor and all of its
+descendants.
+"""
 
 import os
 import shutil
@@ -18,18 +20,33 @@ CALLS = 200
 
 
 def measure() -> tuple[str, float, float]:
-    """Return the name, the megabytes, and what it may be at most. Runs in a copy, so nothing of this tree is touched."""
+    """Return the name, the megabytes, and what it may be at most. Runs in a copy, so nothing of this tree
+    is touched.
+    """
     with tempfile.TemporaryDirectory(prefix="purser-memory-") as directory:
         copy = Path(directory)
         copy.chmod(0o755)
-        tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        tracked = subprocess.run(
+            ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
         for name in tracked.splitlines():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
         port = free_port()
-        hidden = {"DATABASE_URL", "REDIS_URL", "SECRET_KEY", "KEY_PEPPERS", "GATEWAY_ROOT_SECRET", "AUDIT_HMAC_KEY"}
-        environment = {name: value for name, value in os.environ.items() if name not in hidden} | {"PORT": str(port)}
-        process = subprocess.Popen([sys.executable, "manage.py", "up"], cwd=copy, env=environment, stdout=subprocess.DEVNULL)
+        hidden = {
+            "DATABASE_URL",
+            "REDIS_URL",
+            "SECRET_KEY",
+            "KEY_PEPPERS",
+            "GATEWAY_ROOT_SECRET",
+            "AUDIT_HMAC_KEY",
+        }
+        environment = {name: value for name, value in os.environ.items() if name not in hidden} | {
+            "PORT": str(port)
+        }
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "up"], cwd=copy, env=environment, stdout=subprocess.DEVNULL
+        )
         try:
             _wait_until_ready(port)
             for _ in range(CALLS):

@@ -1,5 +1,6 @@
 """Budgets in the API: what their windows spent and hold, their limits so far, a change of limit."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -37,22 +38,23 @@ class BudgetViewSet(NounViewSet):
     def chosen(self, rows: QuerySet[Budget]) -> QuerySet[Budget]:
         """Narrow the list down to a kind of scope, a window, a project and a team."""
         found = self.narrowed(rows, scope="scope_kind", window="window")
-        for name, kind, named in (
-            ("project", ScopeKind.PROJECT, Project.objects.all()),
-            ("team", ScopeKind.TEAM, Team.objects.all()),
-        ):
-            if name in self.query:
-                place = named.filter(public_id=self.query[name]).values("pk")
-                found = found.filter(scope_kind=kind, scope_id__in=place)
+        scopes: dict[ScopeKind, QuerySet[Any]] = {
+            ScopeKind.PROJECT: Project.objects.all(),
+            ScopeKind.TEAM: Team.objects.all(),
+        }
+        for kind, named in scopes.items():
+            if kind.value in self.query:
+                place = named.filter(public_id=self.query[kind.value])
+                found = found.filter(scope_kind=kind, scope_id__in=place.values("pk"))
         return found
 
-    def presented(self, rows: list[Budget]) -> list[BudgetRow]:
+    def presented(self, rows: Sequence[Budget]) -> Sequence[BudgetRow]:
         """Return the rows of the Budgets page."""
         found = selectors.budget_rows(Budget.objects.filter(pk__in=[budget.pk for budget in rows]))
         by_id = {row.id: row for row in found}
         return [by_id[budget.pk] for budget in rows]
 
-    def about(self, rows: list[BudgetRow]) -> dict[str, Any]:
+    def about(self, rows: Sequence[BudgetRow]) -> dict[str, Any]:
         """Return what the scopes are called."""
         keys = {row.scope_id for row in rows if row.scope_kind is ScopeKind.KEY}
         named = self.keys.names(self.actor, keys)
@@ -68,7 +70,7 @@ class BudgetViewSet(NounViewSet):
     @operation(takes=LimitChangeIn, gives=BudgetOut, refuses=(404, 409, 422))
     @limits.mapping.post
     def change_limit(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
-        """Give a budget another limit and return the budget as it stands. The same limit again changes nothing."""
+        """Give a budget another limit, in force on the next call. The same limit again changes nothing."""
         wanted = self.body(LimitChangeIn)
         budget = self.found(id)
         try:

@@ -1,9 +1,12 @@
 """What budgets need of an app that stands to their left."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from budgets.scopes import ScopeName
+from budgets.types import BudgetRow
 from teams.models import User
 
 
@@ -15,3 +18,26 @@ class KeyDirectory(Protocol):
 
     def names(self, user: User, key_ids: Collection[int]) -> dict[int, ScopeName]:
         """Return those of these keys that the user may see. One query."""
+
+
+class Expected(Protocol):
+    """Where a budget's window is expected to end, in US dollars."""
+
+    @property
+    def end_usd(self) -> Decimal:
+        """Return what the window is expected to come to."""
+
+
+class Forecasts(Protocol):
+    """Knows what was used, and so where budgets are going."""
+
+    def __call__(self, rows: Sequence[BudgetRow], /) -> Mapping[int, Expected]:
+        """Return the forecast of each budget by its id, where there is one. One query."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """What the pages of budgets are handed."""
+
+    keys: KeyDirectory
+    forecasts: Forecasts

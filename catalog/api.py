@@ -1,6 +1,7 @@
 """The catalogue, read: tiers, models at today's prices, and every dated price. Everybody may see it."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -27,7 +28,9 @@ class TierViewSet(NounViewSet):
 
     def by_id(self, rows: QuerySet[Any], public_id: str) -> QuerySet[Any]:
         """Narrow tiers down to a number."""
-        return rows.filter(number=public_id) if re.fullmatch(self.lookup_value_regex, public_id) else rows.none()
+        return (
+            rows.filter(number=public_id) if re.fullmatch(self.lookup_value_regex, public_id) else rows.none()
+        )
 
     def id_of(self, row: Tier) -> str:
         """Return the number of a tier."""
@@ -50,7 +53,7 @@ class LlmModelViewSet(NounViewSet):
         """Narrow the list down to a tier."""
         return self.narrowed(rows, tier="tier")
 
-    def presented(self, rows: list[LlmModel]) -> list[ModelPrices]:
+    def presented(self, rows: Sequence[LlmModel]) -> Sequence[ModelPrices]:
         """Return the rows of the Models page."""
         prices = {row.model.pk: row for tier in selectors.catalogue().tiers for row in tier.models}
         return [prices[model.pk] for model in rows]

@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Prefetch, Q, QuerySet, Value
 
 from catalog.models import Alias, LlmModel, Mode, Price, Tier
 from catalog.pricing import STANDARD, TOKENS_PER_PRICE, PriceRow, Rates, is_priced, multiple_against, rates
@@ -14,6 +16,9 @@ from core import clock
 # What multiples are compared at: a chat's usual mix.
 REFERENCE_INPUT_TOKENS, REFERENCE_OUTPUT_TOKENS = 3, 1
 REFERENCE_MIX = "three tokens in for each token out"
+OTHER_NAMES = ArrayAgg(
+    "aliases__name", filter=Q(aliases__isnull=False), order_by="aliases__name", default=Value([])
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +103,10 @@ def models_with_prices(*, at: datetime | None = None) -> dict[LlmModel, list[Pri
 
 
 def catalogue(*, at: datetime | None = None) -> Catalogue:
-    """Return all tiers with their models and prices in the standard class. Four queries."""
+    """Return all tiers with their models and prices in the standard class. Three queries."""
     moment = at or clock.now()
-    tiers = Tier.objects.prefetch_related(Prefetch("models", queryset=models_with_aliases())).order_by(
+    named = LlmModel.objects.filter(retired_at__isnull=True).annotate(other_names=OTHER_NAMES)
+    tiers = Tier.objects.prefetch_related(Prefetch("models", queryset=named.order_by("name"))).order_by(
         "number"
     )
     rows = price_rows(at=moment)
@@ -214,7 +220,7 @@ def _cheapest(models: Iterable[LlmModel], table: dict[int, Rates | None]) -> Llm
     return min(priced, key=lambda model: (_mixed(table[model.pk]), model.name), default=None)
 
 
-def _model_prices(model: LlmModel, rate: Rates | None, base_usd: Decimal | None) -> ModelPrices:
+def _model_prices(model: Any, rate: Rates | None, base_usd: Decimal | None) -> ModelPrices:
     comparable = rate is not None and base_usd is not None and model.mode == Mode.CHAT
     return ModelPrices(
         model=model,
@@ -222,7 +228,7 @@ def _model_prices(model: LlmModel, rate: Rates | None, base_usd: Decimal | None)
         provider=model.get_provider_display(),
         mode=model.mode,
         tier=model.tier_id,
-        aliases=tuple(sorted(alias.name for alias in model.aliases.all())),
+        aliases=tuple(model.other_names),
         context_tokens=model.context_window_tokens,
         max_output_tokens=model.max_output_tokens,
         priced=rate is not None,

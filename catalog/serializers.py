@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from catalog.models import Context, Mode, PriceSource, Provider, Unit
-from core.rest.fields import Moment, PublicId, QueryNumber, Text, Usd
+from core.rest.fields import Moment, PublicId, QueryNumber, Usd
 from core.rest.serializers import NamedOut, Out, PageQuery
 
 UNIT_PLACES = 15
@@ -49,12 +49,12 @@ class PriceOut(Out):
     id = serializers.CharField(source="public_id")
     model = NamedOut()
     unit = serializers.ChoiceField(Unit.choices)
-    context = serializers.ChoiceField(Context.choices)
+    context = serializers.ChoiceField(Context.choices)  # type: ignore[assignment]  # a declared field, which the metaclass takes away
     tier_start = serializers.IntegerField(help_text="Total input tokens from which the price applies.")
     usd_per_unit = Usd(places=UNIT_PLACES)
     valid_from = Moment()
     valid_until = Moment(allow_null=True)
-    source = serializers.ChoiceField(PriceSource.choices)
+    source = serializers.ChoiceField(PriceSource.choices)  # type: ignore[assignment]  # a declared field, which the metaclass takes away
     source_version = serializers.CharField()
     recorded_at = Moment()
 
@@ -70,5 +70,5 @@ class PriceQuery(PageQuery):
 
     model = PublicId("mdl", required=False)
     unit = serializers.ChoiceField(Unit.choices, required=False)
-    source = serializers.ChoiceField(PriceSource.choices, required=False)
+    source = serializers.ChoiceField(PriceSource.choices, required=False)  # type: ignore[assignment]  # a declared field, which the metaclass takes away
     valid_at = Moment(required=False, help_text="Those in force at this moment.")

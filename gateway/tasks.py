@@ -9,6 +9,9 @@ from usage.services import pull_source
 
 @shared_task(name="gateway.pull_usage")
 def pull_usage() -> dict[str, int]:
-    """Pull every gateway that has an address, and return how many rows each booked. A gateway that is down stops no other."""
+    """Pull every gateway that has an address and return how many rows each booked.
+
+    A gateway that is down stops no other.
+    """
     gateways = Gateway.objects.filter(disabled_at__isnull=True).exclude(base_url="").order_by("pk")
     return {gateway.name: pull_source(source=LiteLlmJournal(gateway)).booked for gateway in gateways}

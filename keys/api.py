@@ -1,5 +1,6 @@
 """Keys and grants in the API: list, make a Tier 1 key, reveal it once, revoke it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -87,6 +88,6 @@ class GrantViewSet(NounViewSet):
         """Narrow the list down to a key."""
         return self.narrowed(rows, key="key__public_id")
 
-    def about(self, rows: list[Grant]) -> dict[str, Any]:
+    def about(self, rows: Sequence[Grant]) -> dict[str, Any]:
         """Return the names of the models that the grants are for."""
         return {"model_names": model_names({model for grant in rows for model in grant.model_ids})}

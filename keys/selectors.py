@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 
+from catalog.ports import GrantedTier
+from core import clock
 from core.errors import NotFoundError
 from keys.models import ApiKey, Grant, GrantState, KeyState
 from teams.models import User
@@ -67,3 +69,21 @@ def tiers_now(key: ApiKey) -> list[int]:
     if key.state not in USABLE:
         return []
     return sorted({DEFAULT_TIER, *(grant.tier_id for grant in active_grants(key))})
+
+
+def granted_tiers(user: User) -> list[GrantedTier]:
+    """Return what the person's own usable keys may call now beyond Tier 1, and until when. One query."""
+    now = clock.now()
+    found = Grant.objects.filter(
+        key__owner=user,
+        key__revoked_at__isnull=True,
+        key__suspended_at__isnull=True,
+        key__expires_at__gt=now,
+        revoked_at__isnull=True,
+        starts_at__lte=now,
+        expires_at__gt=now,
+    )
+    return [
+        GrantedTier(tier=grant.tier_id, project_id=grant.key.project_id, until=min(grant.expires_at, grant.key.expires_at))
+        for grant in found.select_related("key")
+    ]

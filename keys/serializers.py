@@ -30,7 +30,7 @@ class ApiKeyOut(Out):
     revoked_reason = serializers.CharField()
 
     def get_tiers(self, key: ApiKey) -> list[int]:
-        """Return the numbers of the tiers."""
+        """Numbers of the tiers that it may call now, or could once revealed."""
         return selectors.tiers_now(key)
 
 
@@ -54,13 +54,13 @@ class GrantOut(Out):
     expires_at = Moment()
     request = serializers.CharField(source="source_request", help_text="The approved request it came from.")
     granted_by = NamedOut()
-    supersedes = serializers.CharField(source="supersedes.public_id", allow_null=True, default=None)
+    supersedes = serializers.CharField(source="supersedes.public_id", allow_null=True)
     revoked_at = Moment(allow_null=True)
     revoked_by = NamedOut(allow_null=True)
     revoked_reason = serializers.CharField()
 
     def get_models(self, grant: Grant) -> list[str]:
-        """Return the names that callers send."""
+        """Names that callers send; none means every model of the tier."""
         names: dict[int, str] = self.context["model_names"]
         return [names[number] for number in grant.model_ids]
 

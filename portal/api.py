@@ -1,26 +1,35 @@
-"""What every part of the management API shares: cursor pages and problem documents."""
+"""The edge of the management API: every refusal is a problem document (RFC 9457)."""
 
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
+from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
-from rest_framework.pagination import CursorPagination
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from core.errors import DomainError
 from core.problems import CONTENT_TYPE, from_error, problem
+from core.rest.fields import flat_errors
+
+INVALID = "invalid_request"
+# Where the framework's own sentence does not say what to do.
+SENTENCES = {
+    "not_authenticated": "Sign in at /accounts/login/ and send the session's cookie.",
+    "not_found": "There is nothing at this address. Addresses of the API end with a slash; see /api/schema/.",
+}
 
 
-class CursorPages(CursorPagination):
-    """Pages by an opaque cursor, newest first: stable while rows are added."""
-
-    ordering = "-id"
-    page_size = 50
-    page_size_query_param = "limit"
-    max_page_size = 200
+def unknown_address(request: HttpRequest) -> JsonResponse:
+    """Refuse an address that the API does not have, whoever asks."""
+    document = problem(
+        status=HTTPStatus.NOT_FOUND,
+        code="not_found",
+        title=HTTPStatus.NOT_FOUND.phrase,
+        detail=SENTENCES["not_found"],
+    )
+    return JsonResponse(document, status=HTTPStatus.NOT_FOUND, content_type=CONTENT_TYPE)
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -53,14 +62,14 @@ def _document(error: exceptions.APIException) -> dict[str, Any]:
     if isinstance(error, exceptions.ValidationError):
         return problem(
             status=error.status_code,
-            code="invalid_input",
+            code=INVALID,
             title=title,
             detail="Some fields cannot be used; see errors.",
-            errors=error.get_full_details(),
+            errors=flat_errors(error.detail),
         )
-    return problem(
-        status=error.status_code, code=str(error.get_codes()), title=title, detail=str(error.detail)
-    )
+    code = str(error.get_codes())
+    detail = SENTENCES.get(code, str(error.detail))
+    return problem(status=error.status_code, code=code, title=title, detail=detail)
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:

@@ -73,10 +73,12 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     return {
         "theme": theme_of(request),
         "organisation": settings.ORGANISATION_NAME,
+        "time_zone": settings.TIME_ZONE,
         "layout": lambda: layout(request),
         "nav_items": lambda: nav_items(request),
         "approvals_waiting": SimpleLazyObject(lambda: approvals_waiting(request)),
         "freshness": SimpleLazyObject(freshness),
+        "may_reconcile": lambda: checks_the_books(roles_here(request)),
     }
 
 

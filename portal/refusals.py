@@ -33,7 +33,7 @@ def bare_refusals(get_response: Handler) -> Handler:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Say that the portal failed, or that its database cannot be reached (503), without asking the database."""
+    """Say that the portal failed, or that its database is away (503), without asking the database."""
     away = isinstance(sys.exc_info()[1], DATABASE_IS_AWAY)
     status = HTTPStatus.SERVICE_UNAVAILABLE if away else HTTPStatus.INTERNAL_SERVER_ERROR
     page = render_to_string(f"{status.value}.html", {"theme": theme_of(request)})

@@ -12,5 +12,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/", include("allauth.account.urls")),
     path("approvals/", include("approvals.urls")),
     path("keys/", include(keys.urls.routes(use_of=key_use))),
+    path("api/", include("portal.api_urls")),
     path("", include("gateway.urls")),
 ]

@@ -1,6 +1,6 @@
 """What a source of usage must offer. Adapters in `gateway` implement it; this app knows no product."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,3 +27,10 @@ class UsageSource(Protocol):
 
     def page(self, cursor: str, *, limit: int) -> UsagePage:
         """Return the rows after `cursor` (empty: from the start). Raises SourceUnavailableError."""
+
+
+class SourceNames(Protocol):
+    """Knows what people call the sources."""
+
+    def __call__(self) -> Mapping[str, str]:
+        """Return the name of each source by its stable one. One query."""

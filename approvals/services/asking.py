@@ -13,7 +13,7 @@ from core.errors import InvalidInputError
 from core.money import format_usd, quantise
 from keys.models import ApiKey, KeyState
 from teams.models import Project, Role, User
-from teams.selectors import approvers_for, names_of, role_holders
+from teams.selectors import RoleHolders, approvers_for, names_of, role_holders
 
 MIN_REASON_CHARACTERS = 10
 MAX_REASON_CHARACTERS = 2_000
@@ -75,19 +75,8 @@ def check_key(key: ApiKey | None, *, owner: User, project: Project) -> None:
 
 
 def pin_stages(request: AccessRequest, terms: Policy) -> list[Stage]:
-    """Write the stages that this revision must pass, and return them.
-
-    Raises NobodyCanApproveError naming the missing role when they could not be passed by distinct people.
-    """
-    holders = role_holders(request.project).for_project(request.project)
-    asked = [
-        policy.StageTerms(role=stage["role"], quorum=stage["quorum"], max_days=terms.max_days)
-        for stage in terms.stages
-    ]
-    stages = policy.stages_for(asked, holders, request.askers)
-    missing = policy.missing_role(stages, holders, request.askers)
-    if missing:
-        _refuse_without(missing, request)
+    """Write the stages that this revision must pass, and return them. Raises what passable_stages() raises."""
+    stages = passable_stages(request, terms, role_holders(request.project))
     return Stage.objects.bulk_create(
         Stage(
             request=request,
@@ -99,6 +88,25 @@ def pin_stages(request: AccessRequest, terms: Policy) -> list[Stage]:
         )
         for index, stage in enumerate(stages)
     )
+
+
+def passable_stages(
+    request: AccessRequest, terms: Policy, holders: RoleHolders
+) -> list[policy.StageTerms]:
+    """Return the stages that a request must pass under these terms, as its people stand now.
+
+    Raises NobodyCanApproveError naming the missing role when they could not be passed by distinct people.
+    """
+    here = holders.for_project(request.project)
+    asked = [
+        policy.StageTerms(role=stage["role"], quorum=stage["quorum"], max_days=terms.max_days)
+        for stage in terms.stages
+    ]
+    stages = policy.stages_for(asked, here, request.askers)
+    missing = policy.missing_role(stages, here, request.askers)
+    if missing:
+        _refuse_without(missing, request)
+    return stages
 
 
 def _refuse_without(role: str, request: AccessRequest) -> None:

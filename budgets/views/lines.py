@@ -9,10 +9,10 @@ from django.urls import reverse
 
 from budgets import selectors
 from budgets.models import Mode, ScopeKind, Window
+from budgets.ports import Expected
 from budgets.types import BudgetRow, LimitRow
 from core.money import format_usd
 from core.shapes import Tone
-from usage.types import Forecast
 
 TITLES = {
     ScopeKind.ORGANISATION: "Organisation",
@@ -66,7 +66,7 @@ class BudgetGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathLine:
-    """Another budget that binds the same calls; one that the reader may not open has no address and no amount."""
+    """Another budget that binds the same calls; one that its reader may not open has no address."""
 
     name: str
     window: str
@@ -92,7 +92,7 @@ class BudgetFacts:
 
 
 def budget_groups(
-    rows: Iterable[BudgetRow], *, names: Mapping[int, str], forecasts: Mapping[int, Forecast]
+    rows: Iterable[BudgetRow], *, names: Mapping[int, str], forecasts: Mapping[int, Expected]
 ) -> list[BudgetGroup]:
     """Return the list by kind of scope, the widest first; `names` are those of keys by id."""
     by_kind: dict[ScopeKind, list[BudgetLine]] = {}
@@ -105,7 +105,7 @@ def budget_groups(
     ]
 
 
-def budget_line(row: BudgetRow, names: Mapping[int, str], forecast: Forecast | None = None) -> BudgetLine:
+def budget_line(row: BudgetRow, names: Mapping[int, str], forecast: Expected | None = None) -> BudgetLine:
     """Return a budget as people read it."""
     is_key = row.scope_kind is ScopeKind.KEY
     return BudgetLine(
@@ -138,13 +138,13 @@ def _mode(row: BudgetRow) -> Tone:
             return Tone(tone="info", text="Over, told") if is_used_up else Tone(tone="", text="Tells")
 
 
-def _forecast_percent(row: BudgetRow, forecast: Forecast | None) -> Decimal | None:
+def _forecast_percent(row: BudgetRow, forecast: Expected | None) -> Decimal | None:
     if forecast is None or not row.limit_usd:
         return None
     return 100 * forecast.end_usd / row.limit_usd
 
 
-def notice(row: BudgetRow, forecast: Forecast | None) -> Tone | None:
+def notice(row: BudgetRow, forecast: Expected | None) -> Tone | None:
     """Return what somebody should do something about, if anything."""
     if row.limit_usd is None:
         return None
@@ -162,7 +162,7 @@ def notice(row: BudgetRow, forecast: Forecast | None) -> Tone | None:
 def path_lines(
     row: BudgetRow, others: Iterable[BudgetRow], *, visible: Collection[int]
 ) -> tuple[PathLine, ...]:
-    """Return the budgets that bind the same calls; of those that are not `visible` only whether they have room."""
+    """Return the budgets that bind the same calls; of those not `visible` only whether they have room."""
     first = selectors.tightest([row, *others])
     return tuple(
         PathLine(

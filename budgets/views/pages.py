@@ -1,9 +1,9 @@
 """Budgets: what may be spent, what is spent and held, what happens at the limit, and changing it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -12,94 +12,88 @@ from budgets.authority import Authority, Slot, authority, may_change, who_may_ch
 from budgets.errors import NeedsConfirmationError
 from budgets.forms import ConfirmLimitForm, LimitForm
 from budgets.models import Budget, ScopeKind
+from budgets.ports import Expected, Neighbours
 from budgets.services.limits import change_limit
 from budgets.types import BudgetRow
-from core.errors import InvalidInputError
-from core.money import format_usd
-from keys.models import ApiKey
-from keys.selectors import key_labels
-from portal.context import roles_here
-from portal.home.budget_lines import (
+from budgets.views.lines import (
     MODE_TEXTS,
-    WINDOW_TEXTS,
     BudgetFacts,
+    BudgetLine,
     budget_groups,
     budget_line,
     notice,
     path_lines,
 )
+from core.errors import InvalidInputError
+from core.money import format_usd
 from teams.errors import RoleNeededError
+from teams.selectors import roles_of
 from teams.types import PersonRequest
-from usage.selectors import forecast_budgets
-from usage.types import Forecast
 
 # A service names its arguments as the business does; the form has one field for two of them.
 FIELDS = {"amount_usd": "limit_usd", "reason": "reason"}
 
 
 @require_safe
-def budget_list(request: PersonRequest) -> HttpResponse:
+def list_budgets(request: PersonRequest, *, neighbours: Neighbours) -> HttpResponse:
     """List the budgets of what the person may see, the widest scope first."""
-    rows = selectors.list_budgets(request.user, key_ids=_visible_keys(request), roles=roles_here(request))
-    names = key_labels([row.scope_id for row in rows if row.scope_kind is ScopeKind.KEY])
-    groups = budget_groups(rows, names=names, forecasts=forecast_budgets(rows))
+    request.roles_held = roles_of(request.user)
+    visible = neighbours.keys.visible_ids(request.user)
+    rows = selectors.list_budgets(request.user, key_ids=visible, roles=request.roles_held)
+    names = _names(request, neighbours, [row.scope_id for row in rows if row.scope_kind is ScopeKind.KEY])
+    groups = budget_groups(rows, names=names, forecasts=neighbours.forecasts(rows))
     return render(request, "budgets/list.html", {"groups": groups})
 
 
 @require_safe
-def budget_detail(request: PersonRequest, public_id: str) -> HttpResponse:
+def show_budget(request: PersonRequest, public_id: str, *, neighbours: Neighbours) -> HttpResponse:
     """Show one budget: its window, every limit so far, and what else binds the same calls."""
-    row = _find(request, public_id)
-    forecast = forecast_budgets([row]).get(row.id)
-    context = {"budget": budget_line(row, _names(row), forecast), "facts": _facts(request, row, forecast)}
+    row = _find(request, neighbours, public_id)
+    forecast = neighbours.forecasts([row]).get(row.id)
+    context = {
+        "budget": _line(request, neighbours, row, forecast),
+        "facts": _facts(request, neighbours, row, forecast),
+    }
     return render(request, "budgets/detail.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def budget_change(request: PersonRequest, public_id: str) -> HttpResponse:
+def change_budget(request: PersonRequest, public_id: str, *, neighbours: Neighbours) -> HttpResponse:
     """Change a limit; below what is spent and held only after a page that names the consequences."""
-    row = _find(request, public_id)
+    row = _find(request, neighbours, public_id)
     allowed = _authority(request, row)
+    line = _line(request, neighbours, row)
     form = LimitForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        answer = _apply(request, row, form)
-        if answer is not None:
-            return answer
-    return render(
-        request,
-        "budgets/change.html",
-        {"budget": budget_line(row, _names(row)), "highest_text": _highest_text(allowed), "form": form},
-        status=422 if form.errors else 200,
+        try:
+            return _change(request, row, line, form)
+        except NeedsConfirmationError as error:
+            return _confirmation(request, neighbours, line, error)
+        except InvalidInputError as error:
+            form.add_error(FIELDS.get(error.field or ""), error.detail)
+    context = {"budget": line, "highest_text": _highest_text(allowed), "form": form}
+    return render(request, "budgets/change.html", context, status=422 if form.errors else 200)
+
+
+def _change(request: PersonRequest, row: BudgetRow, line: BudgetLine, form: LimitForm) -> HttpResponse:
+    """Change the limit and go to the budget. Raises what `change_limit` raises."""
+    limit_usd = form.cleaned_data["limit_usd"]
+    change_limit(
+        actor=request.user,
+        budget=Budget.objects.get(pk=row.id),
+        amount_usd=limit_usd,
+        reason=form.cleaned_data["reason"],
+        confirm="confirm" in request.POST,
     )
+    limit = "no limit" if limit_usd is None else f"a limit of {format_usd(limit_usd)}"
+    messages.success(request, f"{line.name} now has {limit} {line.window}, in force on the next call.")
+    return redirect(line.url)
 
 
-def _apply(request: PersonRequest, row: BudgetRow, form: LimitForm) -> HttpResponse | None:
-    """Change the limit and go to the budget, or ask to confirm, or return None with the reason in the form."""
-    entered = form.cleaned_data
-    try:
-        change_limit(
-            actor=request.user,
-            budget=Budget.objects.get(pk=row.id),
-            amount_usd=entered["limit_usd"],
-            reason=entered["reason"],
-            confirm="confirm" in request.POST,
-        )
-    except NeedsConfirmationError as error:
-        return _confirmation(request, row, error)
-    except InvalidInputError as error:
-        form.add_error(FIELDS.get(error.field or ""), error.detail)
-        return None
-    limit = "no limit" if entered["limit_usd"] is None else format_usd(entered["limit_usd"])
-    name = budget_line(row, _names(row)).name
-    messages.success(
-        request, f"{name} has {limit} {WINDOW_TEXTS[row.window]} now, in force on the next call."
-    )
-    return redirect("budgets:detail", row.public_id)
-
-
-def _confirmation(request: HttpRequest, row: BudgetRow, error: NeedsConfirmationError) -> HttpResponse:
-    line = budget_line(row, _names(row))
-    keys = sorted(key_labels(error.key_ids).values())
+def _confirmation(
+    request: PersonRequest, neighbours: Neighbours, line: BudgetLine, error: NeedsConfirmationError
+) -> HttpResponse:
+    keys = sorted(_names(request, neighbours, error.key_ids).values())
     confirm = {
         "title": f"Lower the limit of {line.name} below what is spent?",
         "text": error.detail,
@@ -112,14 +106,10 @@ def _confirmation(request: HttpRequest, row: BudgetRow, error: NeedsConfirmation
     return render(request, "confirm.html", {"confirm": confirm, "form": form}, status=error.status)
 
 
-def _find(request: PersonRequest, public_id: str) -> BudgetRow:
-    return selectors.find_budget(
-        request.user, public_id, key_ids=_visible_keys(request), roles=roles_here(request)
-    )
-
-
-def _visible_keys(request: PersonRequest) -> Iterable[int]:
-    return ApiKey.objects.visible_to(request.user).values_list("pk", flat=True)
+def _find(request: PersonRequest, neighbours: Neighbours, public_id: str) -> BudgetRow:
+    request.roles_held = roles_of(request.user)
+    visible = neighbours.keys.visible_ids(request.user)
+    return selectors.find_budget(request.user, public_id, key_ids=visible, roles=request.roles_held)
 
 
 def _authority(request: PersonRequest, row: BudgetRow) -> Authority:
@@ -142,15 +132,30 @@ def _highest_text(allowed: Authority) -> str:
     return f"{format_usd(allowed.highest.usd)}: {allowed.highest.why}. For more ask {allowed.who_may}."
 
 
-def _names(row: BudgetRow) -> dict[int, str]:
-    return key_labels([row.scope_id]) if row.scope_kind is ScopeKind.KEY else {}
+def _line(
+    request: PersonRequest, neighbours: Neighbours, row: BudgetRow, forecast: Expected | None = None
+) -> BudgetLine:
+    key_ids = [row.scope_id] if row.scope_kind is ScopeKind.KEY else []
+    return budget_line(row, _names(request, neighbours, key_ids), forecast)
 
 
-def _facts(request: PersonRequest, row: BudgetRow, forecast: Forecast | None) -> BudgetFacts:
+def _names(request: PersonRequest, neighbours: Neighbours, key_ids: Collection[int]) -> dict[int, str]:
+    """Return what the keys are called, of those that the person may see."""
+    if not key_ids:
+        return {}
+    return {key: named.name for key, named in neighbours.keys.names(request.user, key_ids).items()}
+
+
+def _facts(
+    request: PersonRequest, neighbours: Neighbours, row: BudgetRow, forecast: Expected | None
+) -> BudgetFacts:
     place = selectors.scope_place(row.scope_kind, row.scope_id)
     others = selectors.binding_with(row, place)
+    visible = selectors.visible_budgets(
+        request.user, key_ids=neighbours.keys.visible_ids(request.user), roles=request.roles_held
+    ).filter(pk__in=[other.id for other in others])
     return BudgetFacts(
-        may_change=may_change(roles_here(request), place),
+        may_change=may_change(request.roles_held, place),
         notice=notice(row, forecast),
         in_force_since=row.in_force_since,
         forecast_usd=forecast.end_usd if forecast else None,
@@ -159,12 +164,5 @@ def _facts(request: PersonRequest, row: BudgetRow, forecast: Forecast | None) ->
         who_may_change=who_may_change(place),
         tightest=selectors.tightest([row, *others]) == row,
         history=selectors.limit_history(row.id),
-        path=path_lines(row, others, visible=_visible_among(request, others)),
+        path=path_lines(row, others, visible=frozenset(visible.values_list("pk", flat=True))),
     )
-
-
-def _visible_among(request: PersonRequest, rows: Iterable[BudgetRow]) -> frozenset[int]:
-    visible = selectors.visible_budgets(
-        request.user, key_ids=_visible_keys(request), roles=roles_here(request)
-    )
-    return frozenset(visible.filter(pk__in=[row.id for row in rows]).values_list("pk", flat=True))

@@ -1,6 +1,5 @@
 """Who calls the management API: the person of the session cookie."""
 
-from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -13,7 +12,7 @@ class Session(SessionAuthentication):
         """Name the scheme, so that a missing sign-in is a 401 and not a 403."""
         return 'Session realm="purser"'
 
-    def enforce_csrf(self, request: HttpRequest | Request) -> None:
+    def enforce_csrf(self, request: Request) -> None:
         """Refuse a request that another site could have made a browser send."""
         try:
             super().enforce_csrf(request)

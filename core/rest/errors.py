@@ -4,7 +4,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 
 
-class BodyTooLarge(APIException):  # noqa: N818  named like its neighbours in rest_framework.exceptions
+class BodyTooLarge(APIException):
     """The body is over its limit; it was not read to its end."""
 
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE

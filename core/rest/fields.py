@@ -24,17 +24,32 @@ def id_pattern(prefix: str) -> str:
     return f"{prefix}_[0-9A-Za-z]{{{LENGTH}}}"
 
 
-class Text(serializers.CharField):
-    """Text as it was sent: numbers are not taken for text, and nothing is trimmed on the way."""
+class Text(serializers.Field[str, Any, str, Any]):
+    """Text as it was sent: numbers are not taken for text, nothing is trimmed, an empty one is text too."""
+
+    default_error_messages = {
+        "invalid": "Send text.",
+        "max_length": "Use at most {max_length:,} characters.",
+        "nul": "NUL characters cannot be kept. Leave them out.",
+    }
 
     def __init__(self, *, max_length: int, **kwargs: Any) -> None:
-        super().__init__(max_length=max_length, allow_blank=True, trim_whitespace=False, **kwargs)
+        self.max_length = max_length
+        super().__init__(**kwargs)
 
     def to_internal_value(self, data: object) -> str:
         """Return the text. Raises ValidationError for anything else."""
         if not isinstance(data, str):
             self.fail("invalid")
+        if len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        if "\0" in data:
+            self.fail("nul")
         return data
+
+    def to_representation(self, value: str) -> str:
+        """Return the text."""
+        return value
 
 
 class PublicId(Text):
@@ -60,17 +75,12 @@ class WholeNumber(serializers.IntegerField):
     def __init__(self, *, min_value: int, max_value: int, **kwargs: Any) -> None:
         super().__init__(min_value=min_value, max_value=max_value, **kwargs)
 
-    def to_internal_value(self, data: object) -> int:  # type: ignore[override]  # takes any JSON value
+    def to_internal_value(self, data: object) -> int:
         """Return the number. Raises ValidationError for anything else."""
-        match data:
-            case bool():
-                self.fail("invalid")
-            case int():
-                return data
-            case float() if data.is_integer():  # JSON has one kind of number: 3.0 is 3
-                return int(data)
-            case _:
-                self.fail("invalid")
+        # JSON has one kind of number, so 3.0 is 3; Python takes true for a number.
+        if isinstance(data, bool) or not isinstance(data, int | float) or data != data // 1:
+            self.fail("invalid")
+        return int(data)
 
 
 class QueryNumber(WholeNumber):
@@ -85,7 +95,7 @@ class QueryNumber(WholeNumber):
 class Flag(serializers.BooleanField):
     """A JSON true or false; "yes" and 1 are neither."""
 
-    def to_internal_value(self, data: object) -> bool:  # type: ignore[override]  # takes any JSON value
+    def to_internal_value(self, data: object) -> bool:
         """Return the value. Raises ValidationError for anything else."""
         if not isinstance(data, bool):
             self.fail("invalid", input=data)

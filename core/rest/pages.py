@@ -1,6 +1,7 @@
 """Pages by cursor: stable while rows are added, the same cost on every page."""
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from django.db.models import Model, QuerySet
 from rest_framework.pagination import BasePagination
@@ -11,8 +12,6 @@ from rest_framework.views import APIView
 
 from core.errors import InvalidInputError
 
-_Row = TypeVar("_Row", bound=Model)
-
 
 class CursorPages(BasePagination):
     """A cursor is the public id of the last row that was read, never a number.
@@ -22,10 +21,11 @@ class CursorPages(BasePagination):
     """
 
     def paginate_queryset(
-        self, queryset: QuerySet[_Row], request: Request, view: APIView | None = None
-    ) -> list[_Row]:
+        self, queryset: QuerySet[Any] | Sequence[Any], request: Request, view: APIView | None = None
+    ) -> list[Any]:
         """Return one page. One query, one more for a page after the first. Raises InvalidInputError."""
         self.request, self.view = request, view
+        assert isinstance(queryset, QuerySet)
         viewed: Any = view
         rows, limit = queryset.order_by(viewed.order), viewed.query["limit"]
         if "cursor" in viewed.query:
@@ -47,9 +47,8 @@ class CursorPages(BasePagination):
             "properties": {
                 "results": schema,
                 "next": {
-                    "type": "string",
+                    "type": ["string", "null"],
                     "format": "uri",
-                    "nullable": True,
                     "description": "The next page; null on the last one.",
                 },
             },

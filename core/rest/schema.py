@@ -11,7 +11,9 @@ from drf_spectacular.extensions import (
     OpenApiSerializerFieldExtension,
 )
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import get_doc
 from drf_spectacular.utils import Direction, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.serializers import Serializer
 
 from core.problems import CONTENT_TYPE
@@ -80,6 +82,11 @@ class NounSchema(AutoSchema):
         """Return a stable name: `keys_reveal`."""
         return f"{self.view.basename}_{self.view.action}".replace("-", "_")
 
+    def get_description(self) -> str:  # type: ignore[override]  # as drf-spectacular has it
+        """Return what the act says of itself; a list and an object, what their noun says."""
+        shared = self.view.action in {"list", "retrieve"}
+        return get_doc(self.view.__class__) if shared else super().get_description()
+
     def get_override_parameters(self) -> list[Any]:
         """Return the parameters that the view checks."""
         parameters: list[Any] = []
@@ -89,7 +96,7 @@ class NounSchema(AutoSchema):
             parameters.append(
                 OpenApiParameter(
                     "id",
-                    type={"type": "string", "pattern": f"^{self.view.lookup_value_regex}$"},  # type: ignore[arg-type]  # a schema is allowed
+                    type={"type": "string", "pattern": f"^{self.view.lookup_value_regex}$"},
                     location=OpenApiParameter.PATH,
                 )
             )
@@ -98,29 +105,36 @@ class NounSchema(AutoSchema):
     def get_response_serializers(self) -> Any:
         """Return what `list` and `retrieve` answer; acts say it themselves by `operation`."""
         statuses = {*ALWAYS, *(LISTS if self.view.action == "list" else WITH_ID)}
-        return {200: self.view.out, **problems(statuses)}
+        return {200: self.view.out, **problems({*statuses, *self.view.reads_refuse})}
 
     def _get_pagination_parameters(self) -> list[Json]:
         return []  # those of `PageQuery`, which are checked
 
 
-class SessionScheme(OpenApiAuthenticationExtension):
-    """The cookie of the sign-in."""
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # carries no types
+    """The cookie of the sign-in, and the token that shows that no other site made the browser write."""
 
     target_class = "core.rest.authentication.Session"
-    name = "session"
+    name = ["session", "csrf"]
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> Json:
-        """Describe the cookie."""
-        return {
-            "type": "apiKey",
-            "in": "cookie",
-            "name": settings.SESSION_COOKIE_NAME,
-            "description": "Everything but a read also needs the csrftoken cookie's value in X-CSRFToken.",
-        }
+    def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[Any]]:
+        """Ask for the token wherever something is written."""
+        return {"session": []} if auto_schema.method in SAFE_METHODS else {"session": [], "csrf": []}
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[Json]:
+        """Describe the cookie and the header."""
+        return [
+            {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME},
+            {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-CSRFToken",
+                "description": "The value of the csrftoken cookie.",
+            },
+        ]
 
 
-class ClosedBody(OpenApiSerializerExtension):
+class ClosedBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # carries no types
     """Say that unknown fields of a body are refused."""
 
     target_class = In
@@ -128,11 +142,11 @@ class ClosedBody(OpenApiSerializerExtension):
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Json:
         """Describe the body."""
-        described = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001  as its documentation says
+        described = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # type: ignore[no-untyped-call]  # noqa: SLF001  as its documentation says
         return {**described, "additionalProperties": False}
 
 
-class TextSchema(OpenApiSerializerFieldExtension):
+class TextSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # carries no types
     """Text without NUL, of limited length."""
 
     target_class = Text
@@ -145,7 +159,7 @@ class TextSchema(OpenApiSerializerFieldExtension):
         return {"type": "string", "maxLength": self.target.max_length, "pattern": TEXT_PATTERN}
 
 
-class UsdSchema(OpenApiSerializerFieldExtension):
+class UsdSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # carries no types
     """An amount as a string."""
 
     target_class = Usd
@@ -157,7 +171,7 @@ class UsdSchema(OpenApiSerializerFieldExtension):
         return {"type": "string", "pattern": pattern, "examples": ["1250.000000000000"]}
 
 
-class MomentSchema(OpenApiSerializerFieldExtension):
+class MomentSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # carries no types
     """A moment."""
 
     target_class = Moment
@@ -167,7 +181,7 @@ class MomentSchema(OpenApiSerializerFieldExtension):
         return {"type": "string", "format": "date-time"}
 
 
-class DaySchema(OpenApiSerializerFieldExtension):
+class DaySchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # carries no types
     """A day."""
 
     target_class = Day

@@ -75,7 +75,7 @@ class ProblemOut(Out):
     status = serializers.IntegerField()
     code = serializers.CharField(help_text="Stable: for programs.")
     detail = serializers.CharField(help_text="What happened, what to do, whom to ask: for people.")
-    errors = serializers.DictField(
+    errors = serializers.DictField(  # type: ignore[assignment]  # a declared field, which the metaclass takes away
         child=serializers.ListField(child=serializers.CharField()),
         required=False,
         help_text="Sentences by the name of the field that they are about.",

@@ -1,6 +1,6 @@
 """The base of every noun of the API: scoped reads, checked parameters, checked bodies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -15,10 +15,10 @@ from core.rest.serializers import In, Out, PageQuery, Query
 _Row = TypeVar("_Row", bound=Model)
 
 
-class NounViewSet(GenericViewSet[Any]):
-    """One noun: a list of pages and an object by its public id, both within what the person may see.
+class ListViewSet(GenericViewSet[Any]):
+    """A list of pages of what the person may see.
 
-    A subclass gives `rows()`, scoped to the person, `out`, and the pattern of its ids. Whatever is outside `rows()` does not exist.
+    A subclass gives `rows()`, scoped to the person, and `out`. What is outside `rows()` does not exist.
     """
 
     noun: ClassVar[str]
@@ -26,6 +26,7 @@ class NounViewSet(GenericViewSet[Any]):
     list_query: ClassVar[type[Query]] = PageQuery
 
     order: ClassVar[str] = "-pk"
+    reads_refuse: ClassVar[tuple[int, ...]] = ()
 
     http_method_names = ["get", "head", "post"]
     lookup_url_kwarg = "id"
@@ -51,11 +52,11 @@ class NounViewSet(GenericViewSet[Any]):
         given = {lookup: self.query[name] for name, lookup in lookups.items() if name in self.query}
         return rows.filter(**given)
 
-    def presented(self, rows: list[Any]) -> list[Any]:
+    def presented(self, rows: Sequence[Any]) -> Sequence[Any]:
         """Return what a selector makes of the rows of a page, in their order."""
         return rows
 
-    def about(self, rows: list[Any]) -> dict[str, Any]:
+    def about(self, rows: Sequence[Any]) -> dict[str, Any]:
         """Return what the serializer needs besides the rows, read once for all of them."""
         return {}
 
@@ -63,10 +64,6 @@ class NounViewSet(GenericViewSet[Any]):
         """Return a page."""
         page = self.paginate_queryset(self.chosen(self.get_queryset())) or []
         return self.get_paginated_response(self.shown(page))
-
-    def retrieve(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
-        """Return one object."""
-        return self.answer(self.found(id))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Let the person in, then check the parameters of the address."""
@@ -105,7 +102,7 @@ class NounViewSet(GenericViewSet[Any]):
         values: dict[str, Any] = checked.validated_data
         return values
 
-    def shown(self, rows: list[Any]) -> Any:
+    def shown(self, rows: Sequence[Any]) -> Any:
         """Return rows as they go out."""
         ready = self.presented(rows)
         return self.out(ready, many=True, context=self.about(ready)).data
@@ -120,8 +117,16 @@ class NounViewSet(GenericViewSet[Any]):
         return self.answer(row, status=201, headers={"Location": here})
 
 
+class NounViewSet(ListViewSet):
+    """One noun: a list, and an object by its public id, whose pattern a subclass gives."""
+
+    def retrieve(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Return one object."""
+        return self.answer(self.found(id))
+
+
 def referred(rows: QuerySet[_Row], *, field: str, noun: str, **lookup: Any) -> _Row:
-    """Return what a field of a body refers to. Raises InvalidInputError, the same for what is out of scope."""
+    """Return what a field refers to. Raises InvalidInputError, the same for what is out of scope."""
     row = rows.filter(**lookup).first()
     if row is None:
         raise InvalidInputError(f"There is no such {noun}, or it is not one that you may see.", field=field)

@@ -30,8 +30,9 @@ SORTS: dict[str, Callable[[ProjectRow], str | Decimal | None]] = {
     "forecast": lambda row: row.forecast_usd,
 }
 CSV_HEAD = (
-    "project", "project_id", "owner", "tier", "status", "spent_usd", "budget_usd", "used_percent", "forecast_usd",
-)  # fmt: skip
+    *("project", "project_id", "owner", "tier", "status"),
+    *("spent_usd", "budget_usd", "used_percent", "forecast_usd"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Whose figures the Overview shows: `?scope=` names a department, a team or a project that the person may see."""
+"""Whose figures the Overview shows: `?scope=` names a department, a team or a project of the person's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

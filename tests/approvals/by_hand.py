@@ -32,9 +32,10 @@ def execute(sql: str, params: Any = None) -> int:
         return int(cursor.rowcount)
 
 
-def change_requests(assignments: str) -> int:
-    """Update every request with these assignments."""
-    return execute(f"UPDATE approvals_accessrequest SET {assignments}")  # noqa: S608  text of the tests
+def change_requests(assignments: str, *, pk: int | None = None) -> int:
+    """Update one request, or every one, with these assignments."""
+    where = "" if pk is None else f" WHERE id = {pk}"
+    return execute(f"UPDATE approvals_accessrequest SET {assignments}{where}")  # noqa: S608  text of the tests
 
 
 def check_deferred_constraints() -> None:

@@ -49,7 +49,7 @@ def test_a_model_without_a_price_is_listed_last_and_marked() -> None:
 def test_the_page_reads_a_fixed_number_of_times(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     services.import_prices(actor=None)
 
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(3):
         selectors.catalogue(at=DAY)
 
 

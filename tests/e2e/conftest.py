@@ -1,4 +1,6 @@
-"""The whole house for one story: web, worker and beat, a real LiteLLM Proxy before a fake provider, and a browser."""
+"""The whole house for one story: web, worker and beat, a real LiteLLM Proxy before a fake provider, and a
+browser.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -70,7 +71,7 @@ def house(transactional_db: None, programs: Path, tmp_path: Path) -> Iterator[Ho
     call_command("import_prices", verbosity=0)
     portal = portal_server(log=tmp_path / "web.log")
     portal.environment |= {"PULL_EVERY_SECONDS": "2", "WEB_WORKERS": "1"}
-    subprocess.run(  # noqa: S603  our own command
+    subprocess.run(
         [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"],
         cwd=ROOT,
         env={**os.environ, **portal.environment},
@@ -97,18 +98,46 @@ def _litellm(portal: Server, provider: Server, bin_directory: Path, tmp_path: Pa
     """Configure LiteLLM with the command that an operator uses."""
     port, out = free_port(), tmp_path / "litellm"
     url = f"http://127.0.0.1:{port}"
-    call_command("gateway_config", "litellm", out=out, base_url=url, portal_url=portal.url, upstream=provider.url, verbosity=0)
-    environment = {**read_environment(out / ENVIRONMENT_FILE), "UPSTREAM_API_KEY": PROVIDER_KEY, "PURSER_PUBLIC_URL": portal.url}
-    command = [bin_directory / "litellm", "--config", out / "config.yaml", "--host", "127.0.0.1", "--port", str(port)]
-    return Server(command, port=port, health="/health/liveliness", environment=environment, log=out / "output.log")
+    call_command(
+        "gateway_config",
+        "litellm",
+        out=out,
+        base_url=url,
+        portal_url=portal.url,
+        upstream=provider.url,
+        verbosity=0,
+    )
+    environment = {
+        **read_environment(out / ENVIRONMENT_FILE),
+        "UPSTREAM_API_KEY": PROVIDER_KEY,
+        "PURSER_PUBLIC_URL": portal.url,
+    }
+    command: list[str | Path] = [
+        bin_directory / "litellm",
+        "--config",
+        out / "config.yaml",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    return Server(
+        command, port=port, health="/health/liveliness", environment=environment, log=out / "output.log"
+    )
 
 
 def _clockwork(portal: Server, tmp_path: Path) -> list[Server]:
     """Return a Celery worker and beat; they answer on the portal's /healthz, having no port of their own."""
-    celery: list[Any] = [sys.executable, "-m", "celery", "--app", "portal", "--quiet"]
+    celery: list[str | Path] = [sys.executable, "-m", "celery", "--app", "portal", "--quiet"]
     worker = [*celery, "worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "info"]
     beat = [*celery, "beat", "--schedule", str(tmp_path / "beat"), "--pidfile", "", "--loglevel", "info"]
     return [
-        Server(command, port=portal.port, health="/healthz", environment=portal.environment, log=tmp_path / f"{name}.log")
+        Server(
+            command,
+            port=portal.port,
+            health="/healthz",
+            environment=portal.environment,
+            log=tmp_path / f"{name}.log",
+        )
         for name, command in (("worker", worker), ("beat", beat))
     ]

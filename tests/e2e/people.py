@@ -1,4 +1,6 @@
-"""What people do in their browsers, in their own words; a page that logs an error or breaks the policy fails the story."""
+"""What people do in their browsers, in their own words; a page that logs an error or breaks the policy
+fails the story.
+"""
 
 from __future__ import annotations
 

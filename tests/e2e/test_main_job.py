@@ -1,4 +1,6 @@
-"""The main job: ask, approve, reveal, call through the real gateway, run out, raise, revoke. Ends with `main job: ok`."""
+"""The main job: ask, approve, reveal, call through the real gateway, run out, raise, revoke. Ends with
+`main job: ok`.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class Calls:
     def plain(self, text: str, *, model: str = MODEL, max_tokens: int | None = 40) -> str:
         """Make one call and return what came back."""
         limit: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
-        answer = self.client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **limit)
+        answer = self.client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": text}], **limit
+        )
         self.made["plain"] += 1
         return answer.choices[0].message.content or ""
 
@@ -80,7 +84,10 @@ def test_the_main_job(house: House, browser: Browser) -> None:
     ben = Person(browser, cast.ben, base_url=house.portal.url, password=PASSWORD)
 
     request_url = ada.ask_for_tier(
-        project=cast.ranking.name, tier=2, reason="The small models miss one answer in three of our test set.", expected_usd="50"
+        project=cast.ranking.name,
+        tier=2,
+        reason="The small models miss one answer in three of our test set.",
+        expected_usd="50",
     )
     ben.approve(request_url, cap_usd=CAP_USD)
     token = ada.reveal(request_url)
@@ -159,11 +166,13 @@ def run_out_of_budget(calls: Calls, house: House) -> None:
 
 
 def the_portal_may_fail(calls: Calls, house: House) -> None:
-    """Without the portal the gateway refuses; a call that was under way is settled when the portal is back."""
+    """Without the portal the gateway refuses, and goes on when the portal is back."""
     house.portal.freeze()
     assert calls.refusal().status_code == 503
     house.portal.thaw()
-    eventually(lambda: httpx.get(f"{house.portal.url}/readyz", trust_env=False).status_code == 200, what="the portal")
+    eventually(
+        lambda: httpx.get(f"{house.portal.url}/readyz", trust_env=False).status_code == 200, what="the portal"
+    )
     assert calls.plain("and on it goes")
 
 
@@ -172,7 +181,9 @@ def the_worker_recounts(house: House) -> None:
     everything_is_settled()
     settled = UsageEvent.objects.count()
     eventually(
-        lambda: GatewayCall.objects.filter(released=False).count() >= settled, seconds=30, what="the pull of every call"
+        lambda: GatewayCall.objects.filter(released=False).count() >= settled,
+        seconds=30,
+        what="the pull of every call",
     )
     assert ImportCursor.objects.get().last_error == ""
     run = reconcile_day(source=house.gateway.public_id, day=clock.now().date())
@@ -204,8 +215,22 @@ def expected(house: House) -> Decimal:
 
 def _price(entry: dict[str, Any]) -> Decimal:
     model = LlmModel.objects.get(provider_model=entry["model"])
-    rates = {price.unit: price.usd_per_unit for price in model.prices.filter(tier_start=0, valid_until__isnull=True)}
-    usage = TokenUsage(**{name: entry[name] for name in ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")})
+    rates = {
+        price.unit: price.usd_per_unit
+        for price in model.prices.filter(tier_start=0, valid_until__isnull=True)
+    }
+    usage = TokenUsage(
+        **{
+            name: entry[name]
+            for name in (
+                "input_tokens",
+                "cached_tokens",
+                "cache_write_tokens",
+                "output_tokens",
+                "reasoning_tokens",
+            )
+        }
+    )
     fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
     return (
         fresh * rates["input"]
@@ -218,7 +243,8 @@ def _price(entry: dict[str, Any]) -> Decimal:
 def print_table(calls: Calls, house: House) -> None:
     """Print what was done and what it came to."""
     came_to, should = charged(), expected(house)
-    print(f"\ncalls made         {sum(calls.made.values())} ({', '.join(f'{n} {kind}' for kind, n in sorted(calls.made.items()))})")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(calls.made.items()))
+    print(f"\ncalls made         {sum(calls.made.values())} ({kinds})")
     print(f"served upstream    {len(billed(house))}")
     print(f"charged            ${came_to}")
     print(f"expected           ${should}")
@@ -230,7 +256,9 @@ def print_table(calls: Calls, house: House) -> None:
 
 def assert_told_and_recorded(house: House) -> None:
     """Approver and requester got their mails, and each act of the story is in the audit."""
-    eventually(lambda: not Outbox.objects.filter(delivered_at__isnull=True).exists(), seconds=30, what="every mail")
+    eventually(
+        lambda: not Outbox.objects.filter(delivered_at__isnull=True).exists(), seconds=30, what="every mail"
+    )
     told = set(Outbox.objects.values_list("recipient", flat=True))
     assert {house.cast.ada.email, house.cast.ben.email} <= told
     acts = set(AuditEvent.objects.values_list("action", flat=True))

@@ -48,12 +48,27 @@ ROUTES = [
     ModelRoute(name="large", provider="openai", provider_model="gpt-4.1", mode="chat", tier=2),
 ]
 # US dollars for a million tokens. "small" and "large" have their input and output prices from build_world.
-PRICES = {
-    "small": {"input": 1, "cached": "0.5", "cache_write": "1.25", "output": 2},
-    "claude": {"input": 3, "cached": "0.3", "cache_write": "3.75", "output": 15},
-    "unlucky": {"input": 1, "output": 2},
-    "embed": {"input": "0.02"},
-    "large": {"input": 10, "cached": 5, "cache_write": "12.5", "output": 40},
+PRICES: dict[str, dict[str, Decimal]] = {
+    "small": {
+        "input": Decimal(1),
+        "cached": Decimal("0.5"),
+        "cache_write": Decimal("1.25"),
+        "output": Decimal(2),
+    },
+    "claude": {
+        "input": Decimal(3),
+        "cached": Decimal("0.3"),
+        "cache_write": Decimal("3.75"),
+        "output": Decimal(15),
+    },
+    "unlucky": {"input": Decimal(1), "output": Decimal(2)},
+    "embed": {"input": Decimal("0.02")},
+    "large": {
+        "input": Decimal(10),
+        "cached": Decimal(5),
+        "cache_write": Decimal("12.5"),
+        "output": Decimal(40),
+    },
 }
 PRICED_BY_WORLD = {("small", "input"), ("small", "output"), ("large", "input"), ("large", "output")}
 
@@ -124,14 +139,15 @@ def cost(entry: dict[str, Any]) -> Decimal:
     plain one.
     """
     name = next(route.name for route in ROUTES if route.provider_model == entry["model"])
-    rate = {unit: Decimal(str(usd)) / 1_000_000 for unit, usd in PRICES[name].items()}
+    rate = {unit: usd / 1_000_000 for unit, usd in PRICES[name].items()}
     fresh = entry["input_tokens"] - entry["cached_tokens"] - entry["cache_write_tokens"]
-    return (
+    total: Decimal = (
         fresh * rate["input"]
         + entry["cached_tokens"] * rate.get("cached", rate["input"])
         + entry["cache_write_tokens"] * rate.get("cache_write", rate["input"])
         + entry["output_tokens"] * rate.get("output", Decimal(0))
     )
+    return total
 
 
 @pytest.fixture(scope="session")
@@ -169,7 +185,7 @@ def litellm_server(portal: Server, provider: Server, programs: Path, out: Path) 
         "PURSER_SETTLE_GRACE_SECONDS": "3",
     }
     environment = process_environment(own)
-    command = [
+    command: list[str | Path] = [
         programs / "litellm",
         "--config",
         out / "config.yaml",
@@ -214,4 +230,4 @@ def _catalogued(world: World, route: ModelRoute) -> None:
         model.aliases.create(name=alias)
     for unit, usd in PRICES[route.name].items():
         if (route.name, unit) not in PRICED_BY_WORLD:
-            world.price(model, unit, str(Decimal(str(usd)) / 1_000_000))
+            world.price(model, unit, str(usd / 1_000_000))

@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from budgets.models import Reservation, ReservationState
+from core import clock
 from gateway.adapters.litellm import LiteLlmJournal
+from gateway.auth import credential_of, signed_headers
 from tests.gateways.litellm.conftest import Story, litellm_server, user
 from tests.gateways.servers import Server, eventually
 from usage.models import UsageEvent
@@ -77,9 +79,8 @@ def test_a_gateway_that_dies_delivers_when_it_is_back(
         journal = tmp_path / "state" / "journal" / "00000001.jsonl"
         line = json.loads(journal.read_text().splitlines()[0])
         second.stop(signal.SIGKILL)
-        reservation = _authorised(
-            story
-        )  # a call that finished and was written down just before the gateway died
+        # A call that finished, and was written down, just before the gateway died.
+        reservation = authorised(story)
         with journal.open("a") as file:
             file.write(json.dumps(line | {"id": reservation, "reservation": reservation}) + "\n")
         second.start()
@@ -90,9 +91,22 @@ def test_a_gateway_that_dies_delivers_when_it_is_back(
     assert sum(UsageEvent.objects.values_list("cost_usd", flat=True)) == 2 * story.expected()
 
 
-def _authorised(story: Story) -> str:
-    gus = type(story.world.gus)(story.gateway)
-    reservation: str = gus.authorize(story.world.token).json()["reservation"]
+def authorised(story: Story) -> str:
+    """Ask the portal for one call, as the gateway would."""
+    path = "/gateway/v1/authorize"
+    question = {"request_id": "the-call-that-was-written-down", "key": story.world.token, "model": "small"}
+    body = json.dumps(
+        {**question, "route": "/v1/chat/completions", "project_id": None, "input_bytes": 100}
+    ).encode()
+    headers = signed_headers(
+        credential=credential_of(story.gateway),
+        method="POST",
+        target=path,
+        body=body,
+        now_seconds=clock.now().timestamp(),
+    )
+    answer = httpx.post(f"{story.portal.url}{path}", content=body, headers=headers, trust_env=False)
+    reservation: str = answer.json()["reservation"]
     return reservation
 
 

@@ -1,0 +1,230 @@
+"""What the templates of approvals show: a request as a line, as a case to decide, as the answer to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from django.urls import reverse
+
+from approvals.cases import Case
+from approvals.facts import BudgetOutlook, ModelPrice
+from approvals.models import AccessRequest, RequestStatus
+from core import clock
+from core.shapes import Event, Tone
+from usage.types import Alternative
+
+DUE_SOON = timedelta(days=1)
+STATUS_TONES = {
+    RequestStatus.PENDING: "warn",
+    RequestStatus.APPROVED: "ok",
+    RequestStatus.DENIED: "bad",
+    RequestStatus.WITHDRAWN: "",
+    RequestStatus.EXPIRED: "",
+    RequestStatus.CLOSED: "",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A request in the list; US dollars a month."""
+
+    url: str
+    title: str
+    requester: str
+    expected_usd: Decimal
+    asked_at: datetime
+    due: Tone
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantLine:
+    """Something that the requester may do already."""
+
+    text: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierLine:
+    """A request that the requester made before."""
+
+    url: str
+    title: str
+    status: Tone
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How a request ended, for whoever made it."""
+
+    tone: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyCard:
+    """The key that an approval gave."""
+
+    name: str
+    state: Tone
+    masked: str
+    expires_at: datetime
+    last_used_on: date | None
+    url: str
+    reveal_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that is not as it was read."""
+
+    label: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a decision came to; `kept` is what had been entered and was not used."""
+
+    tone: str
+    title: str
+    text: str
+    changes: tuple[Change, ...] = ()
+    kept: str = ""
+    next_url: str = ""
+    next_text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseView:
+    """One request with everything that its page says."""
+
+    id: str
+    title: str
+    requester: str
+    asked_at: datetime
+    due: Tone
+    status: Tone
+    reason: str
+    project: str
+    team: str
+    lead: str
+    models: tuple[ModelPrice, ...]
+    expected_usd: Decimal
+    expected_basis: str
+    budgets: tuple[BudgetOutlook, ...]
+    alternatives: tuple[Alternative, ...]
+    duration_days: int
+    access_until: datetime | None
+    stage_text: str
+    deciders: tuple[str, ...]
+    decide_by: datetime
+    checks: tuple[Tone, ...]
+    may_decide: bool
+    why_not: str
+    decide_url: str
+    withdraw_url: str
+    grants: tuple[GrantLine, ...]
+    earlier: tuple[EarlierLine, ...]
+    history: tuple[Event, ...]
+    answer: Answer | None = None
+    key: KeyCard | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What is shown of money; nothing of it once a request is over, except the models."""
+
+    models: tuple[ModelPrice, ...] = ()
+    basis: str = ""
+    budgets: tuple[BudgetOutlook, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    checks: Sequence[Tone] = field(default_factory=tuple)
+
+
+def row_of(request: AccessRequest, *, query: str = "", current: bool = False) -> Row:
+    """Return a request as the list shows it; `query` keeps the list beside it the same."""
+    return Row(
+        url=reverse("approvals:detail", args=[request.public_id]) + query,
+        title=str(request),
+        requester=str(request.requester),
+        expected_usd=request.expected_monthly_usd,
+        asked_at=request.created_at,
+        due=due_of(request),
+        current=current,
+    )
+
+
+def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
+    """Return a case with its costs as the page shows it."""
+    request = case.request
+    pending = request.state is RequestStatus.PENDING
+    return CaseView(
+        id=request.public_id,
+        title=case.title,
+        requester=str(request.requester),
+        asked_at=request.created_at,
+        due=due_of(request),
+        status=status_of(request),
+        reason=request.reason,
+        project=request.project.name,
+        team=request.project.team.name,
+        lead=case.lead,
+        models=costs.models,
+        expected_usd=request.expected_monthly_usd,
+        expected_basis=costs.basis,
+        budgets=costs.budgets,
+        alternatives=costs.alternatives,
+        duration_days=request.duration_days,
+        access_until=case.access_until,
+        stage_text=case.stage_text,
+        deciders=case.deciders,
+        decide_by=request.decide_by,
+        checks=(*(Tone(tone=check.tone, text=check.text) for check in case.checks), *costs.checks),
+        may_decide=case.may_decide,
+        why_not=case.why_not,
+        decide_url=reverse("approvals:decide", args=[request.public_id]) + query,
+        withdraw_url=reverse("approvals:withdraw", args=[request.public_id]) if pending else "",
+        grants=tuple(
+            GrantLine(text=f"{grant.tier} for {grant.key.project}", expires_at=grant.expires_at)
+            for grant in case.grants
+        ),
+        earlier=tuple(_earlier(past) for past in case.earlier),
+        history=tuple(Event(text=line.text, at=line.at) for line in case.history),
+    )
+
+
+def status_of(request: AccessRequest) -> Tone:
+    """Return what became of a request, in words."""
+    state = request.state
+    return Tone(tone=STATUS_TONES[state], text=state.label)
+
+
+def due_of(request: AccessRequest) -> Tone:
+    """Return how long a request can still be decided, or what became of it."""
+    if request.state is not RequestStatus.PENDING:
+        return status_of(request)
+    left = request.decide_by - clock.now()
+    return Tone(tone="warn" if left < DUE_SOON else "", text=f"Due in {_length(left)}")
+
+
+def _length(left: timedelta) -> str:
+    for size, name in ((timedelta(days=1), "day"), (timedelta(hours=1), "hour")):
+        number = left // size
+        if number:
+            return f"{number} {name}" if number == 1 else f"{number} {name}s"
+    return "less than an hour"
+
+
+def _earlier(past: AccessRequest) -> EarlierLine:
+    return EarlierLine(
+        url=reverse("approvals:detail", args=[past.public_id]),
+        title=str(past),
+        status=status_of(past),
+        at=past.created_at,
+    )

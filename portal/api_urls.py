@@ -1,0 +1,61 @@
+"""The addresses of the management API: one router, the OpenAPI document, a refusal for all else."""
+
+from collections.abc import Collection, Iterable
+
+from django.urls import URLPattern, URLResolver, include, path, re_path
+from drf_spectacular.views import SpectacularJSONAPIView
+from rest_framework.routers import SimpleRouter
+
+from approvals.api import AccessRequestViewSet
+from budgets.api import BudgetViewSet
+from budgets.scopes import ScopeName
+from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
+from keys.api import ApiKeyViewSet, GrantViewSet
+from keys.models import ApiKey
+from portal.api import unknown_address
+from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
+from teams.models import User
+from usage.api import DiscrepancyViewSet, ReconciliationRunViewSet, UsageDayViewSet
+
+
+class Keys:
+    """The keys, as budgets need to know them (`budgets.ports.KeyDirectory`)."""
+
+    def visible_ids(self, user: User) -> Iterable[int]:
+        """Return the ids of the keys that the user may see, as a queryset."""
+        return ApiKey.objects.visible_to(user).order_by().values_list("pk", flat=True)
+
+    def names(self, user: User, key_ids: Collection[int]) -> dict[int, ScopeName]:
+        """Return those of these keys that the user may see. One query."""
+        rows = ApiKey.objects.visible_to(user).filter(pk__in=key_ids).values_list("pk", "public_id", "name")
+        return {pk: ScopeName(public_id=public_id, name=name) for pk, public_id, name in rows}
+
+
+class Budgets(BudgetViewSet):
+    """Budgets with the keys that some of them limit."""
+
+    __doc__ = BudgetViewSet.__doc__
+    keys = Keys()
+
+
+router = SimpleRouter()
+router.register("departments", DepartmentViewSet, "departments")
+router.register("teams", TeamViewSet, "teams")
+router.register("projects", ProjectViewSet, "projects")
+router.register("people", PersonViewSet, "people")
+router.register("tiers", TierViewSet, "tiers")
+router.register("models", LlmModelViewSet, "models")
+router.register("prices", PriceViewSet, "prices")
+router.register("budgets", Budgets, "budgets")
+router.register("keys", ApiKeyViewSet, "keys")
+router.register("grants", GrantViewSet, "grants")
+router.register("requests", AccessRequestViewSet, "requests")
+router.register("usage/days", UsageDayViewSet, "usage_days")
+router.register("reconciliation/runs", ReconciliationRunViewSet, "reconciliation_runs")
+router.register("reconciliation/discrepancies", DiscrepancyViewSet, "discrepancies")
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("v1/", include((router.urls, "api"))),
+    path("schema/", SpectacularJSONAPIView.as_view(), name="api-schema"),
+    re_path("", unknown_address),
+]

@@ -1,0 +1,141 @@
+"""Makes keys and the grants behind them, as they would have been asked for and approved, and what waits today."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from approvals.models import AccessRequest, Decision, Policy, RequestStatus, Stage, Verdict
+from approvals.services import decide, submit
+from catalog.models import Tier
+from keys import secrets
+from keys.models import ApiKey, Grant
+from keys.services import issue_key, revoke
+from portal.demo.people import Organisation
+from portal.demo.story import DIRECTORS, PROJECTS, TEAMS, KeyStory, ProjectStory
+from teams.models import User
+
+SHOWN_CHARACTERS = 13
+LEAD_TIER = 2
+
+
+def make_keys(made: Organisation, now: datetime) -> dict[str, list[ApiKey]]:
+    """Make the keys of every project; their secrets are thrown away, so nobody can use them."""
+    return {
+        story.code: [_key(made, story, one, now - timedelta(days=story.days + 2)) for one in story.keys]
+        for story in PROJECTS
+    }
+
+
+def grant_tiers(
+    made: Organisation, keys: Mapping[str, Sequence[ApiKey]], caps: Mapping[int, Decimal], now: datetime
+) -> list[Grant]:
+    """Give the keys the tiers of their story, each with the request and the decision behind it.
+
+    `caps` are US dollars a month by key id.
+    """
+    return [
+        _grant(made, story, key, one.tier, caps[key.pk], now)
+        for story in PROJECTS
+        for one, key in zip(story.keys, keys[story.code], strict=True)
+        if one.tier > 1
+    ]
+
+
+def approver_of(made: Organisation, story: ProjectStory, tier: int, owner: User) -> User:
+    """Return who decides: the lead for Tier 2, the director for more and for what the lead himself asks."""
+    _, department, lead, _ = TEAMS[story.team]
+    by_lead = tier == LEAD_TIER and made.people[lead] != owner
+    return made.people[lead if by_lead else DIRECTORS[department]]
+
+
+def ask_today(made: Organisation) -> None:
+    """Leave two requests waiting, one approved with its key awaiting reveal, one denied, and a revoked key."""
+    people, projects = made.people, made.projects
+    tier2, tier3 = (Tier.objects.get(number=number) for number in (2, 3))
+    submit(
+        actor=people["ada"], project=projects["query-help"], tier=tier2, model_names=("claude-sonnet-5-5",),
+        expected_monthly_usd=Decimal(120), duration_days=60,
+        reason="The small models rewrite one query in five wrongly. On our 2,000 judged queries a Tier 2 model gets"
+        " 94 % right against 79 %.",
+    )  # fmt: skip
+    submit(
+        actor=people["ivo"], project=projects["catalogue-tags"], tier=tier3, model_names=("claude-opus-5-5",),
+        expected_monthly_usd=Decimal(250), duration_days=30,
+        reason="Label 3,000 difficult products once with the best model, as a training set for the cheap one.",
+    )  # fmt: skip
+    approved = submit(
+        actor=people["dan"], project=projects["fraud-notes"], tier=tier2, model_names=("gpt-6.1-terra",),
+        expected_monthly_usd=Decimal(60), duration_days=30,
+        reason="Long case files do not fit the context of the model that we use now.",
+    )  # fmt: skip
+    decide(
+        actor=people["eve"], request=approved, verdict=Verdict.APPROVE, seen_revision=approved.revision,
+        comment="Start with the ten largest files.", monthly_cap_usd=Decimal(50),
+    )  # fmt: skip
+    denied = submit(
+        actor=people["tom"], project=projects["ticket-triage"], tier=tier2,
+        expected_monthly_usd=Decimal(400), duration_days=90, reason="Try whether a larger model sorts better.",
+    )  # fmt: skip
+    decide(
+        actor=people["grace"], request=denied, verdict=Verdict.DENY, seen_revision=denied.revision,
+        comment="Measure it on last month's 500 tickets with your Tier 1 key first, then ask again.",
+    )  # fmt: skip
+    old = issue_key(actor=people["dan"], project=projects["fraud-notes"], name="fraud-notes old laptop")
+    revoke(actor=people["dan"], key=old, reason="The laptop was replaced.")
+
+
+def _key(made: Organisation, story: ProjectStory, one: KeyStory, created_at: datetime) -> ApiKey:
+    token = secrets.new_token()
+    pepper_id, digest = secrets.sign(token)
+    return ApiKey.objects.create(
+        name=one.name,
+        project=made.projects[story.code],
+        owner=made.people[one.owner],
+        secret_hmac=digest,
+        pepper_id=pepper_id,
+        prefix=token[:SHOWN_CHARACTERS],
+        last4=token[-4:],
+        created_at=created_at,
+        revealed_at=created_at + timedelta(minutes=7),
+        expires_at=created_at + timedelta(days=story.days + 2 + one.expires_in_days),
+    )
+
+
+def _grant(
+    made: Organisation, story: ProjectStory, key: ApiKey, number: int, cap_usd: Decimal, now: datetime
+) -> Grant:
+    policy = Policy.objects.get(tier=number, retired_at__isnull=True)
+    approver = approver_of(made, story, number, key.owner)
+    decided_at = key.created_at + timedelta(hours=1)
+    request = AccessRequest.objects.create(
+        requester=key.owner,
+        beneficiary=key.owner,
+        project=key.project,
+        tier_id=number,
+        reason=f"{story.name} goes to our customers and needs the larger models.",
+        duration_days=policy.max_days,
+        expected_monthly_usd=cap_usd,
+        policy=policy,
+        created_at=key.created_at,
+        # The database lets nobody decide after this, by its own clock: the past is written with an end to come.
+        decide_by=now + timedelta(days=1),
+    )
+    for index, stage in enumerate(policy.stages):
+        Stage.objects.create(
+            request=request, revision=1, index=index, role=stage["role"], quorum=1, max_days=policy.max_days
+        )
+    Decision.objects.create(
+        request=request, revision=1, stage_index=0, actor=approver, verdict=Verdict.APPROVE, at=decided_at
+    )
+    request.status, request.decided_at, request.key = RequestStatus.APPROVED, decided_at, key
+    request.save()
+    return Grant.objects.create(
+        key=key,
+        tier_id=number,
+        monthly_cap_usd=cap_usd,
+        starts_at=decided_at,
+        expires_at=decided_at + timedelta(days=policy.max_days),
+        source_request=request.public_id,
+        granted_by=approver,
+        created_at=decided_at,
+    )

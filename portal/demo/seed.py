@@ -1,0 +1,105 @@
+"""Puts the demo organisation together, in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import transaction
+
+from catalog.models import LlmModel
+from catalog.pricing import STANDARD
+from catalog.selectors import price_rows
+from catalog.services import import_prices
+from core import clock
+from gateway.models import Gateway, GatewayKind
+from gateway.services import register_gateway
+from keys.models import ApiKey
+from portal.demo import access, limits
+from portal.demo.books import book
+from portal.demo.calls import Call, Pricer, make_calls
+from portal.demo.people import make_organisation
+from portal.demo.story import PROJECTS
+from usage.models import BlockedHour, ImportCursor
+from usage.services import reconcile_day
+
+RECONCILED_DAYS = 7
+OVER_BUDGET = "invoice-ocr"
+# How many calls were refused in each of the last hours, the latest first.
+REFUSED = (148, 412, 260)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeded:
+    """What was made."""
+
+    people: int
+    projects: int
+    calls: int
+
+
+@transaction.atomic
+def seed(*, password: str) -> Seeded:
+    """Make Northwind with sixty days of usage up to now. The database must have nobody in it."""
+    now = clock.now()
+    made = make_organisation(password=password, now=now)
+    import_prices(actor=made.ann)
+    gateway = register_gateway(actor=made.ann, name="local", kind=GatewayKind.LITELLM, base_url="")
+    keys = access.make_keys(made, now)
+    calls = _calls(keys, now)
+    caps = limits.Planner(made, keys, calls, now).open_all()
+    access.grant_tiers(made, keys, caps, now)
+    everything = [call for group in calls.values() for call in group]
+    book(everything, gateway)
+    _refuse(keys[OVER_BUDGET], now)
+    limits.raise_one_today(made)
+    access.ask_today(made)
+    _reconcile(gateway, everything, now)
+    return Seeded(people=len(made.people), projects=len(made.projects), calls=len(everything))
+
+
+def _calls(keys: Mapping[str, Sequence[ApiKey]], now: datetime) -> dict[str, list[Call]]:
+    models = {model.name: model for model in LlmModel.objects.all()}
+    prices = {model: [row for row in rows if row.context == STANDARD] for model, rows in price_rows().items()}
+    pricer = Pricer(prices)
+    return {
+        story.code: make_calls(
+            story,
+            keys=keys[story.code],
+            models=models,
+            pricer=pricer,
+            until=now - limits.LOWERED_BEFORE if story.code == OVER_BUDGET else now,
+        )
+        for story in PROJECTS
+    }
+
+
+def _refuse(keys: Sequence[ApiKey], now: datetime) -> None:
+    """Count what was refused since the limit was lowered."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    key = keys[0]
+    BlockedHour.objects.bulk_create(
+        BlockedHour(
+            hour=hour - timedelta(hours=back),
+            key_id=key.pk,
+            project=key.project,
+            team=key.project.team,
+            department=key.project.team.department,
+            code="budget_exhausted",
+            calls=calls,
+            last_at=min(now, hour - timedelta(hours=back) + timedelta(minutes=59)),
+        )
+        for back, calls in enumerate(REFUSED)
+    )
+
+
+def _reconcile(gateway: Gateway, calls: Sequence[Call], now: datetime) -> None:
+    """Compare the last days with the gateway's journal, which was read a moment ago."""
+    ImportCursor.objects.create(
+        source=gateway.public_id,
+        last_success_at=now,
+        last_row_at=max(call.at for call in calls),
+        rows_read=len(calls),
+    )
+    today = now.astimezone(UTC).date()
+    for back in range(RECONCILED_DAYS, -1, -1):
+        reconcile_day(source=gateway.public_id, day=today - timedelta(days=back))

@@ -1,0 +1,321 @@
+"""Approvals as a state machine: every act by everybody at any time, and one adversary for each threat.
+
+The machine reads roles by itself and keeps its own books of what has ended, so that what the product says of
+itself is never the witness.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import IntegrityError, transaction
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from approvals.models import AccessRequest, Decision, RequestStatus, Stage, Verdict
+from approvals.services import amend, decide, expire_due, submit, withdraw
+from core import clock
+from core.errors import DomainError
+from core.models import AuditEvent
+from keys.models import Grant
+from keys.services import revoke_grant
+from teams.models import Membership, Role, RoleAssignment, User
+from tests import factories
+from tests.approvals.by_hand import change_requests, execute
+from tests.cast import make_cast
+
+NAMES = ("ada", "ben", "cleo", "dan", "ann")
+STAGES = ([("lead", 1)], [("lead", 2)], [("lead", 1), ("director", 1)])
+FINAL = [status for status in RequestStatus if status is not RequestStatus.PENDING]
+
+names = st.sampled_from(NAMES)
+numbers = st.integers(0, 5)
+
+
+class Approvals(RuleBasedStateMachine):
+    """Two departments' worth of people, one project, requests in every state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.example = transaction.atomic()
+        self.example.__enter__()
+        self.ended: dict[int, dict[str, Any]] = {}
+        self.decided: dict[int, dict[str, Any]] = {}
+        self.traveller = time_machine.travel(clock.now())
+        self.time = self.traveller.start()
+
+    def teardown(self) -> None:
+        """Undo the example."""
+        self.traveller.stop()
+        transaction.set_rollback(True)
+        self.example.__exit__(None, None, None)
+
+    @initialize(stages=st.sampled_from(STAGES))
+    def begin(self, stages: list[tuple[str, int]]) -> None:
+        self.cast = make_cast()
+        self.people: dict[str, User] = {name: getattr(self.cast, name) for name in NAMES}
+        factories.MembershipFactory.create(user=self.cast.cleo, team=self.cast.search)
+        factories.new_policy(self.cast.tier2, stages)
+
+    # ------------------------------------------------------------------------------ what people do
+
+    @rule(name=names, tier=st.sampled_from([2, 3]), days=st.integers(1, 30), usd=st.integers(1, 999))
+    def asks(self, name: str, tier: int, days: int, usd: int) -> None:
+        self.attempt(
+            submit,
+            actor=self.people[name],
+            project=self.cast.ranking,
+            tier=factories.tier(tier),
+            reason="A reason that is long enough.",
+            duration_days=days,
+            expected_monthly_usd=Decimal(usd),
+        )
+
+    @rule(name=names, number=numbers, verdict=st.sampled_from(Verdict), behind=st.integers(0, 1), cap=numbers)
+    def decides(self, name: str, number: int, verdict: Verdict, behind: int, cap: int) -> None:
+        request, actor = self.request(number), self.people[name]
+        if request is None:
+            return
+        allowed = self.allowed(request)
+        before = Decision.objects.count()
+        self.attempt(
+            decide,
+            actor=actor,
+            request=request,
+            verdict=verdict,
+            seen_revision=request.revision - behind,
+            comment="A reason.",
+            monthly_cap_usd=Decimal(cap) if verdict == Verdict.APPROVE and cap else None,
+        )
+        if Decision.objects.count() > before:
+            assert behind == 0, "somebody decided what he had not read"
+            assert name in allowed, f"{name} decided, and only {allowed} might have"
+            assert clock.now() < request.decide_by
+
+    @rule(name=names, number=numbers, days=st.integers(1, 30))
+    def amends(self, name: str, number: int, days: int) -> None:
+        request = self.request(number)
+        if request is not None:
+            self.attempt(
+                amend,
+                actor=self.people[name],
+                request=request,
+                seen_revision=request.revision,
+                reason="Another reason that is long enough.",
+                duration_days=days,
+                expected_monthly_usd=request.expected_monthly_usd,
+            )
+
+    @rule(name=names, number=numbers)
+    def withdraws(self, name: str, number: int) -> None:
+        request = self.request(number)
+        if request is not None:
+            self.attempt(withdraw, actor=self.people[name], request=request)
+
+    @rule(name=names, number=numbers)
+    def ends_a_grant(self, name: str, number: int) -> None:
+        grant = Grant.objects.order_by("pk")[number : number + 1].first()
+        if grant is not None:
+            others = list(Grant.objects.exclude(pk=grant.pk).order_by("pk").values())
+            self.attempt(revoke_grant, actor=self.people[name], grant=grant, reason="A reason.")
+            assert list(Grant.objects.exclude(pk=grant.pk).order_by("pk").values()) == others
+
+    @rule(hours=st.sampled_from([1, 70, 170]))
+    def time_passes(self, hours: int) -> None:
+        self.time.shift(timedelta(hours=hours))
+
+    @rule()
+    def the_sweeper_runs(self) -> None:
+        expire_due()
+
+    @rule(name=names)
+    def leaves_or_returns(self, name: str) -> None:
+        person = self.people[name]
+        person.is_active = not person.is_active
+        person.save()
+
+    @rule(name=names, role=st.sampled_from([Role.LEAD, Role.DIRECTOR]))
+    def takes_or_loses_a_role(self, name: str, role: Role) -> None:
+        scope = {"team": self.cast.search} if role == Role.LEAD else {"department": self.cast.product}
+        held = RoleAssignment.objects.filter(user=self.people[name], role=role, **scope)
+        if not held.delete()[0]:
+            factories.RoleAssignmentFactory.create(user=self.people[name], role=role, **scope)
+
+    @rule(name=names)
+    def joins_or_leaves_the_team(self, name: str) -> None:
+        place = {"user": self.people[name], "team": self.cast.search}
+        if not Membership.objects.filter(**place).delete()[0]:
+            factories.MembershipFactory.create(**place)
+
+    # --------------------------------------------------- an adversary with raw SQL for each threat
+
+    @precondition(lambda self: self.decided)
+    @rule(what=st.sampled_from(["verdict", "revision", "actor_id"]))
+    def rewrites_a_decision(self, what: str) -> None:
+        with self.refused():
+            Decision.objects.update(**{what: {"verdict": "deny", "revision": 9, "actor_id": 1}[what]})
+
+    @precondition(lambda self: self.decided)
+    @rule()
+    def deletes_decisions(self) -> None:
+        with self.refused():
+            execute("DELETE FROM approvals_decision")
+
+    @precondition(lambda self: self.ended)
+    @rule(change=st.sampled_from(["status = 'pending', decided_at = NULL, key_id = NULL", "reason = 'x'"]))
+    def reopens_a_request(self, change: str) -> None:
+        with self.refused():
+            change_requests(change, pk=min(self.ended))
+
+    @rule(number=numbers)
+    def approves_without_a_quorum(self, number: int) -> None:
+        request = self.request(number)
+        if request is not None and request.status == RequestStatus.PENDING:
+            key = factories.ApiKeyFactory.create(owner=request.beneficiary, project=request.project)
+            with self.refused():
+                change_requests(f"status = 'approved', decided_at = now(), key_id = {key.pk}", pk=request.pk)
+
+    @rule(number=numbers, delegate=names)
+    def decides_for_the_asker(self, number: int, delegate: str) -> None:
+        request = self.request(number)
+        if request is None:
+            return
+        attacks = ((request.requester_id, None), (self.people[delegate].pk, request.beneficiary_id))
+        for actor, on_behalf_of in attacks:
+            with self.refused():
+                Decision.objects.create(
+                    request=request,
+                    revision=request.revision,
+                    stage_index=request.stage_index,
+                    actor_id=actor,
+                    on_behalf_of_id=on_behalf_of,
+                    verdict=Verdict.APPROVE,
+                    at=clock.now(),
+                )
+
+    @rule(number=numbers)
+    def widens_what_was_asked(self, number: int) -> None:
+        request = self.request(number)
+        if request is not None:
+            with self.refused():
+                change_requests("duration_days = duration_days + 1", pk=request.pk)
+
+    @rule(number=numbers, name=names)
+    def grants_by_hand(self, number: int, name: str) -> None:
+        request = self.request(number)
+        if request is not None and request.status != RequestStatus.APPROVED:
+            key = factories.ApiKeyFactory.create(owner=request.beneficiary, project=request.project)
+            with self.refused():
+                Grant.objects.create(
+                    key=key,
+                    tier=request.tier,
+                    monthly_cap_usd=1,
+                    starts_at=clock.now(),
+                    expires_at=clock.now() + timedelta(days=1),
+                    source_request=request.public_id,
+                    granted_by=self.people[name],
+                )
+                execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+    # ------------------------------------------------------------------------------ what must hold
+
+    @invariant()
+    def the_database_would_commit(self) -> None:
+        execute("SET CONSTRAINTS ALL IMMEDIATE")
+        execute("SET CONSTRAINTS ALL DEFERRED")
+
+    @invariant()
+    def a_grant_is_within_one_approved_request(self) -> None:
+        for grant in Grant.objects.all():
+            request = AccessRequest.objects.get(public_id=grant.source_request)
+            counted = list(request.decisions.filter(revision=request.revision))
+            assert request.status == RequestStatus.APPROVED
+            assert (grant.tier_id, grant.key_id) == (request.tier_id, request.key_id)
+            assert grant.monthly_cap_usd is not None
+            for most in (request.expected_monthly_usd, *(each.monthly_cap_usd for each in counted)):
+                assert most is None or grant.monthly_cap_usd <= most
+            assert grant.expires_at - grant.starts_at <= timedelta(days=request.duration_days)
+
+    @invariant()
+    def every_approval_has_its_quorums_of_distinct_strangers(self) -> None:
+        for request in AccessRequest.objects.filter(status=RequestStatus.APPROVED):
+            counted = list(request.decisions.filter(revision=request.revision))
+            humans = [human for each in counted for human in (each.actor_id, each.on_behalf_of_id) if human]
+            assert len(humans) == len(set(humans))
+            assert not {request.requester_id, request.beneficiary_id} & set(humans)
+            stages = Stage.objects.filter(request=request, revision=request.revision)
+            assert stages
+            for stage in stages:
+                agreed = [each for each in counted if each.stage_index == stage.index]
+                assert len({each.actor_id for each in agreed}) >= stage.quorum
+                assert all(each.verdict == Verdict.APPROVE for each in agreed)
+
+    @invariant()
+    def what_is_over_stays_as_it_was(self) -> None:
+        remember(self.ended, AccessRequest.objects.filter(status__in=FINAL))
+        remember(self.decided, Decision.objects.all())
+
+    @invariant()
+    def nobody_waits_twice_for_the_same(self) -> None:
+        pending = AccessRequest.objects.filter(status=RequestStatus.PENDING)
+        waiting = list(pending.values_list("beneficiary", "project", "tier", "kind"))
+        assert len(waiting) == len(set(waiting))
+
+    @invariant()
+    def each_change_left_one_record(self) -> None:
+        for request in AccessRequest.objects.all():
+            events = AuditEvent.objects.filter(object_id=request.public_id).values_list("action", flat=True)
+            recorded = Counter(action.removeprefix("request.") for action in events)
+            verdicts = recorded["agreed"] + recorded["approved"] + recorded["denied"]
+            assert recorded["submitted"] == 1
+            assert recorded["amended"] == request.revision - 1
+            assert verdicts == Decision.objects.filter(request=request).count()
+            assert sum(recorded[status] for status in FINAL) == (request.status in FINAL)
+
+    # ------------------------------------------------------------------------------------- helpers
+
+    def attempt(self, act: Any, **arguments: Any) -> None:
+        """Do something that may be refused, by a rule and never by an accident."""
+        with suppress(DomainError), transaction.atomic():
+            act(**arguments)
+
+    def request(self, number: int) -> AccessRequest | None:
+        """Return one of the newest requests, if there are so many."""
+        return AccessRequest.objects.order_by("-pk")[number : number + 1].first()
+
+    def allowed(self, request: AccessRequest) -> set[str]:
+        """Return who might decide now, by the machine's own reading of roles."""
+        held: dict[str, set[str]] = {role: set() for role in Role}
+        for name, person in self.people.items():
+            if User.objects.get(pk=person.pk).is_active:
+                for role in RoleAssignment.objects.filter(user=person).values_list("role", flat=True):
+                    held[role].add(name)
+        askers = {name for name, person in self.people.items() if person.pk == request.requester_id}
+        stage = Stage.objects.filter(request=request, revision=request.revision, index=request.stage_index)
+        role = stage.values_list("role", flat=True)[0]
+        if role == Role.LEAD and askers & held[Role.LEAD]:
+            role = Role.DIRECTOR
+        if role == Role.DIRECTOR and askers & held[Role.DIRECTOR] and not held[Role.DIRECTOR] - askers:
+            role = Role.ADMIN
+        return held[role] - askers
+
+    @contextmanager
+    def refused(self) -> Iterator[None]:
+        """Do what the database must refuse."""
+        with pytest.raises(IntegrityError), transaction.atomic():
+            yield
+
+
+def remember(books: dict[int, dict[str, Any]], rows: Any) -> None:
+    """Write down rows that were not there, and compare those that were."""
+    now: dict[int, dict[str, Any]] = {row["id"]: row for row in rows.values()}
+    assert books.keys() <= now.keys(), "a row is gone"
+    for pk, row in now.items():
+        assert books.setdefault(pk, row) == row, "a row that is final has changed"

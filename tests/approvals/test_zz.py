@@ -1,0 +1,2 @@
+import tests.approvals.zz_stat
+from tests.approvals.test_machine import *

@@ -1,0 +1,138 @@
+"""Usage in the API: the days that pages show, and how the books compare with the gateways'."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from core.errors import InvalidInputError
+from core.rest.fields import id_pattern
+from core.rest.pages import page_response, unknown_cursor
+from core.rest.views import ListViewSet, NounViewSet
+from usage.models import Discrepancy, ReconciliationRun
+from usage.selectors import custom, organisation_today, scope_for, this_month
+from usage.selectors.lines import PLACE, UsageLine, usage_lines
+from usage.selectors.runs import discrepancies_for, runs_for
+from usage.serializers import (
+    DiscrepancyOut,
+    DiscrepancyQuery,
+    ReconciliationRunOut,
+    ReconciliationRunQuery,
+    UsageDayOut,
+    UsageDayQuery,
+    run_id,
+)
+from usage.types import Period
+
+MAX_DAYS = 366
+SEPARATOR = "."
+ONLY = {"project": "project__public_id", "team": "team__public_id", "model": "model__public_id"}
+
+
+class UsageDayViewSet(ListViewSet):
+    """What the person's teams used, by day, project and model; the figures of the Overview, line by line."""
+
+    noun = "line"
+    out = UsageDayOut
+    list_query = UsageDayQuery
+
+    def list(self, request: Request) -> Response:
+        """Return a page of lines, the newest day first."""
+        limit = self.query["limit"]
+        found = usage_lines(
+            scope_for(self.actor),
+            self._period(),
+            only={ONLY[name]: self.query[name] for name in ONLY if name in self.query},
+            after=place_of(self.query["cursor"]) if "cursor" in self.query else None,
+            limit=limit + 1,
+        )
+        last = found[limit - 1] if len(found) > limit else None
+        return page_response(request, self.shown(found[:limit]), last and cursor_of(last))
+
+    def _period(self) -> Period:
+        today = organisation_today()
+        last = self.query.get("to", today)
+        first = self.query.get("from", this_month(last).first_day)
+        if not timedelta(0) <= last - first < timedelta(days=MAX_DAYS):
+            raise InvalidInputError(
+                f"Choose a last day that is not before the first, {MAX_DAYS} days at most.", field="to"
+            )
+        return custom(first, last)
+
+
+class ReconciliationRunViewSet(NounViewSet):
+    """Portal against gateway, by day and source; for finance, auditors and administrators."""
+
+    noun = "run"
+    out = ReconciliationRunOut
+    list_query = ReconciliationRunQuery
+    reads_refuse = (403,)
+    lookup_value_regex = r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.[0-9A-Za-z_-]{1,40}"
+
+    def rows(self) -> QuerySet[ReconciliationRun]:
+        """Return all runs, to those who may see them."""
+        return runs_for(self.actor)
+
+    def chosen(self, rows: QuerySet[ReconciliationRun]) -> QuerySet[ReconciliationRun]:
+        """Narrow the list down to a state."""
+        return self.narrowed(rows, state="state")
+
+    def by_id(self, rows: QuerySet[Any], public_id: str) -> QuerySet[Any]:
+        """Narrow runs down to one day and source."""
+        return run_by_id(rows, public_id)
+
+    def id_of(self, row: ReconciliationRun) -> str:
+        """Return the day and source of a run."""
+        return run_id(row)
+
+
+class DiscrepancyViewSet(NounViewSet):
+    """Calls on which portal and gateway differ; for finance, auditors and administrators."""
+
+    noun = "discrepancy"
+    out = DiscrepancyOut
+    list_query = DiscrepancyQuery
+    reads_refuse = (403,)
+    lookup_value_regex = id_pattern("dsc")
+
+    def rows(self) -> QuerySet[Discrepancy]:
+        """Return all discrepancies, to those who may see them."""
+        return discrepancies_for(self.actor)
+
+    def chosen(self, rows: QuerySet[Discrepancy]) -> QuerySet[Discrepancy]:
+        """Narrow the list down to a run, a kind and a state."""
+        found = self.narrowed(rows, kind="kind", state="state")
+        if "run" not in self.query:
+            return found
+        runs: QuerySet[Any] = ReconciliationRun.objects.all()
+        return found.filter(run__in=run_by_id(runs, self.query["run"]))
+
+
+def run_by_id(rows: QuerySet[Any], public_id: str) -> QuerySet[Any]:
+    """Narrow runs down to one day and source."""
+    day, _, source = public_id.partition(SEPARATOR)
+    return rows.filter(day=parsed_day(day), source=source)
+
+
+def parsed_day(text: str) -> date | None:
+    """Return the day, or None for text that is none: nothing has it."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def cursor_of(line: UsageLine) -> str:
+    """Return the place of a line, as the next page is asked for."""
+    return SEPARATOR.join(str(part) for part in line.place)
+
+
+def place_of(cursor: str) -> tuple[Any, ...]:
+    """Return the place that a cursor names. Raises InvalidInputError for one of another shape."""
+    day, *middle, tier = cursor.split(SEPARATOR)
+    first = parsed_day(day)
+    if first is None or len(middle) != len(PLACE) - 2 or not (tier.isascii() and tier.isdigit()):
+        raise unknown_cursor()
+    return (first, *middle, int(tier[:1]))

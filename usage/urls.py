@@ -1,0 +1,16 @@
+"""Addresses of the pages of reconciliation."""
+
+from django.urls import URLPattern, path
+
+from usage import views
+from usage.ports import SourceNames
+
+
+def routes(*, names_of_sources: SourceNames) -> tuple[list[URLPattern], str]:
+    """Return the pages with their name space; what gateways are called is handed in."""
+    given = {"names_of_sources": names_of_sources}
+    patterns = [
+        path("", views.list_days, given, name="list"),
+        path("<str:source>/<str:day>/", views.show_day, given, name="detail"),
+    ]
+    return patterns, "reconciliation"
