@@ -31,7 +31,7 @@ test-all: $(DEVELOP) chromium ## Run every test
 	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations=30 $(PYTEST_ARGUMENTS)
 
 e2e: $(DEVELOP) chromium ## Run the main job from the request to the revoked key, and print its table
-	$(PYTHON) -m pytest tests/e2e -p no:xdist -s -q $(PYTEST_ARGUMENTS)
+	$(PYTHON) -m pytest tests/e2e -n 0 -s -q $(PYTEST_ARGUMENTS)
 
 bench: $(DEVELOP) ## Measure the decision calls and the pages
 	$(PYTHON) -m bench

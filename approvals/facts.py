@@ -16,7 +16,7 @@ from approvals.services.asking import passable_stages
 from budgets.models import ScopeKind, Window
 from budgets.selectors import budget_rows, open_budgets_above
 from budgets.types import BudgetRow, ScopePlace
-from catalog.models import LlmModel, Mode, Tier
+from catalog.models import LlmModel, Mode
 from catalog.pricing import TOKENS_PER_PRICE, PriceRow, Use, rates
 from catalog.selectors import models_with_prices
 from core import clock
@@ -27,7 +27,7 @@ from usage.selectors import forecast_budgets, project_usage_last_30_days, repric
 from usage.types import Alternative, Forecast, ModelUse
 
 MONTH_DAYS = 30
-# A request goes on into the next window, so it is set against a whole one; a longer window only until its end.
+# A request goes on into the next window, so it is set against a whole one; a longer one only until its end.
 WHOLE_WINDOW_DAYS = {Window.WEEK: 7, Window.MONTH: MONTH_DAYS}
 NOT_FORECAST = (Window.DAY, Window.LIFETIME)
 CHEAPER_SHOWN = 10
@@ -58,7 +58,7 @@ class ModelPrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetOutlook:
-    """A budget that the calls must fit: spent, left, and where its window ends without and with the request."""
+    """A budget that the calls must fit, and where its window ends without and with the request."""
 
     name: str
     spent_usd: Decimal
@@ -85,7 +85,6 @@ class Money:
 class Prospect:
     """Who would decide a request under the policy in force, by when, and for how long it could be granted."""
 
-    policy: Policy
     role_text: str
     deciders: tuple[str, ...]
     decide_by: datetime
@@ -129,6 +128,16 @@ def asked_models(wish: Wish, offered: Offered) -> list[LlmModel]:
     return sorted(found.values(), key=lambda model: model.name)
 
 
+def offered_models(tier: int) -> dict[str, tuple[int, ModelPrice]]:
+    """Return the models of a tier that can be asked for, with id and prices, by name. One query."""
+    offered = models_with_prices()
+    return {
+        model.name: (model.pk, _price(model, rows))
+        for model, rows in offered.items()
+        if model.tier_id == tier
+    }
+
+
 def model_prices(wish: Wish) -> tuple[ModelPrice, ...]:
     """Return the prices of the models that a wish is about. One query."""
     offered = models_with_prices()
@@ -136,7 +145,7 @@ def model_prices(wish: Wish) -> tuple[ModelPrice, ...]:
 
 
 def budgets_above(wish: Wish) -> list[BudgetRow]:
-    """Return the limited budgets that a call of this project and tier must fit, the widest first. One query."""
+    """Return the limited budgets that calls of this project and tier must fit, widest first. One query."""
     project = wish.project
     place = ScopePlace(
         kind=ScopeKind.PROJECT,
@@ -157,20 +166,16 @@ def budget_outlooks(
     return tuple(_outlook(wish, row, forecasts.get(row.id)) for row in reversed(rows))
 
 
-def prospect(user: User, project: Project, tier: Tier) -> Prospect | None:
-    """Return who would decide if the user asked for this now; None when the tier has no policy. Two queries.
+def prospect(user: User, project: Project, terms: Policy) -> Prospect:
+    """Return who would decide if the user asked for this under these terms now. One query.
 
     Raises NobodyCanApproveError, which submitting would raise too.
     """
-    terms = Policy.objects.filter(tier=tier, retired_at__isnull=True).first()
-    if terms is None:
-        return None
-    draft = AccessRequest(requester=user, beneficiary=user, project=project, tier=tier)
+    draft = AccessRequest(requester=user, beneficiary=user, project=project, tier=terms.tier)
     holders = role_holders(project)
     first, *_ = passable_stages(draft, terms, holders)
     people = policy.may_decide(first.role, holders.for_project(project), draft.askers)
     return Prospect(
-        policy=terms,
         role_text=role_phrase(first.role, draft),
         deciders=tuple(sorted(holders.names[person] for person in people)),
         decide_by=policy.deadline(clock.now(), terms.decide_within_hours),
@@ -262,7 +267,7 @@ def _outlook(wish: Wish, row: BudgetRow, forecast: Forecast | None) -> BudgetOut
 
 
 def _unused(row: BudgetRow) -> Decimal | None:
-    """Return the forecast of a window in which nothing was spent: nothing. Else there is too little to say."""
+    """Return the forecast of a window without any spend, which is nothing; None where one cannot say."""
     return ZERO if row.window not in NOT_FORECAST and not row.spent_usd else None
 
 

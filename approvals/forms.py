@@ -8,7 +8,7 @@ from django import forms
 
 from approvals.facts import ModelPrice
 from approvals.models import Policy
-from approvals.services.asking import MAX_REASON_CHARACTERS
+from approvals.services.asking import MAX_REASON_CHARACTERS, MIN_REASON_CHARACTERS
 from catalog.models import Tier
 from core.forms import ReasonField, UsdField
 from core.money import format_usd
@@ -39,7 +39,9 @@ class DecideForm(forms.Form):
     seen_revision = forms.IntegerField(widget=forms.HiddenInput)
     monthly_cap_usd = UsdField(label="Monthly cap", required=False)
     duration_days = DaysField(label="Access for how many days", required=False)
-    comment = ReasonField(label="Comment", required=False, help_text="The requester reads it. Needed to deny.")
+    comment = ReasonField(
+        label="Comment", required=False, help_text="The requester reads it. Needed to deny."
+    )
 
     def __init__(self, *args: Any, expected_usd: Decimal, longest_days: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -126,8 +128,9 @@ class ReasonForm(forms.Form):
 
     reason = ReasonField(
         label="Why do you need it?",
-        help_text="Say what it is for, and what the cheaper models do not do well enough. The approver reads this first.",
+        help_text="What it is for, and what cheaper models do not do well enough. The approver reads it.",
         missing="Enter why you need it",
+        min_length=MIN_REASON_CHARACTERS,
         max_length=MAX_REASON_CHARACTERS,
         widget=forms.Textarea(attrs={"rows": 5}),
     )
@@ -152,7 +155,5 @@ class CostForm(forms.Form):
 
 
 def _priced_name(price: ModelPrice) -> str:
-    if price.input_usd is None:
-        return f"{price.name}: no price yet, so calls are refused"
     output = f", {format_usd(price.output_usd)} out" if price.output_usd is not None else ""
     return f"{price.name}: {format_usd(price.input_usd)} in{output} for 1M tokens"

@@ -20,6 +20,13 @@ class KeyDirectory(Protocol):
         """Return those of these keys that the user may see. One query."""
 
 
+class KeyLabels(Protocol):
+    """Knows what people call the keys."""
+
+    def __call__(self, user: User, key_ids: Collection[int], /) -> Mapping[int, str]:
+        """Return the label, such as `nightly of Ada Moreno`, of those that the user may see. One query."""
+
+
 class Expected(Protocol):
     """Where a budget's window is expected to end, in US dollars."""
 
@@ -40,4 +47,5 @@ class Neighbours:
     """What the pages of budgets are handed."""
 
     keys: KeyDirectory
+    key_labels: KeyLabels
     forecasts: Forecasts

@@ -3,12 +3,14 @@
 from django.urls import URLPattern, path
 
 from budgets import views
-from budgets.ports import Forecasts, KeyDirectory, Neighbours
+from budgets.ports import Forecasts, KeyDirectory, KeyLabels, Neighbours
 
 
-def routes(*, keys: KeyDirectory, forecasts: Forecasts) -> tuple[list[URLPattern], str]:
+def routes(
+    *, keys: KeyDirectory, key_labels: KeyLabels, forecasts: Forecasts
+) -> tuple[list[URLPattern], str]:
     """Return the pages with their name space; what they show of keys and of the future is handed in."""
-    given = {"neighbours": Neighbours(keys=keys, forecasts=forecasts)}
+    given = {"neighbours": Neighbours(keys=keys, key_labels=key_labels, forecasts=forecasts)}
     patterns = [
         path("", views.list_budgets, given, name="list"),
         path("<str:public_id>/", views.show_budget, given, name="detail"),

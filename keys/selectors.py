@@ -1,17 +1,26 @@
 """What keys exist and what they may call now. When a key was last used is a matter of `usage`."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 
-from catalog.ports import GrantedTier
 from core import clock
 from core.errors import NotFoundError
+from core.shapes import Tone
 from keys.models import ApiKey, Grant, GrantState, KeyState
 from teams.models import User
 
 DEFAULT_TIER = 1
 USABLE = (KeyState.AWAITING_REVEAL, KeyState.LIVE)
+EXPIRES_SOON = timedelta(days=14)
+TONES = {
+    KeyState.AWAITING_REVEAL: "info",
+    KeyState.LIVE: "ok",
+    KeyState.SUSPENDED: "warn",
+    KeyState.EXPIRED: "",
+    KeyState.REVOKED: "bad",
+}
 
 
 def listed(user: User) -> QuerySet[ApiKey]:
@@ -64,26 +73,16 @@ def active_grants(key: ApiKey) -> list[Grant]:
     return [grant for grant in key.grants.all() if grant.state is GrantState.ACTIVE]
 
 
+def state_in_words(key: ApiKey) -> Tone:
+    """Return the state of a key as pages say it; a live key that ends soon says so."""
+    state = key.state
+    if state is KeyState.LIVE and key.expires_at <= clock.now() + EXPIRES_SOON:
+        return Tone(tone="warn", text="Expires soon")
+    return Tone(tone=TONES[state], text=state.label)
+
+
 def tiers_now(key: ApiKey) -> list[int]:
     """Return the tiers that the key may call now, or could once revealed; none when it has ended."""
     if key.state not in USABLE:
         return []
     return sorted({DEFAULT_TIER, *(grant.tier_id for grant in active_grants(key))})
-
-
-def granted_tiers(user: User) -> list[GrantedTier]:
-    """Return what the person's own usable keys may call now beyond Tier 1, and until when. One query."""
-    now = clock.now()
-    found = Grant.objects.filter(
-        key__owner=user,
-        key__revoked_at__isnull=True,
-        key__suspended_at__isnull=True,
-        key__expires_at__gt=now,
-        revoked_at__isnull=True,
-        starts_at__lte=now,
-        expires_at__gt=now,
-    )
-    return [
-        GrantedTier(tier=grant.tier_id, project_id=grant.key.project_id, until=min(grant.expires_at, grant.key.expires_at))
-        for grant in found.select_related("key")
-    ]

@@ -3,8 +3,10 @@
 from http import HTTPStatus
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -21,8 +23,10 @@ SENTENCES = {
 }
 
 
+@csrf_exempt
+@login_not_required
 def unknown_address(request: HttpRequest) -> JsonResponse:
-    """Refuse an address that the API does not have, whoever asks."""
+    """Refuse an address that the API does not have, whoever asks and however."""
     document = problem(
         status=HTTPStatus.NOT_FOUND,
         code="not_found",

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from django.contrib.auth.middleware import LoginRequiredMiddleware
@@ -46,10 +47,16 @@ def private_pages(get_response: Handler) -> Handler:
 class sign_in_required(LoginRequiredMiddleware):  # noqa: N801  named like its function neighbours
     """Ask everybody to sign in, except where a view says `login_not_required`."""
 
-    def handle_no_permission(self, request: HttpRequest, view_func: Handler) -> HttpResponseBase:
+    def process_view(
+        self,
+        request: HttpRequest,
+        view_func: Callable[..., HttpResponseBase],
+        view_args: tuple[Any, ...],
+        view_kwargs: dict[str, Any],
+    ) -> HttpResponseBase | None:
         """Send the browser to the sign-in page; a swapped fragment would show that page inside another."""
-        response = super().handle_no_permission(request, view_func)
-        if request.headers.get("HX-Request") != "true":
+        response = super().process_view(request, view_func, view_args, view_kwargs)
+        if response is None or request.headers.get("HX-Request") != "true":
             return response
         return HttpResponse(headers={"HX-Redirect": response["Location"]})
 

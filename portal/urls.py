@@ -2,11 +2,31 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+import budgets.urls
+import catalog.urls
 import keys.urls
+import usage.urls
+from approvals.terms import approvers_by_tier
+from gateway.selectors import gateway_names
+from keys.directory import granted_tiers, key_labels
+from portal.api_urls import Keys
 from portal.health import healthz, readyz
-from usage.selectors import key_use
+from portal.home.overview import overview
+from portal.home.search import search
+from portal.home.status import status
+from portal.views import theme
+from usage.selectors import forecast_budgets, key_use
+
+budget_pages = budgets.urls.routes(keys=Keys(), key_labels=key_labels, forecasts=forecast_budgets)
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", overview, name="overview"),
+    path("search/", search, name="search"),
+    path("status/", status, name="status"),
+    path("theme/", theme, name="theme"),
+    path("models/", include(catalog.urls.routes(grants_of=granted_tiers, approvers=approvers_by_tier))),
+    path("budgets/", include(budget_pages)),
+    path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("accounts/", include("allauth.account.urls")),
@@ -15,3 +35,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("portal.api_urls")),
     path("", include("gateway.urls")),
 ]
+
+handler500 = "portal.refusals.server_error"

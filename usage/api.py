@@ -1,5 +1,6 @@
 """Usage in the API: the days that pages show, and how the books compare with the gateways'."""
 
+import re
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from core.rest.pages import page_response, unknown_cursor
 from core.rest.views import ListViewSet, NounViewSet
 from usage.models import Discrepancy, ReconciliationRun
 from usage.selectors import custom, organisation_today, scope_for, this_month
-from usage.selectors.lines import PLACE, UsageLine, usage_lines
+from usage.selectors.lines import UsageLine, usage_lines
 from usage.selectors.runs import discrepancies_for, runs_for
 from usage.serializers import (
     DiscrepancyOut,
@@ -28,6 +29,9 @@ from usage.types import Period
 
 MAX_DAYS = 366
 SEPARATOR = "."
+PLACE_PATTERN = r"\.".join(
+    [r"(\d{4}-\d\d-\d\d)", *(f"({id_pattern(prefix)})" for prefix in ("prj", "tem", "mdl")), "([1-9])"]
+)
 ONLY = {"project": "project__public_id", "team": "team__public_id", "model": "model__public_id"}
 
 
@@ -131,8 +135,8 @@ def cursor_of(line: UsageLine) -> str:
 
 def place_of(cursor: str) -> tuple[Any, ...]:
     """Return the place that a cursor names. Raises InvalidInputError for one of another shape."""
-    day, *middle, tier = cursor.split(SEPARATOR)
-    first = parsed_day(day)
-    if first is None or len(middle) != len(PLACE) - 2 or not (tier.isascii() and tier.isdigit()):
+    match = re.fullmatch(PLACE_PATTERN, cursor)
+    day = parsed_day(match[1]) if match else None
+    if match is None or day is None:
         raise unknown_cursor()
-    return (first, *middle, int(tier[:1]))
+    return (day, *match.groups()[1:])

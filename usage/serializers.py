@@ -41,7 +41,7 @@ class UsageDayOut(Out):
     project = LineProjectOut(source="*")
     team = LineTeamOut(source="*")
     model = LineModelOut(source="*")
-    tier = serializers.IntegerField()
+    tier = serializers.IntegerField(source="tier_number")
     calls = serializers.IntegerField()
     input_tokens = serializers.IntegerField()
     cached_tokens = serializers.IntegerField()

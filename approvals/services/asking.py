@@ -75,7 +75,7 @@ def check_key(key: ApiKey | None, *, owner: User, project: Project) -> None:
 
 
 def pin_stages(request: AccessRequest, terms: Policy) -> list[Stage]:
-    """Write the stages that this revision must pass, and return them. Raises what passable_stages() raises."""
+    """Write the stages that this revision must pass, and return them. Raises as passable_stages() does."""
     stages = passable_stages(request, terms, role_holders(request.project))
     return Stage.objects.bulk_create(
         Stage(

@@ -1,13 +1,12 @@
 """What the templates of approvals show: a request as a line, as a case to decide, as the answer to it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from django.urls import reverse
 
-from approvals.cases import Case
+from approvals.cases import Case, Held
 from approvals.facts import BudgetOutlook, ModelPrice
 from approvals.models import AccessRequest, RequestStatus
 from core import clock
@@ -36,14 +35,6 @@ class Row:
     asked_at: datetime
     due: Tone
     current: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrantLine:
-    """Something that the requester may do already."""
-
-    text: str
-    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +120,7 @@ class CaseView:
     why_not: str
     decide_url: str
     withdraw_url: str
-    grants: tuple[GrantLine, ...]
+    grants: tuple[Held, ...]
     earlier: tuple[EarlierLine, ...]
     history: tuple[Event, ...]
     answer: Answer | None = None
@@ -144,7 +135,7 @@ class Costs:
     basis: str = ""
     budgets: tuple[BudgetOutlook, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
-    checks: Sequence[Tone] = field(default_factory=tuple)
+    checks: tuple[Tone, ...] = ()
 
 
 def row_of(request: AccessRequest, *, query: str = "", current: bool = False) -> Row:
@@ -190,10 +181,7 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
         why_not=case.why_not,
         decide_url=reverse("approvals:decide", args=[request.public_id]) + query,
         withdraw_url=reverse("approvals:withdraw", args=[request.public_id]) if pending else "",
-        grants=tuple(
-            GrantLine(text=f"{grant.tier} for {grant.key.project}", expires_at=grant.expires_at)
-            for grant in case.grants
-        ),
+        grants=case.grants,
         earlier=tuple(_earlier(past) for past in case.earlier),
         history=tuple(Event(text=line.text, at=line.at) for line in case.history),
     )

@@ -1,6 +1,6 @@
 """Budgets: what may be spent, what is spent and held, what happens at the limit, and changing it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -139,11 +139,9 @@ def _line(
     return budget_line(row, _names(request, neighbours, key_ids), forecast)
 
 
-def _names(request: PersonRequest, neighbours: Neighbours, key_ids: Collection[int]) -> dict[int, str]:
+def _names(request: PersonRequest, neighbours: Neighbours, key_ids: Collection[int]) -> Mapping[int, str]:
     """Return what the keys are called, of those that the person may see."""
-    if not key_ids:
-        return {}
-    return {key: named.name for key, named in neighbours.keys.names(request.user, key_ids).items()}
+    return neighbours.key_labels(request.user, key_ids) if key_ids else {}
 
 
 def _facts(

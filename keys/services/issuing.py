@@ -21,6 +21,7 @@ MAX_NAME_CHARACTERS = 80
 def issue_key(*, actor: User, project: Project, name: str, expires_at: datetime | None = None) -> ApiKey:
     """Issue a Tier 1 key to the actor himself, awaiting reveal; whoever works in the project's team may.
 
+    While a key of his with this name waits to be revealed, that one is returned: a second click makes none.
     It ends after 180 days unless `expires_at` says otherwise, at most 365. Raises NotInTeamError, and
     InvalidInputError for a closed project, an empty name or an end that is past or too far.
     """
@@ -30,7 +31,12 @@ def issue_key(*, actor: User, project: Project, name: str, expires_at: datetime 
             f"You do not work in team {project.team}, so you cannot have a key of {project}."
             f" Ask {lead} to add you."
         )
-    return _issue(actor=actor, owner=actor, project=project, name=name, expires_at=expires_at)
+    User.objects.select_for_update(no_key=True).order_by("pk").get(
+        pk=actor.pk
+    )  # one key of a person at a time
+    return _unrevealed(actor, project, name) or _issue(
+        actor=actor, owner=actor, project=project, name=name, expires_at=expires_at
+    )
 
 
 @transaction.atomic
@@ -41,6 +47,14 @@ def issue_approved_key(*, actor: User, owner: User, project: Project, name: str,
     """
     expires_at = clock.now() + timedelta(days=min(max(days, DEFAULT_DAYS), MAX_DAYS))
     return _issue(actor=actor, owner=owner, project=project, name=name, expires_at=expires_at)
+
+
+def _unrevealed(owner: User, project: Project, name: str) -> ApiKey | None:
+    """Return the owner's Tier 1 key with this name that he can still reveal, if there is one."""
+    waiting = ApiKey.objects.filter(
+        owner=owner, project=project, name=name.strip(), revealed_at__isnull=True, revoked_at__isnull=True
+    )
+    return waiting.filter(expires_at__gt=clock.now(), grants__isnull=True).order_by("pk").first()
 
 
 def _issue(*, actor: User, owner: User, project: Project, name: str, expires_at: datetime | None) -> ApiKey:

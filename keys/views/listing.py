@@ -42,13 +42,9 @@ def list_keys(request: PersonRequest, *, use_of: UseOfKeys) -> HttpResponse:
     found = list(mine_only[PAGE_ROWS * page : PAGE_ROWS * (page + 1) + 1])
     shown = found[:PAGE_ROWS]
     use = use_of([key.pk for key in shown])
-    rows = [
-        key_row(key, user=request.user, roles=request.roles_held, use=use.get(key.pk)) for key in shown
-    ]
+    rows = [key_row(key, user=request.user, roles=request.roles_held, use=use.get(key.pk)) for key in shown]
     older_url = f"?tab={tab}&page={page + 1}" if len(found) > PAGE_ROWS else ""
-    listed = KeyList(
-        tabs=_tabs(request, tab), rows=tuple(rows), older_url=older_url, **_nothing(tab, page)
-    )
+    listed = KeyList(tabs=_tabs(request, tab), rows=tuple(rows), older_url=older_url, **_nothing(tab, page))
     return render(request, "keys/list.html", {"keys": listed})
 
 
@@ -67,7 +63,7 @@ def _tabs(request: PersonRequest, tab: str) -> tuple[Tab, ...]:
 
 
 def _others(roles: RolesHeld) -> str:
-    return "Everybody else’s" if roles.sees_everything else "My teams’"
+    return "All others" if roles.sees_everything else "My teams"
 
 
 def _nothing(tab: str, page: int) -> dict[str, str]:

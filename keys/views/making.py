@@ -17,8 +17,7 @@ from keys.errors import AlreadyRevealedError
 from keys.forms import NewKeyForm
 from keys.models import ApiKey
 from keys.selectors import DEFAULT_TIER, active_grants
-from keys.services.issuing import MAX_DAYS
-from keys.views.shapes import KeyFacts, key_facts
+from keys.views.shapes import key_facts
 from teams.models import Project
 from teams.types import PersonRequest
 
@@ -74,7 +73,9 @@ def reveal_key(request: PersonRequest, public_id: str) -> HttpResponse:
     key = selectors.find(request.user, public_id)
     if request.method != "POST":
         if key.owner_id != request.user.pk:
-            raise NotAllowedError(f"Only {key.owner}, who owns this key, may reveal it. Make one of your own.")
+            raise NotAllowedError(
+                f"Only {key.owner}, who owns this key, may reveal it. Make one of your own."
+            )
         return render(request, "keys/reveal.html", {"key": key_facts(key, user=request.user)})
     try:
         shown = services.reveal(actor=request.user, key=key)

@@ -1,7 +1,5 @@
 """The end of a key: what happens is said before it is asked why."""
 
-from dataclasses import dataclass
-
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -18,19 +16,6 @@ from keys.selectors import active_grants
 from keys.services.common import require_authority, require_usable
 from teams.models import User
 from teams.types import PersonRequest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmation:
-    """What `confirm.html` asks."""
-
-    title: str
-    text: str
-    consequences: tuple[str, ...]
-    url: str
-    submit_text: str
-    cancel_url: str
-    cancel_text: str
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -57,20 +42,24 @@ def _confirm(
     request: PersonRequest, key: ApiKey, form: RevokeForm, use_of: UseOfKeys, *, status: int = 200
 ) -> HttpResponse:
     use = use_of([key.pk]).get(key.pk)
-    confirm = Confirmation(
-        title=f"Revoke the key {key.name}?",
-        text="A revoked key stays revoked. For a new one, make or ask for another key.",
-        consequences=tuple(_consequences(key, request.user, use)),
-        url=reverse("keys:revoke", args=[key.public_id]),
-        submit_text="Revoke the key",
-        cancel_url=reverse("keys:list"),
-        cancel_text="Keep the key",
-    )
+    confirm = {
+        "title": f"Revoke the key {key.name}?",
+        "text": "A revoked key stays revoked. For a new one, make or ask for another key.",
+        "consequences": tuple(_consequences(key, request.user, use)),
+        "url": reverse("keys:revoke", args=[key.public_id]),
+        "submit_text": "Revoke the key",
+        "cancel_url": reverse("keys:list"),
+        "cancel_text": "Keep the key",
+    }
     return render(request, "confirm.html", {"form": form, "confirm": confirm}, status=status)
 
 
 def _consequences(key: ApiKey, user: User, use: KeyUse | None) -> list[str]:
-    lines = [f"Calls with {key.masked} are refused with 401 at once." if key.revealed_at else "It has no secret yet."]
+    lines = [
+        f"Calls with {key.masked} are refused with 401 at once."
+        if key.revealed_at
+        else "It has no secret yet."
+    ]
     lines += [
         f"Its access to {grant.tier} ends, which was granted until {grant.expires_at:%-d %B %Y}."
         for grant in active_grants(key)

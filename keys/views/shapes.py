@@ -2,29 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 
 from django.urls import reverse
 
-from core import clock
 from core.money import ZERO
 from core.shapes import Tone
 from keys.models import ApiKey, Grant, KeyState
 from keys.ports import KeyUse
-from keys.selectors import DEFAULT_TIER, active_grants, tiers_now
+from keys.selectors import DEFAULT_TIER, active_grants, state_in_words, tiers_now
 from keys.services.common import ENDED
 from teams.models import User
 from teams.selectors import RolesHeld
-
-EXPIRES_SOON = timedelta(days=14)
-TONES = {
-    KeyState.AWAITING_REVEAL: "info",
-    KeyState.LIVE: "ok",
-    KeyState.SUSPENDED: "warn",
-    KeyState.EXPIRED: "",
-    KeyState.REVOKED: "bad",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +63,7 @@ def key_row(key: ApiKey, *, user: User, roles: RolesHeld, use: KeyUse | None) ->
         name=key.name,
         owner=str(key.owner),
         masked=key.masked,
-        state=state_of(key),
+        state=state_in_words(key),
         project=key.project.name,
         tiers=tuple(TierNow(name=f"Tier {tier}", until=_until(key, tier)) for tier in tiers_now(key)),
         expires_at=key.expires_at,
@@ -89,7 +79,7 @@ def key_facts(key: ApiKey, *, user: User, models: Sequence[tuple[int, str]] = ()
     return KeyFacts(
         name=key.name,
         project=key.project.name,
-        state=state_of(key),
+        state=state_in_words(key),
         masked=key.masked,
         may_call=_may_call(key, dict(models)),
         expires_at=key.expires_at,
@@ -97,14 +87,6 @@ def key_facts(key: ApiKey, *, user: User, models: Sequence[tuple[int, str]] = ()
         reveal_url=_reveal_url(key, user),
         revoke_url="" if key.state in ENDED else _revoke_url(key),
     )
-
-
-def state_of(key: ApiKey) -> Tone:
-    """Return the state of a key in words; a live key that ends soon says so."""
-    state = key.state
-    if state is KeyState.LIVE and key.expires_at <= clock.now() + EXPIRES_SOON:
-        return Tone(tone="warn", text="Expires soon")
-    return Tone(tone=TONES[state], text=state.label)
 
 
 def _reveal_url(key: ApiKey, user: User) -> str:

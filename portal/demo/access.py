@@ -1,4 +1,4 @@
-"""Makes keys and the grants behind them, as they would have been asked for and approved, and what waits today."""
+"""Makes keys with their grants, as they would have been asked for and approved, and what waits today."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ def grant_tiers(
     `caps` are US dollars a month by key id.
     """
     return [
-        _grant(made, story, key, one.tier, caps[key.pk], now)
+        _grant(key, one.tier, caps[key.pk], approver_of(made, story, one.tier, key.owner), now=now)
         for story in PROJECTS
         for one, key in zip(story.keys, keys[story.code], strict=True)
         if one.tier > 1
@@ -49,39 +49,70 @@ def approver_of(made: Organisation, story: ProjectStory, tier: int, owner: User)
 
 
 def ask_today(made: Organisation) -> None:
-    """Leave two requests waiting, one approved with its key awaiting reveal, one denied, and a revoked key."""
-    people, projects = made.people, made.projects
-    tier2, tier3 = (Tier.objects.get(number=number) for number in (2, 3))
+    """Leave two requests waiting, one approved with its key to reveal, one denied, and a revoked key."""
+    _leave_waiting(made)
+    _let_decide(made)
+    dan = made.people["dan"]
+    old = issue_key(actor=dan, project=made.projects["fraud-notes"], name="fraud-notes old laptop")
+    revoke(actor=dan, key=old, reason="The laptop was replaced.")
+
+
+def _leave_waiting(made: Organisation) -> None:
     submit(
-        actor=people["ada"], project=projects["query-help"], tier=tier2, model_names=("claude-sonnet-5-5",),
-        expected_monthly_usd=Decimal(120), duration_days=60,
-        reason="The small models rewrite one query in five wrongly. On our 2,000 judged queries a Tier 2 model gets"
-        " 94 % right against 79 %.",
-    )  # fmt: skip
+        actor=made.people["ada"],
+        project=made.projects["query-help"],
+        tier=Tier.objects.get(number=2),
+        model_names=("claude-sonnet-5-5",),
+        expected_monthly_usd=Decimal(120),
+        duration_days=60,
+        reason="The small models rewrite one query in five wrongly. On our 2,000 judged queries a Tier 2"
+        " model gets 94 % right against 79 %.",
+    )
     submit(
-        actor=people["ivo"], project=projects["catalogue-tags"], tier=tier3, model_names=("claude-opus-5-5",),
-        expected_monthly_usd=Decimal(250), duration_days=30,
-        reason="Label 3,000 difficult products once with the best model, as a training set for the cheap one.",
-    )  # fmt: skip
+        actor=made.people["ivo"],
+        project=made.projects["catalogue-tags"],
+        tier=Tier.objects.get(number=3),
+        model_names=("claude-opus-5-5",),
+        expected_monthly_usd=Decimal(250),
+        duration_days=30,
+        reason="Label 3,000 difficult products once with the best model, to train the cheap one on them.",
+    )
+
+
+def _let_decide(made: Organisation) -> None:
+    people, tier = made.people, Tier.objects.get(number=2)
     approved = submit(
-        actor=people["dan"], project=projects["fraud-notes"], tier=tier2, model_names=("gpt-6.1-terra",),
-        expected_monthly_usd=Decimal(60), duration_days=30,
+        actor=people["dan"],
+        project=made.projects["fraud-notes"],
+        tier=tier,
+        model_names=("gpt-6.1-terra",),
+        expected_monthly_usd=Decimal(60),
+        duration_days=30,
         reason="Long case files do not fit the context of the model that we use now.",
-    )  # fmt: skip
+    )
     decide(
-        actor=people["eve"], request=approved, verdict=Verdict.APPROVE, seen_revision=approved.revision,
-        comment="Start with the ten largest files.", monthly_cap_usd=Decimal(50),
-    )  # fmt: skip
+        actor=people["eve"],
+        request=approved,
+        verdict=Verdict.APPROVE,
+        seen_revision=approved.revision,
+        comment="Start with the ten largest files.",
+        monthly_cap_usd=Decimal(50),
+    )
     denied = submit(
-        actor=people["tom"], project=projects["ticket-triage"], tier=tier2,
-        expected_monthly_usd=Decimal(400), duration_days=90, reason="Try whether a larger model sorts better.",
-    )  # fmt: skip
+        actor=people["tom"],
+        project=made.projects["ticket-triage"],
+        tier=tier,
+        expected_monthly_usd=Decimal(30),
+        duration_days=90,
+        reason="Try whether a larger model sorts better.",
+    )
     decide(
-        actor=people["grace"], request=denied, verdict=Verdict.DENY, seen_revision=denied.revision,
+        actor=people["grace"],
+        request=denied,
+        verdict=Verdict.DENY,
+        seen_revision=denied.revision,
         comment="Measure it on last month's 500 tickets with your Tier 1 key first, then ask again.",
-    )  # fmt: skip
-    old = issue_key(actor=people["dan"], project=projects["fraud-notes"], name="fraud-notes old laptop")
-    revoke(actor=people["dan"], key=old, reason="The laptop was replaced.")
+    )
 
 
 def _key(made: Organisation, story: ProjectStory, one: KeyStory, created_at: datetime) -> ApiKey:
@@ -101,23 +132,21 @@ def _key(made: Organisation, story: ProjectStory, one: KeyStory, created_at: dat
     )
 
 
-def _grant(
-    made: Organisation, story: ProjectStory, key: ApiKey, number: int, cap_usd: Decimal, now: datetime
-) -> Grant:
+def _grant(key: ApiKey, number: int, cap_usd: Decimal, approver: User, *, now: datetime) -> Grant:
     policy = Policy.objects.get(tier=number, retired_at__isnull=True)
-    approver = approver_of(made, story, number, key.owner)
     decided_at = key.created_at + timedelta(hours=1)
     request = AccessRequest.objects.create(
         requester=key.owner,
         beneficiary=key.owner,
         project=key.project,
         tier_id=number,
-        reason=f"{story.name} goes to our customers and needs the larger models.",
+        reason=f"{key.project} goes to our customers and needs the larger models.",
         duration_days=policy.max_days,
         expected_monthly_usd=cap_usd,
         policy=policy,
         created_at=key.created_at,
-        # The database lets nobody decide after this, by its own clock: the past is written with an end to come.
+        # The database lets nobody decide after this, by its own clock: the past is written with an end to
+        # come.
         decide_by=now + timedelta(days=1),
     )
     for index, stage in enumerate(policy.stages):

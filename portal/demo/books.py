@@ -1,4 +1,4 @@
-"""Writes many calls at once as their settlements would have left them: ledger, events, roll-up, balances, journal.
+"""Writes many calls at once as their settlements would have left them, in every book.
 
 All is derived from one temporary table, so that the sums agree to the last digit.
 """
@@ -14,9 +14,10 @@ from portal.demo.calls import Call
 
 CALLS = """
     CREATE TEMPORARY TABLE demo_call (
-      number int, id text, at timestamptz, day date, key_id bigint, owner_id bigint, project_id bigint, team_id bigint,
-      department_id bigint, model_id bigint, model_name text, tier_id smallint, input_tokens bigint, cached_tokens bigint,
-      output_tokens bigint, reasoning_tokens bigint, cost_usd numeric, price_ids bigint[], finish text, cache_hit boolean
+      number int, id text, at timestamptz, day date, key_id bigint, owner_id bigint, project_id bigint,
+      team_id bigint, department_id bigint, model_id bigint, model_name text, tier_id smallint,
+      input_tokens bigint, cached_tokens bigint, output_tokens bigint, reasoning_tokens bigint,
+      cost_usd numeric, price_ids bigint[], finish text, cache_hit boolean
     ) ON COMMIT DROP
 """
 # The budgets of a call and the windows it falls into: windows are whole days of the organisation's zone here.
@@ -35,11 +36,11 @@ PATHS = """
     GROUP BY 1, 2, 3
 """
 ENTRIES = """
-    INSERT INTO budgets_entry (public_id, kind, amount_usd, budget_ids, window_starts, key_id, project_id, team_id,
-      department_id, model_id, price_ids, tokens, overrun_usd, reason, effective_at, recorded_at)
+    INSERT INTO budgets_entry (public_id, kind, amount_usd, budget_ids, window_starts, key_id, project_id,
+      team_id, department_id, model_id, price_ids, tokens, overrun_usd, reason, effective_at, recorded_at)
     SELECT 'ent_' || left(md5('entry ' || c.id), 28), 'settle', c.cost_usd, coalesce(p.budget_ids, '{}'),
-      coalesce(p.window_starts, '{}'), c.key_id, c.project_id, c.team_id, c.department_id, c.model_id, c.price_ids,
-      jsonb_build_object('input', c.input_tokens, 'cached', c.cached_tokens, 'cache_write', 0,
+      coalesce(p.window_starts, '{}'), c.key_id, c.project_id, c.team_id, c.department_id, c.model_id,
+      c.price_ids, jsonb_build_object('input', c.input_tokens, 'cached', c.cached_tokens, 'cache_write', 0,
                          'output', c.output_tokens, 'reasoning', c.reasoning_tokens),
       0, '', c.at, c.at + make_interval(secs => 3 + c.number %% 20)
     FROM demo_call c LEFT JOIN demo_path p USING (key_id, model_id, day) ORDER BY c.at, c.number
@@ -48,32 +49,34 @@ BALANCES = """
     INSERT INTO budgets_balance (budget_id, window_start, window_end, spent_usd, reserved_usd)
     SELECT s.budget_id, s.window_start, w.window_end, s.usd, 0
     FROM (SELECT one.budget_id, one.window_start, sum(c.cost_usd) AS usd
-          FROM demo_call c JOIN demo_path p USING (key_id, model_id, day)
-          CROSS JOIN LATERAL unnest(p.budget_ids, p.window_starts) AS one (budget_id, window_start) GROUP BY 1, 2) s
+          FROM demo_call c JOIN demo_path p USING (key_id, model_id, day) CROSS JOIN LATERAL
+          unnest(p.budget_ids, p.window_starts) AS one (budget_id, window_start) GROUP BY 1, 2) s
     JOIN budgets_budget b ON b.id = s.budget_id
     CROSS JOIN LATERAL budgets_window(b.window, b.window_anchor, b.time_zone, s.window_start) w
 """
 EVENTS = """
-    INSERT INTO usage_event (source, external_id, at, recorded_at, key_id, owner_id, project_id, team_id, department_id,
-      model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
-      reasoning_tokens, finish, cache_hit, estimated, late, provider_call_id)
-    SELECT %(source)s, id, at, at + make_interval(secs => 3 + number %% 20), key_id, owner_id, project_id, team_id,
-      department_id, model_id, tier_id, 1, cost_usd, input_tokens, cached_tokens, 0, output_tokens, reasoning_tokens,
-      finish, cache_hit, false, false, 'demo-' || number
+    INSERT INTO usage_event (source, external_id, at, recorded_at, key_id, owner_id, project_id, team_id,
+      department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens,
+      output_tokens, reasoning_tokens, finish, cache_hit, estimated, late, provider_call_id)
+    SELECT %(source)s, id, at, at + make_interval(secs => 3 + number %% 20), key_id, owner_id, project_id,
+      team_id, department_id, model_id, tier_id, 1, cost_usd, input_tokens, cached_tokens, 0,
+      output_tokens, reasoning_tokens, finish, cache_hit, false, false, 'demo-' || number
     FROM demo_call ORDER BY at, number
 """
 DAYS = """
-    INSERT INTO usage_day (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
-      input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
-    SELECT day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, count(*), sum(cost_usd),
-      sum(input_tokens), sum(cached_tokens), 0, sum(output_tokens), sum(reasoning_tokens)
+    INSERT INTO usage_day (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id,
+    calls,
+      cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+    SELECT day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, count(*),
+      sum(cost_usd), sum(input_tokens), sum(cached_tokens), 0, sum(output_tokens), sum(reasoning_tokens)
     FROM demo_call GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 """
 JOURNAL = """
-    INSERT INTO usage_gateway_call (source, external_id, at, pulled_at, model_name, finish, cache_hit, released,
+    INSERT INTO usage_gateway_call (source, external_id, at, pulled_at, model_name, finish, cache_hit,
+    released,
       input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
-    SELECT %(source)s, id, at, at + make_interval(secs => 60), model_name, finish, cache_hit, false, input_tokens,
-      cached_tokens, 0, output_tokens, reasoning_tokens
+    SELECT %(source)s, id, at, at + make_interval(secs => 60), model_name, finish, cache_hit, false,
+      input_tokens, cached_tokens, 0, output_tokens, reasoning_tokens
     FROM demo_call ORDER BY at, number
 """
 STATISTICS = (
@@ -101,6 +104,6 @@ def _rows(calls: Sequence[Call]) -> Iterator[tuple[Any, ...]]:
         yield (
             number, f"rsv_demo{number:020d}", call.at, call.day, call.key.pk, call.key.owner_id, project.pk,
             project.team_id, project.team.department_id, call.model.pk, call.model.name, call.model.tier_id,
-            tokens.input_tokens, tokens.cached_tokens, tokens.output_tokens, tokens.reasoning_tokens, call.cost_usd,
-            list(call.price_ids), call.finish, call.cache_hit,
+            tokens.input_tokens, tokens.cached_tokens, tokens.output_tokens, tokens.reasoning_tokens,
+            call.cost_usd, list(call.price_ids), call.finish, call.cache_hit,
         )  # fmt: skip

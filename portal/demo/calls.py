@@ -1,4 +1,4 @@
-"""Makes up sixty days of calls: the same ones for the same seed and moment, priced as the ledger prices them."""
+"""Makes up sixty days of calls: the same for the same moment, priced as the ledger prices them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,15 +56,19 @@ class Pricer:
         return self._known[place]
 
 
-def make_calls(
-    story: ProjectStory,
-    *,
-    keys: Sequence[ApiKey],
-    models: Mapping[str, LlmModel],
-    pricer: Pricer,
-    until: datetime,
-) -> list[Call]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who calls what in a project."""
+
+    story: ProjectStory
+    keys: Sequence[ApiKey]
+    models: Mapping[str, LlmModel]
+    pricer: Pricer
+
+
+def make_calls(caller: Caller, *, until: datetime) -> list[Call]:
     """Return the calls of a project up to a moment, in the order of time."""
+    story = caller.story
     random = Random(f"{SEED} {story.code}")  # noqa: S311  a story, not a secret
     zone = timezone.get_default_timezone()
     today = timezone.localtime(until, zone).date()
@@ -75,7 +79,7 @@ def make_calls(
         midnight = datetime.combine(day, datetime.min.time(), tzinfo=zone)
         moments = [midnight + timedelta(seconds=at) for at in _seconds(random, story, day, number)]
         for at in moments:
-            call = _call(random, story, at, day, keys, models, pricer)
+            call = _call(random, caller, at, day)
             if at <= until - SETTLES_WITHIN:
                 calls.append(call)
     return calls
@@ -99,20 +103,13 @@ def _seconds(random: Random, story: ProjectStory, day: date, number: int) -> Ite
     yield from sorted(hour * 3_600 + random.random() * 3_600 for hour in hours)
 
 
-def _call(
-    random: Random,
-    story: ProjectStory,
-    at: datetime,
-    day: date,
-    keys: Sequence[ApiKey],
-    models: Mapping[str, LlmModel],
-    pricer: Pricer,
-) -> Call:
+def _call(random: Random, caller: Caller, at: datetime, day: date) -> Call:
+    story = caller.story
     names, shares = zip(*story.models, strict=True)
-    model = models[random.choices(names, weights=shares)[0]]
-    key = random.choices(keys, weights=[one.share for one in story.keys])[0]
+    model = caller.models[random.choices(names, weights=shares)[0]]
+    key = random.choices(caller.keys, weights=[one.share for one in story.keys])[0]
     tokens = _tokens(random, story, model)
-    rate = pricer.rates(model.pk, at, tokens.input_tokens)
+    rate = caller.pricer.rates(model.pk, at, tokens.input_tokens)
     chance = random.random()
     cache_hit = chance < CACHE_HIT_SHARE
     return Call(

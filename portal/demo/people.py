@@ -1,4 +1,4 @@
-"""Makes the organisation: people, departments, teams, projects, roles. Set up today, but as if it had been long ago."""
+"""Makes the organisation: people, departments, teams, projects, roles, as if it had been so for long."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

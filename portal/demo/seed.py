@@ -16,7 +16,7 @@ from gateway.services import register_gateway
 from keys.models import ApiKey
 from portal.demo import access, limits
 from portal.demo.books import book
-from portal.demo.calls import Call, Pricer, make_calls
+from portal.demo.calls import Call, Caller, Pricer, make_calls
 from portal.demo.people import make_organisation
 from portal.demo.story import PROJECTS
 from usage.models import BlockedHour, ImportCursor
@@ -46,7 +46,7 @@ def seed(*, password: str) -> Seeded:
     gateway = register_gateway(actor=made.ann, name="local", kind=GatewayKind.LITELLM, base_url="")
     keys = access.make_keys(made, now)
     calls = _calls(keys, now)
-    caps = limits.Planner(made, keys, calls, now).open_all()
+    caps = limits.Planner(made, keys=keys, calls=calls, now=now).open_all()
     access.grant_tiers(made, keys, caps, now)
     everything = [call for group in calls.values() for call in group]
     book(everything, gateway)
@@ -61,15 +61,11 @@ def _calls(keys: Mapping[str, Sequence[ApiKey]], now: datetime) -> dict[str, lis
     models = {model.name: model for model in LlmModel.objects.all()}
     prices = {model: [row for row in rows if row.context == STANDARD] for model, rows in price_rows().items()}
     pricer = Pricer(prices)
+    callers = [Caller(story=story, keys=keys[story.code], models=models, pricer=pricer) for story in PROJECTS]
+    stopped = now - limits.LOWERED_BEFORE
     return {
-        story.code: make_calls(
-            story,
-            keys=keys[story.code],
-            models=models,
-            pricer=pricer,
-            until=now - limits.LOWERED_BEFORE if story.code == OVER_BUDGET else now,
-        )
-        for story in PROJECTS
+        caller.story.code: make_calls(caller, until=stopped if caller.story.code == OVER_BUDGET else now)
+        for caller in callers
     }
 
 

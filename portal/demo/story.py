@@ -1,4 +1,4 @@
-"""Who works at Northwind and on what. Plain data; numbers are chosen so that every page has something to say."""
+"""Who works at Northwind and on what. Plain data, chosen so that every page has something to say."""
 
 from dataclasses import dataclass
 
@@ -85,20 +85,20 @@ PROJECTS = (
             KeyStory(owner="ivo", name="search-rank evaluation", tier=2, share=0.3),
         ),
         models=(("gpt-6.1-sol", 0.55), ("claude-sonnet-5-5", 0.35), ("gemini-3.8-flash", 0.1)),
-        calls_per_day=95, input_tokens=70_000, output_tokens=2_400, cached_share=0.5, hours=STEADY,
+        calls_per_day=66, input_tokens=112_000, output_tokens=3_850, cached_share=0.5, hours=STEADY,
         weekdays=EVERY_DAY, growth_per_day=0.009,
     ),
     ProjectStory(
         code="query-help", name="Query helper", team="search", owner="ben", cost_centre="CC-1100",
         keys=(KeyStory(owner="ada", name="query-help"),),
         models=(("gpt-5.4-mini", 0.6), ("gpt-6-luna", 0.4)),
-        calls_per_day=60, input_tokens=9_000, output_tokens=700, cached_share=0.3,
+        calls_per_day=42, input_tokens=14_000, output_tokens=1_100, cached_share=0.3,
     ),
     ProjectStory(
         code="catalogue-tags", name="Catalogue tags", team="search", owner="ivo", cost_centre="CC-1120",
         keys=(KeyStory(owner="ivo", name="catalogue-tags nightly", expires_in_days=5),),
         models=(("gpt-6-luna", 0.6), ("gemini-3.5-flash-lite", 0.4)),
-        calls_per_day=55, input_tokens=14_000, output_tokens=350, hours=NIGHT, weekdays=EVERY_DAY,
+        calls_per_day=38, input_tokens=22_000, output_tokens=550, hours=NIGHT, weekdays=EVERY_DAY,
     ),
     ProjectStory(
         code="support-bot", name="Support bot", team="support", owner="grace", cost_centre="CC-1200",
@@ -107,14 +107,14 @@ PROJECTS = (
             KeyStory(owner="tom", name="support-bot staging", tier=2, share=0.15),
         ),
         models=(("claude-sonnet-5-5", 0.6), ("gpt-6.1-terra", 0.4)),
-        calls_per_day=105, input_tokens=42_000, output_tokens=1_300, cached_share=0.65, hours=STEADY,
+        calls_per_day=74, input_tokens=67_000, output_tokens=2_100, cached_share=0.65, hours=STEADY,
         weekdays=EVERY_DAY,
     ),
     ProjectStory(
         code="ticket-triage", name="Ticket triage", team="support", owner="tom", cost_centre="CC-1200",
         keys=(KeyStory(owner="tom", name="ticket-triage"),),
         models=(("claude-haiku-4-5", 0.6), ("gpt-5-mini", 0.4)),
-        calls_per_day=75, input_tokens=5_000, output_tokens=250, hours=STEADY, weekdays=EVERY_DAY,
+        calls_per_day=52, input_tokens=8_000, output_tokens=400, hours=STEADY, weekdays=EVERY_DAY,
     ),
     ProjectStory(
         code="invoice-ocr", name="Invoice reading", team="payments", owner="mei", cost_centre="CC-2100",
@@ -123,13 +123,13 @@ PROJECTS = (
             KeyStory(owner="eve", name="invoice-ocr review", tier=3, share=0.4),
         ),
         models=(("claude-opus-5-5", 0.65), ("gemini-4-argon", 0.35)),
-        calls_per_day=60, input_tokens=52_000, output_tokens=3_000, cached_share=0.2, days=20,
+        calls_per_day=42, input_tokens=83_000, output_tokens=4_800, cached_share=0.2, days=20,
     ),
     ProjectStory(
         code="fraud-notes", name="Fraud notes", team="payments", owner="eve", cost_centre="CC-2110",
         keys=(KeyStory(owner="dan", name="fraud-notes"),),
         models=(("gpt-5.4-mini", 1.0),),
-        calls_per_day=35, input_tokens=11_000, output_tokens=900,
+        calls_per_day=24, input_tokens=18_000, output_tokens=1_450,
     ),
     ProjectStory(
         code="sql-assistant", name="SQL assistant", team="data", owner="hugo", cost_centre="CC-2200",
@@ -138,12 +138,12 @@ PROJECTS = (
             KeyStory(owner="hugo", name="sql-assistant notebooks", tier=2, share=0.25),
         ),
         models=(("gpt-6.1-sol", 0.5), ("gemini-3.8-flash", 0.3), ("gemini-2.5-pro", 0.2)),
-        calls_per_day=55, input_tokens=60_000, output_tokens=1_800, cached_share=0.4,
+        calls_per_day=38, input_tokens=96_000, output_tokens=2_900, cached_share=0.4,
     ),
     ProjectStory(
         code="docs-summaries", name="Docs summaries", team="data", owner="nina", cost_centre="CC-2200",
         keys=(KeyStory(owner="nina", name="docs-summaries nightly"),),
         models=(("gemini-2.5-flash", 0.75), ("text-embedding-3-small", 0.25)),
-        calls_per_day=45, input_tokens=24_000, output_tokens=800, hours=NIGHT, weekdays=EVERY_DAY,
+        calls_per_day=31, input_tokens=38_000, output_tokens=1_300, hours=NIGHT, weekdays=EVERY_DAY,
     ),
 )  # fmt: skip

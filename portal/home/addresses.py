@@ -1,6 +1,7 @@
 """Addresses of a page's other states: the query string is the state, so every link keeps the rest of it."""
 
 from collections.abc import Collection
+from urllib.parse import urlencode
 
 from django.http import HttpRequest
 
@@ -10,14 +11,9 @@ def link(request: HttpRequest, kept: Collection[str], **changes: str) -> str:
 
     Only `kept` parameters stay, each once, so that nothing foreign travels from link to link.
     """
-    query = request.GET.copy()
-    for name in list(query):
-        if name not in kept or name in changes or not query[name]:
-            del query[name]
-        else:
-            query[name] = query[name]
-    query.update({name: value for name, value in changes.items() if value})
-    return f"{request.path}?{query.urlencode()}" if query else request.path
+    values = {name: request.GET.get(name, "") for name in kept} | changes
+    query = urlencode({name: value for name, value in values.items() if value})
+    return f"{request.path}?{query}" if query else request.path
 
 
 def choice(request: HttpRequest, name: str, known: Collection[str], default: str) -> str:

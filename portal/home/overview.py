@@ -9,15 +9,15 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from approvals.selectors import inbox
+from approvals.views.shapes import Row, row_of
 from core.money import format_usd
 from core.shapes import Column, Tab
 from core.spreadsheets import Cell, csv_response
 from portal.context import decides, roles_here
 from portal.home import addresses, scopes
-from portal.home.waiting import WaitingRow, waiting_row
 from teams.types import PersonRequest
 from usage import selectors
-from usage.types import Overview, Period, ProjectRow
+from usage.types import Overview, Period, ProjectRow, Scope
 
 KEPT = ("scope", "p", "view", "sort")
 PERIODS = {"7d": "7 days", "mtd": "This month", "last": "Last month"}
@@ -50,7 +50,7 @@ class OverviewPage:
     columns: tuple[Column, ...]
     projects: tuple[ProjectRow, ...]
     csv_url: str
-    waiting: tuple[WaitingRow, ...]
+    waiting: tuple[Row, ...]
 
 
 @require_safe
@@ -61,18 +61,15 @@ def overview(request: PersonRequest) -> HttpResponse:
     projects = _sorted(request, figures.projects)
     if request.GET.get("format") == "csv":
         return csv_response(f"projects-{figures.period.first_day}", CSV_HEAD, map(_cells, projects))
-    if request.headers.get("HX-Target") == "chart":
-        page = _page(request, figures, projects, choices, ())
-        return render(request, "portal/overview.html#chart", {"overview": figures, "page": page})
-    waiting = _waiting(request)
-    page = _page(request, figures, projects, choices, waiting)
+    is_fragment = request.headers.get("HX-Target") == "chart"
+    waiting = () if is_fragment else _waiting(request)
     context = {
         "overview": figures,
-        "page": page,
+        "page": _page(request, scope, figures, projects=projects, choices=choices, waiting=waiting),
         "freshness": figures.freshness,
         "approvals_waiting": len(waiting),
     }
-    return render(request, "portal/overview.html", context)
+    return render(request, f"portal/overview.html{'#chart' if is_fragment else ''}", context)
 
 
 def _period(request: HttpRequest) -> Period:
@@ -86,18 +83,20 @@ def _period(request: HttpRequest) -> Period:
             return selectors.this_month(today)
 
 
-def _waiting(request: PersonRequest) -> tuple[WaitingRow, ...]:
+def _waiting(request: PersonRequest) -> tuple[Row, ...]:
     if not decides(roles_here(request)):
         return ()
-    return tuple(waiting_row(each) for each in inbox(request.user).requests)
+    return tuple(row_of(each) for each in inbox(request.user).requests)
 
 
 def _page(
     request: HttpRequest,
+    scope: Scope,
     figures: Overview,
+    *,
     projects: list[ProjectRow],
     choices: list[scopes.Choice],
-    waiting: tuple[WaitingRow, ...],
+    waiting: tuple[Row, ...],
 ) -> OverviewPage:
     period = addresses.choice(request, "p", PERIODS, MONTH)
     view = addresses.choice(request, "view", VIEWS, CUMULATIVE)
@@ -109,7 +108,7 @@ def _page(
         scope_choices=tuple(choices),
         carried=tuple((name, request.GET[name]) for name in KEPT[1:] if request.GET.get(name)),
         chart_summary=_summary(figures),
-        limit_note=_limit_note(figures, period),
+        limit_note=_limit_note(scope, period),
         forecast_note="Needs a day of usage" if is_running else "Only this month is forecast",
         columns=_columns(request),
         projects=tuple(projects),
@@ -118,11 +117,11 @@ def _page(
     )
 
 
-def _limit_note(figures: Overview, period: str) -> str:
+def _limit_note(scope: Scope, period: str) -> str:
     """Say why there is no limit to hold the spend against."""
     if period == "7d":
         return "Budgets are by the month"
-    return "No monthly budget is set" if figures.has_budget else "Each team has its own budget"
+    return "No monthly budget is set" if scope.budget else "Each team has its own budget"
 
 
 def _tabs(

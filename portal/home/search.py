@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, Subquery
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -12,12 +12,13 @@ from django.views.decorators.http import require_safe
 
 from approvals.models import AccessRequest
 from keys.models import ApiKey
-from teams.models import Membership, Project, User
+from teams.models import Membership, Project, Team, User
 from teams.selectors import people_visible_to
 from teams.types import PersonRequest
 
 MAX_CHARACTERS = 100
 HITS_SHOWN = 10
+LAST_CHARACTERS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,9 @@ def _projects(user: User, query: str) -> Iterable[Hit]:
 
 
 def _keys(user: User, query: str) -> Iterable[Hit]:
-    named = Q(name__icontains=query) | Q(last4=query[-4:]) | Q(public_id=query) | _person("owner", query)
+    named = Q(name__icontains=query) | Q(public_id=query) | _person("owner", query)
+    if len(query) >= LAST_CHARACTERS:
+        named |= Q(last4=query[-LAST_CHARACTERS:])
     found = ApiKey.objects.visible_to(user).filter(named).select_related("owner", "project")
     return [
         Hit(
@@ -83,10 +86,12 @@ def _keys(user: User, query: str) -> Iterable[Hit]:
 
 def _people(user: User, query: str) -> Iterable[Hit]:
     """Find people; a hit leads to the spend of a team that both may know."""
-    teams = Membership.objects.live().filter(user=OuterRef("pk")).order_by("team__name")
+    shared = Team.objects.visible_to(user)
+    teams = Membership.objects.live().filter(user=OuterRef("pk"), team__in=shared).order_by("team__name")
     found = people_visible_to(user).filter(Q(name__icontains=query) | Q(email__icontains=query))
     named = found.annotate(
-        team_id=Subquery(teams.values("team__public_id")[:1]), team_name=Subquery(teams.values("team__name")[:1])
+        team_id=Subquery(teams.values("team__public_id")[:1]),
+        team_name=Subquery(teams.values("team__name")[:1]),
     )
     return [
         Hit(

@@ -34,7 +34,7 @@ class StatusLine:
 
 @require_safe
 def status(request: PersonRequest) -> HttpResponse:
-    """Show every check, every source and the outbox. What a gateway answered is for those who see everything."""
+    """Show every check, every source and the outbox; the words of a failure to those who see everything."""
     results = checks()
     lines = [
         *(_check_line(check) for check in results),
@@ -75,14 +75,18 @@ def _check_line(check: Check) -> StatusLine:
 def _source_lines(*, in_full: bool) -> list[StatusLine]:
     found = cursors()
     names = gateway_names() if found else {}
-    return [_source_line(cursor, names.get(cursor.source, cursor.source), in_full=in_full) for cursor in found]
+    return [
+        _source_line(cursor, names.get(cursor.source, cursor.source), in_full=in_full) for cursor in found
+    ]
 
 
 def _source_line(cursor: ImportCursor, name: str, *, in_full: bool) -> StatusLine:
     label = f"Usage of {name}"
     last = cursor.last_success_at
     if cursor.last_error:
-        detail = cursor.last_error if in_full else "It could not be read. Finance or an administrator sees why."
+        detail = (
+            cursor.last_error if in_full else "It could not be read. Finance or an administrator sees why."
+        )
         return StatusLine(name=label, tone="warn", text="Not readable", detail=detail, seen_at=last)
     if last is None or clock.now() - last > STALE_AFTER:
         detail = f"It should be read every {settings.PULL_EVERY_SECONDS:.0f} seconds."
@@ -91,10 +95,12 @@ def _source_line(cursor: ImportCursor, name: str, *, in_full: bool) -> StatusLin
 
 
 def _outbox_lines() -> list[StatusLine]:
-    waiting = outbox.due().count()
+    waiting = Outbox.objects.filter(delivered_at__isnull=True, dead_at__isnull=True).count()
     dead = Outbox.objects.filter(dead_at__isnull=False).count()
     waits = StatusLine(name="Messages to send", tone="ok", text="Working", detail=f"{waiting:,} waiting")
     if not dead:
         return [waits]
-    detail = f"{dead:,} given up after {outbox.MAX_ATTEMPTS} attempts. An administrator should look at the mail server."
+    detail = (
+        f"{dead:,} given up after {outbox.MAX_ATTEMPTS} attempts. Ask an administrator to look at the mail."
+    )
     return [waits, StatusLine(name="Messages not delivered", tone="warn", text="Given up", detail=detail)]

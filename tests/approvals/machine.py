@@ -36,7 +36,7 @@ STAGES = ([("lead", 1)], [("lead", 2)], [("lead", 1), ("director", 1)])
 FINAL = [status for status in RequestStatus if status is not RequestStatus.PENDING]
 
 names = st.sampled_from(NAMES)
-numbers = st.integers(0, 5)
+numbers = st.integers(0, 3)
 
 
 class Approvals(RuleBasedStateMachine):
@@ -57,12 +57,16 @@ class Approvals(RuleBasedStateMachine):
         transaction.set_rollback(True)
         self.example.__exit__(None, None, None)
 
-    @initialize(stages=st.sampled_from(STAGES))
-    def begin(self, stages: list[tuple[str, int]]) -> None:
+    @initialize(stages=st.sampled_from(STAGES), askers=st.sets(names, min_size=1, max_size=3))
+    def begin(self, stages: list[tuple[str, int]], askers: set[str]) -> None:
         self.cast = make_cast()
         self.people: dict[str, User] = {name: getattr(self.cast, name) for name in NAMES}
-        factories.MembershipFactory.create(user=self.cast.cleo, team=self.cast.search)
+        for name in ("cleo", "ann"):
+            factories.MembershipFactory.create(user=self.people[name], team=self.cast.search)
+        factories.RoleAssignmentFactory.create(user=self.people["ann"], role=Role.LEAD, team=self.cast.search)
         factories.new_policy(self.cast.tier2, stages)
+        for name in sorted(askers):
+            self.asks(name=name, tier=2, days=30, usd=100)
 
     # ------------------------------------------------------------------------------ what people do
 
@@ -77,6 +81,14 @@ class Approvals(RuleBasedStateMachine):
             duration_days=days,
             expected_monthly_usd=Decimal(usd),
         )
+
+    @rule(number=numbers, chosen=numbers, cap=numbers)
+    def somebody_eligible_approves(self, number: int, chosen: int, cap: int) -> None:
+        request = self.request(number)
+        allowed = sorted(self.allowed(request)) if request else []
+        if allowed:
+            name = allowed[chosen % len(allowed)]
+            self.decides(name=name, number=number, verdict=Verdict.APPROVE, behind=0, cap=cap)
 
     @rule(name=names, number=numbers, verdict=st.sampled_from(Verdict), behind=st.integers(0, 1), cap=numbers)
     def decides(self, name: str, number: int, verdict: Verdict, behind: int, cap: int) -> None:
@@ -121,97 +133,78 @@ class Approvals(RuleBasedStateMachine):
 
     @rule(name=names, number=numbers)
     def ends_a_grant(self, name: str, number: int) -> None:
-        grant = Grant.objects.order_by("pk")[number : number + 1].first()
+        grant = Grant.objects.order_by("-pk")[number : number + 1].first()
         if grant is not None:
             others = list(Grant.objects.exclude(pk=grant.pk).order_by("pk").values())
             self.attempt(revoke_grant, actor=self.people[name], grant=grant, reason="A reason.")
             assert list(Grant.objects.exclude(pk=grant.pk).order_by("pk").values()) == others
 
-    @rule(hours=st.sampled_from([1, 70, 170]))
-    def time_passes(self, hours: int) -> None:
+    @rule(hours=st.sampled_from([1, 70, 170]), swept=st.booleans())
+    def time_passes(self, hours: int, swept: bool) -> None:
         self.time.shift(timedelta(hours=hours))
+        if swept:
+            expire_due()
 
-    @rule()
-    def the_sweeper_runs(self) -> None:
-        expire_due()
-
-    @rule(name=names)
-    def leaves_or_returns(self, name: str) -> None:
+    @rule(name=names, what=st.sampled_from(["company", "team", "lead", "director"]))
+    def joins_or_leaves(self, name: str, what: str) -> None:
         person = self.people[name]
-        person.is_active = not person.is_active
-        person.save()
-
-    @rule(name=names, role=st.sampled_from([Role.LEAD, Role.DIRECTOR]))
-    def takes_or_loses_a_role(self, name: str, role: Role) -> None:
-        scope = {"team": self.cast.search} if role == Role.LEAD else {"department": self.cast.product}
-        held = RoleAssignment.objects.filter(user=self.people[name], role=role, **scope)
-        if not held.delete()[0]:
-            factories.RoleAssignmentFactory.create(user=self.people[name], role=role, **scope)
-
-    @rule(name=names)
-    def joins_or_leaves_the_team(self, name: str) -> None:
-        place = {"user": self.people[name], "team": self.cast.search}
-        if not Membership.objects.filter(**place).delete()[0]:
-            factories.MembershipFactory.create(**place)
+        if what == "company":
+            User.objects.filter(pk=person.pk).update(is_active=not User.objects.get(pk=person.pk).is_active)
+            person.refresh_from_db()
+        elif what == "team":
+            self.toggle(Membership, factories.MembershipFactory, user=person, team=self.cast.search)
+        elif what == "lead":
+            place = {"role": Role.LEAD, "team": self.cast.search}
+            self.toggle(RoleAssignment, factories.RoleAssignmentFactory, user=person, **place)
+        else:
+            home = {"role": Role.DIRECTOR, "department": self.cast.product}
+            self.toggle(RoleAssignment, factories.RoleAssignmentFactory, user=person, **home)
 
     # --------------------------------------------------- an adversary with raw SQL for each threat
 
     @precondition(lambda self: self.decided)
-    @rule(what=st.sampled_from(["verdict", "revision", "actor_id"]))
-    def rewrites_a_decision(self, what: str) -> None:
-        with self.refused():
-            Decision.objects.update(**{what: {"verdict": "deny", "revision": 9, "actor_id": 1}[what]})
-
-    @precondition(lambda self: self.decided)
     @rule()
-    def deletes_decisions(self) -> None:
+    def rewrites_decisions(self) -> None:
+        for change in ({"verdict": "deny"}, {"revision": 9}, {"actor_id": 1}, {"monthly_cap_usd": 9}):
+            with self.refused():
+                Decision.objects.update(**change)
         with self.refused():
             execute("DELETE FROM approvals_decision")
 
     @precondition(lambda self: self.ended)
-    @rule(change=st.sampled_from(["status = 'pending', decided_at = NULL, key_id = NULL", "reason = 'x'"]))
-    def reopens_a_request(self, change: str) -> None:
-        with self.refused():
-            change_requests(change, pk=min(self.ended))
+    @rule()
+    def reopens_what_is_over(self) -> None:
+        for pk in self.ended:
+            for change in ("status = 'pending', decided_at = NULL, key_id = NULL", "reason = 'x'"):
+                with self.refused():
+                    change_requests(change, pk=pk)
 
-    @rule(number=numbers)
-    def approves_without_a_quorum(self, number: int) -> None:
-        request = self.request(number)
-        if request is not None and request.status == RequestStatus.PENDING:
+    @rule(delegate=names)
+    def decides_for_the_asker(self, delegate: str) -> None:
+        for request in AccessRequest.objects.all():
+            for actor, for_whom in (
+                (request.requester_id, None),
+                (self.people[delegate].pk, request.beneficiary_id),
+            ):
+                with self.refused():
+                    Decision.objects.create(
+                        request=request,
+                        revision=request.revision,
+                        stage_index=request.stage_index,
+                        actor_id=actor,
+                        on_behalf_of_id=for_whom,
+                        verdict=Verdict.APPROVE,
+                        at=clock.now(),
+                    )
+
+    @rule(name=names)
+    def helps_himself(self, name: str) -> None:
+        for request in AccessRequest.objects.exclude(status=RequestStatus.APPROVED):
             key = factories.ApiKeyFactory.create(owner=request.beneficiary, project=request.project)
-            with self.refused():
-                change_requests(f"status = 'approved', decided_at = now(), key_id = {key.pk}", pk=request.pk)
-
-    @rule(number=numbers, delegate=names)
-    def decides_for_the_asker(self, number: int, delegate: str) -> None:
-        request = self.request(number)
-        if request is None:
-            return
-        attacks = ((request.requester_id, None), (self.people[delegate].pk, request.beneficiary_id))
-        for actor, on_behalf_of in attacks:
-            with self.refused():
-                Decision.objects.create(
-                    request=request,
-                    revision=request.revision,
-                    stage_index=request.stage_index,
-                    actor_id=actor,
-                    on_behalf_of_id=on_behalf_of,
-                    verdict=Verdict.APPROVE,
-                    at=clock.now(),
-                )
-
-    @rule(number=numbers)
-    def widens_what_was_asked(self, number: int) -> None:
-        request = self.request(number)
-        if request is not None:
             with self.refused():
                 change_requests("duration_days = duration_days + 1", pk=request.pk)
-
-    @rule(number=numbers, name=names)
-    def grants_by_hand(self, number: int, name: str) -> None:
-        request = self.request(number)
-        if request is not None and request.status != RequestStatus.APPROVED:
-            key = factories.ApiKeyFactory.create(owner=request.beneficiary, project=request.project)
+            with self.refused():
+                change_requests(f"status = 'approved', decided_at = now(), key_id = {key.pk}", pk=request.pk)
             with self.refused():
                 Grant.objects.create(
                     key=key,
@@ -287,8 +280,10 @@ class Approvals(RuleBasedStateMachine):
             act(**arguments)
 
     def request(self, number: int) -> AccessRequest | None:
-        """Return one of the newest requests, if there are so many."""
-        return AccessRequest.objects.order_by("-pk")[number : number + 1].first()
+        """Return one of the requests, the newest first; None when there is none."""
+        rows = AccessRequest.objects.order_by("-pk")
+        count = rows.count()
+        return rows[number % count] if count else None
 
     def allowed(self, request: AccessRequest) -> set[str]:
         """Return who might decide now, by the machine's own reading of roles."""
@@ -305,6 +300,11 @@ class Approvals(RuleBasedStateMachine):
         if role == Role.DIRECTOR and askers & held[Role.DIRECTOR] and not held[Role.DIRECTOR] - askers:
             role = Role.ADMIN
         return held[role] - askers
+
+    def toggle(self, model: Any, made_by: Any, **place: Any) -> None:
+        """Take something away that is there, or put it there."""
+        if not model.objects.filter(**place).delete()[0]:
+            made_by.create(**place)
 
     @contextmanager
     def refused(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ def test_no_order_of_acts_breaks_an_approval() -> None:
     run_state_machine_as_test(
         Approvals,
         settings=settings(
-            max_examples=20,
+            max_examples=12,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=SLOW,
@@ -33,6 +33,6 @@ def test_no_long_order_of_acts_breaks_an_approval() -> None:
     run_state_machine_as_test(
         Approvals,
         settings=settings(
-            max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=SLOW
+            max_examples=120, stateful_step_count=60, deadline=None, suppress_health_check=SLOW
         ),
     )

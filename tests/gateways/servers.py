@@ -56,8 +56,14 @@ class Server:
                 working_directory=ROOT,
             )
         self._process = process
-        eventually(lambda: process.poll() is not None or answers(self.port, self._health), seconds=seconds)
-        assert process.poll() is None, f"{self._command[0]} ended:\n{self.output()[-4000:]}"
+        try:
+            eventually(
+                lambda: process.poll() is not None or answers(self.port, self._health), seconds=seconds
+            )
+            assert process.poll() is None, "it ended by itself"
+        except AssertionError as error:
+            self.stop(signal.SIGKILL)
+            raise AssertionError(f"{self._command[0]}: {error}\n{self.output()[-4000:]}") from None
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it and wait. A second call does nothing."""

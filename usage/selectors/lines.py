@@ -19,7 +19,7 @@ PLACE = {
     "project_public_id": "project__public_id",
     "team_public_id": "team__public_id",
     "model_public_id": "model__public_id",
-    "tier": "tier_id",
+    "tier_number": "tier_id",
 }
 NAMES = {
     "project_code": "project__code",
@@ -43,7 +43,7 @@ class UsageLine:
     team_name: str
     model_public_id: str
     model_name: str
-    tier: int
+    tier_number: int
     calls: int
     cost_usd: Decimal
     input_tokens: int
@@ -74,8 +74,8 @@ def usage_lines(
     if after is not None:
         rows = rows.filter(_behind(after))
     lines = (
-        rows.values(**{name: F(column) for name, column in {**PLACE, **NAMES}.items() if name != column})
-        .values("day", *(name for name in {**PLACE, **NAMES} if name != "day"))
+        rows.annotate(**{name: F(column) for name, column in {**PLACE, **NAMES}.items() if name != column})
+        .values(*PLACE, *NAMES)
         .annotate(**{f"sum_{name}": Sum(name) for name in SUMS})
         .order_by("-day", *list(PLACE)[1:])
     )

@@ -38,7 +38,7 @@ def cursors() -> list[ImportCursor]:
 
 
 def recent_runs(today: date) -> list[ReconciliationRun]:
-    """Return the runs of the last 31 days, the newest first; `open_calls` counts what differs still. One query."""
+    """Return the runs of the last 31 days, the newest first; `open_calls` still differ. One query."""
     since = today - timedelta(days=DAYS_SHOWN - 1)
     return list(_counted().filter(day__gte=since).order_by("-day", "source"))
 

@@ -55,13 +55,13 @@ class Command(BaseCommand):
         _write_privately(sign_ins, _text(chosen))
         if verbosity:
             self.stdout.write(
-                f"Made Northwind: {made.people} people, {made.projects} projects, {made.calls:,} calls of 60 days.\n"
+                f"Made Northwind: {made.people} people, {made.projects} projects, {made.calls:,} calls.\n"
                 f"{_text(chosen)}(also in {sign_ins})"
             )
 
 
 def _text(password: str) -> str:
-    lines = [f"  {short}@{DOMAIN:20} {PEOPLE[short]:14} {what}" for short, what in WORTH_TRYING.items()]
+    lines = [f"  {f'{short}@{DOMAIN}':26} {PEOPLE[short]:14} {what}" for short, what in WORTH_TRYING.items()]
     return "\n".join([f"Demo sign-ins, all with the password {password}", *lines, ""])
 
 

@@ -69,6 +69,7 @@ class Command(BaseCommand):
         foreground = Foreground(say=self._say)
         stack.callback(foreground.stop)
         _start_processes(foreground, listener)
+        slow_after = time.monotonic() + SLOW_START_SECONDS
         announced = False
         while True:
             ended = foreground.tick() or (services and services.ended())
@@ -77,6 +78,9 @@ class Command(BaseCommand):
                     f"'{ended}' has ended by itself, so everything is stopped. Its last words are above."
                 )
             announced = announced or self._announce(started_at)
+            if not announced and time.monotonic() > slow_after:
+                slow_after = float("inf")
+                self._say(f"Not ready after {SLOW_START_SECONDS:.0f} s; still trying. {_readiness()[1]}")
 
     def _say(self, line: str) -> None:
         """Print one line at once: whoever reads a pipe wants it now."""
@@ -103,20 +107,15 @@ class Command(BaseCommand):
         cast("DatabaseWrapper", connections[DEFAULT_DB_ALIAS]).close_pool()
 
     def _announce(self, started_at: float) -> bool:
-        """Print the address once the portal says that it is ready; say True when there is nothing left to
-        print.
-        """
-        seconds = time.monotonic() - started_at
-        status, body = _readiness()
-        if status == http.client.OK:
-            self._say(f"\nPurser is ready at {settings.BASE_URL} ({seconds:.1f} s). Ctrl-C stops it.")
-            if SIGN_INS.exists():
-                self._say(SIGN_INS.read_text())
-            return True
-        if seconds > SLOW_START_SECONDS:
-            self._say(f"Not ready after {seconds:.0f} s. /readyz answers {status}: {body}")
-            return True
-        return False
+        """Print the address and the sign-ins when the portal says that it is ready, and say whether it did."""
+        if _readiness()[0] != http.client.OK:
+            return False
+        self._say(
+            f"\nPurser is ready at {settings.BASE_URL} ({time.monotonic() - started_at:.1f} s). Ctrl-C stops it."
+        )
+        if SIGN_INS.exists():
+            self._say(SIGN_INS.read_text())
+        return True
 
 
 def _collect_static_files() -> None:
@@ -165,10 +164,10 @@ def _start_processes(foreground: Foreground, listener: socket.socket) -> None:
     for number in range(1, _web_processes() + 1):
         foreground.start(f"web-{number}", web, environment=environment, inherited=[listener.fileno()])
     celery = [sys.executable, *NO_ROOT_WARNING, "-m", "celery", "--app", "portal", "--quiet"]
-    worker = ["worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "info"]
+    worker = ["worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "warning"]
     worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     foreground.start("worker", [*celery, *worker], environment=environment)
-    beat = ["beat", "--schedule", str(LOCAL / "beat-schedule"), "--pidfile", "", "--loglevel", "info"]
+    beat = ["beat", "--schedule", str(LOCAL / "beat-schedule"), "--pidfile", "", "--loglevel", "warning"]
     foreground.start("beat", [*celery, *beat], environment=environment)
 
 
@@ -178,7 +177,7 @@ def _web_processes() -> int:
 
 def _readiness() -> tuple[int, str]:
     """Ask /readyz; status 0 means that nothing answered."""
-    request = http.client.HTTPConnection("127.0.0.1", settings.PORT, timeout=1)
+    request = http.client.HTTPConnection("127.0.0.1", settings.PORT, timeout=5)
     try:
         request.request("GET", "/readyz", headers={"Host": urlsplit(settings.BASE_URL).netloc})
         answer = request.getresponse()

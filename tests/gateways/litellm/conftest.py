@@ -75,7 +75,7 @@ PRICED_BY_WORLD = {("small", "input"), ("small", "output"), ("large", "input"), 
 
 @dataclass
 class Story:
-    """What a test through LiteLLM talks about: the organisation, the processes, and clients with ada's key."""
+    """What a test through LiteLLM talks about: the organisation, the processes, clients with ada's key."""
 
     world: World
     gateway: Gateway

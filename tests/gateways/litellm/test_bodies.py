@@ -12,6 +12,11 @@ from hypothesis import strategies as st
 from gateway.plugins.litellm.purser_plugin import bodies
 
 ATTACHED = 200_000
+CONTROLS = (
+    "api_base", "api_key", "base_url", "mock_response", "litellm_call_id", "input_cost_per_token", "no-log",
+    "fallbacks", "num_retries", "extra_body", "extra_headers", "metadata", "litellm_metadata", "model_info",
+    "custom_llm_provider", "guardrails", "callbacks", "max_retries", "timeout", "deployment_id",
+)  # fmt: skip
 
 
 def chat(content: Any, **more: Any) -> dict[str, Any]:
@@ -25,14 +30,7 @@ def ask(body: dict[str, Any], route: bodies.Route = bodies.CHAT) -> bodies.Quest
 
 
 def test_control_fields_of_clients_do_not_pass() -> None:
-    controls = {
-        name: 1
-        for name in (
-            "api_base", "api_key", "base_url", "mock_response", "litellm_call_id", "input_cost_per_token", "no-log",
-            "fallbacks", "num_retries", "extra_body", "extra_headers", "metadata", "litellm_metadata", "model_info",
-            "custom_llm_provider", "guardrails", "callbacks", "max_retries", "timeout", "deployment_id",
-        )
-    }  # fmt: skip
+    controls = dict.fromkeys(CONTROLS, 1)
     body = chat("hi", temperature=0.5, tools=[])
     assert bodies.passing(bodies.CHAT, {**body, **controls}, frozenset()) == body
 
@@ -57,7 +55,14 @@ def test_the_bound_is_never_below_the_bytes_of_the_text(text: str, system: str) 
     assert ask(body).bound["input_bytes"] >= bytes_of_text
 
 
-@given(st.recursive(st.none() | st.text(max_size=20) | st.integers(), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4), max_leaves=20))
+ANY_JSON = st.recursive(
+    st.none() | st.text(max_size=20) | st.integers(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(ANY_JSON)
 def test_any_json_in_a_conversation_is_bounded(content: Any) -> None:
     bound = ask(chat(content)).bound
     assert set(bound) in ({"input_bytes"}, {"input_tokens"})
@@ -65,8 +70,14 @@ def test_any_json_in_a_conversation_is_bounded(content: Any) -> None:
 
 
 def test_tools_count_with_what_the_provider_adds_for_them() -> None:
-    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
-    plain, with_tools = ask(chat("hi")).bound["input_bytes"], ask(chat("hi", tools=[tool])).bound["input_bytes"]
+    tool = {
+        "type": "function",
+        "function": {"name": "look", "parameters": {"type": "object", "properties": {}}},
+    }
+    plain, with_tools = (
+        ask(chat("hi")).bound["input_bytes"],
+        ask(chat("hi", tools=[tool])).bound["input_bytes"],
+    )
     assert with_tools >= plain + len(json.dumps(tool, separators=(",", ":"))) + bodies.TOOLS_OVERHEAD_BYTES
 
 
@@ -75,7 +86,10 @@ def test_tools_count_with_what_the_provider_adds_for_them() -> None:
     [
         {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}},
         {"type": "input_file", "file_id": "file-1"},
-        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "A" * 5_000}},
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "A" * 5_000},
+        },
         {"type": "something_new", "data": "?"},
     ],
 )
@@ -85,7 +99,10 @@ def test_what_is_not_text_counts_as_the_configured_tokens(part: dict[str, Any]) 
 
 
 def test_text_inside_a_document_still_counts() -> None:
-    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "many words " * 9_000}}
+    document = {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "many words " * 9_000},
+    }
     assert ask(chat([document])).bound["input_tokens"] > ATTACHED + 90_000
 
 
@@ -109,7 +126,9 @@ def test_what_a_tool_was_given_may_use_the_word_type() -> None:
         (bodies.CHAT, {"web_search_options": {"search_context_size": "high"}}),
     ],
 )
-def test_input_that_the_provider_fetches_itself_is_bounded_too(route: bodies.Route, changes: dict[str, Any]) -> None:
+def test_input_that_the_provider_fetches_itself_is_bounded_too(
+    route: bodies.Route, changes: dict[str, Any]
+) -> None:
     assert ask({"model": "small", "input": "hi", **changes}, route).bound["input_tokens"] > ATTACHED
 
 
@@ -124,13 +143,21 @@ def test_input_that_the_provider_fetches_itself_is_bounded_too(route: bodies.Rou
         ({"model": "m", "prompt": [[1, 2], [3]]}, bodies.COMPLETION, 2),
     ],
 )
-def test_every_answer_that_will_be_written_is_counted(body: dict[str, Any], route: bodies.Route, choices: int) -> None:
+def test_every_answer_that_will_be_written_is_counted(
+    body: dict[str, Any], route: bodies.Route, choices: int
+) -> None:
     assert ask(body, route).n == choices
 
 
 @pytest.mark.parametrize(
     ("changes", "context"),
-    [({}, "standard"), ({"service_tier": "priority"}, "priority"), ({"service_tier": "flex"}, "flex"), ({"service_tier": "auto"}, "standard"), ({"speed": "fast"}, "fast")],
+    [
+        ({}, "standard"),
+        ({"service_tier": "priority"}, "priority"),
+        ({"service_tier": "flex"}, "flex"),
+        ({"service_tier": "auto"}, "standard"),
+        ({"speed": "fast"}, "fast"),
+    ],
 )
 def test_the_service_class_is_told(changes: dict[str, Any], context: str) -> None:
     assert ask(chat("hi", **changes)).context == context
@@ -138,7 +165,15 @@ def test_the_service_class_is_told(changes: dict[str, Any], context: str) -> Non
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model": ""}, {"model": None}, {"n": 0}, {"n": True}, {"max_tokens": "9"}, {"max_tokens": 1.5}, {"background": True}],
+    [
+        {"model": ""},
+        {"model": None},
+        {"n": 0},
+        {"n": True},
+        {"max_tokens": "9"},
+        {"max_tokens": 1.5},
+        {"background": True},
+    ],
 )
 def test_a_body_that_cannot_be_bounded_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(bodies.BadBodyError):

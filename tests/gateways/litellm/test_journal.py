@@ -89,7 +89,7 @@ def test_files_are_private_and_rotated_by_size(tmp_path: Path) -> None:
 
 
 def test_old_delivered_files_are_pruned_and_a_cursor_to_them_goes_on(tmp_path: Path) -> None:
-    written = journal(tmp_path, file_bytes=40)
+    written = journal(tmp_path, file_bytes=20)
     for number in range(4):
         written.append([line(number)])
     month_ago = time.time() - 40 * 86_400
@@ -121,7 +121,9 @@ def test_several_workers_write_one_journal_without_losing_a_line(tmp_path: Path)
     for worker in workers:
         worker.join(60)
     found = ids(journal(tmp_path))
-    assert sorted(found) == sorted(f"rsv_{writer * 1_000 + number}" for writer in range(3) for number in range(100))
+    assert sorted(found) == sorted(
+        f"rsv_{writer * 1_000 + number}" for writer in range(3) for number in range(100)
+    )
 
 
 @pytest.mark.parametrize("text", ["!", "e30", "WzFd", "Wy0xLDBd", "WyJhIiwwXQ", "x" * 200])
@@ -139,7 +141,11 @@ def test_positions_are_remembered(tmp_path: Path) -> None:
 
 def test_one_process_at_a_time_delivers(tmp_path: Path) -> None:
     first, second = journal(tmp_path), journal(tmp_path)
-    with first.lock("deliver", wait=False), pytest.raises(BlockingIOError), second.lock("deliver", wait=False):
+    with (
+        first.lock("deliver", wait=False),
+        pytest.raises(BlockingIOError),
+        second.lock("deliver", wait=False),
+    ):
         pass
     with second.lock("deliver", wait=False):
         pass

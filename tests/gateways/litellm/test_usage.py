@@ -20,14 +20,27 @@ OPENAI_CHAT = {
 ANTHROPIC_MESSAGES = {
     "completion_tokens": 12, "prompt_tokens": 10, "total_tokens": 22,
     "completion_tokens_details": {"reasoning_tokens": 0, "text_tokens": 12},
-    "prompt_tokens_details": {"cache_write_tokens": 1, "cached_tokens": 2, "text_tokens": 7, "cache_creation_tokens": 1},
+    "prompt_tokens_details": {"cache_write_tokens": 1, "cached_tokens": 2, "cache_creation_tokens": 1},
     "cache_creation_input_tokens": 1, "cache_read_input_tokens": 2,
 }  # fmt: skip
-EMBEDDINGS = {"completion_tokens": 0, "prompt_tokens": 5, "completion_tokens_details": None, "prompt_tokens_details": None}
+EMBEDDINGS = {
+    "completion_tokens": 0,
+    "prompt_tokens": 5,
+    "completion_tokens_details": None,
+    "prompt_tokens_details": None,
+}
 RESPONSES = {
     "input_tokens": 6, "output_tokens": 12,
     "input_tokens_details": {"cached_tokens": 1}, "output_tokens_details": {"reasoning_tokens": 3},
 }  # fmt: skip
+
+
+ANTHROPIC_ITSELF = {
+    "input_tokens": 7,
+    "cache_read_input_tokens": 2,
+    "cache_creation_input_tokens": 1,
+    "output_tokens": 12,
+}
 
 
 @pytest.mark.parametrize(
@@ -37,13 +50,19 @@ RESPONSES = {
         (ANTHROPIC_MESSAGES, (10, 2, 1, 12, 0)),
         (EMBEDDINGS, (5, 0, 0, 0, 0)),
         (RESPONSES, (6, 1, 0, 12, 3)),
+        (ANTHROPIC_ITSELF, (10, 2, 1, 12, 0)),
         ({"prompt_tokens": 4, "prompt_tokens_details": {"cached_tokens": 9}}, (4, 4, 0, 0, 0)),
-        ({"prompt_tokens": 4, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 3}, (4, 3, 1, 0, 0)),
+        (
+            {"prompt_tokens": 4, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 3},
+            (4, 3, 1, 0, 0),
+        ),
         ({"completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 5}}, (0, 0, 0, 2, 2)),
         ({"prompt_tokens": -3, "completion_tokens": 2}, (0, 0, 0, 2, 0)),
     ],
 )
-def test_usage_becomes_inclusive_totals_whose_parts_fit(usage: dict[str, Any], counts: tuple[int, ...]) -> None:
+def test_usage_becomes_inclusive_totals_whose_parts_fit(
+    usage: dict[str, Any], counts: tuple[int, ...]
+) -> None:
     expected = dict(zip(COUNTS, counts, strict=True))
     assert normalised(usage) == expected
     assert normalised(SimpleNamespace(**usage)) == expected
@@ -71,7 +90,7 @@ class InternalServerError(Exception):
     """The provider answered 500."""
 
 
-class Timeout(Exception):
+class Timeout(Exception):  # noqa: N818  LiteLLM's name for it
     """LiteLLM gave up waiting."""
 
 
@@ -94,5 +113,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (InternalServerError(), True, False),
     ],
 )
-def test_a_failure_is_free_only_when_the_provider_certainly_did_nothing(error: Exception, streaming: bool, free: bool) -> None:
+def test_a_failure_is_free_only_when_the_provider_certainly_did_nothing(
+    error: Exception, streaming: bool, free: bool
+) -> None:
     assert nothing_was_done(error, streaming=streaming) is free

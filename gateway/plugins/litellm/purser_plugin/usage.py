@@ -15,22 +15,21 @@ def normalised(usage: object) -> dict[str, int] | None:
 
     Parts never exceed their totals afterwards: a provider's odd figures must not make the settlement invalid.
     """
-    if (
-        usage is None
-        or _first(usage, "prompt_tokens", "input_tokens", "completion_tokens", "output_tokens") is None
-    ):
+    if _first(usage, "prompt_tokens", "input_tokens", "completion_tokens", "output_tokens") is None:
         return None
-    prompt, completion = _get(usage, "prompt_tokens_details"), _get(usage, "completion_tokens_details")
+    prompt = _first(usage, "prompt_tokens_details", "input_tokens_details")
+    completion = _first(usage, "completion_tokens_details", "output_tokens_details")
     total_in = _count(usage, "prompt_tokens", "input_tokens")
     total_out = _count(usage, "completion_tokens", "output_tokens")
-    cached = min(_count(prompt, "cached_tokens") or _count(usage, "cache_read_input_tokens"), total_in)
-    written = _count(usage, "cache_creation_input_tokens") or _count(
-        prompt, "cache_creation_tokens", "cache_write_tokens"
-    )
+    cached = _count(prompt, "cached_tokens") or _count(usage, "cache_read_input_tokens")
+    written = _count(usage, "cache_creation_input_tokens")
+    written = written or _count(prompt, "cache_creation_tokens", "cache_write_tokens")
+    if prompt is None and _get(usage, "prompt_tokens") is None:
+        total_in += cached + written  # Anthropic's own figures leave both out of the input
     return {
         "input_tokens": total_in,
-        "cached_tokens": cached,
-        "cache_write_tokens": min(written, total_in - cached),
+        "cached_tokens": min(cached, total_in),
+        "cache_write_tokens": max(0, min(written, total_in - cached)),
         "output_tokens": total_out,
         "reasoning_tokens": min(_count(completion, "reasoning_tokens"), total_out),
     }

@@ -1,0 +1,63 @@
+"""A request as its requester reads it: where it stands, who decides, and the key when there is one."""
+
+from dataclasses import replace
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from approvals.cases import Case
+from approvals.models import AccessRequest, RequestStatus
+from approvals.selectors import last_decision
+from approvals.views.shapes import Answer, Costs, KeyCard, case_view
+from keys.models import ApiKey, KeyState
+from keys.selectors import state_in_words
+from teams.models import User
+from teams.types import PersonRequest
+from usage.selectors import key_use
+
+
+def own_page(
+    request: PersonRequest, case: Case, costs: Costs, *, waiting: int, status: int = 200
+) -> HttpResponse:
+    """Return the requester's page; `waiting` is how many requests wait for him to decide."""
+    asked = case.request
+    view = replace(
+        case_view(case, costs),
+        answer=answer_of(asked),
+        key=_key_card(asked.key, request.user) if asked.key else None,
+    )
+    context = {"case": view, "approvals_waiting": waiting}
+    return render(request, "approvals/request.html", context, status=status)
+
+
+def answer_of(asked: AccessRequest) -> Answer | None:
+    """Return how a request ended; None while it waits."""
+    decision = last_decision(asked)
+    match asked.state:
+        case RequestStatus.APPROVED if decision:
+            return Answer(tone="ok", title=f"{decision.actor} approved it.", text=decision.comment)
+        case RequestStatus.DENIED if decision:
+            return Answer(tone="bad", title=f"{decision.actor} denied it.", text=decision.comment)
+        case RequestStatus.WITHDRAWN:
+            return Answer(tone="info", title=f"{asked.requester} withdrew it.", text="You can ask again.")
+        case RequestStatus.EXPIRED:
+            return Answer(tone="warn", title="Nobody decided it in time.", text="You can ask again.")
+        case RequestStatus.CLOSED:
+            return Answer(tone="info", title="It was closed.", text=asked.closed_reason)
+        case _:
+            return None
+
+
+def _key_card(key: ApiKey, user: User) -> KeyCard:
+    use = key_use([key.pk]).get(key.pk)
+    waits = key.state is KeyState.AWAITING_REVEAL and key.owner_id == user.pk
+    return KeyCard(
+        name=key.name,
+        state=state_in_words(key),
+        masked=key.masked,
+        expires_at=key.expires_at,
+        last_used_on=use.last_day if use else None,
+        url=reverse("keys:list"),
+        reveal_url=reverse("keys:reveal", args=[key.public_id]) if waits else "",
+    )

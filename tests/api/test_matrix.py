@@ -1,0 +1,143 @@
+"""Every operation of the API x every role, for an object of Ada's, against a declared table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.http import HttpResponse
+
+from tests.api.routes import Route, routes
+from tests.api.world import Caller, World
+from usage.serializers import run_id
+
+# `sees` and `empty` are a list (200) with and without the object. 404 is "not there, or not yours".
+TABLE = """
+    operation                    anonymous  dan    ada    ben    cleo   fay    audrey ann
+    departments_list             401        empty  empty  empty  sees   sees   sees   sees
+    departments_retrieve         401        404    404    404    200    200    200    200
+    teams_list                   401        empty  sees   sees   sees   sees   sees   sees
+    teams_retrieve               401        404    200    200    200    200    200    200
+    projects_list                401        empty  sees   sees   sees   sees   sees   sees
+    projects_retrieve            401        404    200    200    200    200    200    200
+    people_list                  401        empty  sees   sees   sees   sees   sees   sees
+    people_retrieve              401        404    200    200    200    200    200    200
+    tiers_list                   401        sees   sees   sees   sees   sees   sees   sees
+    tiers_retrieve               401        200    200    200    200    200    200    200
+    models_list                  401        sees   sees   sees   sees   sees   sees   sees
+    models_retrieve              401        200    200    200    200    200    200    200
+    prices_list                  401        sees   sees   sees   sees   sees   sees   sees
+    prices_retrieve              401        200    200    200    200    200    200    200
+    budgets_list                 401        empty  sees   sees   sees   sees   sees   sees
+    budgets_retrieve             401        404    200    200    200    200    200    200
+    budgets_limits               401        404    200    200    200    200    200    200
+    budgets_change_limit         401        404    403    200    200    200    403    200
+    keys_list                    401        empty  sees   sees   sees   sees   sees   sees
+    keys_create                  401        422    201    201    403    403    403    403
+    keys_retrieve                401        404    200    200    200    200    200    200
+    keys_reveal                  401        404    200    403    403    403    403    403
+    keys_revoke                  401        404    200    200    200    403    403    200
+    grants_list                  401        empty  sees   sees   sees   sees   sees   sees
+    grants_retrieve              401        404    200    200    200    200    200    200
+    requests_list                401        empty  sees   sees   sees   sees   sees   sees
+    requests_create              401        422    201    201    403    403    403    403
+    requests_retrieve            401        404    200    200    200    200    200    200
+    requests_withdraw            401        404    200    403    403    403    403    403
+    requests_decide              401        404    403    200    403    403    403    403
+    usage_days_list              401        empty  sees   sees   sees   sees   sees   sees
+    reconciliation_runs_list     401        403    403    403    403    sees   sees   sees
+    reconciliation_runs_retrieve 401        403    403    403    403    200    200    200
+    discrepancies_list           401        403    403    403    403    sees   sees   sees
+    discrepancies_retrieve       401        403    403    403    403    200    200    200
+    api-schema                   200        200    200    200    200    200    200    200
+    unknown_address              404        404    404    404    404    404    404    404
+"""
+HEAD, *LINES = [line.split() for line in TABLE.strip().splitlines()]
+ROLES = HEAD[1:]
+CELLS = {operation: dict(zip(ROLES, cells, strict=True)) for operation, *cells in LINES}
+REFUSED = ("401", "403", "404", "422", "empty")
+
+IDS: Mapping[str, Callable[[World], str]] = {
+    "departments": lambda world: world.cast.product.public_id,
+    "teams": lambda world: world.cast.search.public_id,
+    "projects": lambda world: world.cast.ranking.public_id,
+    "people": lambda world: world.cast.ada.public_id,
+    "tiers": lambda world: "2",
+    "models": lambda world: world.cast.large.public_id,
+    "prices": lambda world: world.cast.large.prices.order_by("pk")[0].public_id,
+    "budgets": lambda world: world.budget.public_id,
+    "keys": lambda world: world.fresh_key.public_id,
+    "grants": lambda world: world.grant.public_id,
+    "requests": lambda world: world.request.public_id,
+    "usage_days": lambda world: world.cast.ranking.public_id,
+    "reconciliation_runs": lambda world: run_id(world.run),
+    "discrepancies": lambda world: world.discrepancy.public_id,
+}
+BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
+    "budgets_change_limit": lambda world: {"amount_usd": "600", "reason": "A launch."},
+    "keys_create": lambda world: {"project": world.cast.ranking.public_id, "name": "laptop"},
+    "keys_reveal": lambda world: {},
+    "keys_revoke": lambda world: {"reason": "Lost."},
+    "requests_create": lambda world: {
+        "project": world.cast.ranking.public_id,
+        "tier": 3,
+        "reason": "The larger models miss one answer in three.",
+        "expected_monthly_usd": "100",
+    },
+    "requests_withdraw": lambda world: {},
+    "requests_decide": lambda world: {"verdict": "approve", "seen_revision": 1},
+}
+
+
+def test_every_operation_has_a_row() -> None:
+    assert sorted(route.operation for route in routes()) == sorted(CELLS)
+
+
+@pytest.mark.parametrize("operation", CELLS)
+def test_every_refusal_has_a_positive_control(operation: str) -> None:
+    cells = set(CELLS[operation].values())
+    assert operation == "unknown_address" or cells - set(REFUSED), "nobody may, so the row shows nothing"
+
+
+@pytest.mark.parametrize("route", routes(), ids=lambda route: route.operation)
+def test_operation_answers_each_role_as_declared(route: Route, world: World) -> None:
+    answered = {}
+    for role in ROLES:
+        with undone():
+            response = called(route, role, world)
+        answered[role] = shown(route, response, world)
+    assert answered == CELLS[route.operation]
+
+
+def called(route: Route, role: str, world: World) -> HttpResponse:
+    caller = Caller(None if role == "anonymous" else getattr(world.cast, role))
+    path = route.path.replace("{id}", IDS[noun_of(route)](world)) if "{id}" in route.path else route.path
+    return caller.get(path) if route.method == "GET" else caller.post(path, BODIES[route.operation](world))
+
+
+def shown(route: Route, response: HttpResponse, world: World) -> str:
+    if response.status_code != 200 or not route.operation.endswith("_list"):
+        return str(response.status_code)
+    known = IDS[noun_of(route)](world)
+    rows = response.json()["results"]
+    return "sees" if known in {known_by(row) for row in rows} else "empty"
+
+
+def known_by(row: Mapping[str, Any]) -> str:
+    """Return a row's id: a tier has a number, a line of usage has that of its project."""
+    return str(row.get("id") or row.get("number") or row["project"]["id"])
+
+
+def noun_of(route: Route) -> str:
+    return next(noun for noun in IDS if route.operation.startswith(f"{noun}_"))
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back what happens inside, so that every role meets the same world."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)

@@ -1,0 +1,196 @@
+"""Pages by cursor: every row once, in order, at the same cost at 5 rows and at 50."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from budgets.models import ScopeKind
+from catalog.models import Price
+from core import clock
+from tests import factories
+from tests.api.test_errors import problem
+from tests.api.world import Caller, World, make_run, open_budget
+from tests.usage.books import book
+from usage.models import Discrepancy
+from usage.selectors import organisation_today
+
+Grow = Callable[[World, int], None]
+
+
+def walked(caller: Caller, path: str, limit: int) -> list[list[str]]:
+    """Read a list page by page and return the ids of each page."""
+    pages = []
+    answer = caller.get(path, limit=limit).json()
+    pages.append([row["id"] for row in answer["results"]])
+    while answer["next"]:
+        answer = caller.get(answer["next"]).json()
+        pages.append([row["id"] for row in answer["results"]])
+    return pages
+
+
+def some_keys(world: World, number: int) -> None:
+    for _ in range(number):
+        key = factories.ApiKeyFactory.create(project=world.cast.ranking)
+        factories.approved_grant(key, model_ids=[world.cast.large.pk], granted_by=world.cast.ben)
+
+
+def some_requests(world: World, number: int) -> None:
+    for _ in range(number):
+        factories.AccessRequestFactory.create(
+            project=world.cast.ranking, model_ids=[world.cast.large.pk], extends_key=world.key
+        )
+
+
+def some_organisation(world: World, number: int) -> None:
+    for _ in range(number):
+        team = factories.TeamFactory.create()
+        factories.ProjectFactory.create(team=team)
+        factories.MembershipFactory.create(team=team)
+
+
+def some_models(world: World, number: int) -> None:
+    for count in range(number):
+        factories.priced_model(f"model-{count}", tier_number=2, input_usd="1", output_usd="2")
+
+
+def some_budgets(world: World, number: int) -> None:
+    for _ in range(number):
+        project = factories.ProjectFactory.create(team=world.cast.search)
+        open_budget(world.cast, ScopeKind.PROJECT, project.pk, "10")
+        key = factories.ApiKeyFactory.create(project=project, owner=world.cast.ada)
+        open_budget(world.cast, ScopeKind.KEY, key.pk, "5")
+
+
+def some_limits(world: World, number: int) -> None:
+    for count in range(number):
+        factories.BudgetLimitFactory.create(
+            budget=world.budget, amount_usd=Decimal(count), actor=factories.UserFactory.create()
+        )
+
+
+def some_usage(world: World, number: int) -> None:
+    for count in range(number):
+        book(world.cast.ranking, world.cast.large, organisation_today() - timedelta(days=count + 1), "1")
+
+
+def some_runs(world: World, number: int) -> None:
+    for count in range(number):
+        run = make_run(organisation_today() - timedelta(days=count + 2))
+        Discrepancy.objects.create(
+            run=run, kind="token_mismatch", external_id="one", owner=world.cast.fay, opened_at=clock.now()
+        )
+
+
+LISTS: dict[str, Grow] = {
+    "departments/": some_organisation,
+    "teams/": some_organisation,
+    "projects/": some_organisation,
+    "people/": some_organisation,
+    "models/": some_models,
+    "prices/": some_models,
+    "budgets/": some_budgets,
+    "keys/": some_keys,
+    "grants/": some_keys,
+    "requests/": some_requests,
+    "usage/days/": some_usage,
+    "reconciliation/runs/": some_runs,
+    "reconciliation/discrepancies/": some_runs,
+}
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_list_costs_the_same_at_5_rows_and_at_50(ann: Caller, world: World, path: str) -> None:
+    LISTS[path](world, 50)
+    query = {"from": organisation_today() - timedelta(days=90)} if path == "usage/days/" else {}
+    queries = {}
+    for limit in (5, 50):
+        with CaptureQueriesContext(connection) as captured:
+            answer = ann.get(path, limit=limit, **query)
+        assert len(answer.json()["results"]) == limit
+        queries[limit] = len(captured)
+    assert queries[5] == queries[50] <= 10
+
+
+def test_history_of_a_budget_costs_the_same_at_any_length(ann: Caller, world: World) -> None:
+    queries = []
+    for number in (5, 45):
+        some_limits(world, number)
+        with CaptureQueriesContext(connection) as captured:
+            answer = ann.get(f"budgets/{world.budget.public_id}/limits/")
+        queries.append(len(captured))
+    assert len(answer.json()["results"]) == 51
+    assert queries[0] == queries[1] <= 8
+
+
+@pytest.mark.parametrize("path", sorted(LISTS.keys() - {"usage/days/"}))
+def test_pages_hold_every_row_once(ann: Caller, world: World, path: str) -> None:
+    LISTS[path](world, 4)
+    [everything] = walked(ann, path, 200)
+    pages = walked(ann, path, 3)
+    assert [row for page in pages for row in page] == everything
+    assert {len(page) for page in pages[:-1]} == {3}
+    assert len(set(everything)) == len(everything) >= 5
+
+
+def test_lines_of_usage_hold_every_line_once(ann: Caller, world: World) -> None:
+    today = organisation_today()
+    for model in (world.cast.small, world.cast.larger):
+        for project in (world.cast.ranking, world.cast.fraud):
+            for day in (today, today - timedelta(days=1)):
+                book(project, model, day, "1")
+    query = {"from": today - timedelta(days=1), "to": today}
+    everything = ann.get("usage/days/", limit=200, **query).json()["results"]
+    lines, answer = [], ann.get("usage/days/", limit=2, **query).json()
+    lines += answer["results"]
+    while answer["next"]:
+        answer = ann.get(answer["next"]).json()
+        lines += answer["results"]
+    assert lines == everything
+    assert len(everything) == 9
+    assert [line["day"] for line in everything] == sorted((line["day"] for line in everything), reverse=True)
+
+
+def test_rows_that_arrive_meanwhile_move_no_page(ann: Caller, world: World) -> None:
+    some_keys(world, 5)
+    first = ann.get("keys/", limit=3).json()
+    some_keys(world, 2)
+    second = ann.get(first["next"]).json()
+    ids = [row["id"] for row in first["results"] + second["results"]]
+    assert len(set(ids)) == len(ids) == 6
+
+
+def test_tiers_start_with_the_first(ada: Caller) -> None:
+    answer = ada.get("tiers/", limit=2).json()
+    assert [tier["number"] for tier in answer["results"]] == [1, 2]
+    assert [tier["number"] for tier in ada.get(answer["next"]).json()["results"]] == [3]
+
+
+def test_addresses_hold_public_ids_and_no_numbers(ann: Caller, world: World) -> None:
+    some_keys(world, 2)
+    address = ann.get("keys/", limit=1).json()["next"]
+    assert address == f"http://testserver/api/v1/keys/?cursor={ann.get('keys/', limit=1).json()['results'][0]['id']}&limit=1"
+
+
+@pytest.mark.parametrize("path", [*LISTS, "tiers/"])
+def test_cursor_from_elsewhere_is_refused(ann: Caller, world: World, path: str) -> None:
+    for cursor in ("", "nonsense", "cD0x", "key_" + "a" * 18, "2026-11-23.gw_none", "2026-02-30.gw_test", "0"):
+        document = problem(ann.get(path, cursor=cursor), 422, "invalid_input")
+        assert list(document["errors"]) == ["cursor"]
+
+
+def test_cursor_of_somebody_else_is_refused(dan: Caller, world: World) -> None:
+    problem(dan.get("keys/", cursor=world.key.public_id), 422, "invalid_input")
+
+
+def test_prices_of_a_model_can_be_listed_as_of_a_moment(ada: Caller, world: World) -> None:
+    later = clock.now() + timedelta(days=30)
+    Price.objects.filter(model=world.cast.small, unit="input").update(valid_until=later)
+    query = {"model": world.cast.small.public_id, "unit": "input"}
+    assert len(ada.get("prices/", **query, valid_at=clock.now().isoformat()).json()["results"]) == 1
+    assert ada.get("prices/", **query, valid_at=later.isoformat()).json()["results"] == []

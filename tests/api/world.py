@@ -1,0 +1,113 @@
+"""One of everything that the API shows, in the cast's organisation: Ada's project Ranking of team Search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.test import APIClient
+
+from approvals.models import AccessRequest
+from budgets.models import Budget, Mode, ScopeKind, Window
+from budgets.services import limits
+from core import clock
+from keys.models import ApiKey, Grant
+from teams.models import User
+from tests import factories
+from tests.cast import Cast
+from tests.usage.books import book
+from usage.models import Discrepancy, ReconciliationRun, RunState
+from usage.selectors import organisation_today
+
+GATEWAY = "gw_test"
+PREFIX = "/api/v1/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The cast, and what belongs to Ada and her team."""
+
+    cast: Cast
+    key: ApiKey
+    fresh_key: ApiKey
+    grant: Grant
+    request: AccessRequest
+    budget: Budget
+    key_budget: Budget
+    run: ReconciliationRun
+    discrepancy: Discrepancy
+
+
+class Caller:
+    """Somebody who calls the API, as a program does: JSON in, JSON out."""
+
+    def __init__(self, user: User | None) -> None:
+        self.client = APIClient()
+        if user is not None:
+            self.client.force_login(user)
+
+    def get(self, path: str, **query: object) -> HttpResponse:
+        """Read `path`, below /api/v1/ unless it starts with a slash."""
+        return self.client.get(_address(path), query)
+
+    def post(self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> HttpResponse:
+        """Write to `path`, without a body when there is none."""
+        options: dict[str, Any] = {} if body is None else {"data": body, "format": "json"}
+        return self.client.post(_address(path), headers=dict(headers or {}), **options)
+
+
+def _address(path: str) -> str:
+    return path if path.startswith(("/", "http")) else PREFIX + path
+
+
+def make_world(cast: Cast) -> World:
+    """Make one of everything."""
+    key = factories.ApiKeyFactory.create(name="prod", project=cast.ranking, owner=cast.ada)
+    factories.revealed(key)
+    grant = factories.approved_grant(key, tier_number=2, model_ids=[cast.large.pk], granted_by=cast.ben)
+    run = make_run(organisation_today() - timedelta(days=1))
+    book(cast.ranking, cast.large, organisation_today(), "12.5", owner=cast.ada, key=key)
+    return World(
+        cast=cast,
+        key=key,
+        fresh_key=factories.ApiKeyFactory.create(name="new", project=cast.ranking, owner=cast.ada),
+        grant=grant,
+        request=factories.AccessRequestFactory.create(requester=cast.ada, project=cast.ranking),
+        budget=open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "500"),
+        key_budget=open_budget(cast, ScopeKind.KEY, key.pk, "50"),
+        run=run,
+        discrepancy=Discrepancy.objects.create(
+            run=run,
+            kind="token_mismatch",
+            external_id="rsv_one",
+            detail={"portal": {"input": 10}, "gateway": {"input": 12}},
+            amount_usd=Decimal("0.25"),
+            opened_at=clock.now(),
+        ),
+    )
+
+
+def open_budget(cast: Cast, kind: ScopeKind, scope_id: int, amount: str) -> Budget:
+    """Open a hard monthly budget in department Product."""
+    return limits.open_budget(
+        actor=None,
+        scope_kind=kind,
+        scope_id=scope_id,
+        department=cast.product,
+        window=Window.MONTH,
+        mode=Mode.HARD,
+        amount_usd=Decimal(amount),
+        reason="A test.",
+    )
+
+
+def make_run(day: date, source: str = GATEWAY) -> ReconciliationRun:
+    """Make the reconciliation of one day."""
+    now = clock.now()
+    return ReconciliationRun.objects.create(
+        day=day, source=source, state=RunState.DIFFERENT, first_run_at=now, last_run_at=now
+    )

@@ -1,0 +1,181 @@
+"""No row, no change: every service of teams, keys and approvals leaves exactly its own record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from inspect import getmembers, isfunction
+from typing import Any
+
+import pytest
+import time_machine
+
+import approvals.services
+import keys.services
+import teams.services
+from approvals.models import AccessRequest, RequestStatus, Verdict
+from budgets.models import Budget
+from core import audit
+from core.models import AuditEvent, Outbox
+from keys.models import ApiKey
+from keys.services import issue_approved_key, issue_key
+from teams.models import Role, RoleAssignment
+from tests import factories
+from tests.approvals.conftest import REASON, ask_for
+from tests.cast import Cast
+
+Act = Callable[[Cast], Any]
+
+
+def own_key(cast: Cast) -> ApiKey:
+    return issue_key(actor=cast.ada, project=cast.ranking, name="laptop")
+
+
+def expire(cast: Cast) -> None:
+    with time_machine.travel(ask_for(cast).decide_by):
+        assert approvals.services.expire_due() == 1
+
+
+def grant(cast: Cast) -> None:
+    key = own_key(cast)
+    request = factories.AccessRequestFactory.create(requester=cast.ada, project=cast.ranking)
+    factories.approve(request, cast.ben, key=key)
+    keys.services.grant(
+        actor=cast.ben,
+        key=key,
+        tier=cast.tier2,
+        model_ids=[],
+        monthly_cap_usd=Decimal(1),
+        days=1,
+        source_request=request.public_id,
+    )
+
+
+def amend(cast: Cast) -> AccessRequest:
+    return approvals.services.amend(
+        actor=cast.ada,
+        request=ask_for(cast),
+        seen_revision=1,
+        reason=REASON,
+        duration_days=1,
+        expected_monthly_usd=Decimal(1),
+    )
+
+
+def decide(cast: Cast) -> Any:
+    return approvals.services.decide(
+        actor=cast.ben, request=ask_for(cast), verdict=Verdict.APPROVE, seen_revision=1
+    )
+
+
+# Each service, how to do it once, and the actions that it records besides those of what came before.
+WALK: dict[str, tuple[Act, list[str]]] = {
+    "approvals.submit": (ask_for, ["request.submitted"]),
+    "approvals.amend": (amend, ["request.amended"]),
+    "approvals.withdraw": (
+        lambda cast: approvals.services.withdraw(actor=cast.ada, request=ask_for(cast)),
+        ["request.withdrawn"],
+    ),
+    "approvals.decide": (decide, ["key.issued", "grant.given", "budget.opened", "request.approved"]),
+    "approvals.expire_due": (expire, ["request.expired"]),
+    "keys.issue_key": (own_key, ["key.issued"]),
+    "keys.issue_approved_key": (
+        lambda cast: issue_approved_key(
+            actor=cast.ben, owner=cast.ada, project=cast.ranking, name="Tier 2", days=1
+        ),
+        ["key.issued"],
+    ),
+    "keys.reveal": (
+        lambda cast: keys.services.reveal(actor=cast.ada, key=own_key(cast)),
+        ["key.revealed"],
+    ),
+    "keys.revoke": (
+        lambda cast: keys.services.revoke(actor=cast.ben, key=own_key(cast), reason="Leaked."),
+        ["key.revoked"],
+    ),
+    "keys.grant": (grant, ["grant.given", "budget.opened"]),
+    "keys.revoke_grant": (
+        lambda cast: keys.services.revoke_grant(
+            actor=cast.ben, grant=factories.approved_grant(own_key(cast)), reason="Not used."
+        ),
+        ["grant.revoked"],
+    ),
+    "teams.create_department": (
+        lambda cast: teams.services.create_department(actor=cast.ann, code="new", name="New"),
+        ["department.created"],
+    ),
+    "teams.create_team": (
+        lambda cast: teams.services.create_team(
+            actor=cast.ann, department=cast.product, code="new", name="New"
+        ),
+        ["team.created"],
+    ),
+    "teams.create_project": (
+        lambda cast: teams.services.create_project(
+            actor=cast.ben, team=cast.search, code="new", name="New", owner=cast.ben, cost_centre="CC-9"
+        ),
+        ["project.created"],
+    ),
+    "teams.add_member": (
+        lambda cast: teams.services.add_member(actor=cast.ben, team=cast.search, user=cast.dan),
+        ["team.member_added"],
+    ),
+    "teams.end_membership": (
+        lambda cast: teams.services.end_membership(
+            actor=cast.ben, team=cast.search, user=cast.ada, reason="Moved."
+        ),
+        ["team.member_left"],
+    ),
+    "teams.assign_role": (
+        lambda cast: teams.services.assign_role(
+            actor=cast.ann, user=cast.ada, role=Role.LEAD, team=cast.search
+        ),
+        ["role.assigned"],
+    ),
+    "teams.end_role": (
+        lambda cast: teams.services.end_role(
+            actor=cast.ann, assignment=RoleAssignment.objects.get(user=cast.ben), reason="Moved."
+        ),
+        ["role.ended"],
+    ),
+}
+BEFORE = {"request.submitted", "key.issued"}
+
+
+def test_every_service_is_in_the_walk() -> None:
+    public = {
+        f"{module.__name__.partition('.')[0]}.{name}"
+        for module in (approvals.services, keys.services, teams.services)
+        for name, function in getmembers(module, isfunction)
+        if function.__module__.startswith(module.__name__) and not name.startswith("_")
+    }
+    assert public == WALK.keys()
+
+
+@pytest.mark.parametrize("service", WALK)
+def test_a_service_leaves_its_own_record(cast: Cast, service: str) -> None:
+    act, actions = WALK[service]
+    act(cast)
+    recorded = list(AuditEvent.objects.order_by("pk").values_list("action", flat=True))
+    assert recorded[-len(actions) :] == actions
+    assert set(recorded[: -len(actions)]) <= BEFORE
+
+
+def test_a_decision_whose_record_fails_never_happened(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ask_for(cast)
+    record = audit.record
+
+    def broken(**values: Any) -> AuditEvent:
+        if values["action"] == "request.approved":
+            raise ConnectionError("no record can be written")
+        return record(**values)
+
+    monkeypatch.setattr(audit, "record", broken)
+    with pytest.raises(ConnectionError):
+        approvals.services.decide(actor=cast.ben, request=request, verdict=Verdict.APPROVE, seen_revision=1)
+    request.refresh_from_db()
+    assert request.status == RequestStatus.PENDING
+    assert not request.decisions.exists()
+    assert not ApiKey.objects.exists()
+    assert not Budget.objects.exists()
+    assert set(Outbox.objects.values_list("topic", flat=True)) == {"request.waiting"}

@@ -1,2 +1,0 @@
-import tests.approvals.zz_stat
-from tests.approvals.test_machine import *

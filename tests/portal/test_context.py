@@ -1,0 +1,108 @@
+"""The frame around every page: navigation by role, what waits, and headers that keep pages private."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browsing import Visitor
+from tests.cast import Cast
+from tests.factories import AccessRequestFactory
+
+EVERYBODYS = ["/", "/models/", "/budgets/", "/status/", "/search/"]
+FOR_THE_BOOKS = ["/reconciliation/"]
+
+
+@pytest.mark.parametrize(
+    ("who", "sees"),
+    [
+        ("ada", False),
+        ("ben", False),
+        ("cleo", False),
+        ("dan", False),
+        ("fay", True),
+        ("audrey", True),
+        ("ann", True),
+    ],
+)
+def test_navigation_offers_what_the_person_may_open(cast: Cast, who: str, sees: bool) -> None:
+    visitor = Visitor(getattr(cast, who))
+
+    links = visitor.get("/status/").links
+
+    assert ("/reconciliation/" in links) == sees
+    assert visitor.get("/reconciliation/").status == (200 if sees else 404)
+    assert {"/", "/models/", "/approvals/", "/keys/", "/budgets/", "/status/"} <= set(links)
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [("/", "Overview"), ("/models/", "Models and tiers"), ("/budgets/", "Budgets"), ("/status/", "Status")],
+)
+def test_navigation_marks_where_the_person_is(cast: Cast, path: str, label: str) -> None:
+    html = Visitor(cast.ben).get(path).response.content.decode()
+
+    [marked] = [part for part in html.split("<a ") if 'aria-current="page"' in part]
+    assert label in marked
+
+
+def test_badge_counts_what_the_person_may_decide(cast: Cast) -> None:
+    AccessRequestFactory.create(requester=cast.ada, project=cast.ranking, tier=cast.tier2)
+    AccessRequestFactory.create(requester=cast.ben, project=cast.ranking, tier=cast.tier2)
+
+    waiting = {
+        who: "1 waiting for you" in Visitor(getattr(cast, who)).get("/budgets/").words
+        for who in ("ada", "ben", "cleo", "dan", "fay")
+    }
+
+    assert waiting == {"ada": False, "ben": True, "cleo": True, "dan": False, "fay": False}
+
+
+@pytest.mark.parametrize("path", [*EVERYBODYS, *FOR_THE_BOOKS])
+def test_pages_are_kept_out_of_caches_and_run_no_foreign_code(cast: Cast, path: str) -> None:
+    response = Visitor(cast.fay).get(path).response
+
+    policy = response["Content-Security-Policy"]
+    assert response["Cache-Control"] == "no-store"
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "unsafe-" not in policy
+
+
+@pytest.mark.parametrize("path", [*EVERYBODYS, *FOR_THE_BOOKS])
+def test_who_is_not_signed_in_signs_in_first(cast: Cast, path: str) -> None:
+    response = Visitor(None).get(path).response
+
+    assert response.status_code == 302
+    assert response["Location"].startswith("/accounts/login/?next=")
+
+
+@pytest.mark.parametrize("path", [*EVERYBODYS, *FOR_THE_BOOKS])
+def test_reading_changes_nothing(cast: Cast, path: str) -> None:
+    statements = Visitor(cast.fay).queries(path)
+
+    assert [sql for sql in statements if not sql.lstrip().startswith(("SELECT", "WITH", "("))] == []
+
+
+@pytest.mark.parametrize("path", [*EVERYBODYS, *FOR_THE_BOOKS])
+def test_pages_that_only_show_take_no_form(cast: Cast, path: str) -> None:
+    page = Visitor(cast.fay).post(path)
+
+    assert page.status == 405
+    assert page.response["Allow"] == "GET, HEAD"
+    assert "Go back and use the button on the page." in page.words
+
+
+def test_theme_comes_from_the_cookie(cast: Cast) -> None:
+    visitor = Visitor(cast.ada)
+    visitor.client.cookies["theme"] = "dark"
+    assert b'data-theme="dark"' in visitor.get("/").response.content
+    visitor.client.cookies["theme"] = '"><script>'
+    assert b"data-theme=" not in visitor.get("/").response.content.split(b"<body>")[0]
+
+
+def test_days_are_named_by_the_organisations_zone(cast: Cast, settings: object) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"  # type: ignore[attr-defined]
+
+    page = Visitor(cast.ada).get("/budgets/")
+
+    assert "Days are those of Europe/Berlin, times are UTC." in page.words
