@@ -278,5 +278,6 @@ def _days_in(row: BudgetRow, days: int) -> int:
 
 
 def _name(row: BudgetRow) -> str:
+    window = "lifetime" if row.window is Window.LIFETIME else f"each {row.window_label.lower()}"
     only = f", {row.only} alone" if row.only else ""
-    return f"{row.name} budget, {row.window_label.lower()}{only}"
+    return f"{row.name} budget ({window}{only})"

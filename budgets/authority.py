@@ -67,15 +67,12 @@ def authority(actor: User | None, slot: Slot, *, current: BudgetRow | None = Non
     roles = roles_of(actor) if actor else None
     full = roles is None or _holds_the_purse(roles, place)
     leads = roles is not None and _leads(roles, place)
-    lead_only = leads and not full
-    bounds = _bounds_above(slot)
-    if lead_only:
-        bounds += _lead_bounds(slot, current)
+    own_bounds = _lead_bounds(slot, current) if leads and not full else []
     return Authority(
         may_change=full or leads,
-        highest=min(bounds, key=lambda bound: bound.usd, default=None),
+        highest=min([*_bounds_above(slot), *own_bounds], key=lambda bound: bound.usd, default=None),
         lowest=max(_bounds_below(slot), key=lambda bound: bound.usd, default=None),
-        may_be_unlimited=not (lead_only and _lead_bounds(slot, current)),
+        may_be_unlimited=not own_bounds,
         who_may=_who_may(place),
     )
 

@@ -67,7 +67,12 @@ UNBALANCED = """
 def visible_budgets(
     user: User, *, key_ids: Iterable[int] = (), roles: RolesHeld | None = None
 ) -> QuerySet[Budget]:
-    """Return the open budgets whose scope the user may see; of keys those that the caller says he may.
+    """Return the open budgets whose scope the user may see, as `seen_by` says."""
+    return Budget.objects.filter(seen_by(user, key_ids=key_ids, roles=roles), closed_at__isnull=True)
+
+
+def seen_by(user: User, *, key_ids: Iterable[int] = (), roles: RolesHeld | None = None) -> Q:
+    """Return the condition that the user may see a budget's scope; of keys those that the caller says he may.
 
     `key_ids` may be a queryset, which is not read by itself. `roles`, when they are known, save a query.
     """
@@ -79,7 +84,7 @@ def visible_budgets(
     )
     if (roles or roles_of(user)).sees_everything:
         seen |= Q(scope_kind=ScopeKind.ORGANISATION)
-    return Budget.objects.filter(seen, closed_at__isnull=True)
+    return seen
 
 
 def budget_rows(budgets: QuerySet[Budget], *, at: datetime | None = None) -> list[BudgetRow]:
@@ -154,9 +159,16 @@ def budget_detail(budget: Budget, *, at: datetime | None = None) -> BudgetDetail
     )
 
 
-def binding_with(row: BudgetRow, place: ScopePlace, *, at: datetime | None = None) -> list[BudgetRow]:
-    """Return the other budgets that the calls of this one must fit; `place` is its scope's. One query."""
+def binding_with(
+    row: BudgetRow, place: ScopePlace, *, seen: Q | None = None, at: datetime | None = None
+) -> list[BudgetRow]:
+    """Return the other budgets that the calls of this one must fit; `place` is its scope's. One query.
+
+    Of those that do not meet `seen`, a condition such as that of `seen_by`, `is_seen` is False.
+    """
     around = open_budgets_above(place).exclude(pk=row.id)
+    if seen is not None:
+        around = around.annotate(is_seen=seen)
     return budget_rows(_compatible(around, row.only_tier, row.only_model_id), at=at)
 
 
@@ -325,6 +337,7 @@ def _row(budget: Any) -> BudgetRow:
         in_force_since=budget.since,
         set_by=budget.set_by or PURSER,
         reason=budget.why or "",
+        is_seen=getattr(budget, "is_seen", True),
     )
 
 

@@ -22,7 +22,8 @@ class ScopePlace:
 class BudgetRow:
     """A budget in the window of a moment; amounts in US dollars, a limit of None is no limit.
 
-    `scope_name` is empty for a key: keys belong to an app that imports this one, which names them.
+    `scope_name` is empty for a key: keys belong to an app that imports this one, which names them. `is_seen`
+    is False where the reader may not see the scope, and only its effect on others is his business.
     """
 
     id: int
@@ -46,6 +47,7 @@ class BudgetRow:
     in_force_since: datetime | None
     set_by: str
     reason: str
+    is_seen: bool = True
 
     @property
     def name(self) -> str:

@@ -1,6 +1,6 @@
 """What the page of models shows besides models. Keys and approvals stand to the left, so they hand it in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -9,19 +9,20 @@ from teams.models import User
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GrantedTier:
-    """A tier that a person's key may call in a project until a moment."""
+class ProjectAccess:
+    """A project that a person works in, and until when his keys may call tiers there beyond Tier 1."""
 
-    tier: int
-    project_id: int
-    until: datetime
+    name: str
+    code: str
+    public_id: str
+    granted_until: Mapping[int, datetime]
 
 
-class GrantsOf(Protocol):
+class ProjectsOf(Protocol):
     """Knows what keys were granted."""
 
-    def __call__(self, user: User, /) -> Iterable[GrantedTier]:
-        """Return what the person's own keys may call now, beyond Tier 1. One query."""
+    def __call__(self, user: User, /) -> Sequence[ProjectAccess]:
+        """Return the open projects that the person works in, by name. One query."""
 
 
 class Approvers(Protocol):

@@ -3,9 +3,9 @@
 from django.urls import URLPattern, path
 
 from catalog import views
-from catalog.ports import Approvers, GrantsOf
+from catalog.ports import Approvers, ProjectsOf
 
 
-def routes(*, grants_of: GrantsOf, approvers: Approvers) -> list[URLPattern]:
+def routes(*, projects_of: ProjectsOf, approvers: Approvers) -> list[URLPattern]:
     """Return the pages; what they show of keys and approvals is handed in."""
-    return [path("", views.models, {"grants_of": grants_of, "approvers": approvers}, name="models")]
+    return [path("", views.models, {"projects_of": projects_of, "approvers": approvers}, name="models")]

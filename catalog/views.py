@@ -1,6 +1,6 @@
 """Models and tiers: what a call costs, what the person may use now, and who approves the rest."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
@@ -10,9 +10,8 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from catalog.ports import Approvers, GrantedTier, GrantsOf
+from catalog.ports import Approvers, ProjectAccess, ProjectsOf
 from catalog.selectors import TierPrices, catalogue
-from teams.models import Project
 from teams.types import PersonRequest
 
 DEFAULT_TIER = 1
@@ -47,19 +46,16 @@ class TierAccess:
 
 
 @require_safe
-def models(request: PersonRequest, *, grants_of: GrantsOf, approvers: Approvers) -> HttpResponse:
+def models(request: PersonRequest, *, projects_of: ProjectsOf, approvers: Approvers) -> HttpResponse:
     """Show every tier with its models at the prices in force now."""
     prices = catalogue()
-    projects = list(Project.objects.workable_by(request.user))
-    granted = list(grants_of(request.user))
+    projects = projects_of(request.user)
     who = approvers()
-    tiers = [_access(tier, projects, granted, who) for tier in prices.tiers]
+    tiers = [_access(tier, projects, who.get(tier.number)) for tier in prices.tiers]
     return render(request, "catalog/models.html", {"catalog": prices, "tiers": tiers})
 
 
-def _access(
-    tier: TierPrices, projects: list[Project], granted: Iterable[GrantedTier], who: Mapping[int, str]
-) -> TierAccess:
+def _access(tier: TierPrices, projects: Sequence[ProjectAccess], approver: str | None) -> TierAccess:
     if tier.number == DEFAULT_TIER:
         return TierAccess(
             prices=tier,
@@ -67,31 +63,21 @@ def _access(
             usable_in=tuple(_usable(project, None) for project in projects),
             ask_for=(),
         )
-    until = _ends(tier.number, granted)
-    others = [project for project in projects if project.pk not in until]
-    approver = who.get(tier.number)
+    granted = [project for project in projects if tier.number in project.granted_until]
+    others = [project for project in projects if tier.number not in project.granted_until]
     return TierAccess(
         prices=tier,
         approver_text=f"Approved by {approver}" if approver else "Cannot be asked for yet",
-        usable_in=tuple(_usable(each, until[each.pk]) for each in projects if each.pk in until),
+        usable_in=tuple(_usable(project, project.granted_until[tier.number]) for project in granted),
         ask_for=tuple(_ask(each, tier.number) for each in others[:PROJECTS_SHOWN]) if approver else (),
     )
 
 
-def _ends(tier: int, granted: Iterable[GrantedTier]) -> dict[int, datetime]:
-    """Return when the person's access to a tier ends in each project: with the last of his grants."""
-    ends: dict[int, datetime] = {}
-    for grant in granted:
-        if grant.tier == tier:
-            ends[grant.project_id] = max(grant.until, ends.get(grant.project_id, grant.until))
-    return ends
-
-
-def _usable(project: Project, until: datetime | None) -> UsableIn:
+def _usable(project: ProjectAccess, until: datetime | None) -> UsableIn:
     url = f"{reverse('overview')}?{urlencode({'scope': project.public_id})}"
     return UsableIn(project=project.name, url=url, until=until)
 
 
-def _ask(project: Project, tier: int) -> AskFor:
+def _ask(project: ProjectAccess, tier: int) -> AskFor:
     chosen = urlencode({"project": project.code, "tier": tier})
     return AskFor(project=project.name, url=f"{reverse('approvals:ask')}?{chosen}")

@@ -11,7 +11,7 @@ def routes(*, use_of: UseOfKeys) -> tuple[list[URLPattern], str]:
     patterns = [
         path("", views.list_keys, {"use_of": use_of}, name="list"),
         path("new/", views.create_key, name="create"),
-        path("<str:public_id>/reveal/", views.reveal_key, name="reveal"),
-        path("<str:public_id>/revoke/", views.revoke_key, {"use_of": use_of}, name="revoke"),
+        path("<slug:public_id>/reveal/", views.reveal_key, name="reveal"),
+        path("<slug:public_id>/revoke/", views.revoke_key, {"use_of": use_of}, name="revoke"),
     ]
     return patterns, "keys"

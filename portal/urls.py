@@ -8,7 +8,7 @@ import keys.urls
 import usage.urls
 from approvals.terms import approvers_by_tier
 from gateway.selectors import gateway_names
-from keys.directory import granted_tiers, key_labels
+from keys.directory import key_labels, projects_with_grants
 from portal.api_urls import Keys
 from portal.health import healthz, readyz
 from portal.home.overview import overview
@@ -24,7 +24,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("search/", search, name="search"),
     path("status/", status, name="status"),
     path("theme/", theme, name="theme"),
-    path("models/", include(catalog.urls.routes(grants_of=granted_tiers, approvers=approvers_by_tier))),
+    path("models/", include(catalog.urls.routes(projects_of=projects_with_grants, approvers=approvers_by_tier))),
     path("budgets/", include(budget_pages)),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
     path("healthz", healthz, name="healthz"),

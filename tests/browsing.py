@@ -58,6 +58,11 @@ class _Reader(HTMLParser):
             self.cell.append(text)
 
 
+def writes(statements: list[str]) -> list[str]:
+    """Return the statements that do more than read."""
+    return [sql for sql in statements if not sql.lstrip(" (\n").startswith(("SELECT", "WITH"))]
+
+
 class Page:
     """One answer."""
 

@@ -90,9 +90,7 @@ def pin_stages(request: AccessRequest, terms: Policy) -> list[Stage]:
     )
 
 
-def passable_stages(
-    request: AccessRequest, terms: Policy, holders: RoleHolders
-) -> list[policy.StageTerms]:
+def passable_stages(request: AccessRequest, terms: Policy, holders: RoleHolders) -> list[policy.StageTerms]:
     """Return the stages that a request must pass under these terms, as its people stand now.
 
     Raises NobodyCanApproveError naming the missing role when they could not be passed by distinct people.

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from django.urls import reverse
+
 from approvals.models import AccessRequest
 from approvals.services.asking import model_names
 from core import outbox
@@ -25,7 +27,6 @@ def tell_approvers(request: AccessRequest, people: Iterable[User]) -> None:
             event=f"waiting:{request.revision}:{request.stage_index}",
             subject=f"{request.requester} asks for {request.tier} in {request.project}",
             body=body,
-            link=f"/approvals/{request.public_id}/",
         )
 
 
@@ -37,16 +38,15 @@ def tell_requester(request: AccessRequest, *, subject: str, body: str) -> None:
         event=request.status,
         subject=subject,
         body=body,
-        link=f"/requests/{request.public_id}/",
     )
 
 
-def _mail(request: AccessRequest, person: User, *, event: str, subject: str, body: str, link: str) -> None:
+def _mail(request: AccessRequest, person: User, *, event: str, subject: str, body: str) -> None:
     outbox.put_mail(
         topic=f"request.{event.split(':', maxsplit=1)[0]}",
         recipient=person.email,
         dedupe_key=f"request:{request.public_id}:{event}:{person.public_id}",
         subject=subject,
         body=body,
-        link=link,
+        link=reverse("approvals:detail", args=[request.public_id]),
     )

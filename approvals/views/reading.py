@@ -136,8 +136,8 @@ def detail_url(asked: AccessRequest, view: View = View.WAITING) -> str:
 def _budget_check(budget: facts.BudgetOutlook) -> Tone:
     percent = budget.forecast_with_percent
     if percent is not None and percent > 100:
-        return Tone(tone="warn", text=f"With it, the {budget.name} is forecast to pass its limit.")
-    return Tone(tone="ok", text=f"With it, the {budget.name} is forecast to hold.")
+        return Tone(tone="warn", text=f"With this, the {budget.name} is forecast to pass its limit.")
+    return Tone(tone="ok", text=f"With this, the {budget.name} is forecast to hold.")
 
 
 def _list(inbox: Inbox, query: str, current: str) -> InboxView:

@@ -41,7 +41,9 @@ MODELS = Question(name="models", fields=("models",))
 KEY = Question(name="key", fields=("extends_key",))
 REASON = Question(name="reason", fields=("reason",))
 COST = Question(name="cost", fields=("duration_days", "expected_monthly_usd"))
-FIELDS = tuple(name for each in (PROJECT, TIER, MODELS, KEY, REASON, COST) for name in each.fields)
+QUESTIONS = (PROJECT, TIER, MODELS, KEY, REASON, COST)
+FIELDS = tuple(name for each in QUESTIONS for name in each.fields)
+STEPS = frozenset({*(each.name for each in QUESTIONS), CHECK})
 
 
 class Wizard:
@@ -55,7 +57,7 @@ class Wizard:
         self.user, self.data = user, data
         self.answers: dict[str, Any] = {}
         self.prospect: Prospect | None = None
-        self.current, self.form = self._go_to(wanted)
+        self.current, self.form = self._go_to(wanted if wanted in STEPS else "")
 
     @property
     def questions(self) -> list[Question]:
@@ -157,7 +159,7 @@ class Wizard:
                 return question, self._unasked(question)
             form = self.form_of(question, self.data)
             if not self._counts(question, form):
-                return question, form if wanted else self._unasked(question)
+                return question, form
         return None, forms.Form()
 
     def _in_turn(self) -> Iterator[Question]:

@@ -1,6 +1,6 @@
 """How budgets read: a row of the list, and what the page of one adds to it."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -159,26 +159,24 @@ def notice(row: BudgetRow, forecast: Expected | None) -> Tone | None:
     return None
 
 
-def path_lines(
-    row: BudgetRow, others: Iterable[BudgetRow], *, visible: Collection[int]
-) -> tuple[PathLine, ...]:
-    """Return the budgets that bind the same calls; of those not `visible` only whether they have room."""
+def path_lines(row: BudgetRow, others: Sequence[BudgetRow]) -> tuple[PathLine, ...]:
+    """Return the budgets that bind the same calls; of those not seen only whether they have room."""
     first = selectors.tightest([row, *others])
     return tuple(
         PathLine(
             name=other.name,
             window=WINDOW_TEXTS[other.window],
-            text=_left(other, shown=other.id in visible),
-            url=reverse("budgets:detail", args=[other.public_id]) if other.id in visible else "",
+            text=_left(other),
+            url=reverse("budgets:detail", args=[other.public_id]) if other.is_seen else "",
             tightest=other == first,
         )
         for other in others
     )
 
 
-def _left(row: BudgetRow, *, shown: bool) -> str:
+def _left(row: BudgetRow) -> str:
     if row.left_usd is None:
         return "No limit"
-    if shown:
+    if row.is_seen:
         return f"{format_usd(row.left_usd)} left"
     return "Has room" if row.left_usd > 0 else "Nothing left"

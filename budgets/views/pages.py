@@ -148,10 +148,9 @@ def _facts(
     request: PersonRequest, neighbours: Neighbours, row: BudgetRow, forecast: Expected | None
 ) -> BudgetFacts:
     place = selectors.scope_place(row.scope_kind, row.scope_id)
-    others = selectors.binding_with(row, place)
-    visible = selectors.visible_budgets(
-        request.user, key_ids=neighbours.keys.visible_ids(request.user), roles=request.roles_held
-    ).filter(pk__in=[other.id for other in others])
+    visible_keys = neighbours.keys.visible_ids(request.user)
+    seen = selectors.seen_by(request.user, key_ids=visible_keys, roles=request.roles_held)
+    others = selectors.binding_with(row, place, seen=seen)
     return BudgetFacts(
         may_change=may_change(request.roles_held, place),
         notice=notice(row, forecast),
@@ -162,5 +161,5 @@ def _facts(
         who_may_change=who_may_change(place),
         tightest=selectors.tightest([row, *others]) == row,
         history=selectors.limit_history(row.id),
-        path=path_lines(row, others, visible=frozenset(visible.values_list("pk", flat=True))),
+        path=path_lines(row, others),
     )

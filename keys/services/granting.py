@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from django.db import transaction
+from django.urls import reverse
 
 from budgets.models import Budget, Mode, ScopeKind, Window
 from budgets.services import limits
@@ -135,5 +136,5 @@ def _tell_owner(key: ApiKey, given: Grant, actor: User) -> None:
         dedupe_key=f"grant.revoked:{given.public_id}",
         subject=f"Your access to {given.tier} has ended",
         body=f"{actor} ended the {given.tier} access of your key {key.name}: {given.revoked_reason}",
-        link="/keys/",
+        link=reverse("keys:list"),
     )

@@ -1,6 +1,7 @@
 """Ends a key for good. The decision API reads the same row, so a revocation is in force when it commits."""
 
 from django.db import transaction
+from django.urls import reverse
 
 from core import clock, outbox
 from core.errors import AlreadyDoneError
@@ -42,5 +43,5 @@ def _tell_owner(key: ApiKey, actor: User) -> None:
         dedupe_key=f"key.revoked:{key.public_id}",
         subject=f"Your key {key.name} was revoked",
         body=f"{actor} revoked your key {key.name} of project {key.project}: {key.revoked_reason}",
-        link="/keys/",
+        link=reverse("keys:list"),
     )

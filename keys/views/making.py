@@ -77,17 +77,16 @@ def reveal_key(request: PersonRequest, public_id: str) -> HttpResponse:
                 f"Only {key.owner}, who owns this key, may reveal it. Make one of your own."
             )
         return render(request, "keys/reveal.html", {"key": key_facts(key, user=request.user)})
+    models = _callable_models(key)
     try:
         shown = services.reveal(actor=request.user, key=key)
     except AlreadyRevealedError:
         return render(request, "keys/reveal.html", {"key": key_facts(key, user=request.user)}, status=409)
-    key = selectors.find(request.user, public_id)
-    models = _callable_models(key)
+    # The facts of the key are not read again: a read that fails here would lose the secret.
+    key.revealed_at, key.prefix, key.last4 = shown.key.revealed_at, shown.key.prefix, shown.key.last4
     facts = key_facts(key, user=request.user, models=[(model.pk, model.name) for model in models])
     context = {"key": facts, "secret": shown.token, "snippet": _snippet(models)}
-    response = render(request, "keys/reveal.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, "keys/reveal.html", context)
 
 
 def _create_page(request: PersonRequest, form: NewKeyForm | None, *, status: int = 200) -> HttpResponse:

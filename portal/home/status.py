@@ -101,6 +101,6 @@ def _outbox_lines() -> list[StatusLine]:
     if not dead:
         return [waits]
     detail = (
-        f"{dead:,} given up after {outbox.MAX_ATTEMPTS} attempts. Ask an administrator to look at the mail."
+        f"{dead:,} given up after {outbox.MAX_ATTEMPTS} attempts. Ask an administrator."
     )
     return [waits, StatusLine(name="Messages not delivered", tone="warn", text="Given up", detail=detail)]

@@ -15,7 +15,7 @@ from catalog.models import Price
 from core import clock
 from tests import factories
 from tests.api.test_errors import problem
-from tests.api.world import Caller, World, make_run, open_budget
+from tests.api.world import Caller, World, make_run
 from tests.usage.books import book
 from usage.models import Discrepancy
 from usage.selectors import organisation_today
@@ -61,10 +61,11 @@ def some_models(world: World, number: int) -> None:
 
 def some_budgets(world: World, number: int) -> None:
     for _ in range(number):
-        project = factories.ProjectFactory.create(team=world.cast.search)
-        open_budget(world.cast, ScopeKind.PROJECT, project.pk, "10")
-        key = factories.ApiKeyFactory.create(project=project, owner=world.cast.ada)
-        open_budget(world.cast, ScopeKind.KEY, key.pk, "5")
+        key = factories.ApiKeyFactory.create(project=world.cast.ranking)
+        for window, scope in (("month", {"scope_kind": ScopeKind.KEY, "scope_id": key.pk}), ("day", {})):
+            project = factories.ProjectFactory.create(team=world.cast.search)
+            budget = factories.BudgetFactory.create(project=project, window=window, **scope)
+            factories.BudgetLimitFactory.create(budget=budget)
 
 
 def some_limits(world: World, number: int) -> None:

@@ -153,7 +153,7 @@ def test_a_denial_needs_a_reason(cast: Cast, asked: AccessRequest, comment: str)
 def test_the_engineer_is_told_of_the_approval_without_a_secret(cast: Cast, asked: AccessRequest) -> None:
     approve(cast, asked)
     mail = Outbox.objects.get(recipient="ada@example.com")
-    assert (mail.topic, mail.payload["link"]) == ("request.approved", f"/requests/{asked.public_id}/")
+    assert (mail.topic, mail.payload["link"]) == ("request.approved", f"/approvals/{asked.public_id}/")
     assert "psr_" not in str(mail.payload)
 
 

@@ -32,60 +32,63 @@ class Person:
         self._context.close()
         assert self.troubles == []
 
-    def ask_for_tier(self, *, project: str, tier: int, reason: str, expected_usd: str) -> str:
-        """Answer the questions of the form, send, and return the address of the request."""
+    def ask_for_tier(self, *, project: str, tier: int, model: str, reason: str, expected_usd: str) -> str:
+        """Answer the questions one by one, check, send, and return the address of the request."""
         page = self.page
-        page.goto("/approvals/")
         page.get_by_role("link", name="Ask for access").first.click()
-        page.get_by_label(project).check() if page.get_by_label(project).count() else None
+        page.get_by_label(project).check()
         self._continue()
-        page.get_by_label(f"Tier {tier}").first.check()
+        page.get_by_label(f"Tier {tier}").check()
         self._continue()
-        page.get_by_label("reason").fill(reason)
+        page.get_by_label(f"{model}:").check()
         self._continue()
-        page.get_by_label("cost").fill(expected_usd)
+        page.get_by_label("Why do you need it?").fill(reason)
         self._continue()
-        page.get_by_role("button", name="Send").click()
-        expect(page.get_by_role("heading", level=1)).to_contain_text(f"Tier {tier}")
+        page.get_by_label("What will it cost a month?").fill(expected_usd)
+        self._continue()
+        page.get_by_role("button", name="Send the request").click()
+        expect(page.get_by_text("Your request is sent.")).to_be_visible()
         return page.url
 
-    def approve(self, url: str, *, cap_usd: str) -> None:
+    def approve(self, project: str, *, tier: int, cap_usd: str) -> None:
         """Open a request from the inbox, lower its cap and approve it."""
         page = self.page
         page.goto("/approvals/")
-        page.locator(f'a[href$="{url.rstrip("/").rsplit("/", 1)[1]}/"]').first.click()
-        page.get_by_label("cap").fill(cap_usd)
+        page.get_by_role("link", name=f"Tier {tier} for {project}").first.click()
+        page.get_by_label("Monthly cap").fill(cap_usd)
         page.get_by_role("button", name="Approve").click()
+        expect(page.get_by_role("button", name="Approve")).to_have_count(0)
         expect(page.get_by_text("approved").first).to_be_visible()
 
-    def reveal(self, url: str) -> str:
-        """Show the secret of the key that a request brought, and return it."""
+    def reveal(self, request_url: str) -> str:
+        """Show the secret of the key that a request brought; the page does not show it again."""
         page = self.page
-        page.goto(url)
-        page.get_by_role("link", name="Reveal").first.click()
+        page.goto(request_url)
         page.get_by_role("button", name="Show the secret once").click()
         secret = page.get_by_label("Secret", exact=True).input_value()
-        page.goto(url)
-        expect(page.get_by_text(secret)).to_have_count(0)
+        page.get_by_role("link", name="I have stored it").click()
+        page.goto(request_url)
+        assert secret not in page.content()
         return secret
 
     def raise_limit(self, budget: str, *, limit_usd: str, reason: str) -> None:
         """Change the limit of a budget."""
         page = self.page
         page.goto(f"/budgets/{budget}/")
-        page.get_by_role("link", name="Change").first.click()
-        page.get_by_label("limit").first.fill(limit_usd)
-        page.get_by_label("reason").fill(reason)
+        page.get_by_role("link", name="Change the limit").click()
+        page.get_by_label("New limit").fill(limit_usd)
+        page.get_by_label("Why").fill(reason)
         page.get_by_role("button", name="Change the limit").click()
-        expect(page.get_by_text(reason).first).to_be_visible()
+        expect(page.get_by_text(reason)).to_be_visible()
 
     def revoke(self, key_name: str, *, reason: str) -> None:
-        """Revoke a key from the list of keys."""
+        """Revoke a key from the list of keys, reading what will happen."""
         page = self.page
         page.goto("/keys/")
-        page.get_by_role("row").filter(has_text=key_name).get_by_role("link", name="Revoke").click()
-        page.get_by_label("reason").fill(reason)
-        page.get_by_role("button", name="Revoke").click()
+        page.get_by_role("link", name=f"Revoke {key_name}").click()
+        expect(page.get_by_text("refused with 401 at once")).to_be_visible()
+        page.get_by_label("Why?").fill(reason)
+        page.get_by_role("button", name="Revoke the key").click()
         expect(page.get_by_role("row").filter(has_text=key_name)).to_contain_text("Revoked")
 
     def text_of(self, path: str) -> str:

@@ -86,10 +86,11 @@ def test_the_main_job(house: House, browser: Browser) -> None:
     request_url = ada.ask_for_tier(
         project=cast.ranking.name,
         tier=2,
+        model=MODEL,
         reason="The small models miss one answer in three of our test set.",
         expected_usd="50",
     )
-    ben.approve(request_url, cap_usd=CAP_USD)
+    ben.approve(cast.ranking.name, tier=2, cap_usd=CAP_USD)
     token = ada.reveal(request_url)
     key = ApiKey.objects.get(project=cast.ranking, owner=cast.ada)
     calls = Calls(OpenAI(api_key=token, base_url=f"{house.proxy.url}/v1", max_retries=0))

@@ -31,6 +31,7 @@ from portal.demo.calls import Caller, Pricer, make_calls
 from portal.demo.story import PROJECTS
 from teams.models import User
 from teams.selectors import roles_of
+from tests import factories
 from usage import selectors
 from usage.models import GatewayCall, ReconciliationRun, UsageDay, UsageEvent
 
@@ -44,6 +45,10 @@ def sign_ins(
     """Make Northwind once for this file, and take it back at the end."""
     path = tmp_path_factory.mktemp("demo") / "private" / "sign-ins.txt"
     with django_db_blocker.unblock(), transaction.atomic():
+        for number in (1, 2, 3):  # a test that commits leaves no tiers and policies behind
+            tier = factories.tier(number)
+            if number > 1:
+                factories.policy_of(tier)
         call_command("seed_demo", password=PASSWORD, sign_ins=path, verbosity=0)
         connection.check_constraints()
         yield path

@@ -100,7 +100,10 @@ def test_messages_that_wait_and_that_were_given_up_are_counted(cast: Cast) -> No
     shown = states(Visitor(cast.ada).get("/status/"))
 
     assert shown["Messages to send"][1] == "2 waiting"
-    assert shown["Messages not delivered"] == ("Given up", "1 given up after 12 attempts. Ask an administrator.")
+    assert shown["Messages not delivered"] == (
+        "Given up",
+        "1 given up after 12 attempts. Ask an administrator.",
+    )
 
 
 def test_clockwork_that_stands_still_is_a_delay_and_not_a_failure(
