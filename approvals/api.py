@@ -7,7 +7,6 @@ from typing import Any
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -21,7 +20,7 @@ from approvals.serializers import (
 )
 from catalog.models import Tier
 from catalog.selectors import model_names
-from core.errors import InvalidInputError
+from core.errors import InvalidInputError, StaleError
 from core.rest.fields import id_pattern
 from core.rest.schema import operation
 from core.rest.serializers import NothingIn
@@ -34,7 +33,7 @@ from teams.selectors import role_holders
 REVISION_TAG = r'(?:W/)?"([1-9][0-9]{0,8})"'
 IF_MATCH = OpenApiParameter(
     "If-Match",
-    type={"type": "string", "pattern": f"^{REVISION_TAG}$"},
+    type=str,
     location=OpenApiParameter.HEADER,
     description="The ETag of the request as it was read, instead of seen_revision.",
 )
@@ -147,7 +146,7 @@ def in_state(status: str) -> QuerySet[AccessRequest]:
 def seen_revision(in_body: int | None, headers: Mapping[str, str]) -> int:
     """Return the revision that the actor read, from the body or from If-Match.
 
-    Raises ValidationError for a tag of another shape, InvalidInputError when there is none or they differ.
+    Raises StaleError for a tag of another shape, InvalidInputError when there is none or they differ.
     """
     tag = headers.get("If-Match")
     if tag is None:
@@ -159,7 +158,7 @@ def seen_revision(in_body: int | None, headers: Mapping[str, str]) -> int:
         return in_body
     match = re.fullmatch(REVISION_TAG, tag)
     if match is None:
-        raise ValidationError({"If-Match": ['Send the revision in quotes, such as "3".']})
+        raise StaleError("If-Match is not the ETag of this request. Read it again, then decide.")
     if in_body not in {None, int(match[1])}:
         raise InvalidInputError("seen_revision and If-Match name two revisions.", field="seen_revision")
     return int(match[1])

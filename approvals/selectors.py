@@ -85,11 +85,6 @@ def find(user: User, public_id: str) -> AccessRequest:
     return request
 
 
-def own_requests(user: User) -> AccessRequestQuerySet:
-    """Return what the user asked for, the newest first. One query when read."""
-    return listed(AccessRequest.objects.filter(requester=user)).order_by("-pk")
-
-
 def asked_before(request: AccessRequest, *, limit: int) -> QuerySet[AccessRequest]:
     """Return what the same person asked for besides, what he holds from it first. One query when read."""
     others = AccessRequest.objects.filter(requester=request.requester_id).exclude(pk=request.pk)

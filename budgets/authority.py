@@ -16,7 +16,6 @@ from teams.models import Role, User
 from teams.selectors import RoleHolders, RolesHeld, names_of, role_holders, roles_of
 
 PURSE_HOLDERS = frozenset({Role.ADMIN, Role.FINANCE})
-NARROWEST_FIRST = tuple(reversed(ScopeKind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +38,11 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """A bound on a new limit in US dollars, and a sentence that says where it comes from."""
+    """A bound on a new limit in US dollars, a sentence that says where it comes from, and the key it is of."""
 
     usd: Decimal
     why: str
+    key_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +126,16 @@ def _bounds_below(slot: Slot) -> list[Bound]:
     return [
         Bound(
             usd=row.limit_usd,
-            why=f"the {row.window_label.lower()} limit of {row.name} is {format_usd(row.limit_usd)}",
+            why=f"the {row.window_label.lower()} limit of {_called(row)} is {format_usd(row.limit_usd)}",
+            key_ids=(row.scope_id,) if row.scope_kind is ScopeKind.KEY else (),
         )
         for row in rows
         if row.limit_usd is not None and row.mode is not Mode.NOTIFY and slot.covers(row)
     ]
+
+
+def _called(row: BudgetRow) -> str:
+    return "a key" if row.scope_kind is ScopeKind.KEY else row.name
 
 
 def _lead_bounds(slot: Slot, current: BudgetRow | None) -> list[Bound]:
@@ -178,12 +183,6 @@ def _purse_holders(holders: RoleHolders, place: ScopePlace) -> list[str]:
     if place.department_id is not None:
         ids |= holders.directors.get(place.department_id, frozenset())
     return sorted(holders.names[person] for person in ids)
-
-
-def lead_names(place: ScopePlace) -> str:
-    """Name the leads of the scope's team, for a sentence."""
-    leads = role_holders().leads.get(place.team_id, frozenset()) if place.team_id is not None else frozenset()
-    return names_of(User.objects.filter(pk__in=leads))
 
 
 def slot_of(budget: Budget) -> Slot:

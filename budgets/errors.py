@@ -22,10 +22,17 @@ class BudgetClosedError(AlreadyDoneError):
 
 
 class HeadroomError(InvalidInputError):
-    """The amount does not fit the budgets above or below; the detail gives the numbers."""
+    """The amount does not fit the budgets above or below; the detail gives the numbers.
+
+    `key_ids` is the key whose own limit is in the way, if it is one's; whoever shows the refusal names it.
+    """
 
     code = "no_headroom"
     title = "More than there is room for"
+
+    def __init__(self, detail: str, *, key_ids: Sequence[int] = (), **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.key_ids = tuple(key_ids)
 
 
 class NeedsConfirmationError(DomainError):

@@ -17,6 +17,7 @@ from portal.home.status import status
 from portal.views import theme
 from usage.selectors import forecast_budgets, key_use
 
+model_pages = catalog.urls.routes(projects_of=projects_with_grants, approvers=approvers_by_tier)
 budget_pages = budgets.urls.routes(keys=Keys(), key_labels=key_labels, forecasts=forecast_budgets)
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -24,7 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("search/", search, name="search"),
     path("status/", status, name="status"),
     path("theme/", theme, name="theme"),
-    path("models/", include(catalog.urls.routes(projects_of=projects_with_grants, approvers=approvers_by_tier))),
+    path("models/", include(model_pages)),
     path("budgets/", include(budget_pages)),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
     path("healthz", healthz, name="healthz"),

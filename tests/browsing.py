@@ -66,8 +66,8 @@ def writes(statements: list[str]) -> list[str]:
 class Page:
     """One answer."""
 
-    def __init__(self, response: HttpResponse) -> None:
-        self.response = response
+    def __init__(self, response: Any) -> None:
+        self.response: HttpResponse = response
         self.status = response.status_code
         self._reader = _Reader()
         self._reader.feed(response.content.decode())

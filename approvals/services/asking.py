@@ -11,13 +11,13 @@ from approvals.models import AccessRequest, Policy, Stage
 from catalog.models import LlmModel, Tier
 from core.errors import InvalidInputError
 from core.money import format_usd, quantise
-from keys.models import ApiKey, KeyState
+from keys.models import ApiKey
+from keys.selectors import DEFAULT_TIER, USABLE
 from teams.models import Project, Role, User
 from teams.selectors import RoleHolders, approvers_for, names_of, role_holders
 
 MIN_REASON_CHARACTERS = 10
 MAX_REASON_CHARACTERS = 2_000
-DEFAULT_TIER = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def check_key(key: ApiKey | None, *, owner: User, project: Project) -> None:
     if key is None:
         return
     own = ApiKey.objects.filter(pk=key.pk, owner=owner, project=project).first()
-    if own is None or own.state not in (KeyState.LIVE, KeyState.AWAITING_REVEAL):
+    if own is None or own.state not in USABLE:
         raise InvalidInputError(
             f"Choose one of your own live keys of {project}, or ask for a new key.", field="extends_key"
         )

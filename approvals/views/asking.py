@@ -83,7 +83,7 @@ def ask(request: PersonRequest) -> HttpResponse:
     """
     if request.method != "POST":
         return _page(request, Wizard(request.user, request.GET, wanted=request.GET.get("step", "")))
-    wizard = Wizard(request.user, request.POST, wanted=CHECK)
+    wizard = Wizard(request.user, request.POST, wanted=CHECK, sending=True)
     if wizard.current is None:
         try:
             return _sent(request, _submit(wizard))

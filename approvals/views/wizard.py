@@ -53,8 +53,8 @@ class Wizard:
     person tried to pass it; `answers` are those that count, by the names that submit() has for them.
     """
 
-    def __init__(self, user: User, data: QueryDict, *, wanted: str = "") -> None:
-        self.user, self.data = user, data
+    def __init__(self, user: User, data: QueryDict, *, wanted: str = "", sending: bool = False) -> None:
+        self.user, self.data, self.sending = user, data, sending
         self.answers: dict[str, Any] = {}
         self.prospect: Prospect | None = None
         self.current, self.form = self._go_to(wanted if wanted in STEPS else "")
@@ -203,7 +203,7 @@ class Wizard:
         if project is None or terms is None:
             return
         waiting = pending_for(self.user, project=project.pk, tier=terms.tier_id)
-        if waiting:
+        if waiting and not self.sending:  # submit() answers that better: with the request that waits
             raise InvalidInputError(
                 f"You asked for {terms.tier} in {project} on {waiting.created_at:%d %B %Y}, and it waits"
                 " to be decided. See it under Approvals, where you can withdraw it.",

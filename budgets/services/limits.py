@@ -148,6 +148,7 @@ def _require(allowed: Authority, amount_usd: Decimal | None) -> None:
         raise HeadroomError(
             f"{format_usd(amount_usd)} is too low: {lowest.why}. Lower that one first.",
             field="amount_usd",
+            key_ids=lowest.key_ids,
             lowest_usd=f"{lowest.usd:f}",
         )
 

@@ -70,7 +70,7 @@ def change_budget(request: PersonRequest, public_id: str, *, neighbours: Neighbo
         except NeedsConfirmationError as error:
             return _confirmation(request, neighbours, line, error)
         except InvalidInputError as error:
-            form.add_error(FIELDS.get(error.field or ""), error.detail)
+            form.add_error(FIELDS.get(error.field or ""), _explained(request, neighbours, error))
     context = {"budget": line, "highest_text": _highest_text(allowed), "form": form}
     return render(request, "budgets/change.html", context, status=422 if form.errors else 200)
 
@@ -88,6 +88,12 @@ def _change(request: PersonRequest, row: BudgetRow, line: BudgetLine, form: Limi
     limit = "no limit" if limit_usd is None else f"a limit of {format_usd(limit_usd)}"
     messages.success(request, f"{line.name} now has {limit} {line.window}, in force on the next call.")
     return redirect(line.url)
+
+
+def _explained(request: PersonRequest, neighbours: Neighbours, error: InvalidInputError) -> str:
+    """Return the refusal with the name of the key whose limit is in the way, if it is one's."""
+    names = _names(request, neighbours, getattr(error, "key_ids", ()))
+    return " ".join([error.detail, *(f"It is {name}." for name in names.values())])
 
 
 def _confirmation(

@@ -68,6 +68,8 @@ class ListViewSet(GenericViewSet[Any]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Let the person in, then check the parameters of the address."""
         super().initial(request, *args, **kwargs)
+        if self.action is None:
+            return  # a method that is refused next
         checked = self.query_class()(data=request.query_params.dict())
         checked.is_valid(raise_exception=True)
         self.query = checked.validated_data

@@ -100,7 +100,5 @@ def _outbox_lines() -> list[StatusLine]:
     waits = StatusLine(name="Messages to send", tone="ok", text="Working", detail=f"{waiting:,} waiting")
     if not dead:
         return [waits]
-    detail = (
-        f"{dead:,} given up after {outbox.MAX_ATTEMPTS} attempts. Ask an administrator."
-    )
+    detail = f"{dead:,} given up after {outbox.MAX_ATTEMPTS} attempts. Ask an administrator."
     return [waits, StatusLine(name="Messages not delivered", tone="warn", text="Given up", detail=detail)]

@@ -62,7 +62,11 @@ def test_limit_change_is_in_force_and_in_the_history(ben: Caller, world: World) 
     assert changed.json()["limit_usd"] == "750.250000000000"
     assert changed.json()["set_by"] == "Ben Okafor"
     newest, first = ben.get(f"{path}limits/").json()["results"]
-    assert (newest["amount_usd"], newest["reason"], newest["kind"]) == ("750.250000000000", "A launch.", "base")
+    assert (newest["amount_usd"], newest["reason"], newest["kind"]) == (
+        "750.250000000000",
+        "A launch.",
+        "base",
+    )
     assert first["until"] == newest["in_force_since"]
 
 
@@ -88,9 +92,7 @@ def test_limit_beyond_the_room_is_refused_with_the_numbers(ann: Caller, world: W
     assert Decimal(document["highest_usd"]) == 1000
 
 
-def test_limit_below_what_is_spent_wants_confirmation_and_names_the_keys(
-    ben: Caller, world: World
-) -> None:
+def test_limit_below_what_is_spent_wants_confirmation_and_names_the_keys(ben: Caller, world: World) -> None:
     spend(world.key, world.cast.large, "100")
     path = f"budgets/{world.budget.public_id}/limits/"
     body = {"amount_usd": "50", "reason": "Stop."}

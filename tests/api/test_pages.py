@@ -175,12 +175,23 @@ def test_tiers_start_with_the_first(ada: Caller) -> None:
 def test_addresses_hold_public_ids_and_no_numbers(ann: Caller, world: World) -> None:
     some_keys(world, 2)
     address = ann.get("keys/", limit=1).json()["next"]
-    assert address == f"http://testserver/api/v1/keys/?cursor={ann.get('keys/', limit=1).json()['results'][0]['id']}&limit=1"
+    assert (
+        address
+        == f"http://testserver/api/v1/keys/?cursor={ann.get('keys/', limit=1).json()['results'][0]['id']}&limit=1"
+    )
 
 
 @pytest.mark.parametrize("path", [*LISTS, "tiers/"])
 def test_cursor_from_elsewhere_is_refused(ann: Caller, world: World, path: str) -> None:
-    for cursor in ("", "nonsense", "cD0x", "key_" + "a" * 18, "2026-11-23.gw_none", "2026-02-30.gw_test", "0"):
+    for cursor in (
+        "",
+        "nonsense",
+        "cD0x",
+        "key_" + "a" * 18,
+        "2026-11-23.gw_none",
+        "2026-02-30.gw_test",
+        "0",
+    ):
         document = problem(ann.get(path, cursor=cursor), 422, "invalid_input")
         assert list(document["errors"]) == ["cursor"]
 

@@ -17,7 +17,6 @@ from approvals.selectors import (
     find,
     inbox,
     last_decision,
-    own_requests,
     pending_for,
     waiting_count,
 )
@@ -79,10 +78,9 @@ def test_who_has_agreed_waits_no_more_but_sees_it(cast: Cast, ask: Ask) -> None:
     assert shown(cast, "ben", View.TEAM) == shown(cast, "cleo", View.WAITING) == [request]
 
 
-def test_own_requests_are_listed_newest_first(cast: Cast, asked: AccessRequest, ask: Ask) -> None:
-    newer = ask(tier=cast.tier3, model_names=[], duration_days=30)
-    assert list(own_requests(cast.ada)) == [newer, asked]
+def test_the_request_that_waits_for_the_same_is_found(cast: Cast, asked: AccessRequest) -> None:
     assert pending_for(cast.ada, project=cast.ranking.pk, tier=2) == asked
+    assert pending_for(cast.ada, project=cast.ranking.pk, tier=3) is None
     withdraw(actor=cast.ada, request=asked)
     assert pending_for(cast.ada, project=cast.ranking.pk, tier=2) is None
 

@@ -111,7 +111,7 @@ def test_denial_tells_the_requester_why(cast: Cast, asked: AccessRequest) -> Non
     ],
 )
 def test_what_cannot_be_used_is_said_at_its_field(
-    cast: Cast, asked: AccessRequest, entered: dict[str, str], complaint: str
+    cast: Cast, asked: AccessRequest, entered: dict[str, Any], complaint: str
 ) -> None:
     page = press(Visitor(cast.ben), asked, "approve", **{"comment": "Fine.", **entered})
 

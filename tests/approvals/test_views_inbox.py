@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import time_machine
@@ -32,7 +33,7 @@ def path_of(request: AccessRequest) -> str:
 def spend(cast: Cast) -> None:
     """Let Ranking spend 3 dollars a day for 14 days on the small model, on 5M tokens in and 500k out."""
     today = organisation_today()
-    tokens = {"calls": 100, "input_tokens": 5_000_000, "output_tokens": 500_000}
+    tokens: dict[str, Any] = {"calls": 100, "input_tokens": 5_000_000, "output_tokens": 500_000}
     for back in range(1, 15):
         book(cast.ranking, cast.small, today - timedelta(days=back), "3", **tokens)
 

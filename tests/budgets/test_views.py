@@ -271,6 +271,19 @@ def test_what_cannot_be_used_is_said_at_its_field(
     assert limit_of(mine) == 300
 
 
+def test_limit_below_that_of_a_key_names_the_key(cast: Cast, budget: OpenBudget, key: ApiKey) -> None:
+    mine = budget(cast.ranking, "300")
+    budget(key, "120")
+
+    page = change(Visitor(cast.cleo), mine, limit_usd="100", reason="Less is enough.")
+
+    assert page.status == 422
+    assert (
+        "$100.00 is too low: the month limit of a key is $120.00. Lower that one first."
+        f" It is {key.name} of Ada Moreno."
+    ) in page.words
+
+
 def test_limit_may_be_lifted(cast: Cast, budget: OpenBudget) -> None:
     mine = budget(cast.ranking, "300")
 

@@ -8,8 +8,6 @@ from django.utils import timezone
 from core import clock
 from usage.types import Period
 
-DAY_SECONDS = 86_400
-
 
 def organisation_today(at: datetime | None = None) -> date:
     """Return the organisation's day at a moment, by default now."""

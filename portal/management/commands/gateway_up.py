@@ -21,7 +21,7 @@ from django.db import OperationalError
 
 from gateway.litellm_env import GatewayEnvironmentError, ensure_environment, process_environment
 from gateway.management.commands.gateway_config import ENVIRONMENT_FILE, read_environment
-from portal.local import Foreground, LocalServicesError, end_with_parent
+from portal.local import Foreground, LocalServicesError
 
 HOME = Path(settings.BASE_DIR) / ".local" / "gateway"
 PROVIDER = Path(settings.BASE_DIR) / "tests" / "fakes" / "provider.py"
@@ -29,9 +29,7 @@ START_SECONDS = 90.0
 
 
 class Command(BaseCommand):
-    """Start LiteLLM in an environment of its own, configured for the running portal, and a fake provider
-    behind it.
-    """
+    """Start LiteLLM in its own environment, configured for the running portal, before a fake provider."""
 
     help = "Start LiteLLM in front of a fake provider, configured for the running portal. Ctrl-C stops both."
     requires_system_checks = ()
@@ -42,7 +40,6 @@ class Command(BaseCommand):
     def handle(self, *_arguments: Any, **options: Any) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
-        end_with_parent(signal.SIGTERM)
         try:
             with ExitStack() as stack:
                 self._run(stack, upstream=options["upstream"])
@@ -53,8 +50,8 @@ class Command(BaseCommand):
 
     def _run(self, stack: ExitStack, *, upstream: str | None) -> None:
         programs = ensure_environment(HOME / "venv", say=self.stdout.write)
-        address = urlsplit(settings.GATEWAY_PUBLIC_URL)
-        port = address.port or 4000
+        port = urlsplit(settings.GATEWAY_PUBLIC_URL).port or 4000
+        _require_free(port)
         foreground = Foreground(say=self.stdout.write)
         stack.callback(foreground.stop)
         key = secrets.token_urlsafe(24)
@@ -109,6 +106,18 @@ def _announcement(port: int) -> str:
         f"  curl {base_url}/chat/completions -H 'Authorization: Bearer psr_live_...'"
         f" -H 'Content-Type: application/json' -d '{body}'\n"
     )
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} of 127.0.0.1 cannot be used: {error.strerror}. Stop what uses it,"
+                f" or choose another: GATEWAY_PUBLIC_URL=http://127.0.0.1:{port + 1} make gateway"
+            ) from error
 
 
 def _free_port() -> int:

@@ -120,6 +120,17 @@ def test_a_client_that_hangs_up_pays_for_its_input_and_what_it_got(story: Story,
     assert event.cost_usd > 0
 
 
+def test_a_client_that_leaves_before_the_first_piece_pays_for_its_input(story: Story) -> None:
+    body = {"model": "claude", "stream": True, "max_tokens": 50, "messages": [user("SLOW to begin")]}
+    headers = {"Authorization": f"Bearer {story.world.token}"}
+    with pytest.raises(httpx.ReadTimeout):
+        story.http.post("/v1/chat/completions", json=body, headers=headers, timeout=0.3)
+    story.all_resolved()
+    event = UsageEvent.objects.get()
+    assert (event.finish, event.estimated) == ("cancelled", True)
+    assert event.cost_usd > 0
+
+
 def test_a_stream_that_breaks_is_charged_by_estimate(story: Story) -> None:
     body = {"model": "claude", "stream": True, "max_tokens": 50, "messages": [user("MIDERR now")]}
     with contextlib.suppress(httpx.HTTPError):

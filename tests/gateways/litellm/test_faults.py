@@ -64,6 +64,7 @@ def test_a_portal_that_is_down_gets_its_settlements_later_exactly_once(story: St
     assert UsageEvent.objects.count() == Reservation.objects.count() == 1
 
 
+@pytest.mark.full
 def test_a_gateway_that_dies_delivers_when_it_is_back(
     story: Story, live_portal: Server, fake_provider: Server, programs: Path, tmp_path: Path
 ) -> None:

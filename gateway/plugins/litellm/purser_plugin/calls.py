@@ -12,7 +12,7 @@ RESERVATION_FIELD = "purser_reservation"
 
 @dataclass(slots=True)
 class Call:
-    """One authorised call. `asked` and `stream` are kept only to estimate usage when nobody reports it."""
+    """One authorised call. `asked` and `answer` are kept only to estimate usage when nobody reports it."""
 
     reservation: str
     request_id: str
@@ -20,7 +20,7 @@ class Call:
     model: str
     max_output_tokens: int | None
     asked: Mapping[str, object]
-    stream: object = None
+    answer: object = None
     closed: bool = False
 
 
@@ -66,7 +66,7 @@ class Register:
         if call.closed:
             return False
         call.closed = True
-        call.stream, call.asked = None, {}
+        call.answer, call.asked = None, {}
         self._open.pop(call.reservation, None)
         return True
 

@@ -30,7 +30,7 @@ def _input_only(call: Call) -> dict[str, int]:
 
 
 def _from_stream(call: Call) -> dict[str, int] | None:
-    chunks, messages = getattr(call.stream, "chunks", None), call.asked.get("messages")
+    chunks, messages = getattr(call.answer, "chunks", None), call.asked.get("messages")
     if not isinstance(chunks, list) or not chunks:
         return None
     try:

@@ -24,7 +24,7 @@ from .refusals import (
     unmetered_caller,
 )
 from .runtime import Runtime
-from .usage import finish_of, normalised
+from .usage import finish_of, normalised, usage_of
 
 log = logging.getLogger("purser")
 
@@ -125,10 +125,10 @@ class Hooks(CustomLogger):
         response: object,
         request_headers: dict[str, str] | None = None,
     ) -> None:
-        """Keep a stream at hand, so that what it gave can be counted should it break."""
+        """Keep the answer at hand: a stream that breaks, or a call whose log was lost, is counted by it."""
         exchange = _exchange_of(user_api_key_dict)
         if exchange is not None and exchange.call is not None and not exchange.call.closed:
-            exchange.call.stream = getattr(response, "inner", response)
+            exchange.call.answer = getattr(response, "inner", response)
 
     async def async_log_success_event(
         self, kwargs: dict[str, Any], response_obj: object, start_time: object, end_time: object
@@ -142,7 +142,7 @@ class Hooks(CustomLogger):
             return
         log_entry = kwargs.get("standard_logging_object") or {}
         reported = (log_entry.get("metadata") or {}).get("usage_object")
-        usage = normalised(reported) or normalised(getattr(response_obj, "usage", None))
+        usage = normalised(reported) or usage_of(response_obj)
         hung_up = _is_disconnected(kwargs)
         self._runtime.settle(
             call,
@@ -169,7 +169,7 @@ class Hooks(CustomLogger):
         call = exchange.call if exchange is not None else None
         if call is None or call.closed:
             return
-        if failures.nothing_was_done(original_exception, streaming=call.stream is not None):
+        if failures.nothing_was_done(original_exception, streaming=call.answer is not None):
             self._runtime.release(call, reason=failures.reason_of(original_exception))
             return
         usage = await asyncio.to_thread(estimated, call, request_data.get("combined_usage_object"))

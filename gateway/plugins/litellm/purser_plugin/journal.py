@@ -75,7 +75,8 @@ class Journal:
         self._state_directory = state_directory
         self._file_bytes = file_bytes
         self._descriptor: int | None = None
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, exist_ok=True)
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Write `lines` (without line ends).

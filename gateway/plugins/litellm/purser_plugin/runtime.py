@@ -16,6 +16,7 @@ from .portal import Decision, Portal, RefusedError
 from .refusals import JOURNAL_UNAVAILABLE, UNAVAILABLE, Refusal, refusal
 from .settings import Settings
 from .signing import SignatureError, Verifier
+from .usage import finish_of, usage_of
 from .withdrawals import Withdrawals
 
 log = logging.getLogger("purser")
@@ -112,7 +113,8 @@ class Runtime:
         self._give_back(asking)
         call = exchange.call
         if call is not None and not call.closed:
-            self._keep(asyncio.get_running_loop().create_task(self._close_if_forgotten(call)))
+            grace_seconds = self.settings.settle_grace_seconds
+            asyncio.get_running_loop().call_later(grace_seconds, self._close_if_forgotten, call)
 
     async def feed(
         self, method: str, target: str, headers: Mapping[str, str]
@@ -138,12 +140,19 @@ class Runtime:
             "has_more": page.has_more,
         }
 
-    async def _close_if_forgotten(self, call: Call) -> None:
-        await asyncio.sleep(self.settings.settle_grace_seconds)
-        if not call.closed:
-            log.warning("purser.call_without_outcome: %s", call.reservation)
-            usage = await asyncio.to_thread(estimated, call)
-            self.settle(call, usage, finish="cancelled", estimated=True)
+    def _close_if_forgotten(self, call: Call) -> None:
+        if call.closed:
+            return
+        log.warning("purser.call_without_outcome: %s", call.reservation)
+        usage = usage_of(call.answer)
+        if usage is not None:
+            self.settle(call, usage, finish=finish_of(call.answer))
+        else:
+            self._keep(asyncio.get_running_loop().create_task(self._close_by_estimate(call)))
+
+    async def _close_by_estimate(self, call: Call) -> None:
+        usage = await asyncio.to_thread(estimated, call)
+        self.settle(call, usage, finish="cancelled", estimated=True)
 
     def _begin(self, exchange: Exchange, asked: Mapping[str, object]) -> "asyncio.Task[Call | Refusal]":
         route, attachment_tokens = bodies.ROUTES[exchange.path], self.settings.attachment_tokens

@@ -35,6 +35,11 @@ def normalised(usage: object) -> dict[str, int] | None:
     }
 
 
+def usage_of(response: object) -> dict[str, int] | None:
+    """Return the counts of a whole answer, whatever its route, or None when it has none."""
+    return normalised(_get(response, "usage"))
+
+
 def finish_of(response: object) -> str:
     """Return `length` when the answer was cut by its limit, else `stop`."""
     if _get(response, "status") == "incomplete":
