@@ -53,8 +53,9 @@ class AccessRequestViewSet(NounViewSet):
     out = AccessRequestOut
     list_query = AccessRequestQuery
     lookup_value_regex = id_pattern("req")
+    reads_carry = (ETAG,)
 
-    def rows(self) -> QuerySet[AccessRequest]:
+    def get_queryset(self) -> QuerySet[AccessRequest]:
         """Return the requests in scope."""
         return selectors.loaded(AccessRequest.objects.visible_to(self.actor))
 
@@ -98,7 +99,7 @@ class AccessRequestViewSet(NounViewSet):
         )
         return self.created(self.found(made.public_id))
 
-    @operation(takes=NothingIn, gives=AccessRequestOut, refuses=(404, 409, 410), parameters=[ETAG])
+    @operation(gives=AccessRequestOut, refuses=(404, 409, 410), parameters=[ETAG])
     @action(detail=True, methods=["post"])
     def withdraw(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
         """Take a request back. Only its requester may; the second time changes nothing."""

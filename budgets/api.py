@@ -31,7 +31,7 @@ class BudgetViewSet(NounViewSet):
     lookup_value_regex = id_pattern("bdg")
     keys: ClassVar[KeyDirectory]
 
-    def rows(self) -> QuerySet[Budget]:
+    def get_queryset(self) -> QuerySet[Budget]:
         """Return the budgets in scope."""
         return selectors.visible_budgets(self.actor, key_ids=self.keys.visible_ids(self.actor))
 

@@ -38,7 +38,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """A bound on a new limit in US dollars, a sentence that says where it comes from, and the key it is of."""
+    """A bound on a new limit in US dollars, a sentence that says where it comes from, and whose key it is."""
 
     usd: Decimal
     why: str

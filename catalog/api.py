@@ -22,7 +22,7 @@ class TierViewSet(NounViewSet):
     order = "pk"
     lookup_value_regex = "[1-9]"
 
-    def rows(self) -> QuerySet[Tier]:
+    def get_queryset(self) -> QuerySet[Tier]:
         """Return all tiers."""
         return Tier.objects.all()
 
@@ -45,7 +45,7 @@ class LlmModelViewSet(NounViewSet):
     list_query = LlmModelQuery
     lookup_value_regex = id_pattern("mdl")
 
-    def rows(self) -> QuerySet[LlmModel]:
+    def get_queryset(self) -> QuerySet[LlmModel]:
         """Return the models that may be called."""
         return LlmModel.objects.filter(retired_at__isnull=True)
 
@@ -67,7 +67,7 @@ class PriceViewSet(NounViewSet):
     list_query = PriceQuery
     lookup_value_regex = id_pattern("prc")
 
-    def rows(self) -> QuerySet[Price]:
+    def get_queryset(self) -> QuerySet[Price]:
         """Return all prices."""
         return Price.objects.select_related("model")
 

@@ -35,7 +35,7 @@ class ApiKeyViewSet(NounViewSet):
     list_query = ApiKeyQuery
     lookup_value_regex = id_pattern("key")
 
-    def rows(self) -> QuerySet[ApiKey]:
+    def get_queryset(self) -> QuerySet[ApiKey]:
         """Return the keys in scope."""
         return selectors.listed(self.actor)
 
@@ -55,7 +55,7 @@ class ApiKeyViewSet(NounViewSet):
         )
         return self.created(services.issue_key(actor=self.actor, project=project, **wanted))
 
-    @operation(takes=NothingIn, gives=RevealedOut, refuses=(404, 409, 410))
+    @operation(gives=RevealedOut, refuses=(404, 409, 410))
     @action(detail=True, methods=["post"])
     def reveal(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
         """Make the secret of a key and show it, in this answer and never again. Only its owner may."""
@@ -80,7 +80,7 @@ class GrantViewSet(NounViewSet):
     list_query = GrantQuery
     lookup_value_regex = id_pattern("grn")
 
-    def rows(self) -> QuerySet[Grant]:
+    def get_queryset(self) -> QuerySet[Grant]:
         """Return the grants in scope."""
         return selectors.listed_grants(self.actor)
 

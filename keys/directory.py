@@ -16,7 +16,8 @@ from teams.models import Project, User
 
 def projects_with_grants(user: User) -> list[ProjectAccess]:
     """Return the projects that the person works in, with what his own keys may call there now. One query."""
-    projects = Project.objects.workable_by(user).annotate(granted=ArraySubquery(_granted(user)))
+    workable = Project.objects.workable_by(user)
+    projects: QuerySet[Any] = workable.annotate(granted=ArraySubquery(_granted(user)))
     return [
         ProjectAccess(
             name=project.name,

@@ -1,15 +1,19 @@
-"""The edge of the management API: every refusal is a problem document (RFC 9457)."""
+"""The edge of the management API: its document, and every refusal as a problem document (RFC 9457)."""
 
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.generators import SchemaGenerator
 from rest_framework import exceptions
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
+from rest_framework.views import APIView, set_rollback
 
 from core.errors import DomainError
 from core.problems import CONTENT_TYPE, from_error, problem
@@ -20,20 +24,41 @@ INVALID = "invalid_request"
 SENTENCES = {
     "not_authenticated": "Sign in at /accounts/login/ and send the session's cookie.",
     "not_found": "There is nothing at this address. Addresses of the API end with a slash; see /api/schema/.",
+    "unavailable": "The database cannot be reached, so nothing was done. Try again in a moment.",
+    "internal_error": "Purser failed. Try again; if it stays, tell an administrator the X-Request-Id.",
 }
+
+
+class OpenApiDocument(APIView):
+    """The description of the API; it is the same for everybody, so nobody needs to sign in for it."""
+
+    authentication_classes = []
+    permission_classes = [AllowAny]
+    http_method_names = ["get", "head"]
+    schema = None
+
+    def get(self, request: Request) -> Response:
+        """Return the document."""
+        return Response(openapi_document())
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI document, made once in the life of a process."""
+    document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    return document
 
 
 @csrf_exempt
 @login_not_required
 def unknown_address(request: HttpRequest) -> JsonResponse:
     """Refuse an address that the API does not have, whoever asks and however."""
-    document = problem(
-        status=HTTPStatus.NOT_FOUND,
-        code="not_found",
-        title=HTTPStatus.NOT_FOUND.phrase,
-        detail=SENTENCES["not_found"],
-    )
-    return JsonResponse(document, status=HTTPStatus.NOT_FOUND, content_type=CONTENT_TYPE)
+    return _bare(HTTPStatus.NOT_FOUND, "not_found")
+
+
+def failed(status: HTTPStatus) -> JsonResponse:
+    """Say that the portal failed (500), or that its database is away (503), without asking the database."""
+    return _bare(status, "unavailable" if status is HTTPStatus.SERVICE_UNAVAILABLE else "internal_error")
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -49,6 +74,11 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     return _response(_document(translated), translated.status_code, headers)
 
 
+def _bare(status: HTTPStatus, code: str) -> JsonResponse:
+    document = problem(status=status, code=code, title=status.phrase, detail=SENTENCES[code])
+    return JsonResponse(document, status=status, content_type=CONTENT_TYPE)
+
+
 def _translate(error: Exception) -> exceptions.APIException | None:
     match error:
         case exceptions.APIException():
@@ -57,6 +87,10 @@ def _translate(error: Exception) -> exceptions.APIException | None:
             return exceptions.NotFound()
         case PermissionDenied():
             return exceptions.PermissionDenied()
+        case SuspiciousOperation():
+            return exceptions.ParseError(
+                "This request is beyond reason, such as a thousand parameters.", INVALID
+            )
         case _:
             return None
 

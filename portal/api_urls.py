@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable
 
 from django.urls import URLPattern, URLResolver, include, path, re_path
-from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.routers import SimpleRouter
 
 from approvals.api import AccessRequestViewSet
@@ -12,7 +11,7 @@ from budgets.scopes import ScopeName
 from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
 from keys.api import ApiKeyViewSet, GrantViewSet
 from keys.models import ApiKey
-from portal.api import unknown_address
+from portal.api import OpenApiDocument, unknown_address
 from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
 from teams.models import User
 from usage.api import DiscrepancyViewSet, ReconciliationRunViewSet, UsageDayViewSet
@@ -56,6 +55,6 @@ router.register("reconciliation/discrepancies", DiscrepancyViewSet, "discrepanci
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include((router.urls, "api"))),
-    path("schema/", SpectacularJSONAPIView.as_view(), name="api-schema"),
+    path("schema/", OpenApiDocument.as_view(), name="api-schema"),
     re_path("", unknown_address),
 ]

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
+from portal.api import failed
 from portal.context import theme_of
 
 RETRY_AFTER_SECONDS = 10
@@ -36,11 +37,16 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Say that the portal failed, or that its database is away (503), without asking the database."""
     away = isinstance(sys.exc_info()[1], DATABASE_IS_AWAY)
     status = HTTPStatus.SERVICE_UNAVAILABLE if away else HTTPStatus.INTERNAL_SERVER_ERROR
-    page = render_to_string(f"{status.value}.html", {"theme": theme_of(request)})
-    response = HttpResponse(page, status=status, headers={"Cache-Control": "no-store"})
+    response = failed(status) if request.path.startswith("/api/") else _failure_page(request, status)
+    response["Cache-Control"] = "no-store"
     if away:
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
+
+
+def _failure_page(request: HttpRequest, status: HTTPStatus) -> HttpResponse:
+    page = render_to_string(f"{status.value}.html", {"theme": theme_of(request)})
+    return HttpResponse(page, status=status)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

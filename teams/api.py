@@ -24,7 +24,7 @@ class DepartmentViewSet(NounViewSet):
     lookup_value_regex = id_pattern("dep")
     out = DepartmentOut
 
-    def rows(self) -> QuerySet[Department]:
+    def get_queryset(self) -> QuerySet[Department]:
         """Return the departments in scope."""
         return Department.objects.visible_to(self.actor)
 
@@ -37,7 +37,7 @@ class TeamViewSet(NounViewSet):
     out = TeamOut
     list_query = TeamQuery
 
-    def rows(self) -> QuerySet[Team]:
+    def get_queryset(self) -> QuerySet[Team]:
         """Return the teams in scope."""
         return Team.objects.visible_to(self.actor).select_related("department")
 
@@ -54,7 +54,7 @@ class ProjectViewSet(NounViewSet):
     out = ProjectOut
     list_query = ProjectQuery
 
-    def rows(self) -> QuerySet[Project]:
+    def get_queryset(self) -> QuerySet[Project]:
         """Return the projects in scope."""
         return Project.objects.visible_to(self.actor).select_related("team", "owner")
 
@@ -71,7 +71,7 @@ class PersonViewSet(NounViewSet):
     out = PersonOut
     list_query = PersonQuery
 
-    def rows(self) -> QuerySet[User]:
+    def get_queryset(self) -> QuerySet[User]:
         """Return the people in scope."""
         return selectors.people_visible_to(self.actor)
 

@@ -75,7 +75,7 @@ class ReconciliationRunViewSet(NounViewSet):
     reads_refuse = (403,)
     lookup_value_regex = r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.[0-9A-Za-z_-]{1,40}"
 
-    def rows(self) -> QuerySet[ReconciliationRun]:
+    def get_queryset(self) -> QuerySet[ReconciliationRun]:
         """Return all runs, to those who may see them."""
         return runs_for(self.actor)
 
@@ -101,7 +101,7 @@ class DiscrepancyViewSet(NounViewSet):
     reads_refuse = (403,)
     lookup_value_regex = id_pattern("dsc")
 
-    def rows(self) -> QuerySet[Discrepancy]:
+    def get_queryset(self) -> QuerySet[Discrepancy]:
         """Return all discrepancies, to those who may see them."""
         return discrepancies_for(self.actor)
 

@@ -92,6 +92,8 @@ class NounSchema(AutoSchema):
         parameters: list[Any] = []
         if self.view.action == "list":
             parameters.append(self.view.list_query)
+        if self.view.action == "retrieve":
+            parameters += self.view.reads_carry
         if "{id}" in self.path:
             parameters.append(
                 OpenApiParameter(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -18,15 +19,15 @@ _Row = TypeVar("_Row", bound=Model)
 class ListViewSet(GenericViewSet[Any]):
     """A list of pages of what the person may see.
 
-    A subclass gives `rows()`, scoped to the person, and `out`. What is outside `rows()` does not exist.
+    A subclass gives `get_queryset()`, scoped to the person, and `out`. What is outside does not exist.
     """
 
     noun: ClassVar[str]
     out: ClassVar[type[Out]]
     list_query: ClassVar[type[Query]] = PageQuery
-
     order: ClassVar[str] = "-pk"
     reads_refuse: ClassVar[tuple[int, ...]] = ()
+    reads_carry: ClassVar[tuple[OpenApiParameter, ...]] = ()
 
     http_method_names = ["get", "head", "post"]
     lookup_url_kwarg = "id"
@@ -38,10 +39,6 @@ class ListViewSet(GenericViewSet[Any]):
     def actor(self) -> Any:
         """Return the person who asks; the permission let nobody else through."""
         return self.request.user
-
-    def rows(self) -> QuerySet[Any]:
-        """Return what the person may see, with all that a row shows."""
-        raise NotImplementedError
 
     def chosen(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Narrow the list down to what the parameters ask for."""
@@ -68,7 +65,7 @@ class ListViewSet(GenericViewSet[Any]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Let the person in, then check the parameters of the address."""
         super().initial(request, *args, **kwargs)
-        if self.action is None:
+        if not self.action:
             return  # a method that is refused next
         checked = self.query_class()(data=request.query_params.dict())
         checked.is_valid(raise_exception=True)
@@ -77,10 +74,6 @@ class ListViewSet(GenericViewSet[Any]):
     def query_class(self) -> type[Query]:
         """Return what the address may say."""
         return self.list_query if self.action == "list" else Query
-
-    def get_queryset(self) -> QuerySet[Any]:
-        """Return the rows in scope; none while the OpenAPI document is made."""
-        return self.rows()
 
     def by_id(self, rows: QuerySet[_Row], public_id: str) -> QuerySet[_Row]:
         """Narrow rows down to the one with this public id."""

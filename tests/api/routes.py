@@ -34,7 +34,7 @@ def _walk(patterns: list[URLPattern | URLResolver], prefix: str) -> Iterator[Rou
             continue
         actions = getattr(entry.callback, "actions", None)
         if actions is None:
-            name = entry.name or getattr(entry.callback, "__name__", "")
+            name = str(entry.name or getattr(entry.callback, "__name__", ""))
             yield Route(operation=name, method="GET", path=path)
             continue
         basename = entry.callback.initkwargs["basename"]  # type: ignore[attr-defined]  # the router's view

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
+from django.db import OperationalError, connection
 from rest_framework.test import APIClient
 
 from core.problems import CONTENT_TYPE
 from keys.models import ApiKey
-from tests.api.world import Caller, World
+from tests.api.world import Answer, Caller, World
 from tests.cast import Cast
 
 NUL = "\0"
@@ -19,7 +19,7 @@ LONE_SURROGATE = b'{"project": "\\ud800", "name": "laptop"}'
 HUGE_NUMBERS = [b'{"name": 1e999}', b'{"name": 123456789012345678901234567890}', b'{"name": -1e308}']
 
 
-def problem(response: HttpResponse, status: int, code: str) -> dict[str, Any]:
+def problem(response: Answer, status: int, code: str) -> dict[str, Any]:
     """Check that an answer is a problem document with this status and code, and return it."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == CONTENT_TYPE
@@ -32,8 +32,8 @@ def problem(response: HttpResponse, status: int, code: str) -> dict[str, Any]:
     return document
 
 
-def raw(caller: Caller, body: bytes, content_type: str = "application/json") -> HttpResponse:
-    return caller.client.generic("POST", "/api/v1/keys/", body, content_type=content_type)
+def raw(caller: Caller, body: bytes, content_type: str = "application/json") -> Answer:
+    return caller.client.post("/api/v1/keys/", body, content_type=content_type)
 
 
 def test_stranger_is_asked_to_sign_in(cast: Cast) -> None:
@@ -79,6 +79,12 @@ def test_other_method_is_refused_with_the_known_ones(ada: Caller, world: World, 
     response = ada.client.generic(method, f"/api/v1/keys/{world.key.public_id}/")
     problem(response, 405, "method_not_allowed")
     assert set(response["Allow"].split(", ")) == {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
+def test_document_can_only_be_read(db: None, method: str) -> None:
+    response = APIClient(enforce_csrf_checks=True).generic(method, "/api/schema/")
+    problem(response, 405, "method_not_allowed")
 
 
 def test_body_that_is_not_json_is_refused(ada: Caller) -> None:
@@ -200,3 +206,23 @@ def test_object_takes_no_parameters(ada: Caller, world: World) -> None:
 
 def test_answers_are_not_stored(ada: Caller, world: World) -> None:
     assert ada.get("keys/")["Cache-Control"] == "no-store"
+
+
+def test_thousand_parameters_are_refused(ada: Caller) -> None:
+    problem(ada.get("keys/?" + "&".join(f"p{number}=1" for number in range(1_001))), 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(OperationalError("away"), 503, "unavailable"), (ZeroDivisionError("a bug"), 500, "internal_error")],
+)
+def test_failure_is_a_problem_too(ada: Caller, error: Exception, status: int, code: str) -> None:
+    def fail(*arguments: object) -> object:
+        raise error
+
+    ada.client.raise_request_exception = False
+    with connection.execute_wrapper(fail):
+        response = ada.get("keys/")
+    problem(response, status, code)
+    assert response.has_header("Retry-After") == (status == 503)
+    assert response["X-Request-Id"]

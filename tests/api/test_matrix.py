@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from django.http import HttpResponse
 
 from tests.api.routes import Route, routes
-from tests.api.world import Caller, World
+from tests.api.world import Answer, Caller, World
 from usage.serializers import run_id
 
 # `sees` and `empty` are a list (200) with and without the object. 404 is "not there, or not yours".
@@ -65,7 +64,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "teams": lambda world: world.cast.search.public_id,
     "projects": lambda world: world.cast.ranking.public_id,
     "people": lambda world: world.cast.ada.public_id,
-    "tiers": lambda world: "2",
+    "tiers": lambda _: "2",
     "models": lambda world: world.cast.large.public_id,
     "prices": lambda world: world.cast.large.prices.order_by("pk")[0].public_id,
     "budgets": lambda world: world.budget.public_id,
@@ -77,18 +76,18 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "discrepancies": lambda world: world.discrepancy.public_id,
 }
 BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
-    "budgets_change_limit": lambda world: {"amount_usd": "600", "reason": "A launch."},
+    "budgets_change_limit": lambda _: {"amount_usd": "600", "reason": "A launch."},
     "keys_create": lambda world: {"project": world.cast.ranking.public_id, "name": "laptop"},
-    "keys_reveal": lambda world: {},
-    "keys_revoke": lambda world: {"reason": "Lost."},
+    "keys_reveal": lambda _: {},
+    "keys_revoke": lambda _: {"reason": "Lost."},
     "requests_create": lambda world: {
         "project": world.cast.ranking.public_id,
         "tier": 3,
         "reason": "The larger models miss one answer in three.",
         "expected_monthly_usd": "100",
     },
-    "requests_withdraw": lambda world: {},
-    "requests_decide": lambda world: {"verdict": "approve", "seen_revision": 1},
+    "requests_withdraw": lambda _: {},
+    "requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
 }
 
 
@@ -112,13 +111,13 @@ def test_operation_answers_each_role_as_declared(route: Route, world: World) -> 
     assert answered == CELLS[route.operation]
 
 
-def called(route: Route, role: str, world: World) -> HttpResponse:
+def called(route: Route, role: str, world: World) -> Answer:
     caller = Caller(None if role == "anonymous" else getattr(world.cast, role))
     path = route.path.replace("{id}", IDS[noun_of(route)](world)) if "{id}" in route.path else route.path
     return caller.get(path) if route.method == "GET" else caller.post(path, BODIES[route.operation](world))
 
 
-def shown(route: Route, response: HttpResponse, world: World) -> str:
+def shown(route: Route, response: Answer, world: World) -> str:
     if response.status_code != 200 or not route.operation.endswith("_list"):
         return str(response.status_code)
     known = IDS[noun_of(route)](world)

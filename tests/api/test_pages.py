@@ -119,14 +119,13 @@ def test_list_costs_the_same_at_5_rows_and_at_50(ann: Caller, world: World, path
 
 
 def test_history_of_a_budget_costs_the_same_at_any_length(ann: Caller, world: World) -> None:
-    queries = []
+    queries = {}
     for number in (5, 45):
         some_limits(world, number)
         with CaptureQueriesContext(connection) as captured:
             answer = ann.get(f"budgets/{world.budget.public_id}/limits/")
-        queries.append(len(captured))
-    assert len(answer.json()["results"]) == 51
-    assert queries[0] == queries[1] <= 8
+        queries[len(answer.json()["results"])] = len(captured)
+    assert queries[6] == queries[51] <= 8
 
 
 @pytest.mark.parametrize("path", sorted(LISTS.keys() - {"usage/days/"}))
@@ -172,13 +171,11 @@ def test_tiers_start_with_the_first(ada: Caller) -> None:
     assert [tier["number"] for tier in ada.get(answer["next"]).json()["results"]] == [3]
 
 
-def test_addresses_hold_public_ids_and_no_numbers(ann: Caller, world: World) -> None:
+def test_cursor_is_a_public_id_and_no_number(ann: Caller, world: World) -> None:
     some_keys(world, 2)
-    address = ann.get("keys/", limit=1).json()["next"]
-    assert (
-        address
-        == f"http://testserver/api/v1/keys/?cursor={ann.get('keys/', limit=1).json()['results'][0]['id']}&limit=1"
-    )
+    answer = ann.get("keys/", limit=1).json()
+    last = answer["results"][0]["id"]
+    assert answer["next"] == f"http://testserver/api/v1/keys/?cursor={last}&limit=1"
 
 
 @pytest.mark.parametrize("path", [*LISTS, "tiers/"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpResponse
 from rest_framework.test import APIClient
@@ -22,6 +22,13 @@ from tests.cast import Cast
 from tests.usage.books import book
 from usage.models import Discrepancy, ReconciliationRun, RunState
 from usage.selectors import organisation_today
+
+if TYPE_CHECKING:
+    from rest_framework.response import _MonkeyPatchedResponse
+
+    Answer = _MonkeyPatchedResponse
+else:
+    Answer = HttpResponse  # with what the test client adds
 
 GATEWAY = "gw_test"
 PREFIX = "/api/v1/"
@@ -50,11 +57,11 @@ class Caller:
         if user is not None:
             self.client.force_login(user)
 
-    def get(self, path: str, **query: object) -> HttpResponse:
+    def get(self, path: str, **query: object) -> Answer:
         """Read `path`, below /api/v1/ unless it starts with a slash."""
-        return self.client.get(_address(path), query)
+        return self.client.get(_address(path), {name: str(value) for name, value in query.items()})
 
-    def post(self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    def post(self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Answer:
         """Write to `path`, without a body when there is none."""
         options: dict[str, Any] = {} if body is None else {"data": body, "format": "json"}
         return self.client.post(_address(path), headers=dict(headers or {}), **options)

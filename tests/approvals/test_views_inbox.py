@@ -144,12 +144,12 @@ def test_case_says_what_it_costs_and_what_would_be_cheaper(cast: Cast, asked: Ac
 
 def test_case_sets_the_request_against_the_budgets(cast: Cast, asked: AccessRequest) -> None:
     spend(cast)
-    limit(cast, "440")
+    limit(cast, "415")
     limit(cast, "9000", ScopeKind.TEAM)
 
     page = Visitor(cast.ben).get(path_of(asked))
 
-    assert "Ranking budget (each month) $0.00 spent of $440.00, $440.00 left" in page.words
+    assert "Ranking budget (each month) $0.00 spent of $415.00, $415.00 left" in page.words
     assert "of the budget)." in page.words
     assert "With this, the Ranking budget (each month) is forecast to pass its limit." in page.words
     assert "With this, the Search team budget (each month) is forecast to hold." in page.words

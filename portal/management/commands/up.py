@@ -107,12 +107,11 @@ class Command(BaseCommand):
         cast("DatabaseWrapper", connections[DEFAULT_DB_ALIAS]).close_pool()
 
     def _announce(self, started_at: float) -> bool:
-        """Print the address and the sign-ins when the portal says that it is ready, and say whether it did."""
+        """Print the address and the sign-ins once the portal says that it is ready; say whether it did."""
         if _readiness()[0] != http.client.OK:
             return False
-        self._say(
-            f"\nPurser is ready at {settings.BASE_URL} ({time.monotonic() - started_at:.1f} s). Ctrl-C stops it."
-        )
+        seconds = time.monotonic() - started_at
+        self._say(f"\nPurser is ready at {settings.BASE_URL} ({seconds:.1f} s). Ctrl-C stops it.")
         if SIGN_INS.exists():
             self._say(SIGN_INS.read_text())
         return True

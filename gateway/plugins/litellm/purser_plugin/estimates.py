@@ -17,6 +17,12 @@ BYTES_PER_TOKEN = 4
 READ_FIELDS = ("system", "input", "instructions", "prompt", "tools", "functions")
 
 
+def load_tokenisers() -> None:
+    """Load LiteLLM's tokenisers: at their first use they stop the event loop for up to two seconds."""
+    for model in ("gpt-4.1-mini", "claude-sonnet-4-5"):
+        _tokens(model=model, text="hello")
+
+
 def estimated(call: Call, reported: object = None) -> dict[str, int]:
     """Return what the pieces of a broken stream show, else LiteLLM's own estimate `reported`, else the input
     by its tokeniser.
@@ -46,14 +52,16 @@ def _from_stream(call: Call) -> dict[str, int] | None:
 def _input_tokens(call: Call) -> int:
     messages = call.asked.get("messages")
     text = "\n".join(_text(call.asked[name]) for name in READ_FIELDS if call.asked.get(name))
+    conversation = _tokens(model=call.model, messages=messages) if isinstance(messages, list) else 0
+    return conversation + (_tokens(model=call.model, text=text) if text else 0)
+
+
+def _tokens(*, model: str, text: str | None = None, messages: list[object] | None = None) -> int:
     try:
-        counted = (
-            litellm.token_counter(model=call.model, messages=messages) if isinstance(messages, list) else 0
-        )
-        return int(counted) + (int(litellm.token_counter(model=call.model, text=text)) if text else 0)
+        return int(litellm.token_counter(model=model, text=text, messages=messages))
     except Exception as error:  # noqa: BLE001 - a foreign library at the edge; a rough count is better than none
         log.warning("purser.input_not_countable: %s", type(error).__name__)
-        return len(_text(call.asked).encode()) // BYTES_PER_TOKEN
+        return len(_text(text or messages).encode()) // BYTES_PER_TOKEN
 
 
 def _text(value: object) -> str:

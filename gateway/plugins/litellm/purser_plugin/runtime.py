@@ -36,6 +36,9 @@ class Runtime:
         self.delivery = Delivery(self.journal, self.portal, keep_days=settings.journal_keep_days)
         self.withdrawals = Withdrawals(self._withdraw)
         self._verifier = Verifier(gateway_id=settings.gateway_id, secrets=settings.secrets)
+        # The deadline counts from the moment that LiteLLM waits for the answer: its first call on a route
+        # stops the event loop for seconds, which is not the portal's fault.
+        self._longest_question_seconds = 2 * settings.decision_seconds
         self._background: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -65,13 +68,16 @@ class Runtime:
             exchange.call, exchange.refusal = None, None
         if not self.delivery.healthy:
             return JOURNAL_UNAVAILABLE
-        asking, exchange.asking = exchange.asking, None
+        asking = exchange.asking
         if asking is None or exchange.question is None or exchange.question.model != data.get("model"):
-            self._give_back(asking)
+            self._give_back(exchange)
             passing = bodies.ROUTES[exchange.path].fields | self.settings.extra_parameters
             asking = self._begin(exchange, {name: data[name] for name in passing if name in data})
-            exchange.asking = None
-        outcome = await asking
+        await asyncio.wait({asking}, timeout=self.settings.decision_seconds)
+        if not asking.done():
+            self._give_back(exchange)
+            return UNAVAILABLE
+        outcome, exchange.asking = asking.result(), None
         exchange.call = outcome if isinstance(outcome, Call) else None
         return outcome
 
@@ -109,8 +115,7 @@ class Runtime:
         """Watch a call whose answer is over: its settlement comes within moments, or the call was dropped
         without a word.
         """
-        asking, exchange.asking = exchange.asking, None
-        self._give_back(asking)
+        self._give_back(exchange)
         call = exchange.call
         if call is not None and not call.closed:
             grace_seconds = self.settings.settle_grace_seconds
@@ -177,7 +182,7 @@ class Runtime:
             "stream": question.stream,
         }
         try:
-            decision = await self.portal.authorize(body, seconds=self.settings.decision_seconds)
+            decision = await self.portal.authorize(body, seconds=self._longest_question_seconds)
         except RefusedError as error:
             if error.may_hold:
                 self.withdrawals.add(body)
@@ -195,8 +200,9 @@ class Runtime:
         self.release(_call(decision, body, {}), reason="not_dispatched")
         return True
 
-    def _give_back(self, asking: "asyncio.Task[Call | Refusal] | None") -> None:
-        """Give back what a question that nobody waits for may have reserved."""
+    def _give_back(self, exchange: Exchange) -> None:
+        """Give back what a question that nobody waits for any more may have reserved."""
+        asking, exchange.asking = exchange.asking, None
         if asking is not None:
             self._keep(asyncio.get_running_loop().create_task(self._release_when_answered(asking)))
 

@@ -5,11 +5,13 @@ delivering.
 from fastapi import Request
 from litellm.proxy._types import UserAPIKeyAuth
 
+from .estimates import load_tokenisers
 from .hooks import Hooks, install
 from .runtime import Runtime
 from .settings import from_environment
 
 _runtime = Runtime(from_environment())
+load_tokenisers()
 _runtime.start()
 install(_runtime)
 callbacks = Hooks(_runtime)

@@ -1,0 +1,155 @@
+"""Every page in a real browser: accessible, light, within its policy, readable on a narrow screen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.core.management import call_command
+from playwright.sync_api import Browser, Page
+
+from tests import factories
+from tests.e2e.conftest import PASSWORD
+from tests.gateways.servers import ROOT, Server, portal_server
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.browser,
+    pytest.mark.xdist_group("pages"),
+    pytest.mark.timeout(300),
+]
+
+MOST_BYTES, MOST_REQUESTS = 60_000, 8
+BEN = (
+    "/",
+    "/?view=daily",
+    "/models/",
+    "/approvals/",
+    "/keys/",
+    "/keys/new/",
+    "/budgets/",
+    "/status/",
+    "/search/?q=search",
+)
+ADA = ("/approvals/ask/", "/approvals/?tab=team", "/keys/")
+FAY = ("/", "/reconciliation/", "/budgets/")
+WIDE, NARROW, NARROWEST = 1440, 390, 320
+
+
+@pytest.fixture
+def portal(transactional_db: None, tmp_path: Path) -> Iterator[Server]:
+    """Return the portal's web process on the demo organisation."""
+    for number in (2, 3):  # another test may have emptied the tables that the migrations filled
+        factories.policy_of(factories.tier(number))
+    factories.tier(1)
+    call_command("seed_demo", verbosity=0, password=PASSWORD, sign_ins=tmp_path / "sign-ins.txt")
+    server = portal_server(log=tmp_path / "web.log")
+    subprocess.run(
+        [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"],
+        cwd=ROOT,
+        env={**os.environ, **server.environment},
+        check=True,
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+class Visit:
+    """One person's look at pages; notes what the browser complains about and what it loads."""
+
+    def __init__(self, browser: Browser, portal: Server, who: str, scheme: str) -> None:
+        self.context = browser.new_context(base_url=portal.url, color_scheme=scheme)  # type: ignore[arg-type]
+        self.page: Page = self.context.new_page()
+        self.troubles: list[str] = []
+        self.page.on(
+            "console", lambda message: self.troubles.append(message.text) if message.type == "error" else None
+        )
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self._sign_in(who)
+
+    def look(self, path: str, width: int) -> list[str]:
+        """Open a page and return everything that is wrong with it."""
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.goto(path)
+        self.page.wait_for_load_state("networkidle")
+        where = f"{path} at {width}"
+        found = Axe().run(self.page)
+        wrong = [f"{where}: {violation['id']}" for violation in found.response["violations"]]
+        if self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+            wrong.append(f"{where}: scrolls sideways")
+        wrong += [f"{where}: {trouble}" for trouble in self.troubles]
+        self.troubles.clear()
+        return wrong
+
+    def weigh(self, path: str) -> list[str]:
+        """Open a page with an empty cache and return what is too much."""
+        session = self.context.new_cdp_session(self.page)
+        session.send("Network.enable")
+        session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        sizes: list[float] = []
+        session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+        self.page.goto(path)
+        self.page.wait_for_load_state("networkidle")
+        session.detach()
+        wrong = []
+        if sum(sizes) > MOST_BYTES:
+            wrong.append(f"{path}: {sum(sizes):.0f} bytes")
+        if len(sizes) > MOST_REQUESTS:
+            wrong.append(f"{path}: {len(sizes)} requests")
+        return wrong
+
+    def _sign_in(self, who: str) -> None:
+        self.page.goto("/accounts/login/")
+        self.page.get_by_label("mail").fill(f"{who}@northwind.example")
+        self.page.get_by_label("password").first.fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url("**/")
+
+
+def test_every_page_is_accessible_light_and_fits_its_screen(portal: Server, browser: Browser) -> None:
+    wrong: list[str] = []
+    for scheme in ("light", "dark"):
+        for who, paths in (("ben", BEN), ("ada", ADA), ("fay", FAY)):
+            visit = Visit(browser, portal, who, scheme)
+            for path in paths:
+                widths = (WIDE, NARROW) if scheme == "dark" else (WIDE, NARROW, NARROWEST)
+                wrong += [problem for width in widths for problem in visit.look(path, width)]
+                wrong += visit.weigh(path) if scheme == "light" else []
+            wrong += _details(visit) if who == "ben" else []
+            visit.context.close()
+    assert wrong == []
+
+
+def _details(visit: Visit) -> list[str]:
+    """Look at the pages behind the lists: a request with its decision form, a budget, its change."""
+    wrong = []
+    for start, link in (("/approvals/", "[data-row]"), ("/budgets/", "main a[href*='/budgets/bdg_']")):
+        visit.page.goto(start)
+        address = visit.page.locator(link).first.get_attribute("href") or ""
+        wrong += visit.look(address, WIDE) + visit.look(address, NARROW)
+    visit.page.get_by_role("link", name="Change the limit").click()
+    wrong += visit.look(visit.page.url, NARROW)
+    return wrong
+
+
+def test_the_pages_work_without_javascript(portal: Server, browser: Browser) -> None:
+    context = browser.new_context(base_url=portal.url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/accounts/login/")
+    page.get_by_label("mail").fill("ben@northwind.example")
+    page.get_by_label("password").first.fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.goto("/approvals/")
+    page.locator("[data-row]").first.click()
+    page.get_by_label("Comment").fill("")
+    page.get_by_role("button", name="Deny").click()
+    assert page.title().startswith("Error:")
+    page.get_by_role("button", name="Approve").click()
+    assert "approved" in page.locator("main").inner_text().lower()
+    context.close()
