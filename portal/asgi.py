@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 from django.core.asgi import get_asgi_application
 
-# WhiteNoise hands its (small, compressed) files over as plain iterators; Django reads them in a thread and warns.
+# WhiteNoise hands its small, compressed files over as plain iterators; Django reads them in a thread.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 django_application = get_asgi_application()

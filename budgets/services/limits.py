@@ -184,7 +184,7 @@ def _write_limit(
         budget=budget, amount_usd=amount_usd, valid_from=ClockTimestamp(), actor=actor, reason=reason.strip()
     )
     limit.refresh_from_db(fields=["valid_from"])
-    log.info("budget.limit_set", budget=budget.public_id, amount_usd=amount_usd)
+    log.info("budget.limit_set", budget=budget.public_id, amount_usd=format_usd(amount_usd))
     return limit
 
 

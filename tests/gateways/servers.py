@@ -98,7 +98,7 @@ def portal_server(*, log: Path) -> Server:
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "portal.settings",
-        "DATABASE_URL": test_database_url(),
+        "DATABASE_URL": database_url_of_tests(),
         "BASE_URL": f"http://127.0.0.1:{port}",
         "PORT": str(port),
     }
@@ -122,7 +122,7 @@ def provider_server(*, log: Path, python: Path | str = sys.executable, key: str)
     return Server(command, port=port, health="/_log", environment=environment, log=log)
 
 
-def test_database_url() -> str:
+def database_url_of_tests() -> str:
     """Return the address of the database that this test run uses, for another process."""
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     given = connection.settings_dict
