@@ -56,6 +56,7 @@ fmt: $(DEVELOP) ## Format Python and templates
 lock: $(DEVELOP) ## Write requirements.txt and requirements-dev.txt from their sources, with hashes
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
+	$(COMPILE) gateway/plugins/litellm/requirements.in -o gateway/plugins/litellm/requirements.txt
 
 chromium: ## Install Chromium for the browser tests, as root on Debian; elsewhere say what is missing
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \

@@ -13,11 +13,11 @@ from django.conf import settings
 from django.core import signals
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, transaction
-from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as examples
 from schemathesis import AuthContext, Case
 
+from portal.api import openapi_document
 from tests.api.world import Caller, World
 
 TOKEN = "t" * 32
@@ -28,7 +28,7 @@ CONFIG = {
     "checks": {"positive_data_acceptance": {"expected-statuses": ALLOWED_CALLS}},
 }
 FEW = examples(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     database=None,
@@ -38,15 +38,11 @@ FEW = examples(
 MANY = examples(FEW, max_examples=150, derandomize=False)
 
 
-def document() -> Any:
-    return SchemaGenerator().get_schema(request=None, public=True)
-
-
 def api(**phases: bool) -> Any:
     """Load the document, with the application behind it in this process."""
     chosen = {name: {"enabled": enabled} for name, enabled in phases.items()}
     config = schemathesis.Config.from_dict({**CONFIG, "phases": chosen})
-    schema = schemathesis.openapi.from_dict(document(), config=config)
+    schema = schemathesis.openapi.from_dict(openapi_document(), config=config)
     schema.app = get_wsgi_application()
     schema.config.base_url = "http://testserver"
     schema.auth(refresh_interval=None)(SignedIn)
