@@ -39,9 +39,12 @@ BROWSER_FLAGS = [
 PASSWORD = "a password of the tests, 2026"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser() -> Iterator[Browser]:
-    """Return a headless Chromium of the system; without one the browser tests are skipped, and say so."""
+    """Return a headless Chromium of the system; without one the browser tests are skipped, and say so.
+
+    One for each test: its event loop lives in this thread, where the tests after it want none.
+    """
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("BROWSER TESTS SKIPPED: install the package 'chromium' to run them.")
