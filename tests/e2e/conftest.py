@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.hashers import ScryptPasswordHasher
 from django.core.management import call_command
+from django.db import connections
 from playwright.sync_api import Browser, sync_playwright
 
 from gateway.management.commands.gateway_config import ENVIRONMENT_FILE, read_environment
@@ -51,6 +52,8 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=program, args=BROWSER_FLAGS)
         yield running
+        # While the loop runs, Django keeps other connections for this thread than it does before and after.
+        connections.close_all()
         running.close()
 
 
