@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from usage.models import Finish, QuarantineReason
+from usage.tokens import TOKEN_FIELDS, TokenCountError, checked_tokens
 
-TOKEN_FIELDS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-MAX_TOKENS = 100_000_000
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -69,18 +68,10 @@ def _tokens(raw: Mapping[str, Any]) -> dict[str, int]:
     usage = raw.get("usage")
     if not isinstance(usage, dict):
         raise JournalRowError(QuarantineReason.MALFORMED, "usage is missing.")
-    tokens = {name: usage.get(name, 0) for name in TOKEN_FIELDS}
-    for name, count in tokens.items():
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_TOKENS:
-            raise JournalRowError(
-                QuarantineReason.BAD_TOKENS,
-                f"{name} is {str(count)[:40]}, not a count from 0 to {MAX_TOKENS}.",
-            )
-    if tokens["cached_tokens"] + tokens["cache_write_tokens"] > tokens["input_tokens"]:
-        raise JournalRowError(QuarantineReason.BAD_TOKENS, "More cached than input tokens.")
-    if tokens["reasoning_tokens"] > tokens["output_tokens"]:
-        raise JournalRowError(QuarantineReason.BAD_TOKENS, "More reasoning than output tokens.")
-    return tokens
+    try:
+        return checked_tokens(usage)
+    except TokenCountError as error:
+        raise JournalRowError(QuarantineReason.BAD_TOKENS, str(error)) from error
 
 
 def _text(raw: Mapping[str, Any], field: str, *, most: int) -> str:

@@ -15,12 +15,12 @@ import orjson
 
 from core.errors import DomainError
 from core.problems import CONTENT_TYPE, problem
+from usage.tokens import MAX_TOKENS, TOKEN_FIELDS, TokenCountError, checked_tokens
 
 MAX_BODY_BYTES = 65_536
 MAX_BATCH_BODY_BYTES = 1_048_576
 MAX_BATCH_ITEMS = 1_000
 MAX_DEPTH = 16
-MAX_TOKENS = 100_000_000
 MAX_CHOICES = 128
 REQUEST_ID = re.compile(r"[\x21-\x7e]{8,64}")
 CONTEXTS = frozenset({"standard", "batch", "flex", "priority", "fast"})
@@ -32,7 +32,6 @@ ROUTE_MODES: Mapping[str, str] = {
     "/v1/responses": "chat",
     "/v1/embeddings": "embedding",
 }
-TOKEN_FIELDS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 
 JsonObject = dict[str, Any]
 
@@ -213,16 +212,10 @@ def parse_settlement(value: Any) -> JsonObject:
     finish = _text(value, "finish", most=16)
     if finish not in FINISHES:
         raise WireError(f"finish must be one of {', '.join(sorted(FINISHES))}.", field="finish")
-    tokens = {name: _tokens(usage, name) for name in TOKEN_FIELDS}
-    if tokens["cached_tokens"] + tokens["cache_write_tokens"] > tokens["input_tokens"]:
-        raise UsageInvalidError(
-            "cached_tokens and cache_write_tokens are parts of input_tokens and cannot be more.",
-            field="usage",
-        )
-    if tokens["reasoning_tokens"] > tokens["output_tokens"]:
-        raise UsageInvalidError(
-            "reasoning_tokens is part of output_tokens and cannot be more.", field="usage"
-        )
+    try:
+        tokens = checked_tokens(usage)
+    except TokenCountError as error:
+        raise UsageInvalidError(str(error), field=error.field) from error
     return {
         "reservation": _text(value, "reservation", most=40),
         **tokens,
@@ -311,13 +304,6 @@ def _count(value: JsonObject, field: str, *, least: int = 0, most: int = MAX_TOK
     count = value.get(field)
     if not isinstance(count, int) or isinstance(count, bool) or not least <= count <= most:
         raise WireError(f"{field} must be a whole number from {least} to {most}.", field=field)
-    return count
-
-
-def _tokens(usage: JsonObject, field: str) -> int:
-    count = usage.get(field, 0)
-    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_TOKENS:
-        raise UsageInvalidError(f"{field} must be a whole number from 0 to {MAX_TOKENS}.", field=field)
     return count
 
 
