@@ -8,7 +8,8 @@ PYTEST_ARGUMENTS ?=
 
 BIN := .venv/bin
 PYTHON := $(BIN)/python
-INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes
+# The lock names every package, so nothing is left to resolve: a newer release of one must not change the answer.
+INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 # A stamp stands for "these requirements are installed"; those for development contain those for running.
 RUN := .venv/.installed

@@ -6,12 +6,10 @@ import json
 import statistics
 from collections.abc import Callable
 
-from bench.environment import server, token
+from bench.environment import organisation, server, token
 from bench.load import http_request, run_load
-from budgets.models import ScopeKind, Window
 from core import clock
 from gateway.auth import credential_of, signed_headers
-from tests.gateway.conftest import build_world
 
 ROUNDS = 5
 REQUESTS = 1_500
@@ -25,7 +23,7 @@ def measure() -> tuple[str, float, float]:
     The path is key, project and team, each with a hard day and a hard month budget, and one active grant;
     commits are durable.
     """
-    signer = _organisation()
+    signer = _signer()
     ratios = []
     hello = [http_request(method="GET", path="/hello")] * REQUESTS
     with server("bench.hello:application") as hello_port, server("portal.asgi:application") as portal_port:
@@ -44,12 +42,8 @@ def measure() -> tuple[str, float, float]:
     return "authorize_vs_django_hello c=32", statistics.median(ratios), 0.35
 
 
-def _organisation() -> Callable[[], bytes]:
-    world = build_world()
-    world.grant(tier=2)
-    for kind in (ScopeKind.KEY, ScopeKind.PROJECT, ScopeKind.TEAM):
-        for window in (Window.DAY, Window.MONTH):
-            world.budget(f"{kind}-{window}", kind=kind, limit="1000000", window=window)
+def _signer() -> Callable[[], bytes]:
+    world = organisation()
     credential = credential_of(world.gus.gateway)
 
     def signed() -> bytes:

@@ -13,11 +13,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django
 from django.core.management import call_command
 
 from portal.local import LocalServices, default_environment
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import World
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
@@ -39,6 +43,21 @@ def services() -> Iterator[None]:
     finally:
         local.stop()
         shutil.rmtree(base_dir, ignore_errors=True)
+
+
+def organisation() -> "World":
+    """Write a small organisation: the path of its key is key, project and team, each with a hard day and a hard
+    month budget, and one active grant.
+    """
+    from budgets.models import ScopeKind, Window  # noqa: PLC0415 - Django is set up by now, not at import
+    from tests.gateway.conftest import build_world  # noqa: PLC0415
+
+    world = build_world()
+    world.grant(tier=2)
+    for kind in (ScopeKind.KEY, ScopeKind.PROJECT, ScopeKind.TEAM):
+        for window in (Window.DAY, Window.MONTH):
+            world.budget(f"{kind}-{window}", kind=kind, limit="1000000", window=window)
+    return world
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """LiteLLM with Purser's plugin against the same LiteLLM without authentication, one client, call by call.
 
-`python -m bench.litellm_overhead` runs it alone. Both proxies stand before the same fake provider; the portal
-is a stub, so the ratio is the plugin's own: key, body, decision over HTTP, journal with fsync, settlement.
+Both proxies stand before the same fake provider. The portal is the real one with durable commits, so the ratio
+holds all of it: key, body, signed decision, hold, journal, settlement.
 """
 
 import http.client
@@ -10,16 +10,16 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.environment import ROOT, free_port
+from bench.environment import ROOT, free_port, organisation, server
+from gateway.auth import secret_for
 from gateway.litellm_env import ensure_environment
-from gateway.plugins.litellm.purser_plugin.keys import checksum
+from tests.gateway.conftest import World
 
 ROUNDS = 7
 CALLS = 50
@@ -36,10 +36,12 @@ def measure() -> tuple[str, float, float]:
     """
     with ExitStack() as stack:
         out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="purser-bench-")))
-        with_plugin, without = (stack.enter_context(_client(port)) for port in _start_all(stack, out))
+        world = organisation()
+        ports = _start_all(stack, out, world)
+        with_plugin, without = (stack.enter_context(_client(port)) for port in ports)
         ratios = []
         for number in range(ROUNDS + 1):
-            pairs = [(_call(without, "sk-any"), _call(with_plugin, _key())) for _ in range(CALLS)]
+            pairs = [(_call(without, "sk-any"), _call(with_plugin, world.token)) for _ in range(CALLS)]
             base, measured = (CALLS / sum(seconds) for seconds in zip(*pairs, strict=True))
             if number:  # the first warms both up
                 ratios.append(measured / base)
@@ -47,19 +49,18 @@ def measure() -> tuple[str, float, float]:
     return "plugin_vs_no_auth", statistics.median(ratios), FLOOR
 
 
-def _start_all(stack: ExitStack, out: Path) -> tuple[int, int]:
+def _start_all(stack: ExitStack, out: Path, world: World) -> tuple[int, int]:
     """Start everything; return the proxies' ports, the one with the plugin first."""
     programs = _programs()
-    provider, stub = free_port(), free_port()
+    provider = free_port()
     fake = [str(programs / "python"), str(ROOT / "tests/fakes/provider.py"), str(provider)]
     stack.enter_context(_process(fake, provider, FAKE_PROVIDER_KEY="sk-fake"))
-    uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "warning", "--port", str(stub)]
-    stack.enter_context(_process([*uvicorn, "bench.litellm_stub:application"], stub))
+    portal = stack.enter_context(server("portal.asgi:application"))
     shutil.copytree(PLUGIN, out, dirs_exist_ok=True)
     plugin = {
-        "PURSER_URL": f"http://127.0.0.1:{stub}",
-        "PURSER_GATEWAY_ID": "gw_bench",
-        "PURSER_GATEWAY_SECRET": "gws_bench",
+        "PURSER_URL": f"http://127.0.0.1:{portal}",
+        "PURSER_GATEWAY_ID": world.gus.gateway.public_id,
+        "PURSER_GATEWAY_SECRET": secret_for(world.gus.gateway, 1),
         "PURSER_STATE_DIR": str(out / "state"),
         "LITELLM_MASTER_KEY": "sk-master-of-the-bench-7d41",
     }
@@ -152,15 +153,3 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
 
 def _programs() -> Path:
     return ensure_environment(ROOT / ".local" / "gateway" / "venv", say=print)
-
-
-def _key() -> str:
-    text = "psr_live_" + "A" * 43
-    return text + checksum(text)
-
-
-if __name__ == "__main__":
-    name, ratio, floor = measure()
-    verdict = "ok" if ratio >= floor else "SHORT"
-    print(f"{name} {ratio:.2f}x (>= {floor}) {verdict}")
-    sys.exit(ratio < floor)
