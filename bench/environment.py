@@ -46,8 +46,8 @@ def services() -> Iterator[None]:
 
 
 def organisation() -> "World":
-    """Write a small organisation: the path of its key is key, project and team, each with a hard day and a hard
-    month budget, and one active grant.
+    """Write a small organisation. The path of its key is key, project and team, each with hard day and month
+    budget, and one active grant.
     """
     from budgets.models import ScopeKind, Window  # noqa: PLC0415 - Django is set up by now, not at import
     from tests.gateway.conftest import build_world  # noqa: PLC0415

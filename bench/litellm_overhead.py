@@ -1,7 +1,7 @@
 """LiteLLM with Purser's plugin against the same LiteLLM without authentication, one client, call by call.
 
-Both proxies stand before the same fake provider. The portal is the real one with durable commits, so the ratio
-holds all of it: key, body, signed decision, hold, journal, settlement.
+Both proxies stand before the same fake provider. The portal is the real one with durable commits, so the
+ratio holds all of it: key, body, signed decision, hold, journal, settlement.
 """
 
 import http.client

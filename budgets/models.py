@@ -7,6 +7,7 @@ trigger checks that it exists.
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 
@@ -16,6 +17,14 @@ from core.ids import PublicIdField
 from teams.models import Department, Project, Team, User
 
 MONEY: Any = {"max_digits": 28, "decimal_places": 12}
+# Attribution is copied, never followed: no foreign-key check and no index on the path of every call. The rows
+# it names are never deleted (trigger `is_never_deleted`).
+COPIED: Any = {
+    "on_delete": models.DO_NOTHING,
+    "related_name": "+",
+    "db_index": False,
+    "db_constraint": False,
+}
 
 
 class ScopeKind(models.TextChoices):
@@ -47,6 +56,22 @@ class Mode(models.TextChoices):
     HARD = "hard", "Hard"
 
 
+class Allocation(models.TextChoices):
+    """How much of a budget may be handed out to the budgets below it, for the same window."""
+
+    POOL = "pool", "Pool: each may use all of it"
+    OVERCOMMIT = "overcommit", "Overcommit: their sum may reach a multiple of it"
+    STRICT = "strict", "Strict: their sum stays within it"
+
+
+class RollOver(models.TextChoices):
+    """What a window passes on to the next: nothing, what was left, or what was overspent."""
+
+    NONE = "none", "Nothing"
+    UNUSED = "unused", "What was left is added"
+    DEBT = "debt", "What was overspent is taken off"
+
+
 class Budget(models.Model):
     """One limit on one scope for one window. A call must fit every budget on its path."""
 
@@ -62,6 +87,11 @@ class Budget(models.Model):
     )
     time_zone = models.CharField(max_length=64, default="UTC")
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.HARD)
+    allocation = models.CharField(
+        max_length=10, choices=Allocation, default=Allocation.POOL, db_default="pool"
+    )
+    overcommit_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=1, db_default=1)
+    roll_over = models.CharField(max_length=8, choices=RollOver, default=RollOver.NONE, db_default="none")
     only_tier = models.ForeignKey(Tier, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     only_model = models.ForeignKey(
         LlmModel, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
@@ -86,6 +116,15 @@ class Budget(models.Model):
             models.CheckConstraint(
                 condition=Q(only_tier__isnull=True) | Q(only_model__isnull=True),
                 name="budget_has_one_filter_at_most",
+            ),
+            models.CheckConstraint(
+                condition=(Q(allocation=Allocation.OVERCOMMIT) & Q(overcommit_ratio__gte=1))
+                | (~Q(allocation=Allocation.OVERCOMMIT) & Q(overcommit_ratio=1)),
+                name="budget_overcommit_is_by_a_ratio_of_1_or_more",
+            ),
+            models.CheckConstraint(
+                condition=~Q(window=Window.LIFETIME) | Q(roll_over=RollOver.NONE),
+                name="budget_for_a_lifetime_does_not_roll_over",
             ),
             models.UniqueConstraint(
                 fields=("scope_kind", "scope_id", "window", "mode", "only_tier", "only_model"),
@@ -150,6 +189,8 @@ class BudgetLimit(models.Model):
 class Balance(models.Model):
     """What a budget's window has spent and holds: a projection of entries and open reservations, equal to
     them at every commit.
+
+    `mean_call_seconds` follows how long a call on this budget holds money; it answers "try again in".
     """
 
     pk = models.CompositePrimaryKey("budget_id", "window_start")
@@ -158,6 +199,7 @@ class Balance(models.Model):
     window_end = models.DateTimeField()
     spent_usd = models.DecimalField(**MONEY, default=0)
     reserved_usd = models.DecimalField(**MONEY, default=0)
+    mean_call_seconds = models.FloatField(db_default=0.0)
 
     class Meta:
         constraints = (
@@ -173,6 +215,91 @@ class Balance(models.Model):
         return f"{self.spent_usd} spent, {self.reserved_usd} held"
 
 
+class RateLimit(models.Model):
+    """How fast a scope may call: requests and tokens a minute (token buckets by GCRA, full after a minute's
+    rest) and calls in flight. A null is no limit.
+
+    `requests_tat` and `tokens_tat` are the theoretical arrival times of the buckets; `in_flight` is the number
+    of open reservations that count on this row, equal to them at every commit.
+    """
+
+    SCOPES = (ScopeKind.KEY, ScopeKind.PROJECT, ScopeKind.TEAM)
+
+    public_id = PublicIdField(prefix="rtl")
+    scope_kind = models.CharField(max_length=16, choices=[(kind.value, kind.label) for kind in SCOPES])
+    scope_id = models.BigIntegerField()
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    tokens_per_minute = models.PositiveBigIntegerField(null=True, blank=True)
+    parallel_calls = models.PositiveIntegerField(null=True, blank=True)
+    requests_tat = models.DateTimeField(null=True, editable=False)
+    tokens_tat = models.DateTimeField(null=True, editable=False)
+    in_flight = models.IntegerField(default=0, editable=False)
+
+    class Meta:
+        ordering = ("scope_kind", "scope_id")
+        constraints = (
+            models.UniqueConstraint(fields=("scope_kind", "scope_id"), name="rate_limit_one_per_scope"),
+            models.CheckConstraint(
+                condition=Q(scope_kind__in=("key", "project", "team"), scope_id__gt=0),
+                name="rate_limit_is_for_a_key_project_or_team",
+            ),
+            models.CheckConstraint(
+                condition=(Q(requests_per_minute__isnull=True) | Q(requests_per_minute__gte=1))
+                & (Q(tokens_per_minute__isnull=True) | Q(tokens_per_minute__gte=1))
+                & (Q(parallel_calls__isnull=True) | Q(parallel_calls__gte=1)),
+                name="rate_limit_lets_something_through",
+            ),
+            models.CheckConstraint(condition=Q(in_flight__gte=0), name="rate_limit_counts_from_nothing"),
+        )
+
+    def __str__(self) -> str:
+        return f"rate of {self.scope_kind} {self.scope_id}"
+
+
+class Lease(models.Model):
+    """Money that a gateway node holds on every budget of a key's path, to decide calls of that key itself.
+
+    `held_usd` is what of it no call has drawn yet: it is reserved on the path's balances while the lease is
+    open. The node stops before `expires_at`; calls that it allowed are drawn until `reclaim_at`, when the rest
+    is given back.
+    """
+
+    public_id = PublicIdField(prefix="lse")
+    source = models.CharField(max_length=40, help_text="The public id of the gateway.")
+    node = models.CharField(max_length=64)
+    key_id = models.BigIntegerField()
+    budget_ids = ArrayField(models.BigIntegerField())
+    window_starts = ArrayField(models.DateTimeField())
+    granted_usd = models.DecimalField(**MONEY)
+    held_usd = models.DecimalField(**MONEY)
+    opened_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    reclaim_at = models.DateTimeField()
+    recalled_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("reclaim_at",), condition=Q(closed_at__isnull=True), name="lease_open"),
+            models.Index(fields=("key_id",), condition=Q(closed_at__isnull=True), name="lease_open_by_key"),
+        )
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(held_usd__gte=0, held_usd__lte=F("granted_usd")), name="lease_holds_what_is_left"
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True) | Q(held_usd=0), name="lease_closed_holds_nothing"
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("opened_at"), reclaim_at__gt=F("expires_at")),
+                name="lease_is_reclaimed_after_its_end",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.held_usd} left of {self.granted_usd}"
+
+
 class ReservationState(models.TextChoices):
     """A reservation is open until exactly one thing resolves it."""
 
@@ -186,7 +313,8 @@ class Reservation(models.Model):
     """Money held for one call from its authorisation to its settlement, with its attribution as it was then.
 
     `budget_ids[i]` and `window_starts[i]` name the i-th balance it holds on. `request_id` is unique per
-    gateway, so a repeated authorisation finds it.
+    gateway, so a repeated authorisation finds it. `rate_ids` are the rate limits it counts on, `units` the
+    bounds of what is not counted in tokens.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -195,17 +323,21 @@ class Reservation(models.Model):
     request_id = models.CharField(max_length=64)
     request_hash = models.BinaryField(max_length=32)
     key_id = models.BigIntegerField()
-    owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
-    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
-    department = models.ForeignKey(Department, on_delete=models.PROTECT, related_name="+")
-    model = models.ForeignKey(LlmModel, on_delete=models.PROTECT, related_name="+")
-    tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+")
+    owner = models.ForeignKey(User, **COPIED)
+    project = models.ForeignKey(Project, **COPIED)
+    team = models.ForeignKey(Team, **COPIED)
+    department = models.ForeignKey(Department, **COPIED)
+    model = models.ForeignKey(LlmModel, **COPIED)
+    tier = models.ForeignKey(Tier, **COPIED)
     context = models.CharField(max_length=16, choices=Context)
     route = models.CharField(max_length=100)
     input_bound_tokens = models.BigIntegerField()
     max_output_tokens = models.BigIntegerField(null=True)
     choices = models.PositiveSmallIntegerField(default=1)
+    units = models.JSONField(db_default={})
+    held_tokens = models.BigIntegerField(db_default=0)
+    rate_ids = ArrayField(models.BigIntegerField(), db_default=[])
+    lease = models.ForeignKey(Lease, null=True, **COPIED)
     held_usd = models.DecimalField(**MONEY)
     input_floor_usd = models.DecimalField(**MONEY)
     budget_ids = ArrayField(models.BigIntegerField())
@@ -258,6 +390,8 @@ class EntryKind(models.TextChoices):
 class Entry(models.Model):
     """One posting of the ledger. Append-only by trigger; the sum over a budget's window is that balance's
     `spent_usd`.
+
+    An entry of a call carries its attribution; one of a window (a carry, and what corrects it) has none.
     """
 
     public_id = PublicIdField(prefix="ent")
@@ -266,11 +400,11 @@ class Entry(models.Model):
     reservation = models.ForeignKey(Reservation, on_delete=models.PROTECT, null=True, related_name="entries")
     budget_ids = ArrayField(models.BigIntegerField())
     window_starts = ArrayField(models.DateTimeField())
-    key_id = models.BigIntegerField()
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+")
-    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
-    department = models.ForeignKey(Department, on_delete=models.PROTECT, related_name="+")
-    model = models.ForeignKey(LlmModel, on_delete=models.PROTECT, related_name="+")
+    key_id = models.BigIntegerField(null=True)
+    project = models.ForeignKey(Project, null=True, **COPIED)
+    team = models.ForeignKey(Team, null=True, **COPIED)
+    department = models.ForeignKey(Department, null=True, **COPIED)
+    model = models.ForeignKey(LlmModel, null=True, **COPIED)
     price_ids = ArrayField(models.BigIntegerField(), default=list)
     tokens = models.JSONField(default=dict)
     overrun_usd = models.DecimalField(**MONEY, default=0)
@@ -282,7 +416,20 @@ class Entry(models.Model):
 
     class Meta:
         verbose_name_plural = "entries"
+        indexes = (BrinIndex(fields=("effective_at",), name="entry_by_time"),)
         constraints = (
+            models.CheckConstraint(
+                condition=Q(key_id__isnull=False, project__isnull=False, team__isnull=False)
+                & Q(department__isnull=False, model__isnull=False)
+                | Q(key_id__isnull=True, project__isnull=True, team__isnull=True)
+                & Q(department__isnull=True, model__isnull=True, reservation__isnull=True),
+                name="entry_is_of_a_call_or_of_a_window",
+            ),
+            models.UniqueConstraint(
+                fields=("budget_ids", "window_starts"),
+                condition=Q(kind=EntryKind.CARRY),
+                name="entry_one_carry_per_window",
+            ),
             models.UniqueConstraint(
                 fields=("reservation",),
                 condition=Q(kind__in=(EntryKind.SETTLE, EntryKind.LATE)),

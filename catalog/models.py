@@ -54,6 +54,14 @@ class Mode(models.TextChoices):
 
     CHAT = "chat", "Chat and completion"
     EMBEDDING = "embedding", "Embedding"
+    TRANSCRIPTION = "transcription", "Transcription"
+    SPEECH = "speech", "Speech"
+    IMAGE = "image", "Image"
+
+    @property
+    def writes_tokens(self) -> bool:
+        """Whether output tokens are what its price is about."""
+        return self is Mode.CHAT
 
 
 class LlmModel(models.Model):
@@ -69,6 +77,9 @@ class LlmModel(models.Model):
     tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="models")
     context_window_tokens = models.PositiveIntegerField()
     max_output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    hold_units = models.JSONField(
+        default=dict, blank=True, help_text="The most a call may use of a unit that its body does not bound."
+    )
     declared_free = models.BooleanField(default=False)
     retired_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=now)
@@ -77,14 +88,34 @@ class LlmModel(models.Model):
         ordering = ("tier_id", "name")
         constraints = (
             models.CheckConstraint(
-                condition=Q(mode=Mode.EMBEDDING, max_output_tokens__isnull=True)
-                | (~Q(mode=Mode.EMBEDDING) & Q(max_output_tokens__isnull=False, max_output_tokens__gte=1)),
+                condition=(~Q(mode=Mode.CHAT) & Q(max_output_tokens__isnull=True))
+                | (Q(mode=Mode.CHAT) & Q(max_output_tokens__isnull=False, max_output_tokens__gte=1)),
                 name="model_with_output_says_how_much",
             ),
         )
 
     def __str__(self) -> str:
         return self.name
+
+
+class UnpricedCall(models.Model):
+    """A model that was asked for and refused because nobody priced it: work for an administrator.
+
+    It is done when a price is in force or the model is declared free.
+    """
+
+    model = models.OneToOneField(
+        LlmModel, on_delete=models.PROTECT, primary_key=True, related_name="unpriced"
+    )
+    calls = models.BigIntegerField(default=0)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "catalog_unpriced_call"
+
+    def __str__(self) -> str:
+        return f"{self.calls} refused calls of {self.model}"
 
 
 class Alias(models.Model):
@@ -109,6 +140,15 @@ class Unit(models.TextChoices):
     OUTPUT = "output", "Output token"
     REASONING = "reasoning", "Reasoning token"
     REQUEST = "request", "Request"
+    SECOND = "second", "Second of audio"
+    CHARACTER = "character", "Character"
+    IMAGE = "image", "Image"
+    PAGE = "page", "Page"
+    SEARCH = "search", "Search"
+
+
+# What a call tells in `units`, beside its tokens; a request is counted by itself.
+OPEN_UNITS = frozenset({Unit.SECOND, Unit.CHARACTER, Unit.IMAGE, Unit.PAGE, Unit.SEARCH})
 
 
 class Context(models.TextChoices):

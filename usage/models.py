@@ -1,24 +1,13 @@
 """What was consumed: every call once, its roll-ups, what a gateway says of it, and where the two differ."""
 
-from typing import Any
-
 from django.db import models
 from django.db.models import Q
 
-from budgets.models import MONEY
+from budgets.models import COPIED, MONEY
 from catalog.models import LlmModel, Tier
 from core.clock import now
 from core.ids import PublicIdField
 from teams.models import Department, Project, Team, User
-
-# Attribution is copied, never followed: no foreign-key check on the path of every call, and the rows it
-# names are never deleted.
-_COPIED: Any = {
-    "on_delete": models.DO_NOTHING,
-    "related_name": "+",
-    "db_index": False,
-    "db_constraint": False,
-}
 
 
 class Finish(models.TextChoices):
@@ -49,12 +38,12 @@ class Attribution(models.Model):
     """Who a call belonged to when it was written; never follows a later move or rename."""
 
     key_id = models.BigIntegerField()
-    owner = models.ForeignKey(User, **_COPIED)
-    project = models.ForeignKey(Project, **_COPIED)
-    team = models.ForeignKey(Team, **_COPIED)
-    department = models.ForeignKey(Department, **_COPIED)
-    model = models.ForeignKey(LlmModel, **_COPIED)
-    tier = models.ForeignKey(Tier, **_COPIED)
+    owner = models.ForeignKey(User, **COPIED)
+    project = models.ForeignKey(Project, **COPIED)
+    team = models.ForeignKey(Team, **COPIED)
+    department = models.ForeignKey(Department, **COPIED)
+    model = models.ForeignKey(LlmModel, **COPIED)
+    tier = models.ForeignKey(Tier, **COPIED)
 
     class Meta:
         abstract = True
@@ -76,6 +65,7 @@ class UsageEvent(Attribution, TokenCounts):
         default=1, help_text="-1 takes back a call that was charged without being settled."
     )
     cost_usd = models.DecimalField(**MONEY)
+    units = models.JSONField(db_default={}, help_text="What is not counted in tokens, by unit.")
     finish = models.CharField(max_length=10, choices=Finish)
     cache_hit = models.BooleanField(default=False)
     estimated = models.BooleanField(default=False)
@@ -121,9 +111,9 @@ class BlockedHour(models.Model):
 
     hour = models.DateTimeField()
     key_id = models.BigIntegerField()
-    project = models.ForeignKey(Project, **_COPIED)
-    team = models.ForeignKey(Team, **_COPIED)
-    department = models.ForeignKey(Department, **_COPIED)
+    project = models.ForeignKey(Project, **COPIED)
+    team = models.ForeignKey(Team, **COPIED)
+    department = models.ForeignKey(Department, **COPIED)
     code = models.CharField(max_length=40)
     calls = models.BigIntegerField(default=0)
     last_at = models.DateTimeField()

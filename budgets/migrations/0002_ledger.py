@@ -9,8 +9,6 @@ ALTER TABLE budgets_reservation DROP CONSTRAINT reservation_path_is_whole;
 DROP INDEX budget_by_scope;
 ALTER TABLE budgets_balance RESET (fillfactor, autovacuum_vacuum_scale_factor, autovacuum_analyze_scale_factor);
 ALTER TABLE budgets_reservation RESET (fillfactor, autovacuum_vacuum_scale_factor);
-DROP TRIGGER budget_is_sound ON budgets_budget;
-DROP FUNCTION budgets_budget_is_sound();
 DROP FUNCTION budgets_scope_of(text, bigint);
 DROP TRIGGER entry_is_append_only ON budgets_entry;
 DROP TRIGGER entry_is_not_truncated ON budgets_entry;

@@ -57,27 +57,6 @@ BEGIN
   END CASE;
 END $$;
 
--- What a budget is never changes (its limit does, by dated rows), and its scope exists.
-CREATE FUNCTION budgets_budget_is_sound() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-  home bigint;
-BEGIN
-  IF TG_OP = 'UPDATE' THEN
-    IF (to_jsonb(NEW) - 'closed_at' - 'mode') IS DISTINCT FROM (to_jsonb(OLD) - 'closed_at' - 'mode') OR OLD.closed_at IS NOT NULL THEN
-      RAISE EXCEPTION 'a budget keeps its scope and window: close it and open another' USING ERRCODE = 'restrict_violation';
-    END IF;
-    RETURN NEW;
-  END IF;
-  IF NEW.scope_kind = 'organisation' THEN RETURN NEW; END IF;
-  home := (budgets_scope_of(NEW.scope_kind, NEW.scope_id)).department_id;
-  IF home IS DISTINCT FROM NEW.department_id THEN
-    RAISE EXCEPTION 'budget scope % % does not exist in department %', NEW.scope_kind, NEW.scope_id, NEW.department_id USING ERRCODE = 'foreign_key_violation';
-  END IF;
-  PERFORM now() AT TIME ZONE NEW.time_zone;
-  RETURN NEW;
-END $$;
-CREATE TRIGGER budget_is_sound BEFORE INSERT OR UPDATE ON budgets_budget FOR EACH ROW EXECUTE FUNCTION budgets_budget_is_sound();
-
 -- Hot rows: room on the page for HOT updates, early vacuum.
 ALTER TABLE budgets_balance SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 ALTER TABLE budgets_reservation SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);

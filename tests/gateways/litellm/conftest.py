@@ -152,7 +152,7 @@ def cost(entry: dict[str, Any]) -> Decimal:
 
 @pytest.fixture(scope="session")
 def programs() -> Path:
-    """Return LiteLLM's own environment, installed when it is missing; a test without it would show nothing."""
+    """Return LiteLLM's own environment, installed when it is missing; without it nothing is shown."""
     return ensure_environment(Path(settings.BASE_DIR) / ".local" / "gateway" / "venv", say=print)
 
 
