@@ -219,7 +219,7 @@ class RateLimit(models.Model):
     """How fast a scope may call: requests and tokens a minute (token buckets by GCRA, full after a minute's
     rest) and calls in flight. A null is no limit.
 
-    `requests_tat` and `tokens_tat` are the theoretical arrival times of the buckets; `in_flight` is the number
+    `requests_tat` and `tokens_tat` are the buckets' theoretical arrival times; `in_flight` is the number
     of open reservations that count on this row, equal to them at every commit.
     """
 
@@ -260,7 +260,7 @@ class Lease(models.Model):
     """Money that a gateway node holds on every budget of a key's path, to decide calls of that key itself.
 
     `held_usd` is what of it no call has drawn yet: it is reserved on the path's balances while the lease is
-    open. The node stops before `expires_at`; calls that it allowed are drawn until `reclaim_at`, when the rest
+    open. The node stops before `expires_at`; calls it allowed are drawn until `reclaim_at`, when the rest
     is given back.
     """
 
