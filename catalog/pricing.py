@@ -1,4 +1,4 @@
-"""What a call costs: pure arithmetic over price rows, the exact twin of `catalog_rates` in SQL."""
+"""What a call costs: pure arithmetic over price rows, the exact twin of `catalog_card` in SQL."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ from core import clock
 from core.errors import DomainError
 from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
 from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
-from gateway.hot.decisions import PLANS
+from gateway.hot.decisions import ASKS, answers, statement
 from gateway.hot.refusals import unavailable
 from gateway.hot.wire import Answer, PostOnlyError, refusal
 
@@ -48,12 +48,12 @@ def _answer(request: HttpRequest) -> Answer:
     )
     credential = _credential(signed.headers.get("purser-gateway", ""))
     nonce = verify(signed, credential=credential, now_seconds=clock.now().timestamp())
-    plan = PLANS[request.path](signed.body, credential=credential, nonce=nonce)
-    if isinstance(plan, Answer):
-        return plan
+    ask = ASKS[request.path](signed.body, credential=credential, nonce=nonce)
+    if isinstance(ask, Answer):
+        return ask
     with connection.cursor() as cursor:
-        cursor.execute(plan.sql, plan.params)
-        return plan.answer(cursor.fetchall())
+        cursor.execute(*statement(ask.kind, [ask]))
+        return answers([ask], cursor.fetchall())[0]
 
 
 def _credential(public_id: str) -> Credential:

@@ -3,9 +3,6 @@ from django.db import migrations
 from core.sql import sql_beside
 
 UNDO = """
-DROP FUNCTION catalog_dearest(bigint, text, timestamptz, bigint);
-DROP FUNCTION catalog_rates(bigint, text, timestamptz, bigint);
-DROP FUNCTION catalog_live_prices(bigint, text, timestamptz, bigint);
 DROP FUNCTION catalog_model_id(text);
 DROP TRIGGER price_is_dated ON catalog_price;
 DROP TRIGGER price_is_not_truncated ON catalog_price;

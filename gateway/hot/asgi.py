@@ -1,8 +1,8 @@
 """The decision API as a raw ASGI application: `portal.asgi` sends `/gateway/v1/*` here, around Django's
 request cycle.
 
-One pool of prepared, autocommitting connections a process; each call is one statement, answered within the
-deadline or with 503.
+One pool of prepared, autocommitting connections a process. Calls that arrive together share a statement
+(hot/combiner.py); each is answered within the deadline or with 503.
 """
 
 import asyncio
@@ -19,8 +19,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from core import clock
 from core.errors import DomainError
 from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
+from gateway.hot.combiner import Combiner
 from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
-from gateway.hot.decisions import PLANS
+from gateway.hot.decisions import ASKS, Kind
 from gateway.hot.refusals import unavailable
 from gateway.hot.wire import (
     MAX_BATCH_BODY_BYTES,
@@ -32,6 +33,19 @@ from gateway.hot.wire import (
 )
 
 log = structlog.get_logger(__name__)
+
+# The statements are point look-ups whatever the tables' sizes are: plans made while a table was small
+# must not turn into scans when it has grown.
+PLANNING = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "jit=off",
+        "plan_cache_mode=force_generic_plan",
+        "enable_seqscan=off",
+        "enable_hashjoin=off",
+        "enable_mergejoin=off",
+    )
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -46,6 +60,7 @@ class DecisionApplication:
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
         self._opening = asyncio.Lock()
         self._credentials = CredentialCache()
+        self._combiners = {kind: Combiner(kind, self._fetch) for kind in Kind}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -64,8 +79,8 @@ class DecisionApplication:
             await self._pool.close()
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        plan_of = PLANS.get(scope["path"])
-        if plan_of is None:
+        ask_of = ASKS.get(scope["path"])
+        if ask_of is None:
             return refusal(NoSuchPathError())
         if scope["method"] != "POST":
             return refusal(PostOnlyError())
@@ -82,10 +97,10 @@ class DecisionApplication:
         async with asyncio.timeout(settings.DECISION_DEADLINE_SECONDS):
             credential = await self._credential(request.headers.get("purser-gateway", ""))
             nonce = verify(request, credential=credential, now_seconds=clock.now().timestamp())
-            plan = plan_of(request.body, credential=credential, nonce=nonce)
-            if isinstance(plan, Answer):
-                return plan
-            return plan.answer(await self._fetch(plan.sql, plan.params))
+            ask = ask_of(request.body, credential=credential, nonce=nonce)
+            if isinstance(ask, Answer):
+                return ask
+            return await self._combiners[ask.kind].answer(ask)
 
     async def _credential(self, public_id: str) -> Credential:
         known = self._credentials.get(public_id, at=time.monotonic())
@@ -126,7 +141,7 @@ async def _open_pool() -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
             "autocommit": True,
             "prepare_threshold": 0,
             "application_name": "purser-decisions",
-            "options": f"-c statement_timeout={deadline_ms} -c lock_timeout={deadline_ms} -c jit=off",
+            "options": f"-c statement_timeout={deadline_ms} -c lock_timeout={deadline_ms} {PLANNING}",
         },
         min_size=1,
         max_size=settings.DECISION_POOL_SIZE,

@@ -1,11 +1,12 @@
-"""What each decision call does: a checked request becomes one SQL statement, and its row becomes an answer.
+"""What each decision call does: a checked request becomes items of a batch, and their rows become its answer.
 
-Pure of I/O: `plan_*` gives the statement, the caller runs it (async in hot/asgi.py, sync in views.py),
-`Plan.answer` reads the row.
+Pure of I/O: `ask_of` checks a request, `statement` joins asks of one kind into one SQL statement, and
+`answers` reads its rows. The caller runs it: batched in hot/combiner.py, one by one in views.py.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +18,6 @@ from core.money import wire_usd
 from gateway.auth import Credential
 from gateway.hot.refusals import (
     already_settled,
-    in_utc,
     invalid_key,
     refused,
     replayed,
@@ -36,87 +36,131 @@ from gateway.hot.wire import (
 from keys import secrets
 
 AUTHORIZE_SQL = """
-SELECT code, facts::text FROM gateway_authorize(
-  %s, %s, %s, %s, %s, %s::bytea[], %s, %s, %s, %s, %s, %s, %s, %s, make_interval(secs => %s))
+SELECT place, code, answer::text FROM gateway_authorize(%s::jsonb, make_interval(secs => %s))
 """
-SETTLE_SQL = """
-SELECT place, status, charged_usd, held_usd FROM gateway_settle(%s, %s, %s, %s::jsonb, %s) ORDER BY place
-"""
-RELEASE_SQL = "SELECT gateway_release(%s, %s, %s, %s, %s)"
+SETTLE_SQL = "SELECT place, status, charged_usd, held_usd FROM gateway_settle(%s::jsonb, %s::jsonb, %s)"
 
 Row = Sequence[Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """One statement and how its rows are read."""
+class Kind(StrEnum):
+    """What can be asked together in one statement."""
 
-    sql: str
-    params: Sequence[Any]
+    AUTHORIZE = "authorize"
+    SETTLE = "settle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One checked request: its items for the database, one row each, and how those rows are read."""
+
+    kind: Kind
+    gateway_id: int
+    nonce: str
+    items: list[JsonObject]
     answer: Callable[[Sequence[Row]], Answer]
 
 
-def plan_authorize(body: bytes, *, credential: Credential, nonce: str) -> Plan | Answer:
-    """Plan one authorisation; a key that cannot be one is answered without a database. Raises WireError."""
+def ask_authorize(body: bytes, *, credential: Credential, nonce: str) -> Ask | Answer:
+    """Check one authorisation; a key that cannot be one is answered without a database. Raises WireError."""
     call = parse_authorize(body)
     if not secrets.is_wellformed(call.key):
         return invalid_key()
-    params = (
-        credential.gateway_id,
-        credential.public_id,
-        nonce,
-        call.request_id,
-        call.request_hash,
-        secrets.digests(call.key),
-        call.model,
-        call.mode,
-        call.route,
-        call.project,
-        call.input_bound_tokens,
-        call.max_output_tokens,
-        call.choices,
-        call.context,
-        float(settings.HOLD_SECONDS),
+    item = {
+        "gateway": credential.gateway_id,
+        "nonce": nonce,
+        "source": credential.public_id,
+        "request_id": call.request_id,
+        "request_hash": _bytea(call.request_hash),
+        "digests": [_bytea(digest) for digest in secrets.digests(call.key)],
+        "model": call.model,
+        "mode": call.mode,
+        "route": call.route,
+        "project": call.project,
+        "input": call.input_bound_tokens,
+        "max_output": call.max_output_tokens,
+        "choices": call.choices,
+        "context": call.context,
+        "units": call.units,
+    }
+    return Ask(
+        kind=Kind.AUTHORIZE,
+        gateway_id=credential.gateway_id,
+        nonce=nonce,
+        items=[item],
+        answer=lambda rows: _authorize_answer(rows[0], call),
     )
-    return Plan(sql=AUTHORIZE_SQL, params=params, answer=lambda rows: _authorize_answer(rows[0], call))
 
 
-def plan_settle(body: bytes, *, credential: Credential, nonce: str) -> Plan:
-    """Plan one settlement or a batch. Raises WireError or UsageInvalidError."""
+def ask_settle(body: bytes, *, credential: Credential, nonce: str) -> Ask | Answer:
+    """Check one settlement or a batch. Raises WireError or UsageInvalidError."""
     items, is_batch = parse_settlements(body)
-    good = [item for item in items if not isinstance(item, DomainError)]
-    params = (
-        credential.gateway_id,
-        credential.public_id,
-        nonce,
-        orjson.dumps(good).decode(),
-        settings.TIME_ZONE,
+    good = [{**item, "source": credential.public_id} for item in items if not isinstance(item, DomainError)]
+    if not good:
+        return _settle_answer([], items, is_batch)
+    return Ask(
+        kind=Kind.SETTLE,
+        gateway_id=credential.gateway_id,
+        nonce=nonce,
+        items=good,
+        answer=lambda rows: _settle_answer(rows, items, is_batch),
     )
-    return Plan(sql=SETTLE_SQL, params=params, answer=lambda rows: _settle_answer(rows, items, is_batch))
 
 
-def plan_release(body: bytes, *, credential: Credential, nonce: str) -> Plan:
-    """Plan one release. Raises WireError."""
+def ask_release(body: bytes, *, credential: Credential, nonce: str) -> Ask:
+    """Check one release: a settlement that consumed nothing. Raises WireError."""
     reservation = parse_release(body)
-    params = (credential.gateway_id, credential.public_id, nonce, reservation, settings.TIME_ZONE)
-    return Plan(sql=RELEASE_SQL, params=params, answer=lambda rows: _release_answer(rows[0][0], reservation))
+    return Ask(
+        kind=Kind.SETTLE,
+        gateway_id=credential.gateway_id,
+        nonce=nonce,
+        items=[{"source": credential.public_id, "reservation": reservation, "release": True}],
+        answer=lambda rows: _release_answer(rows[0][1], reservation),
+    )
 
 
-PLANS: dict[str, Callable[..., Plan | Answer]] = {
-    "/gateway/v1/authorize": plan_authorize,
-    "/gateway/v1/settle": plan_settle,
-    "/gateway/v1/release": plan_release,
+ASKS: Mapping[str, Callable[..., Ask | Answer]] = {
+    "/gateway/v1/authorize": ask_authorize,
+    "/gateway/v1/settle": ask_settle,
+    "/gateway/v1/release": ask_release,
 }
 
 
+def statement(kind: Kind, asks: Sequence[Ask]) -> tuple[str, tuple[Any, ...]]:
+    """Return the one statement, with its parameters, that answers all of these asks."""
+    if kind is Kind.AUTHORIZE:
+        calls = [ask.items[0] for ask in asks]
+        return AUTHORIZE_SQL, (orjson.dumps(calls).decode(), float(settings.HOLD_SECONDS))
+    signatures = [{"gateway": ask.gateway_id, "nonce": ask.nonce} for ask in asks]
+    items = [{**item, "call": place} for place, ask in enumerate(asks, 1) for item in ask.items]
+    return SETTLE_SQL, (
+        orjson.dumps(signatures).decode(),
+        orjson.dumps(items).decode(),
+        settings.TIME_ZONE,
+    )
+
+
+def answers(asks: Sequence[Ask], rows: Sequence[Row]) -> list[Answer]:
+    """Return the answer to each ask from the rows of their statement, which come in any order."""
+    by_place = sorted(rows, key=lambda row: row[0])
+    found = []
+    first = 0
+    for ask in asks:
+        last = first + len(ask.items)
+        found.append(ask.answer(by_place[first:last]))
+        first = last
+    return found
+
+
+def _bytea(value: bytes) -> str:
+    return "\\x" + value.hex()
+
+
 def _authorize_answer(row: Row, call: AuthorizeCall) -> Answer:
-    code, facts = row[0], orjson.loads(row[1]) if row[1] else {}
+    _, code, answer = row
     if code == "allow":
-        return Answer(
-            status=HTTPStatus.OK,
-            body={"decision": "allow", **facts, "expires_at": in_utc(facts["expires_at"])},
-        )
-    return refused(code, facts, call)
+        return Answer(status=HTTPStatus.OK, body=answer.encode())
+    return refused(code, orjson.loads(answer) if answer else {}, call)
 
 
 def _settle_answer(rows: Sequence[Row], items: list[JsonObject | DomainError], is_batch: bool) -> Answer:
@@ -154,8 +198,11 @@ def _refused_item(error: DomainError) -> JsonObject:
 def _settled_item(item: JsonObject, row: Row) -> JsonObject:
     _, status, charged_usd, held_usd = row
     charged = wire_usd(charged_usd) if charged_usd is not None else None
-    errors = {"unknown": unknown_reservation(), "conflict": settlement_conflict(charged_usd=charged)}
-    error = errors.get(status)
+    error = None
+    if status == "unknown":
+        error = unknown_reservation()
+    elif status == "conflict":
+        error = settlement_conflict(charged_usd=charged)
     return {
         "reservation": item["reservation"],
         "status": status,

@@ -13,7 +13,14 @@ from core.money import format_usd
 from gateway.auth import GatewaySignatureError
 from gateway.hot.wire import Answer, AuthorizeCall, refusal
 
-HELD_RETRY_SECONDS = 2  # a call lives for seconds: a client that waits finds its hold settled, or waits again
+# A key holder is told what his key and project spent; of wider scopes only that they refuse, and until when.
+OWN_SCOPES = frozenset({"key", "project"})
+TOTALS = ("limit_usd", "spent_usd", "held_usd")
+RATES = {
+    "requests_per_minute": "requests a minute",
+    "tokens_per_minute": "tokens a minute",
+    "parallel_calls": "calls at once",
+}
 
 # code -> (status, title, sentence). `{fact}` comes from the database, `{call.x}` from the question,
 # `{base}` is the portal's address.
@@ -54,6 +61,14 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str, str]] = {
             "An administrator can add one."
         ),
     ),
+    "use_unbounded": (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "Use without a bound",
+        (
+            "Nothing bounds what this call of {model} may use. Send `units` with the most it can use, "
+            "or have an administrator configure a hold for the model."
+        ),
+    ),
     "tier_not_granted": (
         HTTPStatus.FORBIDDEN,
         "Tier not granted",
@@ -79,6 +94,8 @@ def refused(code: str, facts: Mapping[str, Any], call: AuthorizeCall) -> Answer:
         return invalid_key()
     if code == "gateway_signature_replayed":
         return replayed()
+    if code == "rate_limited":
+        return _rate_refusal(facts)
     if code in ("budget_exhausted", "budget_held"):
         return _budget_refusal(code, facts)
     status, title, sentence = REFUSALS[code]
@@ -134,27 +151,54 @@ def in_utc(moment: str) -> str:
     return datetime.fromisoformat(moment).astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def _rate_refusal(facts: Mapping[str, Any]) -> Answer:
+    """Refuse a call that comes too fast; one that no wait can make fit must not be tried again as it is."""
+    limit = f"{facts['allowed']} {RATES[facts['limit']]}"
+    told = {"limit": facts["limit"], "scope": facts["scope"], "allowed": facts["allowed"]}
+    if facts["never"]:
+        detail = (
+            f"This call may use {facts['needed_tokens']} tokens, more than the {limit} "
+            f"of this {facts['scope']}. Lower max_tokens or shorten the input."
+        )
+    else:
+        detail = f"This {facts['scope']} may make {limit}. Try again in {facts['seconds']} s."
+    error = DecisionError(
+        "rate_limited", HTTPStatus.TOO_MANY_REQUESTS, "Rate limited", detail, rate_limit=told
+    )
+    return refusal(error, retry_after_seconds=int(facts["seconds"]), should_retry=not facts["never"])
+
+
 def _budget_refusal(code: str, facts: Mapping[str, Any]) -> Answer:
+    """Refuse a call that does not fit a budget: until its window ends, or until calls in flight settle."""
     told = dict(facts["budget"])
     ask, seconds = told.pop("ask") or "the team's lead", told.pop("seconds_to_reset")
     told["resets_at"] = in_utc(told["resets_at"])
     told["link"] = f"{settings.BASE_URL}/budgets/{told['id']}/"
-    limit, spent, held = (Decimal(told[name]) for name in ("limit_usd", "spent_usd", "held_usd"))
+    is_own = told["scope"] in OWN_SCOPES
+    limit, spent, held = (Decimal(told[name]) for name in TOTALS)
+    if not is_own:
+        told = {name: value for name, value in told.items() if name not in TOTALS}
     window = told["window"].replace("_", " ")
-    name = f"The {window} budget of {told['scope']} {told['name']} ({format_usd(limit)})"
+    name = f"The {window} budget of {told['scope']} {told['name']}"
     needed = format_usd(Decimal(facts["needed_usd"]), places=4)
     if code == "budget_exhausted":
+        has = (
+            f" ({format_usd(limit)}) has {format_usd(limit - spent, places=4)} left"
+            if is_own
+            else " is spent"
+        )
         detail = (
-            f"{name} has {format_usd(limit - spent, places=4)} left and this call may cost {needed}. "
+            f"{name}{has} and this call may cost {needed}. "
             f"It resets at {told['resets_at']}. Ask {ask} to raise it at {told['link']}."
         )
         error = DecisionError(code, HTTPStatus.TOO_MANY_REQUESTS, "Budget exhausted", detail, budget=told)
         return refusal(error, retry_after_seconds=seconds, should_retry=False)
+    by = f" ({format_usd(held, places=4)} of {format_usd(limit)})" if is_own else ""
     detail = (
-        f"{name} is held by calls in flight ({format_usd(held, places=4)}). "
+        f"{name} is held by calls in flight{by}. "
         f"This call may cost {needed} and fits when they settle low. Try again."
     )
     error = DecisionError(
         code, HTTPStatus.TOO_MANY_REQUESTS, "Budget held by calls in flight", detail, budget=told
     )
-    return refusal(error, retry_after_seconds=HELD_RETRY_SECONDS, should_retry=True)
+    return refusal(error, retry_after_seconds=int(facts["seconds_held"]), should_retry=True)

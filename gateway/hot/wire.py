@@ -15,7 +15,7 @@ import orjson
 
 from core.errors import DomainError
 from core.problems import CONTENT_TYPE, problem
-from usage.tokens import MAX_TOKENS, TOKEN_FIELDS, TokenCountError, checked_tokens
+from usage.tokens import MAX_TOKENS, TOKEN_FIELDS, TokenCountError, checked_tokens, checked_units
 
 MAX_BODY_BYTES = 65_536
 MAX_BATCH_BODY_BYTES = 1_048_576
@@ -31,6 +31,9 @@ ROUTE_MODES: Mapping[str, str] = {
     "/v1/messages": "chat",
     "/v1/responses": "chat",
     "/v1/embeddings": "embedding",
+    "/v1/audio/transcriptions": "transcription",
+    "/v1/audio/speech": "speech",
+    "/v1/images/generations": "image",
 }
 
 JsonObject = dict[str, Any]
@@ -101,14 +104,17 @@ class AuthorizeCall:
     max_output_tokens: int | None
     choices: int
     context: str
+    units: JsonObject | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What goes back: status, headers beside the content type, and the body."""
+    """What goes back: status, headers beside the content type, and the body, as JSON already or to be made
+    so.
+    """
 
     status: int
-    body: JsonObject
+    body: JsonObject | bytes
     headers: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -117,7 +123,7 @@ class Answer:
 
     def encode(self) -> bytes:
         """Return the body as bytes; amounts are strings already."""
-        return orjson.dumps(self.body)
+        return self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
 
 
 def parse_object(body: bytes, *, max_bytes: int = MAX_BODY_BYTES) -> JsonObject:
@@ -151,6 +157,7 @@ def parse_authorize(body: bytes) -> AuthorizeCall:
         "n",
         "context",
         "stream",
+        "units",
     }
     _refuse_unknown(value, fields)
     request_id = _text(value, "request_id", most=64)
@@ -179,6 +186,7 @@ def parse_authorize(body: bytes) -> AuthorizeCall:
         else None,
         choices=_count(value, "n", least=1, most=MAX_CHOICES) if "n" in value else 1,
         context=context,
+        units=_units(value),
     )
 
 
@@ -208,17 +216,19 @@ def parse_settlement(value: Any) -> JsonObject:
     usage = value.get("usage")
     if not isinstance(usage, dict):
         raise WireError("usage must be an object with token counts.", field="usage")
-    _refuse_unknown(usage, set(TOKEN_FIELDS))
+    _refuse_unknown(usage, {*TOKEN_FIELDS, "units"})
     finish = _text(value, "finish", most=16)
     if finish not in FINISHES:
         raise WireError(f"finish must be one of {', '.join(sorted(FINISHES))}.", field="finish")
     try:
         tokens = checked_tokens(usage)
+        units = checked_units(usage.get("units"))
     except TokenCountError as error:
         raise UsageInvalidError(str(error), field=error.field) from error
     return {
         "reservation": _text(value, "reservation", most=40),
         **tokens,
+        "units": units or {},
         "served_model": _text(value, "served_model", most=100)
         if value.get("served_model") is not None
         else None,
@@ -305,6 +315,13 @@ def _count(value: JsonObject, field: str, *, least: int = 0, most: int = MAX_TOK
     if not isinstance(count, int) or isinstance(count, bool) or not least <= count <= most:
         raise WireError(f"{field} must be a whole number from {least} to {most}.", field=field)
     return count
+
+
+def _units(value: JsonObject) -> JsonObject | None:
+    try:
+        return checked_units(value.get("units"))
+    except TokenCountError as error:
+        raise WireError(str(error), field=error.field) from error
 
 
 def _flag(value: JsonObject, field: str) -> bool:

@@ -34,7 +34,7 @@ SQL_COST = """
     cache_write_usd
              + (%(o)s - %(r)s) * output_usd + %(r)s * reasoning_usd + request_usd, 12),
            input_usd, cached_usd, cache_write_usd, output_usd, reasoning_usd, request_usd, price_ids
-    FROM catalog_rates(%(model)s, %(context)s, %(at)s, %(i)s)
+    FROM catalog_card(%(model)s, %(context)s, %(at)s, %(i)s)
 """
 
 

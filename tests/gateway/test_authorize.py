@@ -91,7 +91,7 @@ def test_a_project_id_of_another_project_is_refused(world: World) -> None:
 
 
 def test_an_unmetered_route_is_refused(world: World) -> None:
-    answer = world.gus.authorize(world.token, route="/v1/audio/speech")
+    answer = world.gus.authorize(world.token, route="/v1/realtime")
     assert (answer.status_code, answer.json()["code"]) == (403, "route_not_allowed")
 
 

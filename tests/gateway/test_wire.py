@@ -139,8 +139,9 @@ def test_too_large_a_batch_is_refused() -> None:
 
 def test_a_refusal_is_a_problem_document_and_an_openai_error_in_one() -> None:
     answer = wire.refusal(wire.WireError("Say n.", field="n"), retry_after_seconds=3, should_retry=True)
-    assert answer.body["type"] == "urn:purser:problem:invalid_request"
-    assert answer.body["error"] == {
+    body = orjson.loads(answer.encode())
+    assert body["type"] == "urn:purser:problem:invalid_request"
+    assert body["error"] == {
         "message": "Say n.",
         "type": "invalid_request",
         "param": "n",

@@ -90,7 +90,7 @@ def test_every_call_costs_what_the_ledgers_own_prices_say(northwind: None) -> No
             " + (e.output_tokens - e.reasoning_tokens) * r.output_usd"
             " + e.reasoning_tokens * r.reasoning_usd, 12))"
             " FROM (SELECT * FROM usage_event WHERE NOT cache_hit ORDER BY external_id LIMIT 400) e,"
-            " catalog_rates(e.model_id, 'standard', e.at, e.input_tokens) r"
+            " catalog_card(e.model_id, 'standard', e.at, e.input_tokens) r"
         )
         assert cursor.fetchone() == (400, 400)
     assert set(UsageEvent.objects.filter(cache_hit=True).values_list("cost_usd", flat=True)) == {Decimal(0)}

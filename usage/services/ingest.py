@@ -107,8 +107,11 @@ def _settle(rows: Sequence[JournalRow], source: str, counts: IngestCounts) -> No
         return
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT place, status FROM usage_settle(%s, %s::jsonb, %s) ORDER BY place",
-            [source, orjson.dumps([row.settlement for row in rows]).decode(), settings.TIME_ZONE],
+            "SELECT place, status FROM usage_settle(%s::jsonb, %s) ORDER BY place",
+            [
+                orjson.dumps([{**row.settlement, "source": source} for row in rows]).decode(),
+                settings.TIME_ZONE,
+            ],
         )
         outcomes = cursor.fetchall()
     for row, (_, status) in zip(rows, outcomes, strict=True):
@@ -128,7 +131,11 @@ def _settle(rows: Sequence[JournalRow], source: str, counts: IngestCounts) -> No
 
 def _release(source: str, row: JournalRow, counts: IngestCounts) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT usage_release(%s, %s, %s)", [source, row.external_id, settings.TIME_ZONE])
+        item = {"source": source, "reservation": row.external_id, "release": True}
+        cursor.execute(
+            "SELECT status FROM usage_settle(%s::jsonb, %s)",
+            [orjson.dumps([item]).decode(), settings.TIME_ZONE],
+        )
         status = cursor.fetchone()[0]
     if status == "unknown":
         _quarantine(source, row.raw, QuarantineReason.UNKNOWN_CALL, "The portal never authorised this call.")

@@ -1,0 +1,10 @@
+from django.db import migrations
+
+from core.sql import sql_beside
+
+UNDO = "DROP FUNCTION budgets_open_window(bigint, timestamptz);"
+
+
+class Migration(migrations.Migration):
+    dependencies = [("budgets", "0004_rules")]
+    operations = [sql_beside(__file__, undo=UNDO)]
