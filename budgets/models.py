@@ -257,7 +257,7 @@ class RateLimit(models.Model):
 
 
 class Lease(models.Model):
-    """Money that a gateway node holds on every budget of a key's path, to decide calls of that key itself.
+    """Money that a gateway node holds on every budget of a path, to decide a key's calls of one model itself.
 
     `held_usd` is what of it no call has drawn yet: it is reserved on the path's balances while the lease is
     open. The node stops before `expires_at`; calls it allowed are drawn until `reclaim_at`, when the rest
@@ -268,6 +268,12 @@ class Lease(models.Model):
     source = models.CharField(max_length=40, help_text="The public id of the gateway.")
     node = models.CharField(max_length=64)
     key_id = models.BigIntegerField()
+    owner = models.ForeignKey(User, **COPIED)
+    project = models.ForeignKey(Project, **COPIED)
+    team = models.ForeignKey(Team, **COPIED)
+    department = models.ForeignKey(Department, **COPIED)
+    model = models.ForeignKey(LlmModel, **COPIED)
+    tier = models.ForeignKey(Tier, **COPIED)
     budget_ids = ArrayField(models.BigIntegerField())
     window_starts = ArrayField(models.DateTimeField())
     granted_usd = models.DecimalField(**MONEY)

@@ -51,9 +51,11 @@ UNBALANCED = """
       SELECT p.budget_id, p.window_start, sum(e.amount_usd) AS usd
       FROM budgets_entry e, unnest(e.budget_ids, e.window_starts) AS p (budget_id, window_start) GROUP BY 1, 2
     ), holds AS (
-      SELECT p.budget_id, p.window_start, sum(r.held_usd) AS usd
-      FROM budgets_reservation r, unnest(r.budget_ids, r.window_starts) AS p (budget_id, window_start)
-      WHERE r.state = 'open' GROUP BY 1, 2
+      SELECT p.budget_id, p.window_start, sum(held.held_usd) AS usd
+      FROM (
+        SELECT held_usd, budget_ids, window_starts FROM budgets_reservation WHERE state = 'open'
+        UNION ALL SELECT held_usd, budget_ids, window_starts FROM budgets_lease WHERE closed_at IS NULL
+      ) held, unnest(held.budget_ids, held.window_starts) AS p (budget_id, window_start) GROUP BY 1, 2
     )
     SELECT budget_id, window_start, coalesce(b.spent_usd, 0), coalesce(e.usd, 0), coalesce(b.reserved_usd, 0),
            coalesce(h.usd, 0)

@@ -1,9 +1,20 @@
 """Writes gateways: who may ask for decisions, and which versions of its secret are live."""
 
+from datetime import timedelta
+
 from django.db import transaction
 
-from core import audit
-from gateway.models import Gateway, GatewayKind
+from core import audit, clock
+from gateway.auth import MAX_SKEW_SECONDS
+from gateway.models import Gateway, GatewayKind, UsedNonce
+
+# A signature is accepted within MAX_SKEW_SECONDS of the portal's clock, so its nonce counts for twice that.
+KEEP_NONCES = timedelta(seconds=4 * MAX_SKEW_SECONDS)
+
+
+def forget_nonces() -> int:
+    """Delete the nonces of signatures that are too old to be accepted again; return how many there were."""
+    return UsedNonce.objects.filter(used_at__lt=clock.now() - KEEP_NONCES).delete()[0]
 
 
 @transaction.atomic

@@ -2,9 +2,16 @@
 
 from celery import shared_task
 
+from gateway import services
 from gateway.adapters.litellm import LiteLlmJournal
 from gateway.models import Gateway
 from usage.services import pull_source
+
+
+@shared_task(name="gateway.forget_nonces")
+def forget_nonces() -> int:
+    """Forget the nonces of signatures that are too old to be accepted again."""
+    return services.forget_nonces()
 
 
 @shared_task(name="gateway.pull_usage")

@@ -4,6 +4,7 @@ tested against.
 
 import time
 
+import structlog
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
@@ -12,10 +13,13 @@ from django.views.decorators.csrf import csrf_exempt
 from core import clock
 from core.errors import DomainError
 from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
+from gateway.hot import leases
 from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
 from gateway.hot.decisions import ASKS, answers, statement
 from gateway.hot.refusals import unavailable
 from gateway.hot.wire import Answer, PostOnlyError, refusal
+
+log = structlog.get_logger(__name__)
 
 _credentials = CredentialCache()
 
@@ -28,7 +32,8 @@ def decide(request: HttpRequest) -> HttpResponse:
         answer = _answer(request)
     except DomainError as error:
         answer = refusal(error)
-    except DatabaseError:
+    except DatabaseError as error:
+        log.warning("decision.unavailable", path=request.path, error=str(error))
         answer = unavailable()
     response = HttpResponse(answer.encode(), status=answer.status, content_type=answer.content_type)
     response["Cache-Control"] = "no-store"
@@ -48,10 +53,14 @@ def _answer(request: HttpRequest) -> Answer:
     )
     credential = _credential(signed.headers.get("purser-gateway", ""))
     nonce = verify(signed, credential=credential, now_seconds=clock.now().timestamp())
-    ask = ASKS[request.path](signed.body, credential=credential, nonce=nonce)
+    ask_of = ASKS.get(request.path) or leases.ASKS[request.path]
+    ask = ask_of(signed.body, credential=credential, nonce=nonce)
     if isinstance(ask, Answer):
         return ask
     with connection.cursor() as cursor:
+        if isinstance(ask, leases.Single):
+            cursor.execute(ask.sql, ask.params)
+            return ask.answer(cursor.fetchall())
         cursor.execute(*statement(ask.kind, [ask]))
         return answers([ask], cursor.fetchall())[0]
 

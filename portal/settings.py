@@ -5,6 +5,7 @@ Without DATABASE_URL the embedded services of `make run` are assumed: their addr
 """
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,8 @@ DECISION_POOL_SIZE: int = env.int("DECISION_POOL_SIZE", 4)
 DECISION_DEADLINE_SECONDS: float = env.float("DECISION_DEADLINE_SECONDS", 2.0)
 HOLD_SECONDS: int = env.int("HOLD_SECONDS", 600)
 HOLD_GRACE_SECONDS: int = env.int("HOLD_GRACE_SECONDS", 60)
+LEASE_SECONDS: int = env.int("LEASE_SECONDS", 30)
+LEASE_FLOOR_USD: Decimal = env.decimal("LEASE_FLOOR_USD", Decimal("0.05"))
 
 REDIS_URL: str = env.str("REDIS_URL")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
@@ -275,6 +278,8 @@ PULL_EVERY_SECONDS: float = env.float("PULL_EVERY_SECONDS", 60.0)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "pull-usage": {"task": "gateway.pull_usage", "schedule": PULL_EVERY_SECONDS},
     "expire-holds": {"task": "usage.expire_holds", "schedule": 15.0},
+    "reclaim-leases": {"task": "usage.reclaim_leases", "schedule": 15.0},
+    "forget-nonces": {"task": "gateway.forget_nonces", "schedule": 60.0},
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},

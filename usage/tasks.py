@@ -15,6 +15,12 @@ def expire_holds() -> int:
     return services.expire_holds()
 
 
+@shared_task(name="usage.reclaim_leases")
+def reclaim_leases() -> int:
+    """Give back what ended leases still hold."""
+    return services.reclaim_leases()
+
+
 @shared_task(name="usage.make_partitions")
 def make_partitions() -> int:
     """Make next months' tables."""

@@ -19,14 +19,15 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from core import clock
 from core.errors import DomainError
 from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
+from gateway.hot import leases
 from gateway.hot.combiner import Combiner
 from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
 from gateway.hot.decisions import ASKS, Kind
+from gateway.hot.fields import BodyTooLargeError
 from gateway.hot.refusals import unavailable
 from gateway.hot.wire import (
     MAX_BATCH_BODY_BYTES,
     Answer,
-    BodyTooLargeError,
     NoSuchPathError,
     PostOnlyError,
     refusal,
@@ -79,7 +80,7 @@ class DecisionApplication:
             await self._pool.close()
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        ask_of = ASKS.get(scope["path"])
+        ask_of = ASKS.get(scope["path"]) or leases.ASKS.get(scope["path"])
         if ask_of is None:
             return refusal(NoSuchPathError())
         if scope["method"] != "POST":
@@ -100,6 +101,8 @@ class DecisionApplication:
             ask = ask_of(request.body, credential=credential, nonce=nonce)
             if isinstance(ask, Answer):
                 return ask
+            if isinstance(ask, leases.Single):
+                return ask.answer(await self._fetch(ask.sql, ask.params))
             return await self._combiners[ask.kind].answer(ask)
 
     async def _credential(self, public_id: str) -> Credential:

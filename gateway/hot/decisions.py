@@ -16,6 +16,7 @@ from django.conf import settings
 from core.errors import DomainError
 from core.money import wire_usd
 from gateway.auth import Credential
+from gateway.hot.fields import JsonObject
 from gateway.hot.refusals import (
     already_settled,
     invalid_key,
@@ -27,7 +28,6 @@ from gateway.hot.refusals import (
 from gateway.hot.wire import (
     Answer,
     AuthorizeCall,
-    JsonObject,
     parse_authorize,
     parse_release,
     parse_settlements,
@@ -66,7 +66,19 @@ def ask_authorize(body: bytes, *, credential: Credential, nonce: str) -> Ask | A
     call = parse_authorize(body)
     if not secrets.is_wellformed(call.key):
         return invalid_key()
-    item = {
+    item = authorize_item(call, credential=credential, nonce=nonce)
+    return Ask(
+        kind=Kind.AUTHORIZE,
+        gateway_id=credential.gateway_id,
+        nonce=nonce,
+        items=[item],
+        answer=lambda rows: _authorize_answer(rows[0], call),
+    )
+
+
+def authorize_item(call: AuthorizeCall, *, credential: Credential, nonce: str) -> JsonObject:
+    """Return a checked call as `gateway_callers` reads it."""
+    return {
         "gateway": credential.gateway_id,
         "nonce": nonce,
         "source": credential.public_id,
@@ -83,13 +95,6 @@ def ask_authorize(body: bytes, *, credential: Credential, nonce: str) -> Ask | A
         "context": call.context,
         "units": call.units,
     }
-    return Ask(
-        kind=Kind.AUTHORIZE,
-        gateway_id=credential.gateway_id,
-        nonce=nonce,
-        items=[item],
-        answer=lambda rows: _authorize_answer(rows[0], call),
-    )
 
 
 def ask_settle(body: bytes, *, credential: Credential, nonce: str) -> Ask | Answer:
@@ -132,7 +137,7 @@ def statement(kind: Kind, asks: Sequence[Ask]) -> tuple[str, tuple[Any, ...]]:
         calls = [ask.items[0] for ask in asks]
         return AUTHORIZE_SQL, (orjson.dumps(calls).decode(), float(settings.HOLD_SECONDS))
     signatures = [{"gateway": ask.gateway_id, "nonce": ask.nonce} for ask in asks]
-    items = [{**item, "call": place} for place, ask in enumerate(asks, 1) for item in ask.items]
+    items = [{**item, "signature": place} for place, ask in enumerate(asks, 1) for item in ask.items]
     return SETTLE_SQL, (
         orjson.dumps(signatures).decode(),
         orjson.dumps(items).decode(),

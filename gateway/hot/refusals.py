@@ -61,6 +61,14 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str, str]] = {
             "An administrator can add one."
         ),
     ),
+    "lease_not_offered": (
+        HTTPStatus.CONFLICT,
+        "Lease not offered",
+        (
+            "Calls of {model} with this key are decided one by one: a rate limit is on their path. "
+            "Ask for each with /gateway/v1/authorize."
+        ),
+    ),
     "use_unbounded": (
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "Use without a bound",
@@ -130,6 +138,13 @@ def unknown_reservation() -> DecisionError:
     """Return the refusal of a reservation that this gateway does not hold."""
     detail = "This gateway holds no such reservation."
     return DecisionError("reservation_unknown", HTTPStatus.NOT_FOUND, "Reservation unknown", detail)
+
+
+def unknown_lease() -> DecisionError:
+    """Return the refusal of a lease that this gateway does not hold."""
+    return DecisionError(
+        "lease_unknown", HTTPStatus.NOT_FOUND, "Lease unknown", "This gateway holds no such lease."
+    )
 
 
 def already_settled() -> DecisionError:

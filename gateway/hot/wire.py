@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -15,13 +16,23 @@ import orjson
 
 from core.errors import DomainError
 from core.problems import CONTENT_TYPE, problem
+from gateway.hot.fields import (
+    JsonObject,
+    WireError,
+    parse_object,
+    read_count,
+    read_flag,
+    read_moment,
+    read_text,
+    read_usd,
+    refuse_unknown,
+)
 from usage.tokens import MAX_TOKENS, TOKEN_FIELDS, TokenCountError, checked_tokens, checked_units
 
-MAX_BODY_BYTES = 65_536
 MAX_BATCH_BODY_BYTES = 1_048_576
 MAX_BATCH_ITEMS = 1_000
-MAX_DEPTH = 16
 MAX_CHOICES = 128
+RESERVATION = re.compile(r"rsv_[0-9a-f]{28}")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{8,64}")
 CONTEXTS = frozenset({"standard", "batch", "flex", "priority", "fast"})
 FINISHES = frozenset({"stop", "length", "error", "cancelled"})
@@ -35,24 +46,6 @@ ROUTE_MODES: Mapping[str, str] = {
     "/v1/audio/speech": "speech",
     "/v1/images/generations": "image",
 }
-
-JsonObject = dict[str, Any]
-
-
-class WireError(DomainError):
-    """The request cannot be understood. Nothing was looked up and nothing is booked."""
-
-    code = "invalid_request"
-    status = HTTPStatus.BAD_REQUEST
-    title = "Invalid request"
-
-
-class BodyTooLargeError(WireError):
-    """The body is over its limit."""
-
-    code = "body_too_large"
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    title = "Body too large"
 
 
 class UsageInvalidError(WireError):
@@ -72,7 +65,8 @@ class NoSuchPathError(WireError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The decision API has /gateway/v1/authorize, /gateway/v1/settle and /gateway/v1/release."
+            "The decision API has authorize, settle, release, leases, leases/poll and leases/return "
+            "under /gateway/v1/."
         )
 
 
@@ -108,6 +102,16 @@ class AuthorizeCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseCall:
+    """One checked wish for a lease: what the calls will be, which node decides, and how much it wants."""
+
+    node: str
+    lease: str | None
+    want_usd: Decimal
+    call: AuthorizeCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What goes back: status, headers beside the content type, and the body, as JSON already or to be made
     so.
@@ -124,22 +128,6 @@ class Answer:
     def encode(self) -> bytes:
         """Return the body as bytes; amounts are strings already."""
         return self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
-
-
-def parse_object(body: bytes, *, max_bytes: int = MAX_BODY_BYTES) -> JsonObject:
-    """Read one JSON object within the size and depth limits. Raises BodyTooLargeError or WireError."""
-    if len(body) > max_bytes:
-        raise BodyTooLargeError(
-            f"The body has {len(body)} bytes; at most {max_bytes} are read. Send sizes, not the input itself."
-        )
-    _refuse_depth(body)
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise WireError(f"The body is not JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise WireError("The body must be a JSON object.")
-    return value
 
 
 def parse_authorize(body: bytes) -> AuthorizeCall:
@@ -159,32 +147,32 @@ def parse_authorize(body: bytes) -> AuthorizeCall:
         "stream",
         "units",
     }
-    _refuse_unknown(value, fields)
-    request_id = _text(value, "request_id", most=64)
+    refuse_unknown(value, fields)
+    request_id = read_text(value, "request_id", most=64)
     if not REQUEST_ID.fullmatch(request_id):
         raise WireError("request_id must have 8 to 64 printable characters.", field="request_id")
     if (value.get("input_bytes") is None) == (value.get("input_tokens") is None):
         raise WireError("Send exactly one of input_bytes and input_tokens.", field="input_bytes")
     if not isinstance(value.get("stream", False), bool):
         raise WireError("stream must be true or false.", field="stream")
-    context = _text(value, "context", most=16, default="standard")
+    context = read_text(value, "context", most=16, default="standard")
     if context not in CONTEXTS:
         raise WireError(f"context must be one of {', '.join(sorted(CONTEXTS))}.", field="context")
     bound_field = "input_bytes" if value.get("input_bytes") is not None else "input_tokens"
-    route = _text(value, "route", most=100)
+    route = read_text(value, "route", most=100)
     return AuthorizeCall(
         request_id=request_id,
         request_hash=hashlib.sha256(body).digest(),
-        key=_text(value, "key", most=200),
-        model=_text(value, "model", most=100),
+        key=read_text(value, "key", most=200),
+        model=read_text(value, "model", most=100),
         route=route,
         mode=ROUTE_MODES.get(route),
-        project=_text(value, "project_id", most=63) if value.get("project_id") is not None else None,
-        input_bound_tokens=_count(value, bound_field),
-        max_output_tokens=_count(value, "max_output_tokens", least=1)
+        project=read_text(value, "project_id", most=63) if value.get("project_id") is not None else None,
+        input_bound_tokens=read_count(value, bound_field),
+        max_output_tokens=read_count(value, "max_output_tokens", least=1)
         if value.get("max_output_tokens") is not None
         else None,
-        choices=_count(value, "n", least=1, most=MAX_CHOICES) if "n" in value else 1,
+        choices=read_count(value, "n", least=1, most=MAX_CHOICES) if "n" in value else 1,
         context=context,
         units=_units(value),
     )
@@ -199,7 +187,7 @@ def parse_settlements(body: bytes) -> tuple[list[JsonObject | DomainError], bool
     value = parse_object(body, max_bytes=MAX_BATCH_BODY_BYTES)
     if "items" not in value:
         return [parse_settlement(value)], False
-    _refuse_unknown(value, {"items"})
+    refuse_unknown(value, {"items"})
     items = value["items"]
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH_ITEMS:
         raise WireError(f"items must be a list of 1 to {MAX_BATCH_ITEMS} settlements.", field="items")
@@ -210,14 +198,25 @@ def parse_settlement(value: Any) -> JsonObject:
     """Check one settlement and return it flat, as the SQL function reads it."""
     if not isinstance(value, dict):
         raise WireError("A settlement must be a JSON object.")
-    _refuse_unknown(
-        value, {"reservation", "usage", "served_model", "finish", "estimated", "cache_hit", "provider_id"}
+    refuse_unknown(
+        value,
+        {
+            "reservation",
+            "usage",
+            "served_model",
+            "finish",
+            "estimated",
+            "cache_hit",
+            "provider_id",
+            "lease",
+            "call",
+        },
     )
     usage = value.get("usage")
     if not isinstance(usage, dict):
         raise WireError("usage must be an object with token counts.", field="usage")
-    _refuse_unknown(usage, {*TOKEN_FIELDS, "units"})
-    finish = _text(value, "finish", most=16)
+    refuse_unknown(usage, {*TOKEN_FIELDS, "units"})
+    finish = read_text(value, "finish", most=16)
     if finish not in FINISHES:
         raise WireError(f"finish must be one of {', '.join(sorted(FINISHES))}.", field="finish")
     try:
@@ -226,26 +225,68 @@ def parse_settlement(value: Any) -> JsonObject:
     except TokenCountError as error:
         raise UsageInvalidError(str(error), field=error.field) from error
     return {
-        "reservation": _text(value, "reservation", most=40),
+        "reservation": read_text(value, "reservation", most=40),
         **tokens,
         "units": units or {},
-        "served_model": _text(value, "served_model", most=100)
+        "served_model": read_text(value, "served_model", most=100)
         if value.get("served_model") is not None
         else None,
         "finish": finish,
-        "estimated": _flag(value, "estimated"),
-        "cache_hit": _flag(value, "cache_hit"),
-        "provider_id": _text(value, "provider_id", most=100) if value.get("provider_id") else "",
+        "estimated": read_flag(value, "estimated"),
+        "cache_hit": read_flag(value, "cache_hit"),
+        "provider_id": read_text(value, "provider_id", most=100) if value.get("provider_id") else "",
+        **_leased_call(value),
     }
 
 
 def parse_release(body: bytes) -> str:
     """Check a release body and return the reservation's id."""
     value = parse_object(body)
-    _refuse_unknown(value, {"reservation", "reason"})
+    refuse_unknown(value, {"reservation", "reason"})
     if "reason" in value:
-        _text(value, "reason", most=100)
-    return _text(value, "reservation", most=40)
+        read_text(value, "reason", most=100)
+    return read_text(value, "reservation", most=40)
+
+
+def parse_lease(body: bytes) -> LeaseCall:
+    """Check a wish for a lease. Raises WireError."""
+    value = parse_object(body)
+    refuse_unknown(value, {"node", "lease", "key", "model", "route", "project_id", "want_usd"})
+    route = read_text(value, "route", most=100)
+    call = AuthorizeCall(
+        request_id="lease",
+        request_hash=b"",
+        key=read_text(value, "key", most=200),
+        model=read_text(value, "model", most=100),
+        route=route,
+        mode=ROUTE_MODES.get(route),
+        project=read_text(value, "project_id", most=63) if value.get("project_id") is not None else None,
+        input_bound_tokens=MAX_TOKENS,
+        max_output_tokens=None,
+        choices=1,
+        context="standard",
+        units=None,
+    )
+    return LeaseCall(
+        node=read_text(value, "node", most=64),
+        lease=read_text(value, "lease", most=40) if value.get("lease") is not None else None,
+        want_usd=read_usd(value, "want_usd"),
+        call=call,
+    )
+
+
+def parse_lease_poll(body: bytes) -> str:
+    """Check a poll and return the node. Raises WireError."""
+    value = parse_object(body)
+    refuse_unknown(value, {"node"})
+    return read_text(value, "node", most=64)
+
+
+def parse_lease_return(body: bytes) -> tuple[str, Decimal]:
+    """Check a return; give the lease and what its node keeps, in US dollars. Raises WireError."""
+    value = parse_object(body)
+    refuse_unknown(value, {"lease", "keep_usd"})
+    return read_text(value, "lease", most=40), read_usd(value, "keep_usd")
 
 
 def refusal(
@@ -280,41 +321,47 @@ def _settlement_or_error(item: Any) -> JsonObject | DomainError:
         return error
 
 
-def _refuse_depth(body: bytes) -> None:
-    """Count brackets outside strings before parsing: a deep document is refused without being built."""
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return
-    depth = 0
-    for match in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', body, re.DOTALL):
-        token = match.group()
-        if token in (b"{", b"["):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise WireError(f"The body is nested more than {MAX_DEPTH} levels deep.")
-        elif token in (b"}", b"]"):
-            depth -= 1
-
-
-def _refuse_unknown(value: JsonObject, known: set[str]) -> None:
-    unknown = sorted(set(value) - known)
-    if unknown:
-        raise WireError(
-            f"Unknown field {unknown[0][:60]!r}. Known are {', '.join(sorted(known))}.", field=unknown[0][:60]
-        )
-
-
-def _text(value: JsonObject, field: str, *, most: int, default: str | None = None) -> str:
-    text = value.get(field, default)
-    if not isinstance(text, str) or not 1 <= len(text) <= most or "\x00" in text:
-        raise WireError(f"{field} must be a text of 1 to {most} characters.", field=field)
-    return text
-
-
-def _count(value: JsonObject, field: str, *, least: int = 0, most: int = MAX_TOKENS) -> int:
-    count = value.get(field)
-    if not isinstance(count, int) or isinstance(count, bool) or not least <= count <= most:
-        raise WireError(f"{field} must be a whole number from {least} to {most}.", field=field)
-    return count
+def _leased_call(value: JsonObject) -> JsonObject:
+    """Check the part of a settlement that tells of a call which its node decided under a lease."""
+    if value.get("lease") is None:
+        return {}
+    call = value.get("call")
+    if not isinstance(call, dict):
+        raise WireError("A call under a lease needs `call`, which tells what was decided.", field="call")
+    refuse_unknown(
+        call,
+        {
+            "request_id",
+            "route",
+            "context",
+            "n",
+            "input_tokens",
+            "max_output_tokens",
+            "held_usd",
+            "authorized_at",
+        },
+    )
+    if not RESERVATION.fullmatch(read_text(value, "reservation", most=40)):
+        raise WireError("A node names its reservations rsv_ and 28 of 0-9, a-f.", field="reservation")
+    request_id = read_text(call, "request_id", most=64)
+    if not REQUEST_ID.fullmatch(request_id):
+        raise WireError("request_id must have 8 to 64 printable characters.", field="request_id")
+    context = read_text(call, "context", most=16, default="standard")
+    if context not in CONTEXTS:
+        raise WireError(f"context must be one of {', '.join(sorted(CONTEXTS))}.", field="context")
+    return {
+        "lease": read_text(value, "lease", most=40),
+        "call": {
+            "request_id": request_id,
+            "route": read_text(call, "route", most=100),
+            "context": context,
+            "choices": read_count(call, "n", least=1, most=MAX_CHOICES) if "n" in call else 1,
+            "input_bound": read_count(call, "input_tokens"),
+            "max_output": read_count(call, "max_output_tokens"),
+            "held_usd": f"{read_usd(call, 'held_usd'):f}",
+            "authorized_at": read_moment(call, "authorized_at"),
+        },
+    }
 
 
 def _units(value: JsonObject) -> JsonObject | None:
@@ -322,10 +369,3 @@ def _units(value: JsonObject) -> JsonObject | None:
         return checked_units(value.get("units"))
     except TokenCountError as error:
         raise WireError(str(error), field=error.field) from error
-
-
-def _flag(value: JsonObject, field: str) -> bool:
-    flag = value.get(field, False)
-    if not isinstance(flag, bool):
-        raise WireError(f"{field} must be true or false.", field=field)
-    return flag

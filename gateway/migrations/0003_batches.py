@@ -18,6 +18,7 @@ DROP FUNCTION IF EXISTS gateway_use_nonce(bigint, text);
 UNDO = """
 DROP FUNCTION gateway_settle(jsonb, jsonb, text);
 DROP FUNCTION gateway_authorize(jsonb, interval);
+DROP FUNCTION gateway_paths(bigint[], bigint[], bigint[], bigint[], int[], bigint[], timestamptz);
 DROP FUNCTION gateway_lock_balances(bigint[], timestamptz[], timestamptz);
 DROP FUNCTION gateway_callers(jsonb, timestamptz);
 DROP FUNCTION gateway_unit_bounds(jsonb, jsonb, jsonb);

@@ -84,6 +84,20 @@ LANGUAGE sql STABLE AS $$
   FROM call c LEFT JOIN catalog_tier tier ON tier.number = c.tier_id LEFT JOIN LATERAL catalog_place(c.model_id, p_now, least(c.input, c.context_window_tokens)) card ON c.model_id IS NOT NULL
 $$;
 
+-- The budgets on each path (a key calling a model), with the balance of the window that holds `p_now`, null where it is not made yet. `balance` numbers the
+-- distinct budgets in the order of their ids.
+CREATE FUNCTION gateway_paths(p_keys bigint[], p_projects bigint[], p_teams bigint[], p_departments bigint[], p_tiers int[], p_models bigint[], p_now timestamptz)
+RETURNS TABLE (number int, id bigint, mode text, window_start timestamptz, window_end timestamptz, balance int) LANGUAGE sql STABLE AS $$
+  SELECT path.number::int, b.id, b.mode, x.window_start, x.window_end, dense_rank() OVER (ORDER BY b.id)::int
+  FROM unnest(p_keys, p_projects, p_teams, p_departments, p_tiers, p_models) WITH ORDINALITY AS path (key_id, project_id, team_id, department_id, tier_id, model_id, number)
+  CROSS JOIN LATERAL (VALUES ('key', path.key_id), ('project', path.project_id), ('team', path.team_id), ('department', path.department_id), ('organisation', 0)) AS scope (kind, id)
+  JOIN budgets_budget b ON b.scope_kind = scope.kind AND b.scope_id = scope.id AND b.closed_at IS NULL
+    AND (b.only_tier_id IS NULL OR b.only_tier_id = path.tier_id) AND (b.only_model_id IS NULL OR b.only_model_id = path.model_id)
+  LEFT JOIN LATERAL (SELECT o.window_start, o.window_end FROM budgets_balance o WHERE o.budget_id = b.id AND o.window_start <= p_now ORDER BY o.window_start DESC LIMIT 1) x
+    ON x.window_end > p_now
+  WHERE path.key_id IS NOT NULL
+$$;
+
 -- Locks the balances in one order and reads them with the limits in force: rows come in the order of `p_budgets`, which is sorted.
 CREATE FUNCTION gateway_lock_balances(p_budgets bigint[], p_starts timestamptz[], p_now timestamptz)
 RETURNS TABLE (spent_usd numeric, reserved_usd numeric, mean_call_seconds float, limit_usd numeric) LANGUAGE sql AS $$
@@ -178,14 +192,7 @@ BEGIN
       v_missing := false;
       v_first := '{}'; v_last := '{}'; v_on := '{}'; v_on_budgets := '{}'; v_on_starts := '{}';
       FOR p IN
-        SELECT path.number, b.id, b.mode, x.window_start, x.window_end, dense_rank() OVER (ORDER BY b.id)::int AS balance
-        FROM unnest(v_path_keys, v_path_projects, v_path_teams, v_path_departments, v_path_tiers, v_path_models) WITH ORDINALITY AS path (key_id, project_id, team_id, department_id, tier_id, model_id, number)
-        CROSS JOIN LATERAL (VALUES ('key', path.key_id), ('project', path.project_id), ('team', path.team_id), ('department', path.department_id), ('organisation', 0)) AS scope (kind, id)
-        JOIN budgets_budget b ON b.scope_kind = scope.kind AND b.scope_id = scope.id AND b.closed_at IS NULL
-          AND (b.only_tier_id IS NULL OR b.only_tier_id = path.tier_id) AND (b.only_model_id IS NULL OR b.only_model_id = path.model_id)
-        LEFT JOIN LATERAL (SELECT o.window_start, o.window_end FROM budgets_balance o WHERE o.budget_id = b.id AND o.window_start <= v_now ORDER BY o.window_start DESC LIMIT 1) x
-          ON x.window_end > v_now
-        WHERE path.key_id IS NOT NULL ORDER BY path.number, b.id
+        SELECT * FROM gateway_paths(v_path_keys, v_path_projects, v_path_teams, v_path_departments, v_path_tiers, v_path_models, v_now) ORDER BY number, id
       LOOP
         IF p.window_start IS NULL THEN PERFORM budgets_open_window(p.id, v_now); v_missing := true; END IF;
         v_budgets[p.balance] := p.id; v_starts[p.balance] := p.window_start; v_ends[p.balance] := p.window_end; v_modes[p.balance] := p.mode;
@@ -338,7 +345,7 @@ BEGIN
 END $$;
 
 -- The signed form of usage_settle: a signature is used up in the transaction of its effect. `p_calls` are the requests {gateway, nonce}; an item names its own
--- by `call`, from 1.
+-- by `signature`, from 1.
 CREATE FUNCTION gateway_settle(p_calls jsonb, p_items jsonb, p_zone text) RETURNS TABLE (place int, status text, charged_usd numeric, held_usd numeric) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -351,8 +358,8 @@ BEGIN
     RETURN;
   END IF;
   RETURN QUERY SELECT e.place::int, 'gateway_signature_replayed', NULL::numeric, NULL::numeric FROM jsonb_array_elements(p_items) WITH ORDINALITY AS e (item, place)
-    WHERE (e.item->>'call')::int = ANY (v_used);
+    WHERE (e.item->>'signature')::int = ANY (v_used);
   SELECT array_agg(e.place ORDER BY e.place), coalesce(jsonb_agg(e.item ORDER BY e.place), '[]') INTO v_places, v_items
-    FROM jsonb_array_elements(p_items) WITH ORDINALITY AS e (item, place) WHERE (e.item->>'call')::int <> ALL (v_used);
+    FROM jsonb_array_elements(p_items) WITH ORDINALITY AS e (item, place) WHERE (e.item->>'signature')::int <> ALL (v_used);
   RETURN QUERY SELECT v_places[s.place], s.status, s.charged_usd, s.held_usd FROM usage_settle(v_items, p_zone) s;
 END $$;

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from core.errors import DomainError
-from gateway.hot import wire
+from gateway.hot import fields, wire
 
 GOOD = {
     "request_id": "r-12345678",
@@ -51,7 +51,7 @@ def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
 
 
 def test_an_oversize_body_is_refused_by_its_size() -> None:
-    error = refused(b'{"key": "' + b"x" * wire.MAX_BODY_BYTES + b'"}')
+    error = refused(b'{"key": "' + b"x" * fields.MAX_BODY_BYTES + b'"}')
     assert (error.code, error.status) == ("body_too_large", 413)
 
 
@@ -138,7 +138,7 @@ def test_too_large_a_batch_is_refused() -> None:
 
 
 def test_a_refusal_is_a_problem_document_and_an_openai_error_in_one() -> None:
-    answer = wire.refusal(wire.WireError("Say n.", field="n"), retry_after_seconds=3, should_retry=True)
+    answer = wire.refusal(fields.WireError("Say n.", field="n"), retry_after_seconds=3, should_retry=True)
     body = orjson.loads(answer.encode())
     assert body["type"] == "urn:purser:problem:invalid_request"
     assert body["error"] == {

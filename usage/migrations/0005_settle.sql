@@ -105,6 +105,7 @@ DECLARE
   v_again jsonb := '[]';
   v_again_places int[] := '{}';
 BEGIN
+  IF p_items @? '$[*].lease' THEN PERFORM usage_draw(p_items); END IF;
   PERFORM usage_lock(ARRAY(SELECT x.id FROM jsonb_to_recordset(p_items) AS i (source text, reservation text) JOIN budgets_reservation x ON x.public_id = i.reservation AND x.source = i.source));
   FOR q IN
     SELECT i.*, x AS reservation_row, coalesce(m.id, x.model_id) AS served_id, coalesce(m.tier_id, x.tier_id) AS served_tier,

@@ -2,8 +2,16 @@
 in shape.
 """
 
-from usage.services.holds import expire_holds, make_partitions
+from usage.services.holds import expire_holds, make_partitions, reclaim_leases
 from usage.services.ingest import IngestCounts, ingest_page, pull_source
 from usage.services.reconcile import reconcile_day
 
-__all__ = ["IngestCounts", "expire_holds", "ingest_page", "make_partitions", "pull_source", "reconcile_day"]
+__all__ = [
+    "IngestCounts",
+    "expire_holds",
+    "ingest_page",
+    "make_partitions",
+    "pull_source",
+    "reclaim_leases",
+    "reconcile_day",
+]

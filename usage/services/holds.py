@@ -30,6 +30,22 @@ def expire_holds() -> int:
             return done
 
 
+def reclaim_leases() -> int:
+    """Give back what ended leases still hold, HOLD_GRACE_SECONDS after their last call must have ended.
+
+    Return how many there were.
+    """
+    done = 0
+    while True:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT usage_reclaim_lease(make_interval(secs => %s))", [settings.HOLD_GRACE_SECONDS]
+            )
+            if not cursor.fetchone()[0]:
+                return done
+        done += 1
+
+
 def make_partitions() -> int:
     """Make the monthly tables up to three months ahead and return how many were missing."""
     today = clock.now().date()

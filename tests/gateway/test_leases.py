@@ -1,0 +1,245 @@
+"""Leases: money that a node holds to decide by itself, and what becomes of it."""
+
+from __future__ import annotations
+
+import secrets as random
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from budgets.models import Balance, Entry, EntryKind, Lease, RateLimit, Reservation, ScopeKind, Window
+from core import clock
+from keys.models import ApiKey
+from tests.gateway.conftest import World
+from usage.models import UsageEvent
+from usage.services import reclaim_leases
+
+pytestmark = pytest.mark.django_db
+
+COST = Decimal("0.0003")  # 200 tokens in at 1 µ$, 50 out at 2 µ$
+
+
+def take(world: World, want: str = "1", **changes: Any) -> Any:
+    body = {
+        "node": "node-1",
+        "key": world.token,
+        "model": "small",
+        "route": "/v1/chat/completions",
+        "want_usd": want,
+    }
+    return world.gus.post("/gateway/v1/leases", body | changes)
+
+
+def leased(lease: str, *, held: str = "0.0012", **changes: Any) -> dict[str, Any]:
+    """Tell of one call that the node decided under a lease."""
+    call = {
+        "request_id": random.token_hex(12),
+        "route": "/v1/chat/completions",
+        "input_tokens": 1000,
+        "max_output_tokens": 100,
+        "held_usd": held,
+        "authorized_at": clock.now().isoformat(),
+    }
+    return {
+        "reservation": f"rsv_{random.token_hex(14)}",
+        "lease": lease,
+        "call": call,
+        "usage": {"input_tokens": 200, "output_tokens": 50},
+        "finish": "stop",
+    } | changes
+
+
+def stops(world: World, node: str = "node-1") -> list[str]:
+    found: list[str] = world.gus.post("/gateway/v1/leases/poll", {"node": node}).json()["stop"]
+    return found
+
+
+def test_a_lease_reserves_its_money_on_the_whole_path(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    world.budget("team", kind=ScopeKind.TEAM, limit="100", window=Window.MONTH)
+    answer = take(world)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["added_usd"], body["held_usd"]) == ("1.000000000000", "1.000000000000")
+    assert (body["input_usd"], body["output_usd"]) == ("0.000001000000000", "0.000002000000000")
+    assert (body["context_window_tokens"], body["max_output_tokens"]) == (100_000, 8_000)
+    assert 0 < body["seconds"] <= 30
+    assert set(Balance.objects.values_list("reserved_usd", flat=True)) == {Decimal(1)}
+
+
+def test_little_is_shared_between_nodes_and_never_more_than_there_is(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="1")
+    first = Decimal(take(world, "10").json()["added_usd"])
+    second = Decimal(take(world, "10", node="node-2").json()["added_usd"])
+    assert first == Decimal("0.5")  # half of a fair share: alone, half of all
+    assert second == Decimal("0.125")  # half of a fair share between two of what is left
+    rest = [take(world, "10", node=f"node-{n}") for n in range(3, 40)]
+    assert rest[-1].status_code == 429
+    assert rest[-1].json()["code"] == "budget_held"
+    assert Balance.objects.get().reserved_usd == 1
+
+
+def test_a_call_decided_by_the_node_is_booked_like_any_other(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lease = take(world).json()["lease"]
+    item = leased(lease)
+    assert world.gus.post("/gateway/v1/settle", {"items": [item]}).json()["results"][0]["status"] == "settled"
+    again = world.gus.post("/gateway/v1/settle", {"items": [item]}).json()["results"][0]
+    assert (again["status"], again["charged_usd"]) == ("duplicate", "0.000300000000")
+    balance = Balance.objects.get()
+    assert balance.spent_usd == COST
+    assert balance.reserved_usd == 1 - Decimal("0.0012") == Lease.objects.get().held_usd
+    event = UsageEvent.objects.get()
+    assert (event.cost_usd, event.project, event.late) == (COST, world.project, False)
+
+
+def test_one_batch_draws_many_calls_and_settles_asked_ones_too(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lease = take(world).json()["lease"]
+    asked = world.gus.authorize(world.token).json()["reservation"]
+    items = [leased(lease) for _ in range(5)]
+    items.append(
+        {"reservation": asked, "usage": {"input_tokens": 200, "output_tokens": 50}, "finish": "stop"}
+    )
+    results = world.gus.post("/gateway/v1/settle", {"items": items}).json()["results"]
+    assert [result["status"] for result in results] == ["settled"] * 6
+    assert Balance.objects.get().spent_usd == 6 * COST
+    assert Lease.objects.get().held_usd == 1 - 5 * Decimal("0.0012")
+
+
+def test_a_lease_never_hands_out_more_than_it_holds(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lease = take(world, "0.05").json()["lease"]
+    item = leased(lease, held="0.2", usage={"input_tokens": 100_000, "output_tokens": 8_000})
+    result = world.gus.post("/gateway/v1/settle", {"items": [item]}).json()["results"][0]
+    assert result["charged_usd"] == "0.116000000000"
+    entry = Entry.objects.get()
+    assert (entry.amount_usd, entry.overrun_usd) == (Decimal("0.116"), Decimal("0.066"))
+    assert Lease.objects.get().held_usd == 0
+    assert Balance.objects.get().reserved_usd == 0
+
+
+def test_topping_up_prolongs_the_same_lease(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lease = take(world).json()["lease"]
+    more = take(world, "0.5", lease=lease).json()
+    assert (more["lease"], more["added_usd"], more["held_usd"]) == (lease, "0.500000000000", "1.500000000000")
+    assert Lease.objects.count() == 1
+
+
+def test_what_a_node_gives_back_is_free_at_once(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lease = take(world).json()["lease"]
+    answer = world.gus.post("/gateway/v1/leases/return", {"lease": lease, "keep_usd": "0.2"})
+    assert answer.json()["status"] == "returned"
+    assert Balance.objects.get().reserved_usd == Decimal("0.2")
+    answer = world.gus.post("/gateway/v1/leases/return", {"lease": lease, "keep_usd": "0"})
+    assert answer.json()["status"] == "closed"
+    assert Balance.objects.get().reserved_usd == 0
+    assert world.gus.post("/gateway/v1/leases/return", {"lease": "lse_x", "keep_usd": "0"}).status_code == 404
+
+
+def test_a_dead_nodes_lease_is_reclaimed_and_its_late_call_is_charged_all_the_same(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lease = take(world).json()["lease"]
+    assert reclaim_leases() == 0
+    ago = clock.now() - timedelta(hours=1)
+    Lease.objects.update(
+        opened_at=ago, expires_at=ago + timedelta(seconds=30), reclaim_at=ago + timedelta(seconds=60)
+    )
+    assert reclaim_leases() == 1
+    assert Balance.objects.get().reserved_usd == 0
+    result = world.gus.post("/gateway/v1/settle", {"items": [leased(lease)]}).json()["results"][0]
+    assert (result["status"], result["charged_usd"]) == ("late", "0.000300000000")
+    entry = Entry.objects.get()
+    assert (entry.kind, entry.overrun_usd) == (EntryKind.LATE, COST)
+    assert Reservation.objects.get().authorized_at == ago + timedelta(seconds=30)
+
+
+def test_nothing_is_recalled_while_nothing_changes(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    take(world)
+    assert stops(world) == []
+    assert stops(world, "node-2") == []
+
+
+@pytest.mark.parametrize(
+    "change", ["revoked", "suspended", "limit", "rate", "budget", "archived", "left", "grant"]
+)
+def test_a_change_that_matters_recalls_the_lease(world: World, change: str) -> None:
+    budget = world.budget("key", kind=ScopeKind.KEY, limit="5")
+    grant = world.grant(tier=2)
+    lease = take(world, model="large").json()["lease"]
+    match change:
+        case "revoked":
+            ApiKey.objects.update(revoked_at=clock.now(), revoked_reason="leaked")
+        case "suspended":
+            ApiKey.objects.update(suspended_at=clock.now(), suspended_reason="runaway")
+        case "limit":
+            Lease.objects.update(opened_at=clock.now() - timedelta(minutes=1))
+            world.limit(budget, "0.5")
+        case "rate":
+            RateLimit.objects.create(scope_kind="team", scope_id=world.team.pk, parallel_calls=3)
+        case "budget":
+            world.budget("team", kind=ScopeKind.TEAM, limit="5")
+        case "archived":
+            type(world.project).objects.update(archived_at=clock.now())
+        case "left":
+            type(world.ada).objects.update(is_active=False)
+        case _:
+            type(grant).objects.update(revoked_at=clock.now(), revoked_reason="ended")
+    assert stops(world) == [lease]
+    assert Lease.objects.get().recalled_at is not None
+
+
+def test_a_rate_limited_key_is_decided_call_by_call(world: World) -> None:
+    RateLimit.objects.create(scope_kind="key", scope_id=world.key.pk, requests_per_minute=60)
+    answer = take(world)
+    assert (answer.status_code, answer.json()["code"]) == (409, "lease_not_offered")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"key": "psr_live_typo"}, 401, "invalid_api_key"),
+        ({"model": "nothing"}, 404, "model_unknown"),
+        ({"model": "large"}, 403, "tier_not_granted"),
+        ({"route": "/v1/realtime"}, 403, "route_not_allowed"),
+        ({"want_usd": "1e9"}, 400, "invalid_request"),
+        ({"want_usd": 1.5}, 400, "invalid_request"),
+        ({"surprise": 1}, 400, "invalid_request"),
+    ],
+)
+def test_a_lease_is_refused_like_a_call(
+    world: World, changes: dict[str, Any], status: int, code: str
+) -> None:
+    answer = take(world, **changes)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert Lease.objects.count() == 0
+
+
+def test_a_lease_ends_with_the_window_that_it_was_taken_in(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    world.gus.release(world.gus.authorize(world.token).json()["reservation"])
+    soon = clock.now() + timedelta(seconds=5)
+    Balance.objects.update(window_end=soon)
+    take(world)
+    assert Lease.objects.get().expires_at == soon
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"reservation": "rsv_UPPER"},
+        {"call": None},
+        {"call": {"request_id": "abcdefgh"}},
+    ],
+)
+def test_a_leased_call_that_cannot_be_read_books_nothing(world: World, damage: dict[str, Any]) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lease = take(world).json()["lease"]
+    result = world.gus.post("/gateway/v1/settle", {"items": [leased(lease, **damage)]}).json()["results"][0]
+    assert result["status"] == "invalid"
+    assert Entry.objects.count() == 0
