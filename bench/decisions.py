@@ -1,65 +1,153 @@
-"""A durable authorisation against a bare synchronous Django view, both on one uvicorn worker, in
-interleaved rounds.
+"""Speed of the decision calls, T1 to T6: every figure is a ratio of two sides that are loaded in turn, round
+by round, and the median of its rounds.
+
+The portal stands as `make run` starts it, two processes at one socket; so do both processes of a baseline.
 """
 
-import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
-from bench.environment import organisation, server, token
-from bench.load import http_request, run_load
-from core import clock
-from gateway.auth import credential_of, signed_headers
+from bench.environment import FSYNC_MICROSECONDS, Services, gunicorn, portal
+from bench.load import Gateway, Job, Seen, run
+from bench.results import Result
+from bench.sizes import Size
+from bench.world import World, vacuum
 
-ROUNDS = 5
-REQUESTS = 1_500
-CONNECTIONS = 32
-PATH = "/gateway/v1/authorize"
+AUTHORIZE = "/gateway/v1/authorize"
+FIRST_CALLS = 4_000
+# A round may be faster than the one before; a load that runs out of calls ends early, which is no harm.
+MORE_CALLS = 1.5
+THREADS = 4
+MANY = 256
 
 
-def measure() -> tuple[str, float, float]:
-    """Return the name, the median ratio of the rounds and what it must reach.
+@dataclass(slots=True)
+class Side:
+    """One of two that are compared: its load, what its answers have to be, and what prepares a round."""
 
-    The path is key, project and team, each with a hard day and a hard month budget, and one active grant;
-    commits are durable.
+    name: str
+    job: Job
+    answers: tuple[str, ...]
+    before: Callable[[], None] = lambda: None
+
+    def load(self, seconds: float) -> Seen:
+        """Run one round, as many calls ready as it may need."""
+        self.before()
+        seen = run(replace(self.job, seconds=seconds))
+        seen.expect_only(*self.answers)
+        self.job = replace(self.job, most=int(MORE_CALLS * seen.per_second * seconds) + FIRST_CALLS)
+        return seen
+
+
+def compare(
+    size: Size, measured: Side, base: Side, *, of: Callable[[Seen], float] = lambda seen: seen.per_second
+) -> float:
+    """Load both in turn and return the median ratio of the rounds.
+
+    The first warms both up and fills the tables; then they are vacuumed and analysed, as autovacuum does
+    after a minute, so that no plan is made for empty tables.
     """
-    signer = _signer()
     ratios = []
-    hello = [http_request(method="GET", path="/hello")] * REQUESTS
-    with server("bench.hello:application") as hello_port, server("portal.asgi:application") as portal_port:
-        for round_number in range(ROUNDS + 1):
-            base = run_load(port=hello_port, requests=hello, connections=CONNECTIONS)
-            calls = run_load(
-                port=portal_port, requests=[signer() for _ in range(REQUESTS)], connections=CONNECTIONS
-            )
-            if set(calls.statuses) != {200}:
-                raise RuntimeError(f"authorisations were refused: {calls.statuses}")
-            if round_number:  # the first warms both up
-                ratios.append(calls.per_second / base.per_second)
-                print(
-                    f"  {calls.per_second:.0f} authorisations/s, {base.per_second:.0f} hellos/s", flush=True
-                )
-    return "authorize_vs_django_hello c=32", statistics.median(ratios), 0.35
+    for number in range(size.rounds + 1):
+        base_seen, seen = base.load(size.seconds), measured.load(size.seconds)
+        if number:
+            ratios.append(of(seen) / of(base_seen))
+            print(f"  {_told(measured, seen)} | {_told(base, base_seen)}", flush=True)
+        else:
+            vacuum()
+    return statistics.median(ratios)
 
 
-def _signer() -> Callable[[], bytes]:
-    world = organisation()
-    credential = credential_of(world.gus.gateway)
+def t1_authorize(running: Services, size: Size) -> Iterator[Result]:
+    """Durable authorisations on a hot team against a bare Django view."""
+    gateway = _hot_team()
+    with gunicorn("bench.hello:application", threads=THREADS) as hello, portal() as port:
+        for connections, bar in ((256, 1.5), (32, 1.0)):
+            ratio = compare(size, _authorize(port, gateway, connections), _get(hello, connections))
+            name = f"authorize_vs_django_hello c={connections}"
+            yield Result(name=name, value=ratio, bar=bar, judged=size.judged)
 
-    def signed() -> bytes:
-        body = json.dumps(
-            {
-                "request_id": token(),
-                "key": world.token,
-                "model": "large",
-                "route": "/v1/chat/completions",
-                "input_bytes": 1000,
-                "max_output_tokens": 100,
-            }
-        ).encode()
-        headers = signed_headers(
-            credential=credential, method="POST", target=PATH, body=body, now_seconds=clock.now().timestamp()
+
+def t2_pairs(running: Services, size: Size) -> Iterator[Result]:
+    """Authorisations with their settlement against the same view; a pair is two calls and counts once."""
+    gateway = _hot_team()
+    with gunicorn("bench.hello:application", threads=THREADS) as hello, portal() as port:
+        ratio = compare(size, _pairs(port, gateway), _get(hello, MANY))
+        yield Result(name="pairs_vs_django_hello c=256", value=ratio, bar=1.0, judged=size.judged)
+
+
+def t4_hot_team(running: Services, size: Size) -> Iterator[Result]:
+    """A thousand keys of one team against a thousand keys of a thousand teams."""
+    world = World()
+    hot = world.load_gateway(world.add("hot", teams=1, projects=10, keys=100).tokens)
+    spread = world.load_gateway(world.add("spread", teams=1_000, projects=1, keys=1).tokens)
+    with portal() as port:
+        measured, base = _authorize(port, hot, MANY), _authorize(port, spread, MANY)
+        measured.name, base.name = "hot team", "1,000 teams"
+        ratio = compare(size, measured, base)
+        yield Result(name="hot_team_vs_1000_teams c=256", value=ratio, bar=0.7, judged=size.judged)
+
+
+def t5_slow_fsync(running: Services, size: Size) -> Iterator[Result]:
+    """The same load while each fsync takes ten times as long."""
+    gateway = _hot_team()
+    with portal() as port:
+        slow, usual = _authorize(port, gateway, MANY), _authorize(port, gateway, MANY)
+        slow.name, usual.name = "fsync 1 ms", "fsync 100 us"
+        slow.before = lambda: running.fsync.set(microseconds=1_000)
+        usual.before = lambda: running.fsync.set(microseconds=FSYNC_MICROSECONDS)
+        ratio = compare(size, slow, usual)
+        yield Result(
+            name="authorize_1ms_vs_100us_fsync c=256",
+            value=ratio,
+            bar=0.6,
+            judged=size.judged and running.fsync.is_fixed,
         )
-        return http_request(method="POST", path=PATH, body=body, headers=headers)
 
-    return signed
+
+def t6_one_connection(running: Services, size: Size) -> Iterator[Result]:
+    """What one waiting caller waits, half of the time at most, against a bare DRF view."""
+    gateway = _hot_team()
+    with gunicorn("bench.drf_hello:application", threads=THREADS) as hello, portal() as port:
+        ratio = compare(
+            size, _authorize(port, gateway, 1), _get(hello, 1), of=lambda seen: seen.median_seconds
+        )
+        yield Result(
+            name="p50_authorize_vs_drf_hello c=1", value=ratio, bar=3.0, at_least=False, judged=size.judged
+        )
+
+
+def _hot_team() -> Gateway:
+    world = World()
+    return world.load_gateway(world.add("hot", teams=1, projects=10, keys=100).tokens)
+
+
+def _get(port: int, connections: int) -> Side:
+    job = Job(port=port, path="/hello", kind="get", connections=connections, seconds=0, most=FIRST_CALLS)
+    return Side(name="hello", job=job, answers=("get 200",))
+
+
+def _authorize(port: int, gateway: Gateway, connections: int) -> Side:
+    job = Job(
+        port=port,
+        path=AUTHORIZE,
+        kind="authorize",
+        connections=connections,
+        seconds=0,
+        most=FIRST_CALLS,
+        gateway=gateway,
+    )
+    return Side(name="authorize", job=job, answers=("authorize 200",))
+
+
+def _pairs(port: int, gateway: Gateway) -> Side:
+    side = _authorize(port, gateway, MANY)
+    return Side(name="pairs", job=replace(side.job, kind="pairs"), answers=("authorize 200", "settle 200"))
+
+
+def _told(side: Side, seen: Seen) -> str:
+    return (
+        f"{side.name} {seen.per_second:.0f}/s, p50 {seen.median_seconds * 1000:.2f} ms, "
+        f"client {seen.cpu_share:.0%} of a core"
+    )

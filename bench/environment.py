@@ -1,100 +1,167 @@
-"""What a benchmark runs on: embedded services of its own, a small organisation, and uvicorn processes with
-one worker each.
-"""
+"""What a measurement runs on: embedded services of its own, and server processes beside it."""
 
+import http.client
 import os
-import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import django
 from django.core.management import call_command
 
-from portal.local import LocalServices, default_environment
+from bench.fsync import FixedFsync, fixed_fsync
+from bench.load import ROOT
+from portal.local import LocalServices, default_environment, end_with_parent
 
-if TYPE_CHECKING:
-    from tests.gateway.conftest import World
-
-ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
+STOP_SECONDS = 15
+WORKERS = 2
+BACKLOG = 2048
+FSYNC_MICROSECONDS = 100
+IN_MEMORY = Path("/dev/shm")  # noqa: S108  the directory made below it has a random name
+# Durable commits; room for the connections of every server that stands beside another.
+POSTGRES_SETTINGS = {"synchronous_commit": "on", "fsync": "on", "max_connections": "200"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The running services of one measurement."""
+
+    base_dir: Path
+    local: LocalServices
+    fsync: FixedFsync
 
 
 @contextmanager
-def services() -> Iterator[None]:
-    """Start PostgreSQL and Valkey with durable commits, migrate, and set the environment of this process."""
-    base_dir = Path(tempfile.mkdtemp(prefix="purser-bench-"))
+def services() -> Iterator[Services]:
+    """Start PostgreSQL, its data in memory where that exists, and Valkey; migrate; set this process's
+    environment.
+    """
+    in_memory = str(IN_MEMORY) if IN_MEMORY.is_dir() else None
+    base_dir = Path(tempfile.mkdtemp(prefix="purser-bench-", dir=in_memory))
     base_dir.chmod(0o711)
-    local = LocalServices(base_dir)
-    local.start()
+    fsync = fixed_fsync(base_dir)
+    local = LocalServices(
+        base_dir, postgres_settings=POSTGRES_SETTINGS, postgres_environment=fsync.environment
+    )
     try:
+        local.start()
         os.environ.update(default_environment(base_dir), DJANGO_SETTINGS_MODULE="portal.settings")
         django.setup()
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
-        yield
+        fsync.set(microseconds=FSYNC_MICROSECONDS)
+        yield Services(base_dir=base_dir, local=local, fsync=fsync)
     finally:
         local.stop()
         shutil.rmtree(base_dir, ignore_errors=True)
 
 
-def organisation() -> "World":
-    """Write a small organisation. The path of its key is key, project and team, each with hard day and month
-    budget, and one active grant.
-    """
-    from budgets.models import ScopeKind, Window  # noqa: PLC0415 - Django is set up by now, not at import
-    from tests.gateway.conftest import build_world  # noqa: PLC0415
+@contextmanager
+def portal(*, workers: int = WORKERS, environment: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Run the portal's web processes as `make run` does and return their port."""
+    from portal.management.commands.up import listen, web_command  # noqa: PLC0415  Django is set up by now
 
-    world = build_world()
-    world.grant(tier=2)
-    for kind in (ScopeKind.KEY, ScopeKind.PROJECT, ScopeKind.TEAM):
-        for window in (Window.DAY, Window.MONTH):
-            world.budget(f"{kind}-{window}", kind=kind, limit="1000000", window=window)
-    return world
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(0))
+        for _ in range(workers):
+            stack.enter_context(
+                process(web_command(listener), environment=environment, inherited=[listener.fileno()])
+            )
+        port = int(listener.getsockname()[1])
+        _wait_until_healthy(port)
+        yield port
 
 
 @contextmanager
-def server(application: str) -> Iterator[int]:
-    """Run one uvicorn worker and return its port."""
+def gunicorn(application: str, *, threads: int, workers: int = WORKERS) -> Iterator[int]:
+    """Run a WSGI application on gunicorn's threaded workers and return its port."""
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        application,
-        "--port",
-        str(port),
+    command = [sys.executable, "-m", "gunicorn", application, "--worker-class", "gthread"]
+    command += ["--workers", str(workers), "--threads", str(threads), "--bind", f"127.0.0.1:{port}"]
+    command += [
+        "--keep-alive",
+        "75",
+        "--backlog",
+        str(BACKLOG),
         "--log-level",
         "warning",
-        "--no-access-log",
+        "--no-control-socket",
     ]
-    process = subprocess.Popen(command, cwd=ROOT)
-    try:
+    with process(command):
         _wait(port)
         yield port
+
+
+@contextmanager
+def process(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    inherited: Sequence[int] = (),
+    quiet: bool = True,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program beside the measurement and end it afterwards; it ends with the measurement anyhow."""
+    running = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        pass_fds=tuple(inherited),
+        stdout=subprocess.DEVNULL if quiet else None,
+        stderr=subprocess.DEVNULL if quiet else None,
+        preexec_fn=_end_with_owner,  # noqa: PLW1509  nothing here has started a thread that matters to it
+    )
+    try:
+        yield running
     finally:
-        process.terminate()
-        process.wait(10)
+        running.terminate()
+        try:
+            running.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
 
 
 def free_port() -> int:
     """Return a port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+        return int(probe.getsockname()[1])
 
 
-def token() -> str:
-    """Return a text for ids and nonces."""
-    return secrets.token_urlsafe(18)
+def _end_with_owner() -> None:
+    end_with_parent(signal.SIGTERM)
+
+
+def _wait_until_healthy(port: int) -> None:
+    """Wait until a worker answers; the others started with it, and no measurement counts its first round."""
+    deadline = time.monotonic() + START_SECONDS
+    while _status(port, "/healthz") != http.client.OK:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the portal does not answer on port {port}")
+        time.sleep(0.1)
+
+
+def _status(port: int, path: str) -> int:
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+    try:
+        client.request("GET", path)
+        answer = client.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0
+    else:
+        return answer.status
+    finally:
+        client.close()
 
 
 def _wait(port: int) -> None:

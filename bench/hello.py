@@ -1,7 +1,7 @@
 """The baseline: a bare Django project with one synchronous view, nothing else installed."""
 
 from django.conf import settings
-from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
@@ -23,4 +23,4 @@ def hello(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [path("hello", hello)]
-application = get_asgi_application()
+application = get_wsgi_application()

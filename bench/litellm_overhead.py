@@ -16,51 +16,54 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.environment import ROOT, free_port, organisation, server
-from gateway.auth import secret_for
+from bench.environment import Services, free_port, portal
+from bench.load import ROOT, Gateway
+from bench.results import Result
+from bench.sizes import Size
+from bench.world import World
 from gateway.litellm_env import ensure_environment
-from tests.gateway.conftest import World
 
-ROUNDS = 7
 CALLS = 50
 START_SECONDS = 90
 FLOOR = 0.85
 PLUGIN = ROOT / "gateway" / "plugins" / "litellm"
 
 
-def measure() -> tuple[str, float, float]:
-    """Return the name, the median ratio of the rounds and what it must reach.
+def measure(running: Services, size: Size) -> Iterator[Result]:
+    """Give the median ratio of the rounds.
 
     One client waits for each answer and asks both proxies in turn, so that whatever else the machine does
     falls on both.
     """
     with ExitStack() as stack:
         out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="purser-bench-")))
-        world = organisation()
-        ports = _start_all(stack, out, world)
+        world = World()
+        gateway = world.load_gateway(world.add("litellm", teams=1, projects=1, keys=1).tokens)
+        ports = _start_all(stack, out, gateway)
         with_plugin, without = (stack.enter_context(_client(port)) for port in ports)
         ratios = []
-        for number in range(ROUNDS + 1):
-            pairs = [(_call(without, "sk-any"), _call(with_plugin, world.token)) for _ in range(CALLS)]
+        for number in range(size.rounds + 1):
+            pairs = [(_call(without, "sk-any"), _call(with_plugin, gateway.keys[0])) for _ in range(CALLS)]
             base, measured = (CALLS / sum(seconds) for seconds in zip(*pairs, strict=True))
             if number:  # the first warms both up
                 ratios.append(measured / base)
                 print(f"  round {number}: plugin {measured:.1f}/s, no auth {base:.1f}/s", flush=True)
-    return "plugin_vs_no_auth", statistics.median(ratios), FLOOR
+    ratio = statistics.median(ratios)
+    yield Result(name="plugin_vs_no_auth c=1", value=ratio, bar=FLOOR, judged=size.judged)
 
 
-def _start_all(stack: ExitStack, out: Path, world: World) -> tuple[int, int]:
+def _start_all(stack: ExitStack, out: Path, gateway: Gateway) -> tuple[int, int]:
     """Start everything; return the proxies' ports, the one with the plugin first."""
     programs = _programs()
     provider = free_port()
     fake = [str(programs / "python"), str(ROOT / "tests/fakes/provider.py"), str(provider)]
     stack.enter_context(_process(fake, provider, FAKE_PROVIDER_KEY="sk-fake"))
-    portal = stack.enter_context(server("portal.asgi:application"))
+    portal_port = stack.enter_context(portal())
     shutil.copytree(PLUGIN, out, dirs_exist_ok=True)
     plugin = {
-        "PURSER_URL": f"http://127.0.0.1:{portal}",
-        "PURSER_GATEWAY_ID": world.gus.gateway.public_id,
-        "PURSER_GATEWAY_SECRET": secret_for(world.gus.gateway, 1),
+        "PURSER_URL": f"http://127.0.0.1:{portal_port}",
+        "PURSER_GATEWAY_ID": gateway.public_id,
+        "PURSER_GATEWAY_SECRET": gateway.secret,
         "PURSER_STATE_DIR": str(out / "state"),
         "LITELLM_MASTER_KEY": "sk-master-of-the-bench-7d41",
     }
@@ -78,7 +81,7 @@ def _proxy(stack: ExitStack, config: Path, provider: int, settings: Mapping[str,
     params = {"model": "openai/gpt-4.1-mini", "api_key": "sk-fake", "max_retries": 0}
     params["api_base"] = f"http://127.0.0.1:{provider}/v1"
     config.write_text(
-        json.dumps({"model_list": [{"model_name": "small", "litellm_params": params}], **settings})
+        json.dumps({"model_list": [{"model_name": "large", "litellm_params": params}], **settings})
     )
     command = [
         str(_programs() / "litellm"),
@@ -97,7 +100,7 @@ def _call(client: http.client.HTTPConnection, key: str) -> float:
     """Make one call and return its seconds."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     body = json.dumps(
-        {"model": "small", "max_tokens": 20, "messages": [{"role": "user", "content": "hello"}]}
+        {"model": "large", "max_tokens": 20, "messages": [{"role": "user", "content": "hello"}]}
     )
     started = time.perf_counter()
     client.request("POST", "/v1/chat/completions", body, headers)

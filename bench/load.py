@@ -1,61 +1,107 @@
-"""A load generator: keep-alive connections that send prebuilt requests, one in flight each."""
+"""What a load is and what it did. The client itself is a process of its own, `bench/generator.py`, so that it
+shares no interpreter with whoever measures.
 
-import asyncio
-import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+Imports the standard library alone: the generator starts with it.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
-@dataclass(slots=True, kw_only=True)
-class LoadResult:
-    """What one round measured."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """Who signs, and the keys whose calls it asks about, one after the other."""
+
+    public_id: str
+    secret: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One load: so many keep-alive connections, each with one call in flight, until `seconds` have passed or
+    `most` calls were made.
+
+    `get` sends GET to `path`; `authorize` and `pairs` send signed authorisations there, built before the
+    clock starts, and `pairs` settles each on its own connection before the next. Every authorisation is
+    sent `copies` times with the same body, each signed anew.
+    """
+
+    port: int
+    path: str
+    kind: Literal["get", "authorize", "pairs"]
+    connections: int
+    seconds: float
+    most: int
+    gateway: Gateway | None = None
+    model: str = "large"
+    input_bytes: int = 1000
+    max_output_tokens: int | None = 100
+    copies: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a load did: `done` calls (pairs count once) were answered with 200 before the time was over."""
 
     seconds: float
-    statuses: Counter[int] = field(default_factory=Counter)
+    done: int
+    statuses: dict[str, int]
+    median_seconds: float
+    cpu_share: float
+    samples: list[str] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
-        """Return answers a second, whatever their status."""
-        return sum(self.statuses.values()) / self.seconds
+        return self.done / self.seconds
+
+    def expect_only(self, *answers: str) -> None:
+        """Raise when something else than these answers, such as "authorize 200", came back."""
+        if not set(self.statuses) <= set(answers):
+            raise RuntimeError(f"unexpected answers: {self.statuses}, for example {self.samples[:1]}")
 
 
-def http_request(
-    *, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
-) -> bytes:
-    """Return the bytes of one HTTP/1.1 request."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+def run(job: Job) -> Seen:
+    """Run one load in a process of its own."""
+    return start(job).seen()
 
 
-def run_load(*, port: int, requests: list[bytes], connections: int) -> LoadResult:
-    """Send every request once over so many connections and return the time and the statuses."""
-    return asyncio.run(_run(port, requests, connections))
+@dataclass(slots=True)
+class Running:
+    """A load that is going on."""
+
+    process: subprocess.Popen[str]
+
+    def seen(self) -> Seen:
+        """Wait for its end."""
+        output, _ = self.process.communicate()
+        if self.process.returncode:
+            raise RuntimeError(f"the load generator failed with status {self.process.returncode}")
+        return Seen(**json.loads(output))
 
 
-async def _run(port: int, requests: list[bytes], connections: int) -> LoadResult:
-    pending = iter(requests)
-    statuses: Counter[int] = Counter()
-    streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
-    start = time.perf_counter()
-    await asyncio.gather(*(_send(reader, writer, pending, statuses) for reader, writer in streams))
-    seconds = time.perf_counter() - start
-    for _, writer in streams:
-        writer.close()
-    return LoadResult(seconds=seconds, statuses=statuses)
+def start(job: Job) -> Running:
+    """Start one load beside others."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.generator"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(asdict(job)) + "\n")
+    process.stdin.flush()
+    return Running(process)
 
 
-async def _send(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    pending: Iterator[bytes],
-    statuses: Counter[int],
-) -> None:
-    for request in pending:
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        statuses[int(head[9:12])] += 1
-        length = head.lower().find(b"content-length:")
-        end = head.index(b"\r\n", length)
-        await reader.readexactly(int(head[length + 15 : end]))
+def shared(keys: Sequence[str], parts: int) -> list[tuple[str, ...]]:
+    """Deal keys out to so many loads."""
+    return [tuple(keys[part::parts]) for part in range(parts)]

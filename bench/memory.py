@@ -10,19 +10,21 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench.environment import ROOT, free_port
+from bench.environment import Services, free_port
+from bench.load import ROOT
+from bench.results import Result
+from bench.sizes import Size
 
 START_SECONDS = 90
 SETTLE_SECONDS = 20  # beat has fired every short job and the pools are warm
 CALLS = 200
 
 
-def measure() -> tuple[str, float, float]:
-    """Return the name, the megabytes, and what it may be at most. Runs in a copy, so nothing of this tree
-    is touched.
-    """
+def measure(running: Services, size: Size) -> Iterator[Result]:
+    """Give the megabytes. Runs in a copy, so nothing of this tree is touched."""
     with tempfile.TemporaryDirectory(prefix="purser-memory-") as directory:
         copy = Path(directory)
         copy.chmod(0o755)
@@ -56,7 +58,7 @@ def measure() -> tuple[str, float, float]:
         finally:
             process.terminate()
             process.wait(30)
-    return "resident_mb_of_make_run", total, 900
+    yield Result(name="resident_mb_of_make_run", value=total, bar=900, at_least=False)
 
 
 def _family(root: int) -> list[int]:

@@ -36,8 +36,8 @@ LOG_TAIL_CHARACTERS = 2_000
 class LocalServices:
     """The embedded servers of the project at `base_dir`, while this process owns them.
 
-    A context manager, for the main thread. `postgres_settings` override the defaults; `watchdog` forces the
-    way of the systems that have no death signal.
+    A context manager, for the main thread. `postgres_settings` override the defaults, `postgres_environment`
+    is added to the server's environment; `watchdog` forces the way of the systems that have no death signal.
     """
 
     def __init__(
@@ -45,11 +45,13 @@ class LocalServices:
         base_dir: Path,
         *,
         postgres_settings: Mapping[str, str] | None = None,
+        postgres_environment: Mapping[str, str] | None = None,
         watchdog: bool = not HAS_DEATH_SIGNAL,
     ) -> None:
         self.state = state.services_directory(base_dir)
         self._passwords = state.local_secrets(base_dir / ".local" / "secrets.json")
         self._postgres_settings = {**postgres.DEFAULT_SETTINGS, **(postgres_settings or {})}
+        self._postgres_environment = postgres_environment
         self._sockets = state.socket_directory(self.state)
         self._account = state.service_account()
         self._children = ChildProcesses(watchdog=watchdog)
@@ -165,14 +167,16 @@ class LocalServices:
         # number now.
         (data / "postmaster.pid").unlink(missing_ok=True)
         line = postgres.command(programs, data=data, sockets=self._sockets, settings=self._postgres_settings)
-        server = self._start("postgres", line)
+        server = self._start("postgres", line, environment=self._postgres_environment)
         self._wait_until_ready("postgres", lambda: postgres.is_ready(data, server.pid))
 
     def _start_valkey(self, programs: Programs) -> None:
         data = self._private_directory(self.state / "vk")
         self._start("valkey", valkey.command(programs, data=data, sockets=self._sockets))
 
-    def _start(self, name: str, command: list[str | Path]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, name: str, command: list[str | Path], *, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         assert self._server_lock.descriptor is not None
         with self._open_log(name) as log:
             server = self._children.start(
@@ -180,6 +184,7 @@ class LocalServices:
                 on_owner_death=_stop_signal(name),
                 account=self._account,
                 output=log,
+                environment={**os.environ, **environment} if environment else None,
                 inherited=[self._server_lock.descriptor],
                 working_directory=self.state,
             )

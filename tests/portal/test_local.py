@@ -151,6 +151,15 @@ def test_failed_start_shows_the_log_and_leaves_nothing(used_directory: Path) -> 
         connect(used_directory).close()
 
 
+def test_environment_given_for_postgres_reaches_its_server(used_directory: Path) -> None:
+    with LocalServices(used_directory, postgres_environment={"PGPORT": "5433"}) as services:
+        assert (services.state / "sock" / ".s.PGSQL.5433").exists()
+        with pytest.raises(psycopg.OperationalError, match=r"PGSQL\.5432"):
+            connect(used_directory)
+    with LocalServices(used_directory):
+        connect(used_directory).close()
+
+
 @needs_root
 def test_root_hands_the_servers_to_another_user_and_opens_no_directory(
     project_directory: Path, start_owner: StartOwner

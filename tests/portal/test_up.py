@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from portal.management.commands.up import listen
 from tests.portal.owners import PROJECT
 from tests.portal.processes import Identity, descendants, seconds_until_gone
 
@@ -159,3 +160,12 @@ def test_port_in_use_is_said_before_anything_starts(project: Path) -> None:
     assert process.returncode == 1
     assert f"Port {port} of 127.0.0.1 cannot be used: Address already in use" in output
     assert f"PORT={port + 1} make run" in output
+
+
+def test_small_answers_are_not_held_back() -> None:
+    with (
+        listen(0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

@@ -1,0 +1,220 @@
+"""The client side of a load, as a program: a job on standard input, what it saw on standard output.
+
+One thread, one selector, raw sockets: what the client spends is missing from the servers beside it. Requests
+are bytes that are ready before the clock starts; a settlement is signed when its reservation is known, which
+costs some microseconds. The signature is that of docs/gateway-api.md, written here a second time on purpose.
+"""
+
+import gc
+import hashlib
+import hmac
+import json
+import secrets
+import selectors
+import socket
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+from bench.load import Gateway, Job, Seen
+
+ANSWER_SECONDS = 20
+CONNECT_PAUSE_SECONDS = 0.0005  # a burst would be accepted by whichever server process wakes up first
+SETTLE_PATH = "/gateway/v1/settle"
+RESERVATION = b'"reservation":"'
+KEPT_SAMPLES = 3
+
+
+class Connection:
+    """One keep-alive connection: what has arrived of an answer, and when its request was sent."""
+
+    __slots__ = ("received", "sent_at", "settles", "socket")
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.received = b""
+        self.sent_at = 0.0
+        self.settles = False
+
+    def send(self, request: bytes) -> None:
+        self.sent_at = time.perf_counter()
+        self.socket.sendall(request)
+
+
+class Signer:
+    """Signs as one gateway does, with nonces that no other run has."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._secret = gateway.secret.encode()
+        self._head = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nPurser-Gateway: {gateway.public_id}\r\n"
+        self.run = secrets.token_hex(8)
+        self._count = 0
+
+    def request(self, path: str, body: bytes) -> bytes:
+        """Return the bytes of one signed request."""
+        self._count += 1
+        nonce, timestamp = f"{self.run}-{self._count:09d}", str(int(time.time()))
+        message = f"v1\nPOST\n{path}\n{timestamp}\n{nonce}\n{hashlib.sha256(body).hexdigest()}"
+        signature = hmac.digest(self._secret, message.encode(), "sha256").hex()
+        return (
+            f"POST {path} {self._head}Purser-Timestamp: {timestamp}\r\nPurser-Nonce: {nonce}\r\n"
+            f"Purser-Signature: v1={signature}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
+
+    def settlement(self, reservation: str) -> bytes:
+        """Return the bytes that settle a tenth of a call of 1,000 input bytes and 100 output tokens."""
+        usage = '"usage":{"input_tokens":100,"output_tokens":10}'
+        return self.request(
+            SETTLE_PATH, f'{{"reservation":"{reservation}",{usage},"finish":"stop"}}'.encode()
+        )
+
+
+class Load:
+    """Drives the connections of one job."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.signer = Signer(job.gateway) if job.gateway else None
+        self.requests = iter(list(_requests(job, self.signer)))
+        self.statuses: Counter[str] = Counter()
+        self.samples: list[str] = []
+        self.latencies: list[float] = []
+        self.done = 0
+
+    def run(self) -> Seen:
+        """Send until the time is over, then wait for the answers that are still due, which do not count."""
+        selector = selectors.DefaultSelector()
+        for _ in range(self.job.connections):
+            connection = Connection(self.job.port)
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+            time.sleep(CONNECT_PAUSE_SECONDS)
+        gc.collect()
+        gc.disable()
+        cpu, started = time.process_time(), time.perf_counter()
+        in_flight = self._send_first(selector)
+        in_flight = self._drive(selector, in_flight, until=started + self.job.seconds, answer=self._next)
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+        seen = Seen(
+            seconds=seconds,
+            done=self.done,
+            statuses=dict(self.statuses),
+            median_seconds=statistics.median(self.latencies) if self.latencies else 0.0,
+            cpu_share=cpu / seconds,
+            samples=self.samples,
+        )
+        last = time.perf_counter() + ANSWER_SECONDS
+        if self._drive(selector, in_flight, until=last, answer=lambda _connection, _answer: None):
+            raise TimeoutError(f"calls had no answer after {ANSWER_SECONDS} s")
+        return seen
+
+    def _send_first(self, selector: selectors.BaseSelector) -> int:
+        sent = 0
+        for key in list(selector.get_map().values()):
+            request = next(self.requests, None)
+            if request is None:
+                break
+            key.data.send(request)
+            sent += 1
+        return sent
+
+    def _drive(
+        self,
+        selector: selectors.BaseSelector,
+        in_flight: int,
+        *,
+        until: float,
+        answer: Callable[[Connection, bytes], bytes | None],
+    ) -> int:
+        """Read answers and send what `answer` says is next; return how many calls are still in flight."""
+        while in_flight and (left := until - time.perf_counter()) > 0:
+            for key, _ in selector.select(left):
+                connection: Connection = key.data
+                data = connection.socket.recv(65_536)
+                if not data:
+                    raise ConnectionError(f"the server closed a connection: {connection.received[:200]!r}")
+                data = connection.received + data
+                if not _is_whole(data):
+                    connection.received = data
+                    continue
+                connection.received = b""
+                request = answer(connection, data)
+                if request is None:
+                    in_flight -= 1
+                else:
+                    connection.send(request)
+        return in_flight
+
+    def _next(self, connection: Connection, answer: bytes) -> bytes | None:
+        status = answer[9:12]
+        self.latencies.append(time.perf_counter() - connection.sent_at)
+        if self.job.kind != "pairs":
+            self._count(self.job.kind, status, answer)
+            self.done += status == b"200"
+            return next(self.requests, None)
+        self._count("settle" if connection.settles else "authorize", status, answer)
+        if connection.settles or status != b"200":
+            self.done += connection.settles and status == b"200"
+            connection.settles = False
+            return next(self.requests, None)
+        connection.settles = True
+        start = answer.index(RESERVATION) + len(RESERVATION)
+        assert self.signer is not None
+        return self.signer.settlement(answer[start : answer.index(b'"', start)].decode())
+
+    def _count(self, call: str, status: bytes, answer: bytes) -> None:
+        self.statuses[f"{call} {status.decode()}"] += 1
+        if status != b"200" and len(self.samples) < KEPT_SAMPLES:
+            self.samples.append(answer.decode(errors="replace")[-600:])
+
+
+def _requests(job: Job, signer: Signer | None) -> Iterator[bytes]:
+    if signer is None or job.gateway is None:
+        yield from [f"GET {job.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()] * job.most
+        return
+    keys = job.gateway.keys
+    fixed = json.dumps(
+        {
+            "model": job.model,
+            "route": "/v1/chat/completions",
+            "input_bytes": job.input_bytes,
+            "max_output_tokens": job.max_output_tokens,
+        }
+    ).removeprefix("{")
+    for number in range(job.most):
+        body = (
+            f'{{"request_id":"{signer.run}{number:09d}","key":"{keys[number % len(keys)]}",{fixed}'.encode()
+        )
+        for _ in range(job.copies):
+            yield signer.request(job.path, body)
+
+
+def _is_whole(data: bytes) -> bool:
+    """Say whether head and body of one answer have arrived."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return False
+    head = data[:end].lower() + b"\r\n"
+    length = head.find(b"\r\ncontent-length:")
+    if length >= 0:
+        return len(data) >= end + 4 + int(head[length + 17 : head.find(b"\r\n", length + 2)])
+    if b"\r\ntransfer-encoding: chunked\r\n" in head:
+        return data.endswith(b"\r\n0\r\n\r\n")
+    raise ValueError(f"an answer of unknown length: {data[:300]!r}")
+
+
+def main() -> None:
+    """Run the job on standard input."""
+    given = json.loads(sys.stdin.readline())
+    gateway = given.pop("gateway")
+    if gateway is not None:
+        gateway = Gateway(**{**gateway, "keys": tuple(gateway["keys"])})
+    json.dump(asdict(Load(Job(**given, gateway=gateway)).run()), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
