@@ -45,6 +45,7 @@ PLANNING = " ".join(
         "enable_seqscan=off",
         "enable_hashjoin=off",
         "enable_mergejoin=off",
+        "enable_material=off",
     )
 )
 

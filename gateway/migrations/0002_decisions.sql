@@ -1,2 +1,2 @@
 ALTER TABLE gateway_used_nonce SET UNLOGGED;
-CREATE INDEX gateway_used_nonce_by_time ON gateway_used_nonce (used_at);
+CREATE INDEX gateway_used_nonce_by_time ON gateway_used_nonce USING brin (used_at);

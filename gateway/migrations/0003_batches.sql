@@ -143,7 +143,7 @@ DECLARE
   v_rates bigint[] := '{}'; v_rate_rpm float[] := '{}'; v_rate_tpm float[] := '{}'; v_rate_most int[] := '{}'; v_rate_flight int[] := '{}'; v_rate_tat float[] := '{}'; v_rate_token_tat float[] := '{}';
   -- of the call at hand
   v_from int; v_to int; v_rate_from int; v_rate_to int;
-  v_output bigint; v_hold numeric; v_free numeric; v_tight int; v_wait float; v_why text; v_tokens bigint; v_slow int; v_units jsonb;
+  v_output bigint; v_hold numeric; v_free numeric; v_least_free numeric; v_left numeric; v_tight int; v_wait float; v_why text; v_tokens bigint; v_slow int; v_units jsonb;
   v_blocked jsonb[] := '{}'; v_unpriced bigint[] := '{}'; v_missing boolean;
 BEGIN
   FOR q IN SELECT * FROM gateway_callers(p_calls, v_now) ORDER BY 1 LOOP
@@ -229,13 +229,15 @@ BEGIN
 
   FOR c IN 1 .. v_calls LOOP
     r := v_holds[c];
-    -- What the tightest hard budget leaves, and how many output tokens that buys.
+    -- What the tightest hard budget leaves, and how many output tokens that buys; and what the tightest of any mode leaves.
     v_from := coalesce(v_first[v_paths[c]], 1); v_to := coalesce(v_last[v_paths[c]], 0);
     v_rate_from := coalesce(v_rate_first[v_paths[c]], 1); v_rate_to := coalesce(v_rate_last[v_paths[c]], 0);
-    v_free := NULL; v_tight := NULL;
+    v_free := NULL; v_least_free := NULL; v_tight := NULL;
     FOR i IN v_from .. v_to LOOP
       n := v_on[i];
-      IF v_modes[n] = 'hard' THEN v_free := least(v_free, v_limits[n] - v_spent[n] - v_reserved[n]); END IF;
+      v_left := v_limits[n] - v_spent[n] - v_reserved[n];
+      v_least_free := least(v_least_free, v_left);
+      IF v_modes[n] = 'hard' THEN v_free := least(v_free, v_left); END IF;
     END LOOP;
     v_output := v_wanted[c];
     v_hold := gateway_round_up(v_fixed[c] + v_output * v_per_output[c]);
@@ -266,7 +268,7 @@ BEGIN
     END IF;
 
     r.warnings := '[]';
-    FOR i IN v_from .. v_to LOOP
+    FOR i IN v_from .. CASE WHEN v_hold > v_least_free THEN v_to ELSE v_from - 1 END LOOP
       n := v_on[i];
       CONTINUE WHEN v_hold = 0 OR v_limits[n] IS NULL OR v_limits[n] - v_spent[n] - v_reserved[n] >= v_hold;
       IF v_modes[n] <> 'hard' THEN

@@ -74,14 +74,15 @@ BEGIN
     JOIN budgets_balance b USING (budget_id, window_start) ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
 END $$;
 
--- Ends reservations: their state, and what they count on rate limits. `p_tokens` is what each used of the tokens that it held, so that the rest flows back.
-CREATE FUNCTION usage_resolve(p_reservations bigint[], p_states text[], p_tokens bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+-- Ends reservations: their state, and what they count on rate limits. `p_rates` are the rate limits of the calls that were open, one for each call and limit, and
+-- `p_unused` the tokens that those calls held and did not use, which flow back.
+CREATE FUNCTION usage_resolve(p_reservations bigint[], p_states text[], p_rates bigint[], p_unused bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  UPDATE budgets_ratelimit l SET in_flight = l.in_flight - ended.calls, tokens_tat = l.tokens_tat - make_interval(secs => ended.unused * 60.0 / l.tokens_per_minute)
-    FROM (SELECT rate_id, count(*) AS calls, sum(r.held_tokens - u.tokens)::float AS unused
-          FROM unnest(p_reservations, p_tokens) AS u (id, tokens) JOIN budgets_reservation r ON r.id = u.id CROSS JOIN LATERAL unnest(r.rate_ids) rate_id
-          WHERE r.state = 'open' GROUP BY 1) ended
-    WHERE l.id = ended.rate_id;
+  IF p_rates <> '{}' THEN
+    UPDATE budgets_ratelimit l SET in_flight = l.in_flight - ended.calls, tokens_tat = l.tokens_tat - make_interval(secs => ended.unused * 60.0 / l.tokens_per_minute)
+      FROM (SELECT id, count(*) AS calls, sum(unused)::float AS unused FROM unnest(p_rates, p_unused) AS u (id, unused) GROUP BY 1) ended
+      WHERE l.id = ended.id;
+  END IF;
   UPDATE budgets_reservation r SET state = u.state, resolved_at = clock_timestamp() FROM unnest(p_reservations, p_states) AS u (id, state) WHERE r.id = u.id;
 END $$;
 
@@ -101,7 +102,8 @@ DECLARE
   v_postings usage_posting[] := '{}';
   v_ids bigint[] := '{}';
   v_states text[] := '{}';
-  v_tokens bigint[] := '{}';
+  v_rates bigint[] := '{}';
+  v_unused bigint[] := '{}';
   v_again jsonb := '[]';
   v_again_places int[] := '{}';
 BEGIN
@@ -114,7 +116,8 @@ BEGIN
         output_tokens bigint, reasoning_tokens bigint, units jsonb, served_model text, finish text, cache_hit boolean, estimated boolean, provider_id text)) WITH ORDINALITY
       AS i (source, reservation, release, input, cached, cache_write, output, reasoning, units, served_model, finish, cache_hit, estimated, provider_id, place)
     LEFT JOIN budgets_reservation x ON x.public_id = i.reservation AND x.source = i.source
-    LEFT JOIN catalog_llmmodel m ON m.id = catalog_model_id(i.served_model)
+    LEFT JOIN catalog_llmmodel m ON m.retired_at IS NULL
+      AND m.id = coalesce((SELECT l.id FROM catalog_llmmodel l WHERE l.name = i.served_model), (SELECT l.model_id FROM catalog_alias l WHERE l.name = i.served_model))
     LEFT JOIN LATERAL catalog_place(coalesce(m.id, x.model_id), x.authorized_at, coalesce(i.input, 0)) c ON x.id IS NOT NULL
     ORDER BY card_number, i.place
   LOOP
@@ -148,7 +151,7 @@ BEGIN
       v_postings := v_postings || ROW(r, 'release', 0, CASE WHEN r.state = 'open' THEN r.held_usd ELSE 0 END, NULL, NULL, NULL, '{}', 0, 0, 0, 0, 0, 0, '{}', NULL, NULL, NULL, NULL, NULL,
         0, '', NULL)::usage_posting;
       v_states := v_states || 'released'::text;
-      v_tokens := v_tokens || 0::bigint;
+      IF r.state = 'open' AND r.rate_ids <> '{}' THEN v_rates := v_rates || r.rate_ids; v_unused := v_unused || array_fill(r.held_tokens, ARRAY[cardinality(r.rate_ids)]); END IF;
       status := 'released';
       RETURN NEXT;
       CONTINUE;
@@ -173,7 +176,10 @@ BEGIN
       v_prices, 1, q.input, q.cached, q.cache_write, q.output, q.reasoning, coalesce(q.units, '{}'), q.finish, q.cache_hit, coalesce(q.estimated, false), v_late, coalesce(q.provider_id, ''),
       greatest(v_cost - r.held_usd, 0), '', NULL)::usage_posting;
     v_states := v_states || 'settled'::text;
-    v_tokens := v_tokens || q.input + q.output;
+    IF r.state = 'open' AND r.rate_ids <> '{}' THEN
+      v_rates := v_rates || r.rate_ids;
+      v_unused := v_unused || array_fill(r.held_tokens - q.input - q.output, ARRAY[cardinality(r.rate_ids)]);
+    END IF;
     status := CASE WHEN v_late THEN 'late' ELSE 'settled' END;
     charged_usd := v_cost;
     RETURN NEXT;
@@ -181,7 +187,7 @@ BEGIN
 
   IF v_ids = '{}' THEN RETURN; END IF;
   PERFORM usage_book(v_postings, p_zone);
-  PERFORM usage_resolve(v_ids, v_states, v_tokens);
+  PERFORM usage_resolve(v_ids, v_states, v_rates, v_unused);
   IF v_again <> '[]' THEN
     RETURN QUERY SELECT v_again_places[a.place], a.status, a.charged_usd, a.held_usd FROM usage_settle(v_again, p_zone) a;
   END IF;
@@ -216,6 +222,7 @@ BEGIN
   PERFORM usage_book(array_agg(ROW(r, 'unsettled', r.input_floor_usd, r.held_usd, r.public_id || ':unsettled', r.model_id, r.tier_id, '{}', 1, r.input_bound_tokens, 0, 0, 0, 0, '{}', 'error',
       false, true, true, '', 0, '', NULL)::usage_posting), p_zone)
     FROM budgets_reservation r WHERE r.id = ANY (due);
-  PERFORM usage_resolve(due, array_fill('unsettled'::text, ARRAY[cardinality(due)]), ARRAY(SELECT input_bound_tokens FROM budgets_reservation JOIN unnest(due) WITH ORDINALITY AS d (id, n) USING (id) ORDER BY n));
+  PERFORM usage_resolve(due, array_fill('unsettled'::text, ARRAY[cardinality(due)]), coalesce(array_agg(rate), '{}'), coalesce(array_agg(r.held_tokens - r.input_bound_tokens), '{}'))
+    FROM budgets_reservation r CROSS JOIN LATERAL unnest(r.rate_ids) rate WHERE r.id = ANY (due);
   RETURN cardinality(due);
 END $$;
