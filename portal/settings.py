@@ -278,6 +278,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
+    "verify-ledger": {"task": "portal.verify_ledger", "schedule": crontab(hour=2, minute=40)},
     "reconcile": {"task": "usage.reconcile_recent_days", "schedule": 600.0},
     "heartbeat": {"task": "portal.heartbeat", "schedule": 15.0},
 }
