@@ -21,9 +21,11 @@ from django.db.models import (
     When,
 )
 
+from budgets import ledger
 from budgets.expressions import ClockTimestamp, LimitAt, ScopePart, WindowEdge
 from budgets.models import Balance, Budget, BudgetLimit, LimitKind, Mode, ScopeKind, Window
-from budgets.types import BudgetDetail, BudgetRow, Headroom, LimitRow, PastWindow, ScopePlace, Unbalanced
+from budgets.types import BudgetDetail, BudgetRow, Headroom, LimitRow, PastWindow, ScopePlace
+from core.books import Broken, broken
 from core.errors import NotFoundError
 from core.money import ZERO
 from teams.models import Department, Project, Team, User
@@ -45,24 +47,6 @@ KEYS_SPENDING = """
     UNION
     SELECT r.key_id FROM budgets_reservation r, here WHERE r.state = 'open' AND r.budget_ids @> ARRAY[here.id]
     ORDER BY 1
-"""
-UNBALANCED = """
-    WITH entries AS (
-      SELECT p.budget_id, p.window_start, sum(e.amount_usd) AS usd
-      FROM budgets_entry e, unnest(e.budget_ids, e.window_starts) AS p (budget_id, window_start) GROUP BY 1, 2
-    ), holds AS (
-      SELECT p.budget_id, p.window_start, sum(held.held_usd) AS usd
-      FROM (
-        SELECT held_usd, budget_ids, window_starts FROM budgets_reservation WHERE state = 'open'
-        UNION ALL SELECT held_usd, budget_ids, window_starts FROM budgets_lease WHERE closed_at IS NULL
-      ) held, unnest(held.budget_ids, held.window_starts) AS p (budget_id, window_start) GROUP BY 1, 2
-    )
-    SELECT budget_id, window_start, coalesce(b.spent_usd, 0), coalesce(e.usd, 0), coalesce(b.reserved_usd, 0),
-           coalesce(h.usd, 0)
-    FROM budgets_balance b
-    FULL JOIN entries e USING (budget_id, window_start) FULL JOIN holds h USING (budget_id, window_start)
-    WHERE coalesce(b.spent_usd, 0) <> coalesce(e.usd, 0) OR coalesce(b.reserved_usd, 0) <> coalesce(h.usd, 0)
-    ORDER BY 1, 2
 """
 
 
@@ -257,21 +241,9 @@ def keys_spending_on(budget: Budget) -> list[int]:
         return [key for (key,) in cursor.fetchall()]
 
 
-def unbalanced_balances() -> list[Unbalanced]:
+def unbalanced_balances() -> list[Broken]:
     """Return every balance that is not exactly the sum of its entries and open holds."""
-    with connection.cursor() as cursor:
-        cursor.execute(UNBALANCED)
-        return [
-            Unbalanced(
-                budget_id=budget,
-                window_start=start,
-                spent_usd=spent,
-                entries_usd=entries,
-                reserved_usd=reserved,
-                holds_usd=holds,
-            )
-            for budget, start, spent, entries, reserved, holds in cursor.fetchall()
-        ]
+    return broken(ledger.BALANCES)
 
 
 def _of(kind: ScopeKind, ids: object) -> Q:

@@ -122,15 +122,3 @@ class Headroom:
 
     rows: tuple[BudgetRow, ...]
     tightest: BudgetRow | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unbalanced:
-    """A balance that differs from its entries or its open holds; never seen unless something is broken."""
-
-    budget_id: int
-    window_start: datetime
-    spent_usd: Decimal
-    entries_usd: Decimal
-    reserved_usd: Decimal
-    holds_usd: Decimal

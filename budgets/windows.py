@@ -22,14 +22,20 @@ def window_at(window: str, at: datetime, *, time_zone: str = "UTC", anchor: int 
 
     `window` is one of budgets.models.Window. `anchor` is the first weekday (1 is Monday) of a week, the first
     month of a fiscal year. A window starts at local midnight: the first one where clocks show it twice, the
-    moment of the jump where they skip it. Raises KeyError for another window, ZoneInfoNotFoundError for
-    another zone.
+    moment of the jump where they skip it. Where clocks went back over midnight and showed yesterday again,
+    the new window goes on. Raises KeyError for another window, ZoneInfoNotFoundError for another zone.
     """
     if window == "lifetime":
         return Period(starts_at=LIFETIME_START, ends_at=LIFETIME_END)
     zone = ZoneInfo(time_zone)
     first, last = _days(window, at.astimezone(zone).date(), anchor)
-    return Period(starts_at=_midnight(first, zone), ends_at=_midnight(last, zone))
+    starts_at, ends_at = _midnight(first, zone), _midnight(last, zone)
+    if at >= ends_at:
+        return Period(starts_at=ends_at, ends_at=_midnight(_days(window, last, anchor)[1], zone))
+    if at < starts_at:
+        before = _days(window, first - timedelta(days=1), anchor)[0]
+        return Period(starts_at=_midnight(before, zone), ends_at=starts_at)
+    return Period(starts_at=starts_at, ends_at=ends_at)
 
 
 def _days(window: str, today: date, anchor: int) -> tuple[date, date]:

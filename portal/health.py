@@ -5,6 +5,7 @@ beat makes it degraded (200): pages and decisions need none of them, and taking 
 load balancer would help nobody.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,11 +20,14 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from core import clock, outbox
+from portal.ledger import Verification
 from usage.models import ImportCursor
 
 HEARTBEAT_KEY = "purser:heartbeat"
+VERIFICATION_KEY = "purser:ledger-verification"
 HEARTBEAT_STALE_SECONDS = 60
 PULL_STALE_SECONDS = 600
+VERIFICATION_STALE_SECONDS = 26 * 3600
 OUTBOX_STALE_SECONDS = 300
 
 
@@ -49,6 +53,12 @@ def beat() -> None:
     _queue().set(HEARTBEAT_KEY, clock.now().isoformat())
 
 
+def keep_verification(result: Verification) -> None:
+    """Write down how the last verification of the books ended. Mails and the log have it too."""
+    outcome = {"at": result.at.isoformat(), "differ": [found.rule for found in result.findings]}
+    _queue().set(VERIFICATION_KEY, json.dumps(outcome))
+
+
 def checks() -> list[Check]:
     """Run every check; a check that cannot run is a check that failed."""
     database = _check("database", _database, essential=True)
@@ -61,6 +71,7 @@ def checks() -> list[Check]:
         _check("worker and beat", _heartbeat, essential=False),
         _check("usage pull", _pull, essential=False),
         _check("outbox", _outbox, essential=False),
+        _check("ledger", _ledger, essential=False),
     ]
 
 
@@ -137,3 +148,14 @@ def _outbox() -> tuple[bool, str]:
         return True, "nothing is waiting"
     age_seconds = (clock.now() - oldest).total_seconds()
     return age_seconds <= OUTBOX_STALE_SECONDS, f"the oldest message has waited {age_seconds:.0f} s"
+
+
+def _ledger() -> tuple[bool, str]:
+    kept = _queue().get(VERIFICATION_KEY)
+    if kept is None:
+        return True, "not verified yet: it is every night, and by `manage.py ledger_verify`"
+    outcome = json.loads(str(kept))
+    age_seconds = (clock.now() - datetime.fromisoformat(outcome["at"])).total_seconds()
+    if outcome["differ"]:
+        return False, f"does not recompute: {', '.join(outcome['differ'])}. Run `manage.py ledger_verify`"
+    return age_seconds <= VERIFICATION_STALE_SECONDS, f"verified {age_seconds / 3600:.0f} h ago"

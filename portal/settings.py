@@ -5,6 +5,7 @@ Without DATABASE_URL the embedded services of `make run` are assumed: their addr
 """
 
 import os
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,13 @@ def _database(url: str) -> dict[str, Any]:
     }
 
 
-DATABASES = {"default": _database(env.str("DATABASE_URL"))}
+def _database_url() -> str:
+    """Give the address of the role that owns the tables to the commands that change them, if there is one."""
+    owner = env.str("MIGRATE_DATABASE_URL", "")
+    return owner if owner and sys.argv[1:2] in (["migrate"], ["database_roles"]) else env.str("DATABASE_URL")
+
+
+DATABASES = {"default": _database(_database_url())}
 DECISION_POOL_SIZE: int = env.int("DECISION_POOL_SIZE", 4)
 DECISION_DEADLINE_SECONDS: float = env.float("DECISION_DEADLINE_SECONDS", 2.0)
 HOLD_SECONDS: int = env.int("HOLD_SECONDS", 600)
@@ -283,6 +290,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
+    "verify-ledger": {"task": "portal.verify_ledger", "schedule": crontab(hour=2, minute=40)},
     "reconcile": {"task": "usage.reconcile_recent_days", "schedule": 600.0},
     "heartbeat": {"task": "portal.heartbeat", "schedule": 15.0},
 }

@@ -3,7 +3,8 @@
 from celery import shared_task
 
 from core import notify, outbox
-from portal.health import beat
+from portal.health import beat, keep_verification
+from portal.ledger import verify_and_tell
 
 
 @shared_task(name="portal.drain_outbox")
@@ -16,3 +17,11 @@ def drain_outbox() -> dict[str, int]:
 def heartbeat() -> None:
     """Write down that beat scheduled and a worker worked."""
     beat()
+
+
+@shared_task(name="portal.verify_ledger", time_limit=4 * 3600, soft_time_limit=4 * 3600 - 60)
+def verify_ledger() -> dict[str, int]:
+    """Recompute the books and tell of what differs."""
+    result = verify_and_tell()
+    keep_verification(result)
+    return {found.rule: found.count for found in result.findings}

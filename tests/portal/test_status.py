@@ -62,6 +62,7 @@ def test_everything_works_and_the_version_is_said(cast: Cast) -> None:
         "Worker and beat": "Working",
         "Usage pull": "Working",
         "Outbox": "Working",
+        "Ledger": "Working",
         "Usage of edge": "Read",
         "Messages to send": "Working",
     }

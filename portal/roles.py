@@ -1,0 +1,132 @@
+"""Two database roles: one owns and migrates the tables, the other serves and cannot rewrite history.
+
+Triggers guard the books against everybody's mistakes. They do not stop the owner of a table, who can switch
+them off; so whatever serves should own nothing, and should have no right to change or delete a record.
+"""
+
+from dataclasses import dataclass
+
+from django.apps import apps
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+APP_ROLE = "purser_app"
+EVERY_RIGHT = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
+
+# Written once: the ledger and its limits, decisions, the audit, and usage as it came.
+RECORDS = frozenset(
+    {
+        "approvals_decision",
+        "approvals_stage",
+        "budgets_budgetlimit",
+        "budgets_entry",
+        "core_auditevent",
+        "usage_event",
+        "usage_gateway_call",
+    }
+)
+# Filled by `migrate`, only read afterwards.
+READ_ONLY = frozenset(
+    {
+        "auth_group",
+        "auth_group_permissions",
+        "auth_permission",
+        "django_content_type",
+        "django_migrations",
+        "teams_user_groups",
+        "teams_user_user_permissions",
+    }
+)
+# What comes and goes. Everything else is closed, archived or revoked, and never deleted.
+PASSING = frozenset(
+    {
+        "account_emailaddress",
+        "account_emailconfirmation",
+        "django_session",
+        "gateway_used_nonce",
+        "usage_importcursor",
+    }
+)
+# Makes tables, so it runs as its owner; its arguments are dates, from which it makes the names itself.
+MAKES_TABLES = "usage_make_partitions(date, date)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the role of a connection is and may do, compared with what it should."""
+
+    role: str
+    owns: tuple[str, ...]
+    too_much: tuple[str, ...]
+    too_little: tuple[str, ...]
+
+
+def tables() -> list[str]:
+    """Return every table that the portal uses."""
+    models = apps.get_models(include_auto_created=True)
+    return sorted({model._meta.db_table for model in models} | {"django_migrations"})  # noqa: SLF001  public
+
+
+def rights(table: str) -> tuple[str, ...]:
+    """Return what the serving role may do with a table."""
+    if table in RECORDS:
+        return ("SELECT", "INSERT")
+    if table in READ_ONLY:
+        return ("SELECT",)
+    if table in PASSING:
+        return ("SELECT", "INSERT", "UPDATE", "DELETE")
+    return ("SELECT", "INSERT", "UPDATE")
+
+
+def grants(connection: BaseDatabaseWrapper, *, app_role: str) -> list[str]:
+    """Return the statements that give a role exactly its rights; running them again changes nothing."""
+    name, schema = connection.ops.quote_name(app_role), _schema(connection)
+    by_rights: dict[tuple[str, ...], list[str]] = {}
+    for table in tables():
+        by_rights.setdefault(rights(table), []).append(connection.ops.quote_name(table))
+    return [
+        f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC, {name}",
+        f"GRANT USAGE ON SCHEMA {schema} TO {name}",
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM PUBLIC, {name}",
+        *(f"GRANT {', '.join(may)} ON {', '.join(which)} TO {name}" for may, which in by_rights.items()),
+        f"ALTER FUNCTION {MAKES_TABLES} SECURITY DEFINER SET search_path = {schema}, pg_temp",
+        f"REVOKE EXECUTE ON FUNCTION {MAKES_TABLES} FROM PUBLIC",
+        f"GRANT EXECUTE ON FUNCTION {MAKES_TABLES} TO {name}",
+    ]
+
+
+def standing(connection: BaseDatabaseWrapper) -> Standing:
+    """Return what the connection's role owns, may do too much of, and cannot do although it should."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT current_user::text, c.relname::text, pg_has_role(current_user, c.relowner, 'MEMBER'),
+                   ARRAY(SELECT may FROM unnest(%s::text[]) AS may
+                         WHERE has_table_privilege(current_user, c.oid, may)
+                            OR may IN ('SELECT', 'INSERT', 'UPDATE')
+                               AND has_any_column_privilege(current_user, c.oid, may))
+            FROM pg_class c WHERE c.relname = ANY (%s) AND c.relnamespace = current_schema()::regnamespace
+            ORDER BY c.relname
+            """,
+            [list(EVERY_RIGHT), tables()],
+        )
+        rows = cursor.fetchall()
+    return Standing(
+        role=rows[0][0] if rows else "",
+        owns=tuple(table for _, table, owns, _ in rows if owns),
+        too_much=tuple(
+            f"{right} on {table}"
+            for _, table, _, may in rows
+            if table in RECORDS
+            for right in may
+            if right not in rights(table)
+        ),
+        too_little=tuple(
+            f"{right} on {table}" for _, table, _, may in rows for right in rights(table) if right not in may
+        ),
+    )
+
+
+def _schema(connection: BaseDatabaseWrapper) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_schema()")
+        return connection.ops.quote_name(cursor.fetchone()[0])

@@ -1,0 +1,112 @@
+"""An installation of its own: servers in a temporary directory, a database that one role owns and another
+serves from. For tests that stop servers or sign in as other roles.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from portal.local import LocalServices, default_environment
+from portal.local.state import local_secrets, socket_directory
+
+ROOT = Path(__file__).resolve().parents[1]
+DATABASE, OWNER, APP = "books", "purser_owner", "purser_app"
+PASSWORD = "of-a-test"
+
+
+class Installation:
+    """Servers and a migrated database. `environment` is that of its processes, which serve as purser_app."""
+
+    def __init__(self, base_dir: Path) -> None:
+        self.base_dir = base_dir
+        self._services = LocalServices(base_dir)
+        self._services.start()
+        self._sockets = str(socket_directory(self._services.state))
+        self.environment = {
+            **os.environ,
+            **default_environment(base_dir),
+            "DJANGO_SETTINGS_MODULE": "portal.settings",
+            "DATABASE_URL": self.address(APP),
+            "MIGRATE_DATABASE_URL": self.address(OWNER),
+        }
+        admin = local_secrets(base_dir / ".local" / "secrets.json")["POSTGRES_ADMIN_PASSWORD"]
+        self._admin = self.address("postgres", password=admin, database="postgres")
+
+    def address(self, role: str, *, password: str = PASSWORD, database: str = DATABASE) -> str:
+        """Return the address of the database for a role."""
+        return make_conninfo("", host=self._sockets, dbname=database, user=role, password=password)
+
+    def make_database(self) -> None:
+        """Make the two roles and a database of the owner's, migrate it and grant the rights."""
+        with psycopg.connect(self._admin, autocommit=True) as admin:
+            for role in (OWNER, APP):
+                admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+            admin.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("database_roles", "--apply")
+
+    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of manage.py as the serving role."""
+        return self.python("manage.py", *arguments, check=check)
+
+    def python(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Python in the environment of this installation; its output is in the error when it fails."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{arguments}: {done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    def query(self, statement: str, *, role: str = APP) -> list[tuple[Any, ...]]:
+        """Run one statement as a role, commit, and return its rows."""
+        with psycopg.connect(self.address(role), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def kill_postgres(self) -> None:
+        """End PostgreSQL in a way that it cannot notice."""
+        postgres = self._services._servers["postgres"]
+        postgres.kill()
+        postgres.wait()
+
+    def restart(self) -> None:
+        """Start the servers again, over the data that is there."""
+        self._services.stop()
+        self._services = LocalServices(self.base_dir)
+        self._services.start()
+
+    def close(self) -> None:
+        """Stop the servers."""
+        self._services.stop()
+
+
+@contextmanager
+def installation() -> Iterator[Installation]:
+    """Make an installation with a migrated database, and remove all of it at the end."""
+    base_dir = Path(tempfile.mkdtemp(prefix="purser-installation-"))
+    base_dir.chmod(0o711)
+    made = None
+    try:
+        made = Installation(base_dir)
+        made.make_database()
+        yield made
+    finally:
+        if made is not None:
+            made.close()
+        shutil.rmtree(base_dir, ignore_errors=True)
