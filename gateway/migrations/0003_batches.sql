@@ -118,8 +118,8 @@ DECLARE
   v_places int[] := '{}'; v_paths int[] := '{}'; v_keys text[] := '{}'; v_projects text[] := '{}'; v_teams text[] := '{}';
   v_turns int[] := '{}'; v_again int[] := '{}'; v_wanted bigint[] := '{}'; v_least bigint[] := '{}'; v_fixed numeric[] := '{}'; v_per_output numeric[] := '{}';
   v_allowed budgets_reservation[] := '{}'; v_allowed_calls int[] := '{}'; v_allowed_ids text[] := '{}';
-  -- of each distinct key and model: the places of its balances and rate limits
-  v_path_keys bigint[] := '{}'; v_path_projects bigint[] := '{}'; v_path_teams bigint[] := '{}'; v_path_departments bigint[] := '{}'; v_path_tiers int[] := '{}'; v_path_models bigint[] := '{}';
+  -- of each distinct key and model: the places of its balances and rate limits. The first may belong to refused calls only: it is null then, so that the others keep their numbers.
+  v_path_keys bigint[] := '{NULL}'; v_path_projects bigint[] := '{NULL}'; v_path_teams bigint[] := '{NULL}'; v_path_departments bigint[] := '{NULL}'; v_path_tiers int[] := '{NULL}'; v_path_models bigint[] := '{NULL}';
   v_first int[]; v_last int[]; v_on int[]; v_on_budgets bigint[]; v_on_starts timestamptz[];
   v_rate_first int[] := '{}'; v_rate_last int[] := '{}'; v_rate_on int[] := '{}'; v_on_rates bigint[] := '{}';
   -- of each distinct card

@@ -7,7 +7,7 @@ import secrets as random
 from typing import Any
 
 from budgets.models import Balance, Reservation, ScopeKind
-from tests.gateway.conftest import World
+from tests.gateway.conftest import World, make_model
 from tests.gateway.together import AUTHORIZE, Given, ask_together
 
 
@@ -58,3 +58,13 @@ def test_a_request_that_was_refused_is_decided_anew_in_the_same_batch(world: Wor
     request_id = random.token_hex(12)
     bodies = [question(world, request_id=request_id, input_bytes=size) for size in (90_000, 1000)]
     assert [each.status for each in authorize(world, *bodies)] == [429, 200]
+
+
+def test_a_refused_call_does_not_lead_the_others_past_their_budgets(world: World) -> None:
+    later = make_model("later", tier=1)
+    for unit in ("input", "output"):
+        world.price(later, unit, "0.000001")
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0001")
+    refused, other = authorize(world, question(world, model="large"), question(world, model="later"))
+    assert (refused.status, other.status) == (403, 429)
+    assert Reservation.objects.count() == 0
