@@ -15,8 +15,6 @@ DROP TRIGGER entry_is_not_truncated ON budgets_entry;
 DROP TRIGGER limit_is_append_only ON budgets_budgetlimit;
 DROP TRIGGER limit_is_not_truncated ON budgets_budgetlimit;
 DROP FUNCTION budgets_limit_at(bigint, timestamptz);
-DROP FUNCTION budgets_window(text, int, text, timestamptz);
-DROP FUNCTION budgets_instant(timestamp, text);
 """
 
 

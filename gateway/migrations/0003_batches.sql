@@ -57,7 +57,7 @@ CREATE FUNCTION gateway_callers(p_calls jsonb, p_now timestamptz)
 RETURNS TABLE (place int, refusal text, hidden_reason text, seen budgets_reservation, source text, request_id text, request_hash bytea, route text, asked_model text, project_asked text, input_bound bigint,
   max_output bigint, choices int, context text, units jsonb, key_id bigint, key_public text, key_name text, suspended_reason text, owner_id bigint, project_id bigint, project_code text,
   team_id bigint, team_code text, department_id bigint, model_id bigint, model_name text, mode text, tier_id int, model_max_output bigint, default_output bigint, floor_output bigint,
-  declared_free boolean, hold_units jsonb, granted boolean, path_number bigint, card_number bigint)
+  declared_free boolean, hold_units jsonb, granted boolean, turn bigint, path_number bigint, card_number bigint)
 LANGUAGE sql STABLE AS $$
   WITH call AS (
     SELECT c.*, k.id AS key_id, k.public_id AS key_public, k.name AS key_name, k.suspended_at, k.suspended_reason, k.owner_id, k.project_id, p.code AS project_code, p.team_id, t.code AS team_code,
@@ -80,6 +80,7 @@ LANGUAGE sql STABLE AS $$
     CASE WHEN c.model_mode = 'chat' THEN c.max_output_tokens ELSE 0 END, tier.default_max_output_tokens, tier.floor_max_output_tokens, c.declared_free, c.hold_units,
     c.tier_id = 1 OR EXISTS (SELECT FROM keys_grant g WHERE g.key_id = c.key_id AND g.tier_id = c.tier_id AND g.revoked_at IS NULL AND g.starts_at <= p_now AND g.expires_at > p_now
                              AND (g.model_ids = '{}' OR c.model_id = ANY (g.model_ids))),
+    row_number() OVER (PARTITION BY c.source, c.request_id ORDER BY c.place),
     dense_rank() OVER (ORDER BY c.key_id, c.model_id), dense_rank() OVER (ORDER BY c.model_id, c.context, card.step, card.epoch)
   FROM call c LEFT JOIN catalog_tier tier ON tier.number = c.tier_id LEFT JOIN LATERAL catalog_place(c.model_id, p_now, least(c.input, c.context_window_tokens)) card ON c.model_id IS NOT NULL
 $$;
@@ -129,10 +130,10 @@ DECLARE
   v_calls int := 0;
   v_holds budgets_reservation[] := '{}';
   v_places int[] := '{}'; v_paths int[] := '{}'; v_keys text[] := '{}'; v_projects text[] := '{}'; v_teams text[] := '{}';
-  v_wanted bigint[] := '{}'; v_least bigint[] := '{}'; v_fixed numeric[] := '{}'; v_per_output numeric[] := '{}';
+  v_turns int[] := '{}'; v_again int[] := '{}'; v_wanted bigint[] := '{}'; v_least bigint[] := '{}'; v_fixed numeric[] := '{}'; v_per_output numeric[] := '{}';
   v_allowed budgets_reservation[] := '{}'; v_allowed_calls int[] := '{}'; v_allowed_ids text[] := '{}';
-  -- of each distinct key and model: the places of its balances and rate limits
-  v_path_keys bigint[] := '{}'; v_path_projects bigint[] := '{}'; v_path_teams bigint[] := '{}'; v_path_departments bigint[] := '{}'; v_path_tiers int[] := '{}'; v_path_models bigint[] := '{}';
+  -- of each distinct key and model: the places of its balances and rate limits. The first may belong to refused calls only: it is null then, so that the others keep their numbers.
+  v_path_keys bigint[] := '{NULL}'; v_path_projects bigint[] := '{NULL}'; v_path_teams bigint[] := '{NULL}'; v_path_departments bigint[] := '{NULL}'; v_path_tiers int[] := '{NULL}'; v_path_models bigint[] := '{NULL}';
   v_first int[]; v_last int[]; v_on int[]; v_on_budgets bigint[]; v_on_starts timestamptz[];
   v_rate_first int[] := '{}'; v_rate_last int[] := '{}'; v_rate_on int[] := '{}'; v_on_rates bigint[] := '{}';
   -- of each distinct card
@@ -173,6 +174,7 @@ BEGIN
 
     v_calls := v_calls + 1;
     v_places[v_calls] := q.place; v_paths[v_calls] := q.path_number; v_keys[v_calls] := q.key_public; v_projects[v_calls] := q.project_code; v_teams[v_calls] := q.team_code;
+    v_turns[v_calls] := q.turn;
     v_wanted[v_calls] := least(coalesce(nullif(q.max_output, 0), q.default_output), q.model_max_output);
     v_least[v_calls] := least(v_wanted[v_calls], q.floor_output);
     v_fixed[v_calls] := q.input_bound * v_card_in[n] + v_card_request[n] + CASE WHEN v_units = '{}' THEN 0 ELSE catalog_units_usd(v_units, v_card_units[n]) END;
@@ -229,6 +231,10 @@ BEGIN
 
   FOR c IN 1 .. v_calls LOOP
     r := v_holds[c];
+    IF v_turns[c] > 1 AND EXISTS (SELECT FROM unnest(v_allowed) h WHERE h.source = r.source AND h.request_id = r.request_id) THEN
+      v_again := v_again || c;  -- the same request twice in one batch: answered when the first is booked
+      CONTINUE;
+    END IF;
     -- What the tightest hard budget leaves, and how many output tokens that buys; and what the tightest of any mode leaves.
     v_from := coalesce(v_first[v_paths[c]], 1); v_to := coalesce(v_last[v_paths[c]], 0);
     v_rate_from := coalesce(v_rate_first[v_paths[c]], 1); v_rate_to := coalesce(v_rate_last[v_paths[c]], 0);
@@ -330,6 +336,12 @@ BEGIN
         SELECT v_places[c.call], CASE WHEN x.request_hash = h.request_hash THEN 'allow' ELSE 'request_id_reused' END, CASE WHEN x.request_hash = h.request_hash THEN gateway_repeated(x) END
         FROM unnest(v_allowed) h JOIN unnest(v_allowed_calls, v_allowed_ids) AS c (call, public_id) USING (public_id)
         JOIN budgets_reservation x ON x.source = h.source AND x.request_id = h.request_id AND x.public_id <> h.public_id;
+    END IF;
+    IF v_again <> '{}' THEN
+      RETURN QUERY
+        SELECT v_places[c], CASE WHEN x.request_hash = (v_holds[c]).request_hash THEN 'allow' ELSE 'request_id_reused' END,
+          CASE WHEN x.request_hash = (v_holds[c]).request_hash THEN gateway_repeated(x) END
+        FROM unnest(v_again) c JOIN budgets_reservation x ON x.source = (v_holds[c]).source AND x.request_id = (v_holds[c]).request_id;
     END IF;
   END IF;
 

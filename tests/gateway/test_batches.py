@@ -1,0 +1,70 @@
+"""Calls that share a statement: each is answered as if it had come alone, after those before it."""
+
+from __future__ import annotations
+
+import json
+import secrets as random
+from typing import Any
+
+from budgets.models import Balance, Reservation, ScopeKind
+from tests.gateway.conftest import World, make_model
+from tests.gateway.together import AUTHORIZE, Given, ask_together
+
+
+def question(world: World, **changes: Any) -> bytes:
+    """Write one call that holds $0.0012."""
+    body = {
+        "request_id": random.token_hex(12),
+        "key": world.token,
+        "model": "small",
+        "route": "/v1/chat/completions",
+        "input_bytes": 1000,
+        "max_output_tokens": 100,
+    }
+    return json.dumps(body | changes).encode()
+
+
+def authorize(world: World, *bodies: bytes) -> list[Given]:
+    return ask_together(world.gus.gateway, [(AUTHORIZE, body) for body in bodies])
+
+
+def test_a_request_twice_in_one_batch_holds_once_where_only_one_fits(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0012")
+    body = question(world)
+    first, again = authorize(world, body, body)
+    assert (first.status, again.status) == (200, 200)
+    assert first.body == again.body
+    assert Reservation.objects.count() == 1
+
+
+def test_a_request_twice_in_one_batch_leaves_the_room_of_one_call_to_others(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0024")
+    body = question(world)
+    found = authorize(world, body, body, question(world))
+    assert [each.status for each in found] == [200, 200, 200]
+    assert Balance.objects.get().reserved_usd == sum(Reservation.objects.values_list("held_usd", flat=True))
+
+
+def test_a_request_id_used_twice_in_one_batch_is_a_conflict_for_the_second(world: World) -> None:
+    request_id = random.token_hex(12)
+    bodies = [question(world, request_id=request_id, input_bytes=size) for size in (1000, 999)]
+    first, other = authorize(world, *bodies)
+    assert (first.status, other.status) == (200, 409)
+    assert other.body["code"] == "request_id_reused"
+
+
+def test_a_request_that_was_refused_is_decided_anew_in_the_same_batch(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0012")
+    request_id = random.token_hex(12)
+    bodies = [question(world, request_id=request_id, input_bytes=size) for size in (90_000, 1000)]
+    assert [each.status for each in authorize(world, *bodies)] == [429, 200]
+
+
+def test_a_refused_call_does_not_lead_the_others_past_their_budgets(world: World) -> None:
+    later = make_model("later", tier=1)
+    for unit in ("input", "output"):
+        world.price(later, unit, "0.000001")
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0001")
+    refused, other = authorize(world, question(world, model="large"), question(world, model="later"))
+    assert (refused.status, other.status) == (403, 429)
+    assert Reservation.objects.count() == 0
