@@ -17,6 +17,7 @@ PAGES = (
     "/approvals/ask/",
     "/keys/",
     "/budgets/",
+    "/blocked/",
     "/reconciliation/",
     "/status/",
 )

@@ -34,11 +34,12 @@ BEN = (
     "/keys/",
     "/keys/new/",
     "/budgets/",
+    "/blocked/?p=30d",
     "/status/",
     "/search/?q=search",
 )
-ADA = ("/approvals/ask/", "/approvals/?tab=team", "/keys/")
-FAY = ("/", "/reconciliation/", "/budgets/")
+ADA = ("/approvals/ask/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")
+FAY = ("/", "/reconciliation/", "/budgets/", "/blocked/?p=24h")
 # The web process knows these only; the tests' own process has fast ones.
 REAL_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 WIDE, NARROW, NARROWEST = 1440, 390, 320
