@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from django.db.models import BigIntegerField, Q, QuerySet, Value
 
+from teams.errors import RoleNeededError
 from teams.models import ORGANISATION_WIDE, Department, Membership, Project, Role, RoleAssignment, Team, User
 
 _Key = TypeVar("_Key", int, str)
@@ -133,6 +134,15 @@ def approvers_for(role: Role, project: Project) -> list[User]:
     """
     assignments = RoleAssignment.objects.live().filter(_scope_covers(project), role=role)
     return list(User.objects.filter(pk__in=assignments.values("user"), is_active=True))
+
+
+def require_admin(user: User, act: str = "do this") -> None:
+    """Raise RoleNeededError that names the administrators, unless the user is one of them. One query."""
+    if Role.ADMIN in roles_of(user).organisation_wide:
+        return
+    holders = role_holders()
+    admins = sorted(holders.names[one] for one in holders.organisation_wide.get(Role.ADMIN, ()))
+    raise RoleNeededError(f"Only an administrator may {act}. Ask {names_of(admins)}.")
 
 
 def people_visible_to(user: User) -> QuerySet[User]:

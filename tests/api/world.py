@@ -92,7 +92,7 @@ def make_world(cast: Cast) -> World:
             run=run,
             kind="token_mismatch",
             external_id="rsv_one",
-            detail={"portal": {"input": 10}, "gateway": {"input": 12}},
+            detail={"portal": {"input": 10, "output": 2}, "gateway": {"input": 12, "output": 2}},
             amount_usd=Decimal("0.25"),
             opened_at=clock.now(),
         ),

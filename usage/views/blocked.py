@@ -18,6 +18,7 @@ from core import addresses, clock
 from core.shapes import Tab
 from core.spreadsheets import Cell, csv_response
 from keys.models import ApiKey
+from teams.models import Role
 from teams.selectors import roles_of
 from teams.types import PersonRequest
 from usage.reasons import Reason, Remedy, reason_of
@@ -234,6 +235,8 @@ def _act(request: PersonRequest, line: BlockedLine, budgets: Iterable[BudgetRow]
         case Remedy.TIER if line.project_team_id in request.roles_held.works_in:
             ask = f"{reverse('approvals:ask')}?{urlencode({'project': line.project_code})}"
             return Act(text="Ask for the tier", url=ask)
+        case Remedy.PRICE if Role.ADMIN in request.roles_held.organisation_wide:
+            return Act(text="Enter a price", url=reverse("unpriced"))
         case Remedy.PRICE | Remedy.MODELS:
             return Act(text="See the models", url=reverse("models"))
         case Remedy.KEY | Remedy.TIER:
