@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from core import clock
 from keys.models import ApiKey
-from teams.models import User
-from teams.selectors import RolesHeld
+from teams.models import NamedKind, User
+from teams.selectors import FormerNames, RolesHeld, former_names
 from usage.models import BlockedHour
 from usage.reasons import reason_of
 from usage.selectors.periods import day_starts_at, organisation_today
@@ -33,6 +33,7 @@ KEY_NAMES = {
     "key_owner": "owner__name",
     "key_owner_public_id": "owner__public_id",
 }
+NAMED = (NamedKind.PROJECT, NamedKind.TEAM)
 IDS = ("key_id", "project_id", "team_id", "code")
 # What no other row of an hour shares; public ids, so that a place in the list can be told to anybody.
 PLACE = ("key_public_id", "project_public_id", "code")
@@ -129,7 +130,7 @@ def in_words(blocked: Sequence[Blocked]) -> str:
 def blocked_lines(
     scope: Scope, since: datetime, *, by_hour: bool, only: Mapping[str, str], first: int, limit: int
 ) -> list[BlockedLine]:
-    """Return refused calls by hour or by the organisation's day, the newest first. Two queries.
+    """Return refused calls by hour or by the organisation's day, the newest first. Three queries.
 
     `only` narrows by lookups such as `project__public_id`. Calls are counted by the hour of UTC, so an hour
     in which a day begins counts for the day before.
@@ -148,7 +149,7 @@ def blocked_lines(
     found = list(rows[first : first + limit])
     keys = ApiKey.objects.filter(pk__in={row["key_id"] for row in found})
     named = {key["pk"]: key for key in keys.values("pk", **_key_names())}
-    return [_line({**row, **named.get(row["key_id"], {})}) for row in found]
+    return _lines([{**row, **named.get(row["key_id"], {})} for row in found])
 
 
 def blocked_hours(
@@ -160,7 +161,7 @@ def blocked_hours(
     after: tuple[Any, ...] | None = None,
     limit: int,
 ) -> list[BlockedLine]:
-    """Return refused calls by the hour in [since, until), the newest first, for programs. One query.
+    """Return refused calls by the hour in [since, until), the newest first, for programs. Two queries.
 
     `after` is the place of the line before.
     """
@@ -175,16 +176,25 @@ def blocked_hours(
     if after is not None:
         rows = rows.filter(_behind(after))
     found = rows.order_by("-hour", *PLACE).values("since", "all_calls", "last", *IDS, *NAMES, *KEY_NAMES)
-    return [_line(row) for row in found[:limit]]
+    return _lines(list(found[:limit]))
 
 
 def _key_names() -> dict[str, F]:
     return {name: F(column) for name, column in KEY_NAMES.items()}
 
 
-def _line(row: Mapping[str, Any]) -> BlockedLine:
+def _lines(rows: Sequence[Mapping[str, Any]]) -> list[BlockedLine]:
+    """Make lines; projects and teams bear the names that they had when the last call was refused."""
+    former = former_names(min(row["last"] for row in rows)) if rows else FormerNames()
+    return [_line(row, former) for row in rows]
+
+
+def _line(row: Mapping[str, Any], former: FormerNames) -> BlockedLine:
     """Make a line; a key that is not known any more has no name."""
     known: dict[str, Any] = {name: row[name] for name in ("since", *IDS, *NAMES)}
+    for kind in NAMED:
+        name = f"{kind}_name"
+        known[name] = former.at(row["last"], kind, row[f"{kind}_id"], row[name])
     named: dict[str, Any] = {name: row.get(name) or "" for name in KEY_NAMES}
     return BlockedLine(
         **known,

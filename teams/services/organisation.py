@@ -1,7 +1,4 @@
-"""How the organisation changes: departments, teams, projects, who works in them and who holds which role.
-
-An `actor` of None is the system itself: the commands that set an installation up.
-"""
+"""How the organisation grows: departments, teams, projects, who works in them and who holds which role."""
 
 from collections.abc import Mapping
 from datetime import datetime
