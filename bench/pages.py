@@ -21,6 +21,7 @@ PAGES = (
     "/approvals/ask/",
     "/keys/",
     "/budgets/",
+    "/blocked/",
     "/reconciliation/",
     "/status/",
 )

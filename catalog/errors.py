@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from core.errors import DomainError
+from core.errors import AlreadyDoneError, DomainError
 
 
 class PriceMovesError(DomainError):
@@ -18,3 +18,10 @@ class PriceListError(DomainError):
 
     code = "price_list_unusable"
     title = "The price list cannot be used"
+
+
+class AlreadyPricedError(AlreadyDoneError):
+    """The model needs no price any more: it has one, is declared free, or is retired."""
+
+    code = "already_priced"
+    title = "Needs no price any more"

@@ -9,9 +9,11 @@ from typing import Any
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Prefetch, Q, QuerySet, Value
 
-from catalog.models import Alias, LlmModel, Mode, Price, Tier
+from catalog.models import Alias, LlmModel, Mode, Price, Tier, Unit
 from catalog.pricing import STANDARD, TOKENS_PER_PRICE, PriceRow, Rates, is_priced, multiple_against, rates
+from catalog.units import TOKEN_UNITS, prices_whole_calls
 from core import clock
+from core.errors import NotFoundError
 
 # What multiples are compared at: a chat's usual mix.
 REFERENCE_INPUT_TOKENS, REFERENCE_OUTPUT_TOKENS = 3, 1
@@ -19,6 +21,14 @@ REFERENCE_MIX = "three tokens in for each token out"
 OTHER_NAMES = ArrayAgg(
     "aliases__name", filter=Q(aliases__isnull=False), order_by="aliases__name", default=Value([])
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitPrice:
+    """US dollars for one unit that is no token: a second, a request."""
+
+    unit: str
+    usd: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +48,7 @@ class ModelPrices:
     cached_usd: Decimal | None
     output_usd: Decimal | None
     times_reference: Decimal | None
+    per_unit: tuple[UnitPrice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +140,8 @@ def catalogue(*, at: datetime | None = None) -> Catalogue:
                 title=f"Tier {tier.number}: {tier.name}",
                 description=tier.description,
                 models=_by_cost(
-                    _model_prices(model, table[model.pk], base_usd) for model in tier.models.all()
+                    _model_prices(model, table[model.pk], base_usd, rows.get(model.pk, []))
+                    for model in tier.models.all()
                 ),
             )
             for tier in tiers
@@ -157,11 +169,25 @@ def model_names(model_ids: Collection[int]) -> dict[int, str]:
 
 
 def unpriced_models(*, at: datetime | None = None) -> list[LlmModel]:
-    """Return the models that are refused because no price is in force. Two queries."""
-    moment = at or clock.now()
-    rows = price_rows(at=moment)
-    models = LlmModel.objects.filter(retired_at__isnull=True, declared_free=False).order_by("name")
-    return [model for model in models if not _is_priced(rows.get(model.pk, []), model, moment)]
+    """Return the models that are refused because no price is in force, with `unpriced` calls. Two queries."""
+    rows = price_rows(at=at or clock.now())
+    models = LlmModel.objects.filter(retired_at__isnull=True, declared_free=False)
+    found = models.select_related("tier", "unpriced").order_by("name")
+    return [model for model in found if not _prices_calls(rows.get(model.pk, []), model)]
+
+
+def is_priced_now(model: LlmModel) -> bool:
+    """Whether every call of a model can be priced by the prices in force now. One query."""
+    return _prices_calls(price_rows([model.pk], at=clock.now()).get(model.pk, []), model)
+
+
+def model_by_id(public_id: str) -> LlmModel:
+    """Return a model that may be called. One query. Raises NotFoundError."""
+    found = LlmModel.objects.filter(public_id=public_id, retired_at__isnull=True)
+    model = found.select_related("tier").first()
+    if model is None:
+        raise NotFoundError("There is no such model, or it is retired.")
+    return model
 
 
 def planned_changes(*, at: datetime | None = None) -> list[PlannedChange]:
@@ -201,6 +227,11 @@ def _plain(row: Price) -> PriceRow:
     )
 
 
+def _prices_calls(rows: Sequence[PriceRow], model: LlmModel) -> bool:
+    """Whether prices in force price every call of the model, by tokens or by another unit."""
+    return prices_whole_calls(Mode(model.mode), {row.unit for row in rows if row.tier_start == 0})
+
+
 def _rates(rows: Sequence[PriceRow], model: LlmModel, at: datetime) -> Rates | None:
     return rates(rows, at=at) if _is_priced(rows, model, at) else None
 
@@ -220,7 +251,9 @@ def _cheapest(models: Iterable[LlmModel], table: dict[int, Rates | None]) -> Llm
     return min(priced, key=lambda model: (_mixed(table[model.pk]), model.name), default=None)
 
 
-def _model_prices(model: Any, rate: Rates | None, base_usd: Decimal | None) -> ModelPrices:
+def _model_prices(
+    model: Any, rate: Rates | None, base_usd: Decimal | None, rows: Sequence[PriceRow]
+) -> ModelPrices:
     comparable = rate is not None and base_usd is not None and model.mode == Mode.CHAT
     return ModelPrices(
         model=model,
@@ -231,12 +264,20 @@ def _model_prices(model: Any, rate: Rates | None, base_usd: Decimal | None) -> M
         aliases=tuple(model.other_names),
         context_tokens=model.context_window_tokens,
         max_output_tokens=model.max_output_tokens,
-        priced=rate is not None,
+        priced=_prices_calls(rows, model),
         input_usd=_per_million(rate.input_usd if rate else None),
         cached_usd=_per_million(rate.cached_usd if rate else None),
         output_usd=_per_million(rate.output_usd if rate and model.mode != Mode.EMBEDDING else None),
         times_reference=multiple_against(_mixed(rate), base_usd) if comparable and base_usd else None,
+        per_unit=_per_unit(rows),
     )
+
+
+def _per_unit(rows: Iterable[PriceRow]) -> tuple[UnitPrice, ...]:
+    """Return the standard prices of units that are no tokens."""
+    others = {row.unit for row in rows} - {str(unit) for unit in TOKEN_UNITS}
+    priced = ((unit, _of_unit(rows, unit)) for unit in sorted(others))
+    return tuple(UnitPrice(unit=Unit(unit).label.lower(), usd=usd) for unit, usd in priced if usd is not None)
 
 
 def _by_cost(models: Iterable[ModelPrices]) -> tuple[ModelPrices, ...]:

@@ -14,7 +14,7 @@ from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
 from teams.models import User
-from usage.api import DiscrepancyViewSet, ReconciliationRunViewSet, UsageDayViewSet
+from usage.api import BlockedCallsViewSet, DiscrepancyViewSet, ReconciliationRunViewSet, UsageDayViewSet
 
 
 class Keys:
@@ -50,6 +50,7 @@ router.register("keys", ApiKeyViewSet, "keys")
 router.register("grants", GrantViewSet, "grants")
 router.register("requests", AccessRequestViewSet, "requests")
 router.register("usage/days", UsageDayViewSet, "usage_days")
+router.register("blocked-calls", BlockedCallsViewSet, "blocked_calls")
 router.register("reconciliation/runs", ReconciliationRunViewSet, "reconciliation_runs")
 router.register("reconciliation/discrepancies", DiscrepancyViewSet, "discrepancies")
 

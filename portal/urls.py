@@ -27,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("theme/", theme, name="theme"),
     path("models/", include(model_pages)),
     path("budgets/", include(budget_pages)),
+    path("blocked/", include(usage.urls.blocked_routes())),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

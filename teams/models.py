@@ -196,6 +196,33 @@ class Project(models.Model):
         return self.name
 
 
+class NamedKind(models.TextChoices):
+    """What may be renamed."""
+
+    DEPARTMENT = "department", "Department"
+    TEAM = "team", "Team"
+    PROJECT = "project", "Project"
+
+
+class FormerName(models.Model):
+    """What a department, team or project was called until a moment, so that the past keeps its labels.
+
+    Insert-only (trigger).
+    """
+
+    kind = models.CharField(max_length=10, choices=NamedKind)
+    object_id = models.BigIntegerField()
+    name = models.CharField(max_length=120)
+    used_until = models.DateTimeField()
+
+    class Meta:
+        ordering = ("used_until", "id")
+        indexes = (models.Index(fields=("kind", "object_id", "used_until"), name="former_name_by_object"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} until {self.used_until:%Y-%m-%d %H:%M}"
+
+
 class Membership(models.Model):
     """A person's time in a team, [valid_from, valid_until). Times in one team never overlap."""
 

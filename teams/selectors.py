@@ -1,13 +1,25 @@
 """Who works where and who holds which role now. Scoping of objects stands at their querysets in models.py."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
 from django.db.models import BigIntegerField, Q, QuerySet, Value
 
-from teams.models import ORGANISATION_WIDE, Department, Membership, Project, Role, RoleAssignment, Team, User
+from teams.errors import RoleNeededError
+from teams.models import (
+    ORGANISATION_WIDE,
+    Department,
+    FormerName,
+    Membership,
+    NamedKind,
+    Project,
+    Role,
+    RoleAssignment,
+    Team,
+    User,
+)
 
 _Key = TypeVar("_Key", int, str)
 MEMBER = "member"  # works in a team; not a role that anybody assigns
@@ -61,6 +73,26 @@ class RoleHolders:
             Role.DIRECTOR.value: self.directors.get(project.team.department_id, nobody),
             **{role.value: self.organisation_wide.get(role.value, nobody) for role in ORGANISATION_WIDE},
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormerNames:
+    """What things were called, each with the moment until which it was."""
+
+    names: Mapping[tuple[str, int], Sequence[tuple[datetime, str]]] = field(default_factory=dict)
+
+    def at(self, moment: datetime, kind: NamedKind, object_id: int, name_now: str) -> str:
+        """Return what a thing was called at a moment; `name_now` when it has kept that name since."""
+        known = self.names.get((kind.value, object_id), ())
+        return next((name for used_until, name in known if used_until > moment), name_now)
+
+
+def former_names(since: datetime) -> FormerNames:
+    """Return the names that were given up after a moment. One query; renames are few."""
+    found: dict[tuple[str, int], list[tuple[datetime, str]]] = {}
+    for row in FormerName.objects.filter(used_until__gt=since).order_by("used_until", "pk"):
+        found.setdefault((row.kind, row.object_id), []).append((row.used_until, row.name))
+    return FormerNames(names=found)
 
 
 def roles_of(user: User, at: datetime | None = None) -> RolesHeld:
@@ -133,6 +165,15 @@ def approvers_for(role: Role, project: Project) -> list[User]:
     """
     assignments = RoleAssignment.objects.live().filter(_scope_covers(project), role=role)
     return list(User.objects.filter(pk__in=assignments.values("user"), is_active=True))
+
+
+def require_admin(user: User, act: str = "do this") -> None:
+    """Raise RoleNeededError that names the administrators, unless the user is one of them. One query."""
+    if Role.ADMIN in roles_of(user).organisation_wide:
+        return
+    holders = role_holders()
+    admins = sorted(holders.names[one] for one in holders.organisation_wide.get(Role.ADMIN, ()))
+    raise RoleNeededError(f"Only an administrator may {act}. Ask {names_of(admins)}.")
 
 
 def people_visible_to(user: User) -> QuerySet[User]:

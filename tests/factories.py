@@ -17,7 +17,7 @@ from factory.django import DjangoModelFactory
 
 from approvals.models import AccessRequest, Decision, Policy, RequestStatus, Stage, Verdict
 from budgets.models import Budget, BudgetLimit, Mode, ScopeKind, Window
-from catalog.models import Alias, LlmModel, Price, PriceSource, Provider, Tier, Unit
+from catalog.models import Alias, LlmModel, Price, PriceSource, Provider, Tier, Unit, UnpricedCall
 from core import clock
 from gateway.models import Gateway
 from keys import secrets
@@ -149,6 +149,18 @@ class PriceFactory(DjangoModelFactory[Price]):
     valid_from = factory.LazyFunction(long_ago)
     source = PriceSource.MANUAL
     source_version = "test"
+
+
+class UnpricedCallFactory(DjangoModelFactory[UnpricedCall]):
+    """Refused calls of a model without a price, as the decision counts them."""
+
+    class Meta:
+        model = UnpricedCall
+
+    model = factory.SubFactory(LlmModelFactory)
+    calls = 1
+    first_at = factory.LazyFunction(long_ago)
+    last_at = factory.LazyFunction(clock.now)
 
 
 class ApiKeyFactory(DjangoModelFactory[ApiKey]):

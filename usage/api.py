@@ -1,7 +1,8 @@
 """Usage in the API: the days that pages show, and how the books compare with the gateways'."""
 
 import re
-from datetime import date, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
@@ -12,11 +13,24 @@ from core.errors import InvalidInputError
 from core.rest.fields import id_pattern
 from core.rest.pages import page_response, unknown_cursor
 from core.rest.views import ListViewSet, NounViewSet
+from teams.selectors import roles_of
 from usage.models import Discrepancy, ReconciliationRun
-from usage.selectors import custom, organisation_today, scope_for, this_month
+from usage.selectors import (
+    blocked_hours,
+    custom,
+    last_days,
+    organisation_today,
+    scope_for,
+    this_month,
+    watched_by,
+)
+from usage.selectors.blocked import BlockedLine
 from usage.selectors.lines import UsageLine, usage_lines
+from usage.selectors.periods import day_starts_at
 from usage.selectors.runs import discrepancies_for, runs_for
 from usage.serializers import (
+    BlockedCallsOut,
+    BlockedCallsQuery,
     DiscrepancyOut,
     DiscrepancyQuery,
     ReconciliationRunOut,
@@ -25,12 +39,17 @@ from usage.serializers import (
     UsageDayQuery,
     run_id,
 )
-from usage.types import Period
 
 MAX_DAYS = 366
 SEPARATOR = "."
 PLACE_PATTERN = r"\.".join(
     [r"(\d{4}-\d\d-\d\d)", *(f"({id_pattern(prefix)})" for prefix in ("prj", "tem", "mdl")), "([1-9])"]
+)
+HOUR = "%Y-%m-%dT%H"
+BLOCKED_DAYS = 7
+BLOCKED_ONLY = {"project": "project__public_id", "code": "code"}
+BLOCKED_PLACE_PATTERN = r"\.".join(
+    [r"(\d{4}-\d\d-\d\dT\d\d)", f"({id_pattern('key')})", f"({id_pattern('prj')})", "([a-z_]{1,40})"]
 )
 ONLY = {"project": "project__public_id", "team": "team__public_id", "model": "model__public_id"}
 
@@ -47,7 +66,7 @@ class UsageDayViewSet(ListViewSet):
         limit = self.query["limit"]
         found = usage_lines(
             scope_for(self.actor),
-            self._period(),
+            custom(*period_of(self.query)),
             only={ONLY[name]: self.query[name] for name in ONLY if name in self.query},
             after=place_of(self.query["cursor"]) if "cursor" in self.query else None,
             limit=limit + 1,
@@ -55,15 +74,28 @@ class UsageDayViewSet(ListViewSet):
         last = found[limit - 1] if len(found) > limit else None
         return page_response(request, self.shown(found[:limit]), last and cursor_of(last))
 
-    def _period(self) -> Period:
-        today = organisation_today()
-        last = self.query.get("to", today)
-        first = self.query.get("from", this_month(last).first_day)
-        if not timedelta(0) <= last - first < timedelta(days=MAX_DAYS):
-            raise InvalidInputError(
-                f"Choose a last day that is not before the first, {MAX_DAYS} days at most.", field="to"
-            )
-        return custom(first, last)
+
+class BlockedCallsViewSet(ListViewSet):
+    """Refused calls of the person's own keys and of what he oversees, by hour, key, project and reason."""
+
+    noun = "line"
+    out = BlockedCallsOut
+    list_query = BlockedCallsQuery
+
+    def list(self, request: Request) -> Response:
+        """Return a page of lines, the newest hour first."""
+        limit = self.query["limit"]
+        first, last = period_of(self.query, default_days=BLOCKED_DAYS)
+        found = blocked_hours(
+            watched_by(self.actor, roles_of(self.actor)),
+            day_starts_at(first),
+            day_starts_at(last + timedelta(days=1)),
+            only={BLOCKED_ONLY[name]: self.query[name] for name in BLOCKED_ONLY if name in self.query},
+            after=blocked_place_of(self.query["cursor"]) if "cursor" in self.query else None,
+            limit=limit + 1,
+        )
+        end = found[limit - 1] if len(found) > limit else None
+        return page_response(request, self.shown(found[:limit]), end and blocked_cursor_of(end))
 
 
 class ReconciliationRunViewSet(NounViewSet):
@@ -114,6 +146,21 @@ class DiscrepancyViewSet(NounViewSet):
         return found.filter(run__in=run_by_id(runs, self.query["run"]))
 
 
+def period_of(query: Mapping[str, Any], *, default_days: int | None = None) -> tuple[date, date]:
+    """Return the first and last day that parameters ask for: by default this month or so many days.
+
+    Raises InvalidInputError for a period that cannot be, or is longer than a year.
+    """
+    last = query.get("to", organisation_today())
+    shortest = this_month(last) if default_days is None else last_days(last, default_days)
+    first = query.get("from", shortest.first_day)
+    if not timedelta(0) <= last - first < timedelta(days=MAX_DAYS):
+        raise InvalidInputError(
+            f"Choose a last day that is not before the first, {MAX_DAYS} days at most.", field="to"
+        )
+    return first, last
+
+
 def run_by_id(rows: QuerySet[Any], public_id: str) -> QuerySet[Any]:
     """Narrow runs down to one day and source."""
     day, _, source = public_id.partition(SEPARATOR)
@@ -140,3 +187,21 @@ def place_of(cursor: str) -> tuple[Any, ...]:
     if match is None or day is None:
         raise unknown_cursor()
     return (day, *match.groups()[1:])
+
+
+def blocked_cursor_of(line: BlockedLine) -> str:
+    """Return the place of refused calls, as the next page is asked for."""
+    hour, *others = line.place
+    return SEPARATOR.join([f"{hour.astimezone(UTC):{HOUR}}", *others])
+
+
+def blocked_place_of(cursor: str) -> tuple[Any, ...]:
+    """Return the place that a cursor names. Raises InvalidInputError for one of another shape."""
+    match = re.fullmatch(BLOCKED_PLACE_PATTERN, cursor)
+    if match is None:
+        raise unknown_cursor()
+    try:
+        hour = datetime.strptime(match[1], HOUR).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise unknown_cursor() from error
+    return (hour, *match.groups()[1:])

@@ -7,8 +7,11 @@ from rest_framework import serializers
 from core.rest.fields import Day, Moment, PublicId, Text, Usd
 from core.rest.serializers import NamedOut, Out, PageQuery
 from usage.models import Discrepancy, DiscrepancyClass, DiscrepancyState, ReconciliationRun, RunState
+from usage.reasons import reason_of
+from usage.selectors.blocked import BlockedLine
 
 MAX_RUN_CHARACTERS = 51
+MAX_CODE_CHARACTERS = 40
 
 
 class LineProjectOut(Out):
@@ -49,6 +52,36 @@ class UsageDayOut(Out):
     output_tokens = serializers.IntegerField()
     reasoning_tokens = serializers.IntegerField()
     cost_usd = Usd()
+
+
+class BlockedKeyOut(Out):
+    """The key of refused calls."""
+
+    id = serializers.CharField(source="key_public_id")
+    name = serializers.CharField(source="key_name")
+    owner = serializers.CharField(source="key_owner")
+
+
+class BlockedCallsOut(Out):
+    """Calls of one key that were refused for one reason in the hour that starts at `since`."""
+
+    since = Moment()
+    key = BlockedKeyOut(source="*")
+    project = LineProjectOut(source="*")
+    team = LineTeamOut(source="*")
+    code = serializers.CharField(help_text="The code that the caller was told.")
+    reason = serializers.SerializerMethodField()
+    to_do = serializers.SerializerMethodField()
+    calls = serializers.IntegerField()
+    last_at = Moment()
+
+    def get_reason(self, line: BlockedLine) -> str:
+        """What happened, for people."""
+        return reason_of(line.code).happened
+
+    def get_to_do(self, line: BlockedLine) -> str:
+        """What somebody can do about it."""
+        return reason_of(line.code).to_do
 
 
 class ReconciliationRunOut(Out):
@@ -101,6 +134,18 @@ class UsageDayQuery(PageQuery):
     project = PublicId("prj", required=False)
     team = PublicId("tem", required=False)
     model = PublicId("mdl", required=False)
+    to = Day(required=False, help_text="The last day, included.")
+
+    def get_fields(self) -> dict[str, Any]:
+        """Add the parameter whose name is a word of Python."""
+        return {**super().get_fields(), "from": Day(required=False, help_text="The first day, included.")}
+
+
+class BlockedCallsQuery(PageQuery):
+    """Which refused calls; the last seven days unless said otherwise, a year at most."""
+
+    code = Text(required=False, max_length=MAX_CODE_CHARACTERS)
+    project = PublicId("prj", required=False)
     to = Day(required=False, help_text="The last day, included.")
 
     def get_fields(self) -> dict[str, Any]:

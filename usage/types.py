@@ -145,6 +145,7 @@ class Blocked:
     """Refused calls of one project for one reason."""
 
     project_id: int
+    project_public_id: str
     project_name: str
     code: str
     calls: int

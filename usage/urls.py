@@ -1,4 +1,4 @@
-"""Addresses of the pages of reconciliation."""
+"""Addresses of the pages of blocked calls and of reconciliation."""
 
 from django.urls import URLPattern, path
 
@@ -14,3 +14,8 @@ def routes(*, names_of_sources: SourceNames) -> tuple[list[URLPattern], str]:
         path("<str:source>/<str:day>/", views.show_day, given, name="detail"),
     ]
     return patterns, "reconciliation"
+
+
+def blocked_routes() -> tuple[list[URLPattern], str]:
+    """Return the page of blocked calls with its name space."""
+    return [path("", views.list_blocked, name="list")], "blocked"

@@ -10,11 +10,12 @@ from django.views.decorators.http import require_safe
 
 from approvals.selectors import inbox
 from approvals.views.shapes import Row, row_of
+from core import addresses
 from core.money import format_usd
 from core.shapes import Column, Tab
 from core.spreadsheets import Cell, csv_response
 from portal.context import decides, roles_here
-from portal.home import addresses, scopes
+from portal.home import scopes
 from teams.types import PersonRequest
 from usage import selectors
 from usage.types import Overview, Period, ProjectRow, Scope

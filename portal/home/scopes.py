@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import CharField, Value
+from django.db.models import BooleanField, CharField, ExpressionWrapper, Q, Value
 
 from core.errors import NotFoundError
 from teams.models import Department, Project, Team, User
@@ -27,33 +27,45 @@ class Choice:
 def choose(user: User, roles: RolesHeld, wanted: str) -> tuple[Scope, list[Choice]]:
     """Return the scope that the address asks for, or the person's own, and all that he may switch to.
 
-    One query. Raises NotFoundError for a scope that does not exist or that he may not see.
+    What is closed is offered no more, and keeps its address: its past does not change. One query. Raises
+    NotFoundError for a scope that does not exist or that he may not see.
     """
     rows = _rows(user, wanted)
-    departments = [Department(pk=pk, name=name) for kind, pk, _, name in rows if kind == DEPARTMENT]
-    teams = [Team(pk=pk, name=name) for kind, pk, _, name in rows if kind == TEAM]
+    departments = [Department(pk=pk, name=name) for kind, pk, _, name, _ in rows if kind == DEPARTMENT]
+    teams = [Team(pk=pk, name=name) for kind, pk, _, name, _ in rows if kind == TEAM]
     home = home_scope(roles, departments, teams)
     known = [(ORGANISATION, organisation_scope())] if roles.sees_everything else []
-    known += [(public_id, _scope(kind, pk, name)) for kind, pk, public_id, name in rows]
+    known += [
+        (public_id, _scope(kind, pk, name))
+        for kind, pk, public_id, name, is_open in rows
+        if is_open or public_id == wanted
+    ]
     scope = home if not wanted else dict(known).get(wanted)
     if scope is None:
         raise NotFoundError("There is no such team or project, or it is not one of yours.")
     return scope, _choices(known, scope, home)
 
 
-def _rows(user: User, wanted: str) -> list[tuple[str, int, str, str]]:
-    """Read what the person may see: all departments and teams, and the wanted project."""
+def _rows(user: User, wanted: str) -> list[tuple[str, int, str, str, bool]]:
+    """Read what the person may see: all departments and teams, and the wanted project; and what is open."""
+    is_open = ExpressionWrapper(Q(archived_at__isnull=True), output_field=BooleanField())
     querysets = (
-        (DEPARTMENT, Department.objects.visible_to(user).filter(archived_at__isnull=True)),
-        (TEAM, Team.objects.visible_to(user).filter(archived_at__isnull=True)),
+        (DEPARTMENT, Department.objects.visible_to(user)),
+        (TEAM, Team.objects.visible_to(user)),
         (PROJECT, Project.objects.visible_to(user).filter(public_id=wanted if wanted.isidentifier() else "")),
     )
     columns = [
-        found.order_by().values_list(Value(kind, output_field=CharField()), "pk", "public_id", "name")
+        found.order_by().values_list(
+            Value(kind, output_field=CharField()), "pk", "public_id", "name", is_open
+        )
         for kind, found in querysets
     ]
     order = {DEPARTMENT: 0, TEAM: 1, PROJECT: 2}
     return sorted(columns[0].union(*columns[1:]), key=lambda row: (order[row[0]], row[3], row[1]))
+
+
+def _word(text: str) -> Value:
+    return Value(text, output_field=CharField())
 
 
 def _scope(kind: str, pk: int, name: str) -> Scope:

@@ -47,6 +47,7 @@ TABLE = """
     requests_withdraw            401        404    200    403    403    403    403    403
     requests_decide              401        404    403    200    403    403    403    403
     usage_days_list              401        empty  sees   sees   sees   sees   sees   sees
+    blocked_calls_list           401        empty  sees   sees   sees   sees   sees   sees
     reconciliation_runs_list     401        403    403    403    403    sees   sees   sees
     reconciliation_runs_retrieve 401        403    403    403    403    200    200    200
     discrepancies_list           401        403    403    403    403    sees   sees   sees
@@ -72,6 +73,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "grants": lambda world: world.grant.public_id,
     "requests": lambda world: world.request.public_id,
     "usage_days": lambda world: world.cast.ranking.public_id,
+    "blocked_calls": lambda world: world.cast.ranking.public_id,
     "reconciliation_runs": lambda world: run_id(world.run),
     "discrepancies": lambda world: world.discrepancy.public_id,
 }
@@ -126,7 +128,7 @@ def shown(route: Route, response: Answer, world: World) -> str:
 
 
 def known_by(row: Mapping[str, Any]) -> str:
-    """Return a row's id: a tier has a number, a line of usage has that of its project."""
+    """Return a row's id: a tier has a number, a line of usage or refusals has that of its project."""
     return str(row.get("id") or row.get("number") or row["project"]["id"])
 
 

@@ -16,7 +16,7 @@ from core import clock
 from tests import factories
 from tests.api.test_errors import problem
 from tests.api.world import Caller, World, make_run
-from tests.usage.books import book
+from tests.usage.books import book, refuse
 from usage.models import Discrepancy
 from usage.selectors import organisation_today
 
@@ -88,6 +88,12 @@ def some_runs(world: World, number: int) -> None:
         )
 
 
+def some_refusals(world: World, number: int) -> None:
+    for count in range(number):
+        key = factories.ApiKeyFactory.create(project=world.cast.ranking)
+        refuse(world.cast.ranking, clock.now() - timedelta(hours=count), "rate_limited", 1, key=key)
+
+
 LISTS: dict[str, Grow] = {
     "departments/": some_organisation,
     "teams/": some_organisation,
@@ -100,9 +106,14 @@ LISTS: dict[str, Grow] = {
     "grants/": some_keys,
     "requests/": some_requests,
     "usage/days/": some_usage,
+    "blocked-calls/": some_refusals,
     "reconciliation/runs/": some_runs,
     "reconciliation/discrepancies/": some_runs,
 }
+
+
+# Lines are sums: they have a place in their list, and no id.
+NO_IDS = {"usage/days/", "blocked-calls/"}
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -128,7 +139,7 @@ def test_history_of_a_budget_costs_the_same_at_any_length(ann: Caller, world: Wo
     assert queries[6] == queries[51] <= 8
 
 
-@pytest.mark.parametrize("path", sorted(LISTS.keys() - {"usage/days/"}))
+@pytest.mark.parametrize("path", sorted(LISTS.keys() - NO_IDS))
 def test_pages_hold_every_row_once(ann: Caller, world: World, path: str) -> None:
     LISTS[path](world, 4)
     [everything] = walked(ann, path, 200)
@@ -154,6 +165,26 @@ def test_lines_of_usage_hold_every_line_once(ann: Caller, world: World) -> None:
     assert lines == everything
     assert len(everything) == 9
     assert [line["day"] for line in everything] == sorted((line["day"] for line in everything), reverse=True)
+
+
+def test_lines_of_refused_calls_hold_every_line_once(ann: Caller, world: World) -> None:
+    now = clock.now()
+    other = factories.ApiKeyFactory.create(project=world.cast.fraud)
+    for back in (0, 1, 30):
+        for project, key in ((world.cast.ranking, world.fresh_key), (world.cast.fraud, other)):
+            for code in ("rate_limited", "budget_held"):
+                refuse(project, now - timedelta(hours=back), code, 2, key=key)
+    everything = ann.get("blocked-calls/", limit=200).json()["results"]
+    lines, answer = [], ann.get("blocked-calls/", limit=2).json()
+    lines += answer["results"]
+    while answer["next"]:
+        answer = ann.get(answer["next"]).json()
+        lines += answer["results"]
+    assert lines == everything
+    assert len(everything) == 13
+    assert [line["since"] for line in everything] == sorted(
+        (line["since"] for line in everything), reverse=True
+    )
 
 
 def test_rows_that_arrive_meanwhile_move_no_page(ann: Caller, world: World) -> None:

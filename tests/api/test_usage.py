@@ -75,7 +75,10 @@ def test_run_is_known_by_its_day_and_source(ann: Caller, world: World) -> None:
     [difference] = ann.get("reconciliation/discrepancies/", run=name).json()["results"]
     assert difference["run"] == name
     assert difference["amount_usd"] == "0.250000000000"
-    assert difference["detail"] == {"portal": {"input": 10}, "gateway": {"input": 12}}
+    assert difference["detail"] == {
+        "portal": {"input": 10, "output": 2},
+        "gateway": {"input": 12, "output": 2},
+    }
 
 
 def test_discrepancies_can_be_narrowed_down(ann: Caller, world: World) -> None:

@@ -19,7 +19,7 @@ from keys.models import ApiKey, Grant
 from teams.models import User
 from tests import factories
 from tests.cast import Cast
-from tests.usage.books import book
+from tests.usage.books import book, refuse
 from usage.models import Discrepancy, ReconciliationRun, RunState
 from usage.selectors import organisation_today
 
@@ -78,6 +78,7 @@ def make_world(cast: Cast) -> World:
     grant = factories.approved_grant(key, tier_number=2, model_ids=[cast.large.pk], granted_by=cast.ben)
     run = make_run(organisation_today() - timedelta(days=1))
     book(cast.ranking, cast.large, organisation_today(), "12.5", owner=cast.ada, key=key)
+    refuse(cast.ranking, clock.now(), "budget_exhausted", 7, key=key)
     return World(
         cast=cast,
         key=key,
@@ -91,7 +92,7 @@ def make_world(cast: Cast) -> World:
             run=run,
             kind="token_mismatch",
             external_id="rsv_one",
-            detail={"portal": {"input": 10}, "gateway": {"input": 12}},
+            detail={"portal": {"input": 10, "output": 2}, "gateway": {"input": 12, "output": 2}},
             amount_usd=Decimal("0.25"),
             opened_at=clock.now(),
         ),

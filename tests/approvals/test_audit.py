@@ -68,6 +68,8 @@ def decide(cast: Cast) -> Any:
     )
 
 
+WHY = "The organisation changes."
+
 # Each service, how to do it once, and the actions that it records besides those of what came before.
 WALK: dict[str, tuple[Act, list[str]]] = {
     "approvals.submit": (ask_for, ["request.submitted"]),
@@ -137,6 +139,46 @@ WALK: dict[str, tuple[Act, list[str]]] = {
             actor=cast.ann, assignment=RoleAssignment.objects.get(user=cast.ben), reason="Moved."
         ),
         ["role.ended"],
+    ),
+    "teams.rename_department": (
+        lambda cast: teams.services.rename_department(
+            actor=cast.ann, department=cast.product, name="Products", reason=WHY
+        ),
+        ["department.renamed"],
+    ),
+    "teams.rename_team": (
+        lambda cast: teams.services.rename_team(actor=cast.cleo, team=cast.search, name="Find", reason=WHY),
+        ["team.renamed"],
+    ),
+    "teams.rename_project": (
+        lambda cast: teams.services.rename_project(
+            actor=cast.cleo, project=cast.ranking, name="Order", reason=WHY
+        ),
+        ["project.renamed"],
+    ),
+    "teams.move_project": (
+        lambda cast: teams.services.move_project(
+            actor=cast.ann, project=cast.ranking, team=cast.cards, reason=WHY
+        ),
+        ["project.moved"],
+    ),
+    "teams.move_team": (
+        lambda cast: teams.services.move_team(
+            actor=cast.ann, team=cast.search, department=cast.payments, reason=WHY
+        ),
+        ["team.moved"],
+    ),
+    "teams.archive_project": (
+        lambda cast: teams.services.archive_project(actor=cast.cleo, project=cast.ranking, reason=WHY),
+        ["project.archived"],
+    ),
+    "teams.archive_team": (
+        lambda cast: teams.services.archive_team(actor=cast.cleo, team=cast.search, reason=WHY),
+        ["project.archived", "team.archived"],
+    ),
+    "teams.deactivate_person": (
+        lambda cast: teams.services.deactivate_person(actor=cast.ann, user=cast.ada, reason=WHY),
+        ["person.deactivated"],
     ),
 }
 BEFORE = {"request.submitted", "key.issued"}

@@ -16,7 +16,7 @@ from catalog.errors import PriceMovesError
 from catalog.importer import Published, Slot
 from catalog.models import Alias, LlmModel, Price
 from catalog.pricing import STANDARD, rates
-from catalog.services import PublishedPrices
+from catalog.services import PublishedPrices, importing
 from core.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -212,7 +212,7 @@ def test_the_command_prints_the_difference_and_asks_for_acceptance(monkeypatch: 
     def dearer(provider: str, name: str) -> list[Published]:
         return [replace(row, usd_per_unit=row.usd_per_unit * 2) for row in original(provider, name)]
 
-    monkeypatch.setattr(services, "published_prices", dearer)
+    monkeypatch.setattr(importing, "published_prices", dearer)
     output = StringIO()
     with pytest.raises(CommandError, match="nothing was imported"):
         call_command("import_prices", stdout=output)

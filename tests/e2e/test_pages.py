@@ -34,11 +34,13 @@ BEN = (
     "/keys/",
     "/keys/new/",
     "/budgets/",
+    "/blocked/?p=30d",
     "/status/",
     "/search/?q=search",
 )
-ADA = ("/approvals/ask/", "/approvals/?tab=team", "/keys/")
-FAY = ("/", "/reconciliation/", "/budgets/")
+ADA = ("/approvals/ask/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")
+FAY = ("/", "/reconciliation/", "/budgets/", "/blocked/?p=24h")
+ANN = ("/models/", "/models/unpriced/")
 # The web process knows these only; the tests' own process has fast ones.
 REAL_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 WIDE, NARROW, NARROWEST = 1440, 390, 320
@@ -52,6 +54,7 @@ def portal(transactional_db: None, tmp_path: Path) -> Iterator[Server]:
     factories.tier(1)
     with override_settings(PASSWORD_HASHERS=REAL_HASHERS):
         call_command("seed_demo", verbosity=0, password=PASSWORD, sign_ins=tmp_path / "sign-ins.txt")
+    factories.UnpricedCallFactory.create(model__name="unpriced-model", calls=12)
     server = portal_server(log=tmp_path / "web.log")
     subprocess.run(
         [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"],
@@ -119,13 +122,14 @@ class Visit:
 def test_every_page_is_accessible_light_and_fits_its_screen(portal: Server, browser: Browser) -> None:
     wrong: list[str] = []
     for scheme in ("light", "dark"):
-        for who, paths in (("ben", BEN), ("ada", ADA), ("fay", FAY)):
+        for who, paths in (("ben", BEN), ("ada", ADA), ("fay", FAY), ("ann", ANN)):
             visit = Visit(browser, portal, who, scheme)
             for path in paths:
                 widths = (WIDE, NARROW) if scheme == "dark" else (WIDE, NARROW, NARROWEST)
                 wrong += [problem for width in widths for problem in visit.look(path, width)]
                 wrong += visit.weigh(path) if scheme == "light" else []
             wrong += _details(visit) if who == "ben" else []
+            wrong += _price_forms(visit) if who == "ann" else []
             visit.context.close()
     assert wrong == []
 
@@ -139,6 +143,16 @@ def _details(visit: Visit) -> list[str]:
         wrong += visit.look(address, WIDE) + visit.look(address, NARROW)
     visit.page.get_by_role("link", name="Change the limit").click()
     wrong += visit.look(visit.page.url, NARROW)
+    return wrong
+
+
+def _price_forms(visit: Visit) -> list[str]:
+    """Look at the forms behind the list of models without a price."""
+    wrong = []
+    for name in ("Enter a price for", "Declare free"):
+        visit.page.goto("/models/unpriced/")
+        visit.page.get_by_role("link", name=name).first.click()
+        wrong += visit.look(visit.page.url, WIDE) + visit.look(visit.page.url, NARROW)
     return wrong
 
 

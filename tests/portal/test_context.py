@@ -8,7 +8,7 @@ from tests.browsing import Visitor, writes
 from tests.cast import Cast
 from tests.factories import AccessRequestFactory
 
-EVERYBODYS = ["/", "/models/", "/budgets/", "/status/", "/search/"]
+EVERYBODYS = ["/", "/models/", "/budgets/", "/blocked/", "/status/", "/search/"]
 FOR_THE_BOOKS = ["/reconciliation/"]
 
 
@@ -31,12 +31,17 @@ def test_navigation_offers_what_the_person_may_open(cast: Cast, who: str, sees: 
 
     assert ("/reconciliation/" in links) == sees
     assert visitor.get("/reconciliation/").status == (200 if sees else 404)
-    assert {"/", "/models/", "/approvals/", "/keys/", "/budgets/", "/status/"} <= set(links)
+    assert {"/", "/models/", "/approvals/", "/keys/", "/budgets/", "/blocked/", "/status/"} <= set(links)
 
 
 @pytest.mark.parametrize(
     ("path", "label"),
-    [("/", "Overview"), ("/models/", "Models and tiers"), ("/budgets/", "Budgets"), ("/status/", "Status")],
+    [
+        ("/", "Overview"),
+        ("/models/", "Models and tiers"),
+        ("/blocked/", "Blocked calls"),
+        ("/status/", "Status"),
+    ],
 )
 def test_navigation_marks_where_the_person_is(cast: Cast, path: str, label: str) -> None:
     html = Visitor(cast.ben).get(path).response.content.decode()

@@ -37,11 +37,13 @@ def book(
     )
 
 
-def refuse(project: Project, at: datetime, code: str, calls: int) -> BlockedHour:
+def refuse(
+    project: Project, at: datetime, code: str, calls: int, *, key: ApiKey | None = None
+) -> BlockedHour:
     """Count refused calls of a project in the hour of a moment."""
     return BlockedHour.objects.create(
         hour=at.replace(minute=0, second=0, microsecond=0),
-        key_id=1,
+        key_id=key.pk if key else 1,
         project=project,
         team=project.team,
         department=project.team.department,

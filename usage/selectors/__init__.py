@@ -1,6 +1,6 @@
 """Every money figure that is shown anywhere: pages, CSV, API and metrics read usage here and nowhere else."""
 
-from usage.selectors.blocked import blocked_since, blocked_today
+from usage.selectors.blocked import blocked_hours, blocked_lines, blocked_since, blocked_today, watched_by
 from usage.selectors.freshness import freshness
 from usage.selectors.outlook import forecast_budgets
 from usage.selectors.overview import overview
@@ -26,6 +26,8 @@ from usage.selectors.spend import (
 )
 
 __all__ = [
+    "blocked_hours",
+    "blocked_lines",
     "blocked_since",
     "blocked_today",
     "by_key",
@@ -54,4 +56,5 @@ __all__ = [
     "this_month",
     "total_use",
     "totals",
+    "watched_by",
 ]

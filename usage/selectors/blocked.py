@@ -1,26 +1,90 @@
 """Refused calls of known keys, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import F, Max, Sum
+from django.db.models import F, Max, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import TruncDay
+from django.utils import timezone
 
 from core import clock
+from keys.models import ApiKey
+from teams.models import NamedKind, User
+from teams.selectors import FormerNames, RolesHeld, former_names
 from usage.models import BlockedHour
+from usage.reasons import reason_of
 from usage.selectors.periods import day_starts_at, organisation_today
 from usage.types import Blocked, Scope
 
-REASONS = {
-    "budget_exhausted": "over its budget",
-    "budget_held": "budget held by calls in flight",
-    "tier_not_granted": "without access to the tier",
-    "model_unpriced": "for a model without a price",
-    "model_unknown": "for a model that is not known",
-    "project_mismatch": "with another project's key",
-    "route_not_allowed": "on a route that is not served",
-    "key_suspended": "with a suspended key",
-    "rate_limited": "too fast",
+NAMES = {
+    "project_public_id": "project__public_id",
+    "project_code": "project__code",
+    "project_name": "project__name",
+    "project_team_id": "project__team_id",
+    "team_public_id": "team__public_id",
+    "team_code": "team__code",
+    "team_name": "team__name",
 }
+KEY_NAMES = {
+    "key_public_id": "public_id",
+    "key_name": "name",
+    "key_owner": "owner__name",
+    "key_owner_public_id": "owner__public_id",
+}
+NAMED = (NamedKind.PROJECT, NamedKind.TEAM)
+IDS = ("key_id", "project_id", "team_id", "code")
+# What no other row of an hour shares; public ids, so that a place in the list can be told to anybody.
+PLACE = ("key_public_id", "project_public_id", "code")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedLine:
+    """Calls of one key refused for one reason in the hour or day that starts at `since`.
+
+    The team is the one of then, `project_team_id` the project's of now.
+    """
+
+    since: datetime
+    key_id: int
+    key_public_id: str
+    key_name: str
+    key_owner: str
+    key_owner_public_id: str
+    project_id: int
+    project_public_id: str
+    project_code: str
+    project_name: str
+    project_team_id: int
+    team_id: int
+    team_public_id: str
+    team_code: str
+    team_name: str
+    code: str
+    calls: int
+    last_at: datetime
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Return what no other line shares, in the order of `blocked_hours`."""
+        return (self.since, *(getattr(self, name) for name in PLACE))
+
+
+def watched_by(user: User, roles: RolesHeld) -> Scope:
+    """Return whose refused calls a person may see: those of his own keys and of what he leads or directs.
+
+    One query, none for somebody who sees everything.
+    """
+    if roles.sees_everything:
+        return Scope(label="All keys", everything=True)
+    own = ApiKey.objects.filter(owner=user).order_by("pk").values_list("pk", flat=True)
+    return Scope(
+        label="Your keys and teams" if roles.leads or roles.directs else "Your keys",
+        department_ids=tuple(sorted(roles.directs)),
+        team_ids=tuple(sorted(roles.leads)),
+        key_ids=tuple(own),
+    )
 
 
 def blocked_since(scope: Scope, since: datetime) -> list[Blocked]:
@@ -28,12 +92,18 @@ def blocked_since(scope: Scope, since: datetime) -> list[Blocked]:
     rows = (
         BlockedHour.objects.filter(scope.rows, hour__gte=since)
         .values("project_id", "code")
-        .annotate(name=F("project__name"), all_calls=Sum("calls"), last=Max("last_at"))
+        .annotate(
+            name=F("project__name"),
+            public_id=F("project__public_id"),
+            all_calls=Sum("calls"),
+            last=Max("last_at"),
+        )
         .order_by("-all_calls", "project_id", "code")
     )
     return [
         Blocked(
             project_id=row["project_id"],
+            project_public_id=row["public_id"] or "",
             project_name=row["name"] or "",
             code=row["code"],
             calls=row["all_calls"],
@@ -54,4 +124,91 @@ def in_words(blocked: Sequence[Blocked]) -> str:
         return "No call was refused"
     worst = blocked[0]
     share = "All" if len(blocked) == 1 else "Most"
-    return f"{share} {worst.project_name}, {REASONS.get(worst.code, worst.code)}"
+    return f"{share} {worst.project_name}, {reason_of(worst.code).phrase}"
+
+
+def blocked_lines(
+    scope: Scope, since: datetime, *, by_hour: bool, only: Mapping[str, str], first: int, limit: int
+) -> list[BlockedLine]:
+    """Return refused calls by hour or by the organisation's day, the newest first. Three queries.
+
+    `only` narrows by lookups such as `project__public_id`. Calls are counted by the hour of UTC, so an hour
+    in which a day begins counts for the day before.
+    """
+    day = TruncDay("hour", tzinfo=timezone.get_default_timezone())
+    rows = (
+        BlockedHour.objects.filter(scope.rows, hour__gte=since, **only)
+        .annotate(
+            since=F("hour") if by_hour else day,
+            **{name: F(column) for name, column in NAMES.items()},
+        )
+        .values("since", *IDS, *NAMES)
+        .annotate(all_calls=Sum("calls"), last=Max("last_at"))
+        .order_by("-since", "-all_calls", "project_id", "key_id", "code")
+    )
+    found = list(rows[first : first + limit])
+    keys = ApiKey.objects.filter(pk__in={row["key_id"] for row in found})
+    named = {key["pk"]: key for key in keys.values("pk", **_key_names())}
+    return _lines([{**row, **named.get(row["key_id"], {})} for row in found])
+
+
+def blocked_hours(
+    scope: Scope,
+    since: datetime,
+    until: datetime,
+    *,
+    only: Mapping[str, str],
+    after: tuple[Any, ...] | None = None,
+    limit: int,
+) -> list[BlockedLine]:
+    """Return refused calls by the hour in [since, until), the newest first, for programs. Two queries.
+
+    `after` is the place of the line before.
+    """
+    key = ApiKey.objects.filter(pk=OuterRef("key_id"))
+    rows: QuerySet[BlockedHour, Any] = BlockedHour.objects.annotate(
+        since=F("hour"),
+        all_calls=F("calls"),
+        last=F("last_at"),
+        **{name: F(column) for name, column in NAMES.items()},
+        **{name: Subquery(key.values(column)) for name, column in KEY_NAMES.items()},
+    ).filter(scope.rows, hour__gte=since, hour__lt=until, **only)
+    if after is not None:
+        rows = rows.filter(_behind(after))
+    found = rows.order_by("-hour", *PLACE).values("since", "all_calls", "last", *IDS, *NAMES, *KEY_NAMES)
+    return _lines(list(found[:limit]))
+
+
+def _key_names() -> dict[str, F]:
+    return {name: F(column) for name, column in KEY_NAMES.items()}
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> list[BlockedLine]:
+    """Make lines; projects and teams bear the names that they had when the last call was refused."""
+    former = former_names(min(row["last"] for row in rows)) if rows else FormerNames()
+    return [_line(row, former) for row in rows]
+
+
+def _line(row: Mapping[str, Any], former: FormerNames) -> BlockedLine:
+    """Make a line; a key that is not known any more has no name."""
+    known: dict[str, Any] = {name: row[name] for name in ("since", *IDS, *NAMES)}
+    for kind in NAMED:
+        name = f"{kind}_name"
+        known[name] = former.at(row["last"], kind, row[f"{kind}_id"], row[name])
+    named: dict[str, Any] = {name: row.get(name) or "" for name in KEY_NAMES}
+    return BlockedLine(
+        **known,
+        **named,
+        calls=row["all_calls"],
+        last_at=row["last"],
+    )
+
+
+def _behind(place: tuple[Any, ...]) -> Q:
+    """Match the rows after a place: an earlier hour, or the same one and further on in the other columns."""
+    hour, *others = place
+    behind, same = Q(hour__lt=hour), Q(hour=hour)
+    for column, value in zip(PLACE, others, strict=True):
+        behind |= same & Q(**{f"{column}__gt": value})
+        same &= Q(**{column: value})
+    return behind

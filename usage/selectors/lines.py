@@ -8,7 +8,10 @@ from typing import Any
 
 from django.db.models import F, Q, QuerySet, Sum
 
+from teams.models import NamedKind
+from teams.selectors import FormerNames, former_names
 from usage.models import UsageDay
+from usage.selectors.periods import day_starts_at, end_of
 from usage.selectors.spend import TOKENS, days_in
 from usage.types import Period, Scope
 
@@ -28,6 +31,8 @@ NAMES = {
     "team_name": "team__name",
     "model_name": "model__name",
 }
+NAMED = (NamedKind.PROJECT, NamedKind.TEAM)
+IDS = tuple(f"{kind}_id" for kind in NAMED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,22 +73,28 @@ def usage_lines(
 ) -> list[UsageLine]:
     """Return lines of a scope and period, the newest day first; `after` is the place of the line before.
 
-    `only` narrows by lookups such as `project__public_id`. One query.
+    `only` narrows by lookups such as `project__public_id`. A project and a team bear the name that they had
+    at the end of the day. Two queries.
     """
     rows: QuerySet[UsageDay, Any] = days_in(scope, period).filter(**only)
     if after is not None:
         rows = rows.filter(_behind(after))
     lines = (
         rows.annotate(**{name: F(column) for name, column in {**PLACE, **NAMES}.items() if name != column})
-        .values(*PLACE, *NAMES)
+        .values(*PLACE, *NAMES, *IDS)
         .annotate(**{f"sum_{name}": Sum(name) for name in SUMS})
         .order_by("-day", *list(PLACE)[1:])
     )
-    return [_line(row) for row in lines[:limit]]
+    found = list(lines[:limit])
+    named = former_names(day_starts_at(found[-1]["day"])) if found else FormerNames()
+    return [_line(row, named) for row in found]
 
 
-def _line(row: Mapping[str, Any]) -> UsageLine:
-    return UsageLine(**{name.removeprefix("sum_"): value for name, value in row.items()})
+def _line(row: Mapping[str, Any], named: FormerNames) -> UsageLine:
+    then = end_of(row["day"])
+    names = {f"{kind}_name": named.at(then, kind, row[f"{kind}_id"], row[f"{kind}_name"]) for kind in NAMED}
+    values = {name.removeprefix("sum_"): value for name, value in row.items() if name not in IDS}
+    return UsageLine(**{**values, **names})
 
 
 def _behind(place: tuple[Any, ...]) -> Q:

@@ -9,6 +9,8 @@ from budgets.selectors import budgets_of_scopes
 from budgets.types import BudgetRow
 from core import clock
 from core.money import ZERO
+from teams.models import NamedKind, Project
+from teams.selectors import former_names
 from usage.selectors.blocked import blocked_today, in_words
 from usage.selectors.freshness import freshness
 from usage.selectors.projects import Account, month_budget, project_row, projects_of, share, worst_breach
@@ -20,14 +22,16 @@ STEADY_PERCENT = 10  # a change from week to week below this is no news
 
 
 def overview(scope: Scope, *, period: Period | None = None, at: datetime | None = None) -> Overview:
-    """Return everything that the Overview shows of money. Five queries, however many projects there are.
+    """Return everything that the Overview shows of money. Five queries for any number of projects.
+
+    A period that is over costs one query more: it bears the names of then.
 
     `period` is this month unless given; only whole months are held against limits. Limits and balances are
     those of the database's clock, unless `at` is given.
     """
     moment = make_moment(at or clock.now(), period)
     summary = read_summary(scope, moment)
-    projects = list(projects_of(scope, summary.by_project_day, moment.now))
+    projects = _as_called(list(projects_of(scope, summary.by_project_day, moment.now)), moment.named_at)
     budgets = _budgets(scope, [project.pk for project in projects], moment.budgets_at or at)
     accounts = {
         project.pk: _account(
@@ -55,6 +59,16 @@ def overview(scope: Scope, *, period: Period | None = None, at: datetime | None 
         breach=worst_breach([*accounts.values(), whole], summary) if not moment.is_past else None,
         freshness=freshness(),
     )
+
+
+def _as_called(projects: Sequence[Project], then: datetime | None) -> Sequence[Project]:
+    """Give projects the names that they had at a moment, so that the past keeps its labels."""
+    if then is None:
+        return projects
+    named = former_names(then)
+    for project in projects:
+        project.name = named.at(then, NamedKind.PROJECT, project.pk, project.name)
+    return projects
 
 
 def _budgets(scope: Scope, project_ids: Sequence[int], at: datetime | None) -> list[BudgetRow]:

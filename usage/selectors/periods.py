@@ -19,6 +19,11 @@ def day_starts_at(day: date) -> datetime:
     return datetime.combine(day, time.min, tzinfo=timezone.get_default_timezone())
 
 
+def end_of(day: date) -> datetime:
+    """Return the last moment of a day."""
+    return day_starts_at(day + timedelta(days=1)) - timedelta(microseconds=1)
+
+
 def elapsed_share(at: datetime) -> Decimal:
     """Return the share of its day that has passed at a moment, from 0 to 1."""
     today = organisation_today(at)

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from core.money import ZERO
 from usage.forecast import PACE_DAYS, linear, since_first_use
 from usage.models import UsageDay
-from usage.selectors.periods import day_starts_at, elapsed_share, last_month, organisation_today, this_month
+from usage.selectors.periods import elapsed_share, end_of, last_month, organisation_today, this_month
 from usage.types import Forecast, Period, Scope
 
 TREND_WEEKS = 13
@@ -71,7 +71,12 @@ class Moment:
         """Return when budgets are looked at: the end of last month, or now (None)."""
         if not self.is_past:
             return None
-        return day_starts_at(self.period.last_day + timedelta(days=1)) - timedelta(microseconds=1)
+        return end_of(self.period.last_day)
+
+    @property
+    def named_at(self) -> datetime | None:
+        """Return the moment whose names the period bears: its end once it is over, or now (None)."""
+        return end_of(self.period.last_day) if self.period.last_day < self.today else None
 
     @property
     def days_left(self) -> Decimal:

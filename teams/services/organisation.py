@@ -1,7 +1,4 @@
-"""How the organisation changes: departments, teams, projects, who works in them and who holds which role.
-
-An `actor` of None is the system itself: the commands that set an installation up.
-"""
+"""How the organisation grows: departments, teams, projects, who works in them and who holds which role."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +9,7 @@ from core import audit, clock
 from core.errors import InvalidInputError, NotAllowedError
 from teams.errors import AlreadyHeldError, RoleNeededError
 from teams.models import Department, Membership, Project, Role, RoleAssignment, Team, User
-from teams.selectors import names_of, roles_of
+from teams.selectors import names_of, require_admin, roles_of
 
 
 @transaction.atomic
@@ -140,8 +137,8 @@ def end_role(*, actor: User | None, assignment: RoleAssignment, reason: str) -> 
 
 
 def _require_admin(actor: User | None) -> None:
-    if actor is not None and Role.ADMIN not in roles_of(actor).organisation_wide:
-        raise RoleNeededError(f"Only an administrator may do this. Ask {_admins()}.")
+    if actor is not None:
+        require_admin(actor)
 
 
 def _require_oversight(actor: User | None, team: Team) -> None:

@@ -11,7 +11,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from catalog.ports import Approvers, ProjectAccess, ProjectsOf
-from catalog.selectors import TierPrices, catalogue
+from catalog.selectors import Catalogue, TierPrices, catalogue
+from teams.models import Role
+from teams.selectors import roles_of
 from teams.types import PersonRequest
 
 DEFAULT_TIER = 1
@@ -48,11 +50,21 @@ class TierAccess:
 @require_safe
 def models(request: PersonRequest, *, projects_of: ProjectsOf, approvers: Approvers) -> HttpResponse:
     """Show every tier with its models at the prices in force now."""
+    request.roles_held = roles_of(request.user)
     prices = catalogue()
     projects = projects_of(request.user)
     who = approvers()
     tiers = [_access(tier, projects, who.get(tier.number)) for tier in prices.tiers]
-    return render(request, "catalog/models.html", {"catalog": prices, "tiers": tiers})
+    context = {"catalog": prices, "tiers": tiers, "to_price": _to_price(request, prices)}
+    return render(request, "catalog/models.html", context)
+
+
+def _to_price(request: PersonRequest, prices: Catalogue) -> int:
+    """Return how many models wait for an administrator to price them; others are not told."""
+    if Role.ADMIN not in request.roles_held.organisation_wide:
+        return 0
+    models = (model for tier in prices.tiers for model in tier.models)
+    return sum(not model.priced and not model.model.declared_free for model in models)
 
 
 def _access(tier: TierPrices, projects: Sequence[ProjectAccess], approver: str | None) -> TierAccess:

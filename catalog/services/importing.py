@@ -1,4 +1,4 @@
-"""What may be called and what it costs, written: models and prices from the price list."""
+"""Models and prices from the price list."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,9 @@ from django.db import connection, transaction
 
 from catalog.errors import PriceMovesError
 from catalog.importer import Listing, Published, Slot, list_version, listings, published_prices
-from catalog.models import Alias, LlmModel, Mode, Price, PriceSource, Tier
+from catalog.models import Alias, LlmModel, Price, PriceSource, Tier
 from catalog.price_diff import SlotChange, slot_changes
-from catalog.pricing import PriceRow, is_priced
-from catalog.selectors import price_rows
+from catalog.selectors import price_rows, unpriced_models
 from core import audit
 
 log = structlog.get_logger(__name__)
@@ -67,7 +66,7 @@ def import_prices(
     `accept_moves` is not set.
     """
     list(Tier.objects.select_for_update(no_key=True).order_by("pk"))  # one import at a time
-    at = _database_now()
+    at = database_now()
     version = list_version()
     added = _add_models(listings() if offered is None else offered, actor=actor, version=version)
     changes = _changes(published or published_prices, at)
@@ -83,7 +82,7 @@ def import_prices(
         version=version,
         added_models=tuple(model.name for model in added),
         changes=tuple(changes),
-        unpriced=_unpriced(at),
+        unpriced=tuple(model.name for model in unpriced_models(at=at)),
     )
     if dry_run:
         transaction.set_rollback(True)
@@ -94,7 +93,7 @@ def import_prices(
     return report
 
 
-def _database_now() -> datetime:
+def database_now() -> datetime:
     """Return the database's clock, which decides what is in force."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT now()")
@@ -179,13 +178,3 @@ def _apply(change: ModelChange, *, actor: audit.Actor | None, version: str) -> N
 
 def _by_slot(amounts: Mapping[Slot, Decimal | None]) -> dict[str, Decimal | None]:
     return {f"{slot.context} {slot.unit} from {slot.tier_start}": usd for slot, usd in amounts.items()}
-
-
-def _unpriced(at: datetime) -> tuple[str, ...]:
-    models = LlmModel.objects.filter(retired_at__isnull=True, declared_free=False)
-    rows: Mapping[int, Sequence[PriceRow]] = price_rows()
-    return tuple(
-        model.name
-        for model in models
-        if not is_priced(rows.get(model.pk, ()), at=at, has_output=model.mode != Mode.EMBEDDING)
-    )

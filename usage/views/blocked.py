@@ -1,0 +1,276 @@
+"""Blocked calls: which calls were refused, why, and where somebody can do something about it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from budgets.models import ScopeKind
+from budgets.selectors import budget_rows, tightest, visible_budgets
+from budgets.types import BudgetRow
+from core import addresses, clock
+from core.shapes import Tab
+from core.spreadsheets import Cell, csv_response
+from keys.models import ApiKey
+from teams.models import Role
+from teams.selectors import roles_of
+from teams.types import PersonRequest
+from usage.reasons import Reason, Remedy, reason_of
+from usage.selectors.blocked import BlockedLine, blocked_lines, blocked_since, watched_by
+from usage.selectors.periods import day_starts_at, organisation_today
+from usage.types import Blocked, Scope
+
+KEPT = ("p", "code", "project", "page")
+PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+DAYS = {"7d": 7, "30d": 30}
+HOURS, WEEK = "24h", "7d"
+PAGE_ROWS = 100
+LOOKUPS = {"code": "code", "project": "project__public_id"}
+CSV_HEAD = (
+    *("since", "code", "reason", "key", "key_id", "owner", "project", "project_id"),
+    *("team", "calls", "last_seen"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One choice of a filter."""
+
+    value: str
+    label: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """The page on which somebody acts; without an address there is none."""
+
+    text: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonRow:
+    """How many calls were refused for one reason."""
+
+    code: str
+    reason: Reason
+    calls: int
+    last_at: datetime
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRow:
+    """A line with its reason and the page that acts."""
+
+    line: BlockedLine
+    reason: Reason
+    act: Act
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedPage:
+    """What the page shows; `calls` is the number of all calls that the filters leave."""
+
+    scope: str
+    by_hour: bool
+    period: str
+    period_tabs: tuple[Tab, ...]
+    codes: tuple[Option, ...]
+    projects: tuple[Option, ...]
+    calls: int
+    reasons: tuple[ReasonRow, ...]
+    rows: tuple[CallRow, ...]
+    is_filtered: bool
+    all_url: str
+    csv_url: str
+    newer_url: str
+    older_url: str
+
+
+@require_safe
+def list_blocked(request: PersonRequest) -> HttpResponse:
+    """List refused calls of the person's scope by day, or by hour for `?p=24h`; as CSV with `?format=csv`."""
+    request.roles_held = roles_of(request.user)
+    scope = watched_by(request.user, request.roles_held)
+    period = addresses.choice(request, "p", PERIODS, WEEK)
+    lines = _lines(request, scope, period)
+    shown = lines[:PAGE_ROWS]
+    if request.GET.get("format") == "csv":
+        return csv_response(f"blocked-calls-{organisation_today()}", CSV_HEAD, map(_cells, shown))
+    page = _page(request, scope, period, shown, has_older=len(lines) > PAGE_ROWS)
+    return render(request, "usage/blocked.html", {"blocked": page})
+
+
+def _since(period: str) -> datetime:
+    if period == HOURS:
+        hour = clock.now().replace(minute=0, second=0, microsecond=0)
+        return hour - timedelta(hours=23)
+    return day_starts_at(organisation_today() - timedelta(days=DAYS[period] - 1))
+
+
+def _wanted(request: HttpRequest, name: str) -> str:
+    """Return what the address filters by; a word that no code and no id could be finds nothing."""
+    value = request.GET.get(name, "")
+    return value if not value or value.isidentifier() else "none"
+
+
+def _page_number(request: HttpRequest) -> int:
+    text = request.GET.get("page", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
+
+
+def _lines(request: HttpRequest, scope: Scope, period: str) -> list[BlockedLine]:
+    """Return the lines of this page, and one more where there are older ones."""
+    wanted = {lookup: _wanted(request, name) for name, lookup in LOOKUPS.items()}
+    return blocked_lines(
+        scope,
+        _since(period),
+        by_hour=period == HOURS,
+        only={lookup: value for lookup, value in wanted.items() if value},
+        first=PAGE_ROWS * _page_number(request),
+        limit=PAGE_ROWS + 1,
+    )
+
+
+def _page(
+    request: PersonRequest, scope: Scope, period: str, lines: Sequence[BlockedLine], *, has_older: bool
+) -> BlockedPage:
+    sums = blocked_since(scope, _since(period))
+    number = _page_number(request)
+    project, code = _wanted(request, "project"), _wanted(request, "code")
+    left = [each for each in sums if project in {"", each.project_public_id} and code in {"", each.code}]
+    return BlockedPage(
+        scope=scope.label,
+        by_hour=period == HOURS,
+        period=PERIODS[period],
+        period_tabs=_tabs(request, period),
+        codes=_options({each.code: reason_of(each.code).happened for each in sums}, code),
+        projects=_options({each.project_public_id: each.project_name for each in sums}, project),
+        calls=sum(each.calls for each in left),
+        reasons=_reasons(request, left),
+        rows=_rows(request, lines),
+        is_filtered=bool(project or code),
+        all_url=addresses.link(request, ("p",)),
+        csv_url=addresses.link(request, KEPT, format="csv"),
+        newer_url=addresses.link(request, KEPT, page=str(number - 1) if number > 1 else "") if number else "",
+        older_url=addresses.link(request, KEPT, page=str(number + 1)) if has_older else "",
+    )
+
+
+def _tabs(request: HttpRequest, current: str) -> tuple[Tab, ...]:
+    return tuple(
+        Tab(
+            label=label,
+            url=addresses.link(request, KEPT, p="" if value == WEEK else value, page=""),
+            current=value == current,
+        )
+        for value, label in PERIODS.items()
+    )
+
+
+def _options(known: Mapping[str, str], wanted: str) -> tuple[Option, ...]:
+    """Return the choices of a filter by their labels; what the address asks for is one of them."""
+    labels = known if not wanted or wanted in known else {**known, wanted: wanted}
+    return tuple(
+        Option(value=value, label=label, current=value == wanted)
+        for value, label in sorted(labels.items(), key=lambda item: (item[1].casefold(), item[0]))
+    )
+
+
+def _reasons(request: HttpRequest, sums: Iterable[Blocked]) -> tuple[ReasonRow, ...]:
+    by_code: dict[str, list[Blocked]] = {}
+    for each in sums:
+        by_code.setdefault(each.code, []).append(each)
+    rows = [
+        ReasonRow(
+            code=code,
+            reason=reason_of(code),
+            calls=sum(each.calls for each in found),
+            last_at=max(each.last_at for each in found),
+            url=addresses.link(request, KEPT, code=code, page=""),
+        )
+        for code, found in by_code.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.calls, row.code)))
+
+
+def _rows(request: PersonRequest, lines: Sequence[BlockedLine]) -> tuple[CallRow, ...]:
+    budgets = _budgets(request, lines)
+    return tuple(
+        CallRow(line=line, reason=reason_of(line.code), act=_act(request, line, budgets)) for line in lines
+    )
+
+
+def _budgets(request: PersonRequest, lines: Iterable[BlockedLine]) -> list[BudgetRow]:
+    """Return the budgets that the person may see of the keys, projects and teams with a budget too small."""
+    short = [line for line in lines if reason_of(line.code).remedy is Remedy.BUDGET]
+    if not short:
+        return []
+    visible = visible_budgets(
+        request.user,
+        key_ids=ApiKey.objects.visible_to(request.user).values_list("pk", flat=True),
+        roles=request.roles_held,
+    )
+    return budget_rows(
+        visible.filter(
+            Q(scope_kind=ScopeKind.KEY, scope_id__in={line.key_id for line in short})
+            | Q(scope_kind=ScopeKind.PROJECT, scope_id__in={line.project_id for line in short})
+            | Q(scope_kind=ScopeKind.TEAM, scope_id__in={line.project_team_id for line in short})
+        )
+    )
+
+
+def _act(request: PersonRequest, line: BlockedLine, budgets: Iterable[BudgetRow]) -> Act:
+    match reason_of(line.code).remedy:
+        case Remedy.BUDGET:
+            return _budget_act(line, budgets)
+        case Remedy.TIER if line.project_team_id in request.roles_held.works_in:
+            ask = f"{reverse('approvals:ask')}?{urlencode({'project': line.project_code})}"
+            return Act(text="Ask for the tier", url=ask)
+        case Remedy.PRICE if Role.ADMIN in request.roles_held.organisation_wide:
+            return Act(text="Enter a price", url=reverse("unpriced"))
+        case Remedy.PRICE | Remedy.MODELS:
+            return Act(text="See the models", url=reverse("models"))
+        case Remedy.KEY | Remedy.TIER:
+            tab = "" if line.key_owner_public_id == request.user.public_id else "?tab=team"
+            return Act(text="See the key", url=f"{reverse('keys:list')}{tab}")
+        case _:
+            return Act()
+
+
+def _budget_act(line: BlockedLine, budgets: Iterable[BudgetRow]) -> Act:
+    """Name the budget with the least left now of those that bind the key."""
+    around = {
+        ScopeKind.KEY: line.key_id,
+        ScopeKind.PROJECT: line.project_id,
+        ScopeKind.TEAM: line.project_team_id,
+    }
+    found = tightest(row for row in budgets if around.get(row.scope_kind) == row.scope_id)
+    if found is None:
+        return Act(text="See the budgets", url=reverse("budgets:list"))
+    name = line.key_name if found.scope_kind is ScopeKind.KEY else found.name
+    return Act(text=f"Budget of {name}", url=reverse("budgets:detail", args=[found.public_id]))
+
+
+def _cells(line: BlockedLine) -> tuple[Cell, ...]:
+    return (
+        line.since.isoformat(),
+        line.code,
+        reason_of(line.code).happened,
+        line.key_name,
+        line.key_public_id,
+        line.key_owner,
+        line.project_name,
+        line.project_code,
+        line.team_name,
+        line.calls,
+        line.last_at.isoformat(),
+    )
