@@ -29,6 +29,11 @@ class Keys:
         rows = ApiKey.objects.visible_to(user).filter(pk__in=key_ids).values_list("pk", "public_id", "name")
         return {pk: ScopeName(public_id=public_id, name=name) for pk, public_id, name in rows}
 
+    def find(self, user: User, public_id: str) -> int | None:
+        """Return the id of a key that the user may see. One query."""
+        found = ApiKey.objects.visible_to(user).filter(public_id=public_id)
+        return found.order_by().values_list("pk", flat=True).first()
+
 
 class Budgets(BudgetViewSet):
     """Budgets with the keys that some of them limit."""

@@ -1,0 +1,64 @@
+"""Reads the ledger: which keys spend on a budget, whether balances equal their entries and holds."""
+
+from django.db import connection
+
+from budgets.models import Budget, ScopeKind
+from budgets.types import Unbalanced
+
+KEYS_SPENDING = """
+    WITH here AS (
+      SELECT b.id, w.window_start FROM budgets_budget b,
+        budgets_window(b.window, b.window_anchor, b.time_zone, clock_timestamp()) w WHERE b.id = %(budget)s
+    )
+    SELECT e.key_id FROM budgets_entry e, here
+    WHERE e.budget_ids @> ARRAY[here.id] AND e.effective_at >= here.window_start AND e.key_id IS NOT NULL
+      AND (%(kind)s <> 'project' OR e.project_id = %(scope)s) AND (%(kind)s <> 'team' OR e.team_id =
+      %(scope)s) AND (%(kind)s <> 'department' OR e.department_id = %(scope)s)
+    UNION
+    SELECT r.key_id FROM budgets_reservation r, here WHERE r.state = 'open' AND r.budget_ids @> ARRAY[here.id]
+    ORDER BY 1
+"""
+UNBALANCED = """
+    WITH entries AS (
+      SELECT p.budget_id, p.window_start, sum(e.amount_usd) AS usd
+      FROM budgets_entry e, unnest(e.budget_ids, e.window_starts) AS p (budget_id, window_start) GROUP BY 1, 2
+    ), holds AS (
+      SELECT p.budget_id, p.window_start, sum(r.held_usd) AS usd
+      FROM budgets_reservation r, unnest(r.budget_ids, r.window_starts) AS p (budget_id, window_start)
+      WHERE r.state = 'open' GROUP BY 1, 2
+    )
+    SELECT budget_id, window_start, coalesce(b.spent_usd, 0), coalesce(e.usd, 0), coalesce(b.reserved_usd, 0),
+           coalesce(h.usd, 0)
+    FROM budgets_balance b
+    FULL JOIN entries e USING (budget_id, window_start) FULL JOIN holds h USING (budget_id, window_start)
+    WHERE coalesce(b.spent_usd, 0) <> coalesce(e.usd, 0) OR coalesce(b.reserved_usd, 0) <> coalesce(h.usd, 0)
+    ORDER BY 1, 2
+"""
+
+
+def keys_spending_on(budget: Budget) -> list[int]:
+    """Return the ids of the keys that spent or hold money in the budget's current window. One query."""
+    if budget.scope_kind == ScopeKind.KEY:
+        return [budget.scope_id]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            KEYS_SPENDING, {"budget": budget.pk, "kind": budget.scope_kind, "scope": budget.scope_id}
+        )
+        return [key for (key,) in cursor.fetchall()]
+
+
+def unbalanced_balances() -> list[Unbalanced]:
+    """Return every balance that is not exactly the sum of its entries and open holds."""
+    with connection.cursor() as cursor:
+        cursor.execute(UNBALANCED)
+        return [
+            Unbalanced(
+                budget_id=budget,
+                window_start=start,
+                spent_usd=spent,
+                entries_usd=entries,
+                reserved_usd=reserved,
+                holds_usd=holds,
+            )
+            for budget, start, spent, entries, reserved, holds in cursor.fetchall()
+        ]
