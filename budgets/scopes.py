@@ -7,7 +7,6 @@ from typing import Any
 from django.db.models import CharField, QuerySet, Value
 
 from budgets.models import ScopeKind
-from budgets.types import BudgetRow
 from core.errors import InvalidInputError
 from teams.models import Department, Project, Team, User
 
@@ -24,11 +23,11 @@ FindKey = Callable[[User, str], int | None]
 Scopes = Mapping[tuple[ScopeKind, int], ScopeName]
 
 
-def scope_names(rows: Iterable[BudgetRow]) -> dict[tuple[ScopeKind, int], ScopeName]:
-    """Return the scopes of these budgets, without those of keys. One query."""
+def scope_names(scopes: Iterable[tuple[ScopeKind, int]]) -> dict[tuple[ScopeKind, int], ScopeName]:
+    """Return what scopes are called, without those of keys. One query."""
     wanted: dict[ScopeKind, set[int]] = {kind: set() for kind in ScopeKind}
-    for row in rows:
-        wanted[row.scope_kind].add(row.scope_id)
+    for kind, scope_id in scopes:
+        wanted[kind].add(scope_id)
     named: dict[ScopeKind, QuerySet[Any]] = {
         ScopeKind.DEPARTMENT: Department.objects.all(),
         ScopeKind.TEAM: Team.objects.all(),

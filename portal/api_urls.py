@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from approvals.api import AccessRequestViewSet
-from budgets.api import BudgetViewSet
+from budgets.api import BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
 from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
 from keys.api import ApiKeyViewSet, GrantViewSet
@@ -42,6 +42,13 @@ class Budgets(BudgetViewSet):
     keys = Keys()
 
 
+class RateLimits(RateLimitViewSet):
+    """Rate limits with the keys that some of them limit."""
+
+    __doc__ = RateLimitViewSet.__doc__
+    keys = Keys()
+
+
 router = SimpleRouter()
 router.register("departments", DepartmentViewSet, "departments")
 router.register("teams", TeamViewSet, "teams")
@@ -51,6 +58,7 @@ router.register("tiers", TierViewSet, "tiers")
 router.register("models", LlmModelViewSet, "models")
 router.register("prices", PriceViewSet, "prices")
 router.register("budgets", Budgets, "budgets")
+router.register("rate-limits", RateLimits, "rate_limits")
 router.register("keys", ApiKeyViewSet, "keys")
 router.register("grants", GrantViewSet, "grants")
 router.register("requests", AccessRequestViewSet, "requests")
