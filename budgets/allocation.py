@@ -22,7 +22,7 @@ too. What is broken already (a project moved to another team) does not forbid a 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from budgets.models import Allocation, Mode, ScopeKind, Window
 from budgets.schedules import Schedule
@@ -112,7 +112,7 @@ def bounds_above(node: Node, around: Sequence[Node], at: datetime) -> Iterator[B
         others_usd = _handed_to_others(parent, node, around, at)
         if allowance_usd is not None and others_usd is not None:
             yield Bound(
-                usd=max(allowance_usd - others_usd, ZERO),
+                usd=max(allowance_usd - others_usd, ZERO).quantize(SCALE, rounding=ROUND_FLOOR),
                 why=f"{_share(parent, limit_usd, allowance_usd)}, of which {format_usd(others_usd)} is"
                 " allocated to others",
             )
