@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from budgets import selectors
 from budgets.authority import Powers, powers
 from budgets.errors import BudgetExistsError, NeedsConfirmationError
-from budgets.forms import confirming
+from budgets.forms import ReasonOnlyForm, confirming
 from budgets.models import ScopeKind
 from budgets.ports import Expected, Neighbours
 from budgets.types import BudgetRow
@@ -114,6 +114,28 @@ def form_page(
             return redirect(page.cancel_url)
     context = {"page": page, "form": form, "budget": line}
     return render(request, "budgets/form.html", context, status=422 if form.errors else 200)
+
+
+def confirm_page(
+    request: PersonRequest,
+    neighbours: Neighbours,
+    *,
+    confirm: Mapping[str, Any],
+    act: Callable[[str], str],
+    done_url: str,
+) -> HttpResponse:
+    """Ask why before something ends, then end it; `act` takes the reason and returns what was done."""
+    form = ReasonOnlyForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            done = act(form.cleaned_data["reason"])
+        except InvalidInputError as error:
+            form.add_error(_field(form, error.field), _explained(request, neighbours, error))
+        else:
+            messages.success(request, done)
+            return redirect(done_url)
+    status = 422 if form.errors else 200
+    return render(request, "confirm.html", {"confirm": confirm, "form": form}, status=status)
 
 
 def _field(form: Form, name: str | None) -> str | None:

@@ -4,19 +4,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from budgets import selectors
 from budgets.authority import Powers, room
-from budgets.forms import LimitForm, PlanForm, ReasonOnlyForm, TopUpForm
+from budgets.forms import LimitForm, PlanForm, TopUpForm
 from budgets.models import Budget, Window
 from budgets.ports import Neighbours
 from budgets.services import limits
 from budgets.types import BudgetRow
-from budgets.views.common import ConfirmText, FormPage, find, form_page, line_of, powers_here
+from budgets.views.common import ConfirmText, FormPage, confirm_page, find, form_page, line_of, powers_here
 from budgets.windows import midnight
 from core import clock
 from core.errors import NotFoundError
@@ -140,13 +138,12 @@ def withdraw_plan(request: PersonRequest, public_id: str, *, neighbours: Neighbo
     powers_here(request, row, MAY_NOT)
     line = line_of(request, neighbours, row)
     valid_from = _moment(request.GET.get("valid_from", ""))
-    form = ReasonOnlyForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
+
+    def act(reason: str) -> str:
         budget = Budget.objects.get(pk=row.id)
-        reason = form.cleaned_data["reason"]
         limits.withdraw_plan(actor=request.user, budget=budget, valid_from=valid_from, reason=reason)
-        messages.success(request, f"The plan of {line.name} is withdrawn.")
-        return redirect(line.url)
+        return f"The plan of {line.name} is withdrawn."
+
     confirm = {
         "title": f"Withdraw the plan of {line.name}?",
         "text": f"What is planned for {valid_from:%-d %B %Y, %H:%M} UTC does not come into force.",
@@ -155,8 +152,7 @@ def withdraw_plan(request: PersonRequest, public_id: str, *, neighbours: Neighbo
         "submit_text": "Withdraw the plan",
         "cancel_url": line.url,
     }
-    status = 422 if form.errors else 200
-    return render(request, "confirm.html", {"confirm": confirm, "form": form}, status=status)
+    return confirm_page(request, neighbours, confirm=confirm, act=act, done_url=line.url)
 
 
 def _highest_text(row: BudgetRow, may: Powers) -> str:

@@ -5,22 +5,20 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from budgets import selectors
 from budgets.allocation import handed_out
 from budgets.authority import may_change_anything, scopes_limited_by
-from budgets.forms import OpenForm, RateForm, ReasonOnlyForm, RulesForm
+from budgets.forms import OpenForm, RateForm, RulesForm
 from budgets.models import Allocation, Budget, Mode, RateLimit, RollOver, ScopeKind, Window
 from budgets.ports import Neighbours
 from budgets.scopes import find_scope
 from budgets.services import limits, rates, rules
 from budgets.types import BudgetRow, Rate, ScopePlace
-from budgets.views.common import ConfirmText, FormPage, find, form_page, line_of, powers_here
+from budgets.views.common import ConfirmText, FormPage, confirm_page, find, form_page, line_of, powers_here
 from budgets.views.limits import FORM_METHODS
 from catalog.models import LlmModel, Tier
 from core import clock
@@ -112,16 +110,10 @@ def close_budget(request: PersonRequest, public_id: str, *, neighbours: Neighbou
     powers_here(request, row, "You may not close this budget.")
     line = line_of(request, neighbours, row)
 
-    def act(entered: dict[str, Any]) -> str:
-        budget = Budget.objects.get(pk=row.id)
-        rules.close_budget(actor=request.user, budget=budget, reason=entered["reason"])
+    def act(reason: str) -> str:
+        rules.close_budget(actor=request.user, budget=Budget.objects.get(pk=row.id), reason=reason)
         return f"The budget of {line.name}, {line.window}, is closed."
 
-    form = ReasonOnlyForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        done = act(form.cleaned_data)
-        messages.success(request, done)
-        return redirect("budgets:list")
     others = [other for other in selectors.binding_with(row) if other.limit_usd is not None]
     confirm = {
         "title": f"Close the budget of {line.name}, {line.window}?",
@@ -130,8 +122,8 @@ def close_budget(request: PersonRequest, public_id: str, *, neighbours: Neighbou
         "submit_text": "Close the budget",
         "cancel_url": line.url,
     }
-    status = 422 if form.errors else 200
-    return render(request, "confirm.html", {"confirm": confirm, "form": form}, status=status)
+    done_url = reverse("budgets:list")
+    return confirm_page(request, neighbours, confirm=confirm, act=act, done_url=done_url)
 
 
 @require_http_methods(FORM_METHODS)
