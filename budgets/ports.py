@@ -19,6 +19,9 @@ class KeyDirectory(Protocol):
     def names(self, user: User, key_ids: Collection[int]) -> dict[int, ScopeName]:
         """Return those of these keys that the user may see. One query."""
 
+    def find(self, user: User, public_id: str) -> int | None:
+        """Return the id of a key that the user may see. One query."""
+
 
 class KeyLabels(Protocol):
     """Knows what people call the keys."""
@@ -42,10 +45,18 @@ class Forecasts(Protocol):
         """Return the forecast of each budget by its id, where there is one. One query."""
 
 
+class AskForMore(Protocol):
+    """Knows where somebody asks for more than he may set himself."""
+
+    def __call__(self, public_id: str, /) -> str:
+        """Return the address of the form that asks for more of this budget."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
-    """What the pages of budgets are handed."""
+    """What the pages of budgets are handed; without `ask_for_more` they only say whom to ask."""
 
     keys: KeyDirectory
     key_labels: KeyLabels
     forecasts: Forecasts
+    ask_for_more: AskForMore | None = None

@@ -1,14 +1,14 @@
 """What the scopes of budgets are called outside: by public id and name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import CharField, QuerySet, Value
 
 from budgets.models import ScopeKind
-from budgets.types import BudgetRow
-from teams.models import Department, Project, Team
+from core.errors import InvalidInputError
+from teams.models import Department, Project, Team, User
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +19,15 @@ class ScopeName:
     name: str
 
 
+FindKey = Callable[[User, str], int | None]
 Scopes = Mapping[tuple[ScopeKind, int], ScopeName]
 
 
-def scope_names(rows: Iterable[BudgetRow]) -> dict[tuple[ScopeKind, int], ScopeName]:
-    """Return the scopes of these budgets, without those of keys. One query."""
+def scope_names(scopes: Iterable[tuple[ScopeKind, int]]) -> dict[tuple[ScopeKind, int], ScopeName]:
+    """Return what scopes are called, without those of keys. One query."""
     wanted: dict[ScopeKind, set[int]] = {kind: set() for kind in ScopeKind}
-    for row in rows:
-        wanted[row.scope_kind].add(row.scope_id)
+    for kind, scope_id in scopes:
+        wanted[kind].add(scope_id)
     named: dict[ScopeKind, QuerySet[Any]] = {
         ScopeKind.DEPARTMENT: Department.objects.all(),
         ScopeKind.TEAM: Team.objects.all(),
@@ -43,3 +44,30 @@ def scope_names(rows: Iterable[BudgetRow]) -> dict[tuple[ScopeKind, int], ScopeN
         for kind, pk, public_id, name in first.union(*others, all=True)
     }
     return {(ScopeKind.ORGANISATION, 0): ScopeName(public_id=None, name="Organisation"), **known}
+
+
+def find_scope(
+    user: User, kind: ScopeKind, public_id: str | None, *, find_key: FindKey, field: str = "scope"
+) -> int:
+    """Return the id of a scope that the user may see; 0 for the organisation.
+
+    Raises InvalidInputError, the same for one that is out of sight.
+    """
+    if kind is ScopeKind.ORGANISATION:
+        if public_id:
+            raise InvalidInputError("The organisation has no id.", field=field)
+        return 0
+    named: dict[ScopeKind, QuerySet[Any]] = {
+        ScopeKind.DEPARTMENT: Department.objects.visible_to(user),
+        ScopeKind.TEAM: Team.objects.visible_to(user),
+        ScopeKind.PROJECT: Project.objects.visible_to(user),
+    }
+    if kind is ScopeKind.KEY:
+        found = find_key(user, public_id or "")
+    else:
+        found = named[kind].filter(public_id=public_id).values_list("pk", flat=True).first()
+    if found is None:
+        raise InvalidInputError(
+            f"There is no such {kind.label.lower()}, or it is not one that you may see.", field=field
+        )
+    return int(found)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import Enum
 
-from budgets.models import Mode, ScopeKind, Window
+from budgets.models import Allocation, Mode, RollOver, ScopeKind, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,39 @@ class ScopePlace:
     project_id: int | None
     team_id: int | None
     department_id: int | None
+
+    @property
+    def scope(self) -> tuple[ScopeKind, int]:
+        """Return what it is."""
+        return self.kind, self.id
+
+    @property
+    def chain(self) -> tuple[tuple[ScopeKind, int], ...]:
+        """Return the scopes that it is part of and itself, the widest first."""
+        parts = {
+            ScopeKind.ORGANISATION: 0,
+            ScopeKind.DEPARTMENT: self.department_id,
+            ScopeKind.TEAM: self.team_id,
+            ScopeKind.PROJECT: self.project_id,
+            self.kind: self.id,
+        }
+        return tuple((kind, scope_id) for kind, scope_id in parts.items() if scope_id is not None)
+
+
+def scope_title(kind: ScopeKind, name: str) -> str:
+    """Return how people call a scope: `Search team`. Keys have names elsewhere."""
+    if kind in {ScopeKind.DEPARTMENT, ScopeKind.TEAM}:
+        return f"{name} {kind.label.lower()}"
+    return name or kind.label
+
+
+class LimitState(Enum):
+    """Where a limit stands in time; one that was replaced at its very moment never came into force."""
+
+    PLANNED = "planned"
+    IN_FORCE = "in_force"
+    PAST = "past"
+    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +66,15 @@ class BudgetRow:
     scope_id: int
     scope_name: str
     department_id: int | None
+    place: ScopePlace
     window: Window
     window_label: str
+    window_anchor: int
     time_zone: str
     mode: Mode
+    allocation: Allocation
+    overcommit_ratio: Decimal
+    roll_over: RollOver
     only: str
     only_tier: int | None
     only_model_id: int | None
@@ -52,11 +91,11 @@ class BudgetRow:
     @property
     def name(self) -> str:
         """Return how people call the budget's scope."""
-        if self.scope_kind is ScopeKind.ORGANISATION:
-            return self.scope_kind.label
-        if self.scope_kind in {ScopeKind.DEPARTMENT, ScopeKind.TEAM}:
-            return f"{self.scope_name} {self.scope_kind.label.lower()}"
-        return self.scope_name or self.scope_kind.label
+        return scope_title(self.scope_kind, self.scope_name)
+
+    def binds(self, other: "BudgetRow") -> bool:
+        """Whether the calls of `other`, in this scope or one inside it, count here, as far as filters go."""
+        return self.only_tier in {None, other.only_tier} and self.only_model_id in {None, other.only_model_id}
 
     @property
     def resets_at(self) -> datetime | None:
@@ -86,14 +125,30 @@ class BudgetRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRow:
-    """One limit of a budget's history. `until` is the end of a top-up, or when the next base limit came."""
+    """One limit of a budget's history. `until` is the end of a top-up, or when the next base limit comes."""
 
     amount_usd: Decimal | None
     kind: str
+    state: LimitState
     in_force_since: datetime
     until: datetime | None
     actor: str
     reason: str
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """How fast a scope may call, in calls and tokens a minute and calls in flight; None is no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    parallel_calls: int | None = None
+
+    @property
+    def lets_everything_through(self) -> bool:
+        """Whether nothing is limited."""
+        return self == Rate()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

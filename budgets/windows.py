@@ -27,15 +27,21 @@ def window_at(window: str, at: datetime, *, time_zone: str = "UTC", anchor: int 
     """
     if window == "lifetime":
         return Period(starts_at=LIFETIME_START, ends_at=LIFETIME_END)
-    zone = ZoneInfo(time_zone)
-    first, last = _days(window, at.astimezone(zone).date(), anchor)
-    starts_at, ends_at = _midnight(first, zone), _midnight(last, zone)
+    today = at.astimezone(ZoneInfo(time_zone)).date()
+    first, last = _days(window, today, anchor)
+    starts_at, ends_at = midnight(first, time_zone), midnight(last, time_zone)
     if at >= ends_at:
-        return Period(starts_at=ends_at, ends_at=_midnight(_days(window, last, anchor)[1], zone))
+        return Period(starts_at=ends_at, ends_at=midnight(_days(window, last, anchor)[1], time_zone))
     if at < starts_at:
         before = _days(window, first - timedelta(days=1), anchor)[0]
-        return Period(starts_at=_midnight(before, zone), ends_at=starts_at)
+        return Period(starts_at=midnight(before, time_zone), ends_at=starts_at)
     return Period(starts_at=starts_at, ends_at=ends_at)
+
+
+def midnight(day: date, time_zone: str) -> datetime:
+    """Return when a day starts in a zone, in UTC."""
+    # fold=0 is the earlier of two midnights, and in a gap the offset from before the jump: the jump itself.
+    return datetime.combine(day, time.min, tzinfo=ZoneInfo(time_zone)).astimezone(UTC)
 
 
 def _days(window: str, today: date, anchor: int) -> tuple[date, date]:
@@ -56,8 +62,3 @@ def _plus_months(day: date, months: int) -> date:
     """Give the first day of the month that is so many months away."""
     number = day.year * 12 + day.month - 1 + months
     return date(number // 12, number % 12 + 1, 1)
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    # fold=0 is the earlier of two midnights, and in a gap the offset from before the jump: the jump itself.
-    return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)

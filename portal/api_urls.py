@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from approvals.api import AccessRequestViewSet
-from budgets.api import BudgetViewSet
+from budgets.api import BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
 from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
 from keys.api import ApiKeyViewSet, GrantViewSet
@@ -29,11 +29,23 @@ class Keys:
         rows = ApiKey.objects.visible_to(user).filter(pk__in=key_ids).values_list("pk", "public_id", "name")
         return {pk: ScopeName(public_id=public_id, name=name) for pk, public_id, name in rows}
 
+    def find(self, user: User, public_id: str) -> int | None:
+        """Return the id of a key that the user may see. One query."""
+        found = ApiKey.objects.visible_to(user).filter(public_id=public_id)
+        return found.order_by().values_list("pk", flat=True).first()
+
 
 class Budgets(BudgetViewSet):
     """Budgets with the keys that some of them limit."""
 
     __doc__ = BudgetViewSet.__doc__
+    keys = Keys()
+
+
+class RateLimits(RateLimitViewSet):
+    """Rate limits with the keys that some of them limit."""
+
+    __doc__ = RateLimitViewSet.__doc__
     keys = Keys()
 
 
@@ -46,6 +58,7 @@ router.register("tiers", TierViewSet, "tiers")
 router.register("models", LlmModelViewSet, "models")
 router.register("prices", PriceViewSet, "prices")
 router.register("budgets", Budgets, "budgets")
+router.register("rate-limits", RateLimits, "rate_limits")
 router.register("keys", ApiKeyViewSet, "keys")
 router.register("grants", GrantViewSet, "grants")
 router.register("requests", AccessRequestViewSet, "requests")

@@ -268,6 +268,11 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
+    # Names that several fields share, with other choices in other places.
+    "ENUM_NAME_OVERRIDES": {
+        "ScopeKindEnum": "budgets.models.ScopeKind",
+        "BudgetModeEnum": "budgets.models.Mode",
+    },
 }
 
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)
@@ -292,6 +297,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
     "verify-ledger": {"task": "portal.verify_ledger", "schedule": crontab(hour=2, minute=40)},
     "reconcile": {"task": "usage.reconcile_recent_days", "schedule": 600.0},
+    "true-up-carry": {"task": "budgets.true_up_carry", "schedule": 300.0},
     "heartbeat": {"task": "portal.heartbeat", "schedule": 15.0},
 }
 

@@ -1,5 +1,7 @@
 """Opens budgets and changes limits. A limit is a row, never edited; the newest is in force at its commit."""
 
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
@@ -8,14 +10,23 @@ import structlog
 from django.db import IntegrityError, transaction
 
 from budgets import selectors
-from budgets.authority import Authority, Slot, authority, slot_of
-from budgets.errors import BudgetClosedError, BudgetExistsError, HeadroomError, NeedsConfirmationError
+from budgets.allocation import Node
+from budgets.authority import Change, powers, require_room
+from budgets.errors import BudgetExistsError
 from budgets.expressions import ClockTimestamp
-from budgets.models import Budget, BudgetLimit, Mode, ScopeKind, Window
-from budgets.types import BudgetRow
+from budgets.models import Allocation, Budget, BudgetLimit, LimitKind, Mode, RollOver, ScopeKind, Window
+from budgets.schedules import Schedule, Step
+from budgets.services.common import (
+    Standing,
+    clean_reason,
+    lock_limits,
+    record,
+    require_confirmation,
+    standing,
+)
+from budgets.types import ScopePlace
 from catalog.models import LlmModel, Tier
-from core import audit
-from core.errors import InvalidInputError
+from core.errors import InvalidInputError, NotFoundError
 from core.money import format_usd
 from teams.errors import RoleNeededError
 from teams.models import Department, User
@@ -23,6 +34,7 @@ from teams.models import Department, User
 log = structlog.get_logger(__name__)
 
 ANCHORS = {Window.WEEK: 7, Window.FISCAL_YEAR: 12}
+MOST_OVERCOMMIT = Decimal("999.99")
 ONE_OPEN_PER_SLOT = "budget_one_open_per_scope_window_mode_filter"
 
 
@@ -41,86 +53,222 @@ def open_budget(
     only_model: LlmModel | None = None,
     time_zone: str = "UTC",
     window_anchor: int = 1,
+    allocation: Allocation = Allocation.POOL,
+    overcommit_ratio: Decimal = Decimal(1),
+    roll_over: RollOver = RollOver.NONE,
 ) -> Budget:
     """Open a budget with its first limit, in force at once; `actor` None is the system itself.
 
-    `amount_usd` None is no limit, 0 refuses everything. Raises InvalidInputError for a scope, zone or anchor
-    that does not exist, RoleNeededError, HeadroomError with the numbers, and BudgetExistsError.
+    `amount_usd` None is no limit, 0 refuses everything. Raises InvalidInputError for a scope, zone, anchor or
+    rule that cannot be, RoleNeededError, HeadroomError with the numbers, and BudgetExistsError.
     """
-    _require_reason(reason)
+    text = clean_reason(reason)
+    _require_amount(amount_usd)
     _require_calendar(window, window_anchor, time_zone)
+    require_rules(window, allocation, overcommit_ratio, roll_over)
     place = selectors.scope_place(scope_kind, scope_id)
     if scope_kind is not ScopeKind.ORGANISATION and place.department_id != (department and department.pk):
         raise InvalidInputError("This scope does not exist in this department.", field="scope_id")
-    slot = Slot(
-        place=place,
+    budget = Budget(
+        scope_kind=scope_kind,
+        scope_id=scope_id,
+        department=department,
         window=window,
-        only_tier=only_tier.pk if only_tier else None,
-        only_model_id=only_model.pk if only_model else None,
+        window_anchor=window_anchor,
+        time_zone=time_zone,
+        mode=mode,
+        allocation=allocation,
+        overcommit_ratio=overcommit_ratio,
+        roll_over=roll_over,
+        only_tier=only_tier,
+        only_model=only_model,
     )
-    _lock_around(slot)
-    _require(authority(actor, slot), amount_usd)
-    try:
-        with transaction.atomic():
-            budget = Budget.objects.create(
-                scope_kind=scope_kind,
-                scope_id=scope_id,
-                department=department,
-                window=window,
-                window_anchor=window_anchor,
-                time_zone=time_zone,
-                mode=mode,
-                only_tier=only_tier,
-                only_model=only_model,
-            )
-    except IntegrityError as error:
-        if ONE_OPEN_PER_SLOT not in str(error):
-            raise
-        raise BudgetExistsError(
-            f"There is a {mode.label.lower()} {window.label.lower()} budget here already. Change its limit."
-        ) from error
-    _write_limit(actor=actor, budget=budget, amount_usd=amount_usd, reason=reason)
-    _record(actor, "budget.opened", budget, slot, before=None, after_usd=amount_usd, reason=reason)
+    node = _require_opening(actor, budget, place, amount_usd)
+    write_once(budget)
+    _write(actor=actor, budget=budget, amount_usd=amount_usd, reason=text)
+    what = ("scope_kind", "window", "mode", "allocation", "overcommit_ratio", "roll_over")
+    after = {"limit_usd": amount_usd, **{name: getattr(budget, name) for name in what}}
+    record(actor, "budget.opened", budget, node, after=after, reason=text)
     return budget
 
 
 @transaction.atomic
 def change_limit(
-    *, actor: User | None, budget: Budget, amount_usd: Decimal | None, reason: str, confirm: bool = False
+    *,
+    actor: User | None,
+    budget: Budget,
+    amount_usd: Decimal | None,
+    reason: str,
+    valid_from: datetime | None = None,
+    confirm: bool = False,
 ) -> BudgetLimit:
-    """Give a budget another limit, in force on the next call; the same again writes nothing.
+    """Give a budget another base limit, in force on the next call or from `valid_from` on.
 
-    Raises RoleNeededError, HeadroomError with the numbers, BudgetClosedError, and NeedsConfirmationError when
-    the new limit is below what is spent and held and `confirm` is not set.
+    The same as is in force then writes nothing. Raises RoleNeededError, HeadroomError with the numbers,
+    BudgetClosedError, InvalidInputError for a `valid_from` that is not to come, and NeedsConfirmationError
+    when the new limit is below what is spent and held and `confirm` is not set.
     """
-    _require_reason(reason)
-    slot = slot_of(budget)
-    _lock_around(slot)
-    mine = Budget.objects.select_for_update(no_key=True).order_by("pk").get(pk=budget.pk)
-    if mine.closed_at:
-        raise BudgetClosedError(f"This budget was closed on {mine.closed_at:%d %B %Y}. Open another.")
-    row = selectors.budget_rows(Budget.objects.filter(pk=mine.pk))[0]
-    _require(authority(actor, slot, current=row), amount_usd)
+    text = clean_reason(reason)
+    _require_amount(amount_usd)
+    here = standing(actor, budget)
+    if valid_from is not None and valid_from <= here.now:
+        raise InvalidInputError("Enter a moment that is still to come.", field="valid_from")
+    at = valid_from or here.now
+    ruling = here.node.schedule.base_at(at)
+    if ruling is not None and ruling.amount_usd == amount_usd:
+        return BudgetLimit.objects.get(pk=ruling.number)
+    asked = "No limit" if amount_usd is None else format_usd(amount_usd)
+    after = _with_step(here, Step(amount_usd=amount_usd, valid_from=at))
+    _require(here, after, asked=asked, asked_usd=amount_usd)
     if not confirm:
-        _require_room_for_what_is_spent(mine, row, amount_usd)
-    newest = mine.limits.filter(kind="base").order_by("-valid_from", "-pk").first()
-    if newest is not None and newest.amount_usd == amount_usd:
-        return newest
-    limit = _write_limit(actor=actor, budget=mine, amount_usd=amount_usd, reason=reason)
-    _record(actor, "budget.limit_changed", mine, slot, before=row, after_usd=amount_usd, reason=reason)
+        require_confirmation(here, after, at=at)
+    limit = _write(actor=actor, budget=here.budget, amount_usd=amount_usd, reason=text, valid_from=valid_from)
+    record(
+        actor,
+        "budget.limit_planned" if valid_from else "budget.limit_changed",
+        here.budget,
+        here.node,
+        before={"limit_usd": ruling.amount_usd if ruling else None},
+        after={"limit_usd": amount_usd, **({"valid_from": valid_from} if valid_from else {})},
+        reason=text,
+    )
     return limit
 
 
-def _lock_around(slot: Slot) -> None:
-    """Serialise changes that are checked against each other, on the budgets that they all share."""
-    above = selectors.open_budgets_above(slot.place).values("pk")
-    rows = Budget.objects.filter(window=slot.window, pk__in=above)
-    list(rows.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+@transaction.atomic
+def withdraw_plan(*, actor: User | None, budget: Budget, valid_from: datetime, reason: str) -> BudgetLimit:
+    """Take back what was planned for a moment, by another row of that moment: the limit from before goes on.
+
+    Raises NotFoundError when nothing is planned for it, and what `change_limit` raises: others may have
+    counted on the plan.
+    """
+    here = standing(actor, budget)
+    plans = {step.valid_from: step for step in here.node.schedule.plans_after(here.now)}
+    if valid_from not in plans:
+        raise NotFoundError("No limit is planned for this moment. It may be in force already.")
+    earlier = [step for step in here.node.schedule.steps if step.valid_from < valid_from]
+    ruling = Schedule(steps=tuple(earlier)).base_at(valid_from)
+    return change_limit(
+        actor=actor,
+        budget=here.budget,
+        amount_usd=ruling.amount_usd if ruling else None,
+        reason=reason,
+        valid_from=valid_from,
+        confirm=True,
+    )
 
 
-def _require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise InvalidInputError("Enter a reason: it stays in the history of the budget.", field="reason")
+@transaction.atomic
+def top_up(
+    *, actor: User | None, budget: Budget, amount_usd: Decimal, valid_until: datetime, reason: str
+) -> BudgetLimit:
+    """Add to a budget's limit from the next call until `valid_until`, in US dollars; `actor` approves it.
+
+    The same again by the same person while it is valid (a second click) writes nothing. Raises
+    InvalidInputError for nothing to add, no limit to add to, or an end that is past, RoleNeededError,
+    HeadroomError with the numbers, and BudgetClosedError.
+    """
+    text = clean_reason(reason)
+    if amount_usd <= 0:
+        raise InvalidInputError("A top-up is more than 0.", field="amount_usd")
+    here = standing(actor, budget)
+    if valid_until <= here.now:
+        raise InvalidInputError("Enter an end that is still to come.", field="valid_until")
+    limit_usd = here.node.schedule.limit_at(here.now)
+    if limit_usd is None:
+        raise InvalidInputError("There is no limit here to add to.", field="amount_usd")
+    terms: dict[str, Any] = {"amount_usd": amount_usd, "valid_until": valid_until, "actor": actor}
+    same = here.budget.limits.filter(**terms, kind=LimitKind.TOP_UP, reason=text).order_by("pk").first()
+    if same is not None:
+        return same
+    after = _with_step(here, Step(amount_usd=amount_usd, valid_from=here.now, valid_until=valid_until))
+    _require(here, after, asked=f"{format_usd(amount_usd)} on top", asked_usd=amount_usd)
+    limit = _write(budget=here.budget, reason=text, kind=LimitKind.TOP_UP, **terms)
+    record(
+        actor,
+        "budget.topped_up",
+        here.budget,
+        here.node,
+        before={"limit_usd": limit_usd},
+        after={"limit_usd": limit_usd + amount_usd, "top_up_usd": amount_usd, "valid_until": valid_until},
+        reason=text,
+    )
+    return limit
+
+
+def require_rules(
+    window: Window, allocation: Allocation, overcommit_ratio: Decimal, roll_over: RollOver
+) -> None:
+    """Raise InvalidInputError for rules that cannot be: the table's constraints as sentences."""
+    if allocation is Allocation.OVERCOMMIT and not 1 <= overcommit_ratio <= MOST_OVERCOMMIT:
+        raise InvalidInputError(
+            f"Enter a ratio from 1 to {MOST_OVERCOMMIT}, such as 1.5.", field="overcommit_ratio"
+        )
+    if allocation is not Allocation.OVERCOMMIT and overcommit_ratio != 1:
+        raise InvalidInputError("Only overcommit has a ratio.", field="overcommit_ratio")
+    if overcommit_ratio != overcommit_ratio.quantize(Decimal("0.01")):
+        raise InvalidInputError("A ratio has two decimals at most.", field="overcommit_ratio")
+    if window is Window.LIFETIME and roll_over is not RollOver.NONE:
+        raise InvalidInputError("A lifetime has no next window to roll over into.", field="roll_over")
+
+
+def write_once(budget: Budget) -> None:
+    """Save a new budget or its new mode. Raises BudgetExistsError when there is such an open one already."""
+    try:
+        with transaction.atomic():
+            budget.save()
+    except IntegrityError as error:
+        if ONE_OPEN_PER_SLOT not in str(error):
+            raise
+        mode, window = Mode(budget.mode).label.lower(), Window(budget.window).label.lower()
+        raise BudgetExistsError(
+            f"There is a {mode} {window} budget here already. Change its limit."
+        ) from error
+
+
+def _require_opening(
+    actor: User | None, budget: Budget, place: ScopePlace, amount_usd: Decimal | None
+) -> Node:
+    """Check a budget that is not there yet against its neighbours, under the lock."""
+    now = lock_limits(Window(budget.window))
+    may = powers(actor, place)
+    if not may.may_change:
+        raise RoleNeededError(f"You may not set this limit. Ask {may.who_may}.")
+    node = Node(
+        id=0,
+        place=place,
+        name="it",
+        window=Window(budget.window),
+        only_tier=budget.only_tier_id,
+        only_model_id=budget.only_model_id,
+        mode=Mode(budget.mode),
+        allocation=Allocation(budget.allocation),
+        overcommit_ratio=budget.overcommit_ratio,
+        schedule=Schedule(steps=(Step(amount_usd=amount_usd, valid_from=now),)),
+    )
+    change = Change(
+        before=None,
+        after=node,
+        around=selectors.neighbourhood(place, Window(budget.window)),
+        asked=format_usd(amount_usd),
+        asked_usd=amount_usd,
+    )
+    require_room(change, may, now=now)
+    return node
+
+
+def _require(here: Standing, after: Node, *, asked: str, asked_usd: Decimal | None) -> None:
+    change = Change(before=here.node, after=after, around=here.around, asked=asked, asked_usd=asked_usd)
+    require_room(change, here.powers, now=here.now)
+
+
+def _with_step(here: Standing, step: Step) -> Node:
+    return replace(here.node, schedule=here.node.schedule.plus(step))
+
+
+def _require_amount(amount_usd: Decimal | None) -> None:
+    if amount_usd is not None and amount_usd < 0:
+        raise InvalidInputError("A limit is 0 or more.", field="amount_usd")
 
 
 def _require_calendar(window: Window, anchor: int, time_zone: str) -> None:
@@ -132,80 +280,13 @@ def _require_calendar(window: Window, anchor: int, time_zone: str) -> None:
         raise InvalidInputError(f"A {window.label.lower()} cannot start at {anchor}.", field="window_anchor")
 
 
-def _require(allowed: Authority, amount_usd: Decimal | None) -> None:
-    if not allowed.may_change:
-        raise RoleNeededError(f"You may not set this limit. Ask {allowed.who_may}.")
-    highest, lowest = allowed.highest, allowed.lowest
-    if amount_usd is None:
-        if not allowed.may_be_unlimited and highest is not None:
-            raise _too_high("No limit", highest.why, highest.usd, allowed.who_may)
-        return
-    if amount_usd < 0:
-        raise InvalidInputError("A limit is 0 or more.", field="amount_usd")
-    if highest is not None and amount_usd > highest.usd:
-        raise _too_high(format_usd(amount_usd), highest.why, highest.usd, allowed.who_may)
-    if lowest is not None and amount_usd < lowest.usd:
-        raise HeadroomError(
-            f"{format_usd(amount_usd)} is too low: {lowest.why}. Lower that one first.",
-            field="amount_usd",
-            key_ids=lowest.key_ids,
-            lowest_usd=f"{lowest.usd:f}",
-        )
-
-
-def _too_high(asked: str, why: str, highest_usd: Decimal, who_may: str) -> HeadroomError:
-    return HeadroomError(
-        f"{asked} is more than there is room for: {why}. You may go up to {format_usd(highest_usd)};"
-        f" for more ask {who_may}.",
-        field="amount_usd",
-        highest_usd=f"{highest_usd:f}",
-    )
-
-
-def _require_room_for_what_is_spent(budget: Budget, row: BudgetRow, amount_usd: Decimal | None) -> None:
-    used_usd = row.spent_usd + row.held_usd
-    is_lower = amount_usd is not None and (row.limit_usd is None or amount_usd < row.limit_usd)
-    if row.mode is not Mode.HARD or not is_lower or amount_usd is None or amount_usd >= used_usd:
-        return
-    raise NeedsConfirmationError(
-        f"{format_usd(row.spent_usd)} is spent and {format_usd(row.held_usd)} is held in this window, more"
-        f" than {format_usd(amount_usd)}: the next calls would be refused. Confirm to do it anyway.",
-        key_ids=selectors.keys_spending_on(budget),
-        spent_usd=f"{row.spent_usd:f}",
-        held_usd=f"{row.held_usd:f}",
-    )
-
-
-def _write_limit(
-    *, actor: User | None, budget: Budget, amount_usd: Decimal | None, reason: str
+def _write(
+    *, budget: Budget, amount_usd: Decimal | None, valid_from: datetime | None = None, **fields: Any
 ) -> BudgetLimit:
     # By the database's clock, which decides calls: a web server whose clock is ahead would delay the limit.
     limit = BudgetLimit.objects.create(
-        budget=budget, amount_usd=amount_usd, valid_from=ClockTimestamp(), actor=actor, reason=reason.strip()
+        budget=budget, amount_usd=amount_usd, valid_from=valid_from or ClockTimestamp(), **fields
     )
     limit.refresh_from_db(fields=["valid_from"])
     log.info("budget.limit_set", budget=budget.public_id, amount_usd=format_usd(amount_usd))
     return limit
-
-
-def _record(
-    actor: User | None,
-    action: str,
-    budget: Budget,
-    slot: Slot,
-    *,
-    before: BudgetRow | None,
-    after_usd: Decimal | None,
-    reason: str,
-) -> None:
-    what: dict[str, Any] = {"scope": budget.scope_kind, "window": budget.window, "mode": budget.mode}
-    audit.record(
-        actor=actor,
-        action=action,
-        subject=budget,
-        before={"limit_usd": before.limit_usd} if before else None,
-        after={"limit_usd": after_usd, **({} if before else what)},
-        reason=reason.strip(),
-        department_id=slot.place.department_id,
-        team_id=slot.place.team_id,
-    )

@@ -1,17 +1,15 @@
-"""How budgets read: a row of the list, and what the page of one adds to it."""
+"""How budgets read: a row of the list."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from django.urls import reverse
 
-from budgets import selectors
 from budgets.models import Mode, ScopeKind, Window
 from budgets.ports import Expected
-from budgets.types import BudgetRow, LimitRow
-from core.money import format_usd
+from budgets.types import BudgetRow
 from core.shapes import Tone
 
 TITLES = {
@@ -28,11 +26,6 @@ WINDOW_TEXTS = {
     Window.QUARTER: "each quarter",
     Window.FISCAL_YEAR: "each fiscal year",
     Window.LIFETIME: "in all",
-}
-MODE_TEXTS = {
-    Mode.HARD: "Calls are refused with 429 until the window starts again or the limit is raised.",
-    Mode.SOFT: "Calls go on and carry a warning.",
-    Mode.NOTIFY: "Calls go on; the people in charge are told.",
 }
 
 
@@ -52,8 +45,14 @@ class BudgetLine:
     held_percent: Decimal | None
     forecast_percent: Decimal | None
     resets_at: datetime | None
+    is_tightest: bool
     url: str
     change_url: str
+    plan_url: str
+    top_up_url: str
+    rules_url: str
+    close_url: str
+    rate_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,40 +63,20 @@ class BudgetGroup:
     rows: tuple[BudgetLine, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathLine:
-    """Another budget that binds the same calls; one that its reader may not open has no address."""
-
-    name: str
-    window: str
-    text: str
-    url: str
-    tightest: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetFacts:
-    """What the page of one budget adds to its row."""
-
-    may_change: bool
-    notice: Tone | None
-    in_force_since: datetime | None
-    forecast_usd: Decimal | None
-    mode_text: str
-    window_starts_at: datetime
-    who_may_change: str
-    tightest: bool
-    history: tuple[LimitRow, ...]
-    path: tuple[PathLine, ...]
-
-
 def budget_groups(
-    rows: Iterable[BudgetRow], *, names: Mapping[int, str], forecasts: Mapping[int, Expected]
+    rows: Iterable[BudgetRow],
+    *,
+    names: Mapping[int, str],
+    forecasts: Mapping[int, Expected],
+    first: Collection[int] = (),
 ) -> list[BudgetGroup]:
-    """Return the list by kind of scope, the widest first; `names` are those of keys by id."""
+    """Return the list by kind of scope, the widest first; `names` are those of keys by id, `first` the ids of
+    the budgets that refuse their calls first.
+    """
     by_kind: dict[ScopeKind, list[BudgetLine]] = {}
     for row in rows:
-        by_kind.setdefault(row.scope_kind, []).append(budget_line(row, names, forecasts.get(row.id)))
+        line = budget_line(row, names, forecasts.get(row.id), is_tightest=row.id in first)
+        by_kind.setdefault(row.scope_kind, []).append(line)
     return [
         BudgetGroup(title=title, rows=tuple(by_kind[kind]))
         for kind, title in TITLES.items()
@@ -105,8 +84,14 @@ def budget_groups(
     ]
 
 
-def budget_line(row: BudgetRow, names: Mapping[int, str], forecast: Expected | None = None) -> BudgetLine:
-    """Return a budget as people read it."""
+def budget_line(
+    row: BudgetRow,
+    names: Mapping[int, str],
+    forecast: Expected | None = None,
+    *,
+    is_tightest: bool = False,
+) -> BudgetLine:
+    """Return a budget as people read it; `is_tightest` is one that refuses its calls before others do."""
     is_key = row.scope_kind is ScopeKind.KEY
     return BudgetLine(
         name=names.get(row.scope_id, row.name) if is_key else row.name,
@@ -121,8 +106,14 @@ def budget_line(row: BudgetRow, names: Mapping[int, str], forecast: Expected | N
         held_percent=row.held_percent,
         forecast_percent=_forecast_percent(row, forecast),
         resets_at=row.resets_at,
+        is_tightest=is_tightest,
         url=reverse("budgets:detail", args=[row.public_id]),
         change_url=reverse("budgets:change", args=[row.public_id]),
+        plan_url=reverse("budgets:plan", args=[row.public_id]),
+        top_up_url=reverse("budgets:top_up", args=[row.public_id]),
+        rules_url=reverse("budgets:rules", args=[row.public_id]),
+        close_url=reverse("budgets:close", args=[row.public_id]),
+        rate_url=reverse("budgets:rate", args=[row.public_id]),
     )
 
 
@@ -142,41 +133,3 @@ def _forecast_percent(row: BudgetRow, forecast: Expected | None) -> Decimal | No
     if forecast is None or not row.limit_usd:
         return None
     return 100 * forecast.end_usd / row.limit_usd
-
-
-def notice(row: BudgetRow, forecast: Expected | None) -> Tone | None:
-    """Return what somebody should do something about, if anything."""
-    if row.limit_usd is None:
-        return None
-    ends = f"{row.window_ends_at:%-d %B}"
-    if row.left_usd is not None and row.left_usd <= 0:
-        return Tone(
-            tone="bad" if row.mode is Mode.HARD else "warn", text=f"Nothing is left. {MODE_TEXTS[row.mode]}"
-        )
-    if forecast and forecast.end_usd > row.limit_usd:
-        over = format_usd(forecast.end_usd - row.limit_usd)
-        return Tone(tone="warn", text=f"Forecast to be {over} over its limit by {ends}.")
-    return None
-
-
-def path_lines(row: BudgetRow, others: Sequence[BudgetRow]) -> tuple[PathLine, ...]:
-    """Return the budgets that bind the same calls; of those not seen only whether they have room."""
-    first = selectors.tightest([row, *others])
-    return tuple(
-        PathLine(
-            name=other.name,
-            window=WINDOW_TEXTS[other.window],
-            text=_left(other),
-            url=reverse("budgets:detail", args=[other.public_id]) if other.is_seen else "",
-            tightest=other == first,
-        )
-        for other in others
-    )
-
-
-def _left(row: BudgetRow) -> str:
-    if row.left_usd is None:
-        return "No limit"
-    if row.is_seen:
-        return f"{format_usd(row.left_usd)} left"
-    return "Has room" if row.left_usd > 0 else "Nothing left"

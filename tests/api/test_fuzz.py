@@ -112,7 +112,7 @@ def known_ids(world: World) -> dict[str, str]:
     cast = world.cast
     objects = (
         cast.product, cast.search, cast.ranking, cast.ada, cast.large, cast.large.prices.order_by("pk")[0],
-        world.budget, world.fresh_key, world.grant, world.request, world.discrepancy,
+        world.budget, world.rate_limit, world.fresh_key, world.grant, world.request, world.discrepancy,
     )  # fmt: skip
     return {each.public_id.partition("_")[0]: each.public_id for each in objects}
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import transaction
 
+from budgets.services import limits
+from core import clock
 from tests.api.routes import Route, routes
 from tests.api.world import Answer, Caller, World
 from usage.serializers import run_id
@@ -34,6 +38,15 @@ TABLE = """
     budgets_retrieve             401        404    200    200    200    200    200    200
     budgets_limits               401        404    200    200    200    200    200    200
     budgets_change_limit         401        404    403    200    200    200    403    200
+    budgets_create               401        422    403    201    201    201    403    201
+    budgets_withdraw_plan        401        404    403    200    200    200    403    200
+    budgets_top_up               401        404    403    200    200    200    403    200
+    budgets_set_rules            401        404    403    200    200    200    403    200
+    budgets_close                401        404    403    200    200    200    403    200
+    rate_limits_list             401        empty  sees   sees   sees   sees   sees   sees
+    rate_limits_retrieve         401        404    200    200    200    200    200    200
+    rate_limits_create           401        422    403    200    200    200    403    200
+    rate_limits_remove           401        404    403    200    200    200    403    200
     keys_list                    401        empty  sees   sees   sees   sees   sees   sees
     keys_create                  401        422    201    201    403    403    403    403
     keys_retrieve                401        404    200    200    200    200    200    200
@@ -69,6 +82,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "models": lambda world: world.cast.large.public_id,
     "prices": lambda world: world.cast.large.prices.order_by("pk")[0].public_id,
     "budgets": lambda world: world.budget.public_id,
+    "rate_limits": lambda world: world.rate_limit.public_id,
     "keys": lambda world: world.fresh_key.public_id,
     "grants": lambda world: world.grant.public_id,
     "requests": lambda world: world.request.public_id,
@@ -79,6 +93,27 @@ IDS: Mapping[str, Callable[[World], str]] = {
 }
 BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
     "budgets_change_limit": lambda _: {"amount_usd": "600", "reason": "A launch."},
+    "budgets_create": lambda world: {
+        "scope": {"kind": "project", "id": world.cast.ranking.public_id},
+        "window": "day",
+        "mode": "hard",
+        "amount_usd": "20",
+        "reason": "A quiet day.",
+    },
+    "budgets_withdraw_plan": lambda world: {"valid_from": planned(world), "reason": "No launch."},
+    "budgets_top_up": lambda _: {
+        "amount_usd": "20",
+        "valid_until": in_days(3).isoformat(),
+        "reason": "A launch.",
+    },
+    "budgets_set_rules": lambda _: {"mode": "soft", "reason": "A pilot."},
+    "budgets_close": lambda _: {"reason": "The pilot ends."},
+    "rate_limits_create": lambda world: {
+        "scope": {"kind": "project", "id": world.cast.ranking.public_id},
+        "parallel_calls": 5,
+        "reason": "It floods the gateway.",
+    },
+    "rate_limits_remove": lambda _: {"reason": "It was for a test."},
     "keys_create": lambda world: {"project": world.cast.ranking.public_id, "name": "laptop"},
     "keys_reveal": lambda _: {},
     "keys_revoke": lambda _: {"reason": "Lost."},
@@ -117,6 +152,18 @@ def called(route: Route, role: str, world: World) -> Answer:
     caller = Caller(None if role == "anonymous" else getattr(world.cast, role))
     path = route.path.replace("{id}", IDS[noun_of(route)](world)) if "{id}" in route.path else route.path
     return caller.get(path) if route.method == "GET" else caller.post(path, BODIES[route.operation](world))
+
+
+def planned(world: World) -> str:
+    """Plan a limit and return from when on."""
+    limit = limits.change_limit(
+        actor=None, budget=world.budget, amount_usd=Decimal(900), reason="A launch.", valid_from=in_days(5)
+    )
+    return limit.valid_from.isoformat()
+
+
+def in_days(number: int) -> datetime:
+    return clock.now() + timedelta(days=number)
 
 
 def shown(route: Route, response: Answer, world: World) -> str:

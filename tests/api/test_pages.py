@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from budgets.models import ScopeKind
+from budgets.models import RateLimit, ScopeKind
 from catalog.models import Price
 from core import clock
 from tests import factories
@@ -68,6 +68,14 @@ def some_budgets(world: World, number: int) -> None:
             factories.BudgetLimitFactory.create(budget=budget)
 
 
+def some_rate_limits(world: World, number: int) -> None:
+    for _ in range(number):
+        key = factories.ApiKeyFactory.create(project=world.cast.ranking)
+        project = factories.ProjectFactory.create(team=world.cast.search)
+        for kind, scope in ((ScopeKind.KEY, key), (ScopeKind.PROJECT, project)):
+            RateLimit.objects.create(scope_kind=kind, scope_id=scope.pk, parallel_calls=5)
+
+
 def some_limits(world: World, number: int) -> None:
     for count in range(number):
         factories.BudgetLimitFactory.create(
@@ -102,6 +110,7 @@ LISTS: dict[str, Grow] = {
     "models/": some_models,
     "prices/": some_models,
     "budgets/": some_budgets,
+    "rate-limits/": some_rate_limits,
     "keys/": some_keys,
     "grants/": some_keys,
     "requests/": some_requests,

@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from rest_framework.test import APIClient
 
 from approvals.models import AccessRequest
-from budgets.models import Budget, Mode, ScopeKind, Window
+from budgets.models import Budget, Mode, RateLimit, ScopeKind, Window
 from budgets.services import limits
 from core import clock
 from keys.models import ApiKey, Grant
@@ -45,6 +45,7 @@ class World:
     request: AccessRequest
     budget: Budget
     key_budget: Budget
+    rate_limit: RateLimit
     run: ReconciliationRun
     discrepancy: Discrepancy
 
@@ -87,6 +88,9 @@ def make_world(cast: Cast) -> World:
         request=factories.AccessRequestFactory.create(requester=cast.ada, project=cast.ranking),
         budget=open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "500"),
         key_budget=open_budget(cast, ScopeKind.KEY, key.pk, "50"),
+        rate_limit=RateLimit.objects.create(
+            scope_kind=ScopeKind.PROJECT, scope_id=cast.ranking.pk, requests_per_minute=600
+        ),
         run=run,
         discrepancy=Discrepancy.objects.create(
             run=run,

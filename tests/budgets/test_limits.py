@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from budgets import selectors
-from budgets.authority import authority, slot_of
+from budgets.authority import powers, room
 from budgets.errors import BudgetClosedError, BudgetExistsError, HeadroomError, NeedsConfirmationError
 from budgets.models import Budget, BudgetLimit, Mode, ScopeKind, Window
 from budgets.services import limits
@@ -260,12 +260,14 @@ def test_a_negative_limit_and_a_closed_budget_are_refused(cast: Cast, budget: Op
 def test_the_page_can_say_beforehand_what_would_be_allowed(cast: Cast, budget: OpenBudget) -> None:
     budget(cast.search, "1000")
     mine = budget(cast.ranking, "300")
-    row = selectors.budget_rows(Budget.objects.filter(pk=mine.pk))[0]
+    place = selectors.scope_place(ScopeKind.PROJECT, cast.ranking.pk)
+    around = selectors.neighbourhood(place, Window.MONTH)
+    node = next(each for each in around if each.id == mine.pk)
 
-    allowed = authority(cast.ben, slot_of(mine), current=row)
-    barred = authority(cast.dan, slot_of(mine), current=row)
+    allowed = room(node, around, as_lead=True, now=clock.now())
+    barred = powers(cast.dan, place)
 
-    assert allowed.may_change
+    assert powers(cast.ben, place).as_lead
     assert allowed.highest is not None
     assert allowed.highest.usd == 1000
     assert not barred.may_change

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from decimal import Decimal
 from threading import Barrier, BrokenBarrierError
 
@@ -9,10 +10,11 @@ import pytest
 from django.db import connections
 
 from budgets import selectors
-from budgets.authority import Authority
+from budgets.authority import Change, Powers, require_room
 from budgets.errors import HeadroomError
 from budgets.models import Budget, Mode, ScopeKind, Window
-from budgets.services import limits
+from budgets.services import common, limits
+from core import clock
 from tests.cast import Cast, make_cast
 from tests.factories import ProjectFactory
 
@@ -38,16 +40,16 @@ def rivals(people: Cast) -> list[Budget]:
 def meeting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make both wait, after they have checked, for the other to have checked too, if the locks let him."""
     barrier = Barrier(2)
-    check = limits._require
+    check = require_room
 
-    def check_and_wait(allowed: Authority, amount_usd: Decimal | None) -> None:
-        check(allowed, amount_usd)
+    def check_and_wait(change: Change, may: Powers, *, now: datetime) -> None:
+        check(change, may, now=now)
         try:
             barrier.wait(MEETING_SECONDS)
         except BrokenBarrierError:
             return
 
-    monkeypatch.setattr(limits, "_require", check_and_wait)
+    monkeypatch.setattr(limits, "require_room", check_and_wait)
     yield
     barrier.abort()
 
@@ -55,7 +57,7 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_without_the_lock_two_raises_allocate_more_than_the_team_has(
     people: Cast, rivals: list[Budget], meeting: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "_lock_around", lambda _slot: None)
+    monkeypatch.setattr(common, "lock_limits", lambda _window: clock.now())
 
     assert _raise_both(people, rivals) == ["raised", "raised"]
     assert _allocated(people) == 1200
@@ -88,7 +90,5 @@ def _raise_both(people: Cast, budgets: list[Budget]) -> list[str]:
 
 
 def _allocated(people: Cast) -> Decimal:
-    rows = selectors.team_allocation(people.search.pk, Window.MONTH)
-    return sum(
-        (row.limit_usd or Decimal(0) for row in rows if row.scope_kind is ScopeKind.PROJECT), Decimal(0)
-    )
+    projects = Budget.objects.filter(scope_kind=ScopeKind.PROJECT, department=people.product)
+    return sum((row.limit_usd or Decimal(0) for row in selectors.budget_rows(projects)), Decimal(0))

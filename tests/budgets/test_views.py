@@ -103,7 +103,10 @@ def test_no_limit_and_nothing_allowed_look_different(cast: Cast, budget: OpenBud
     rows = {row[0]: row for row in Visitor(cast.ada).get("/budgets/").rows("group-1")}
 
     assert rows["Ranking each month"][1:6] == ["Refuses", "no limit", "$0.00", "$0.00", "no limit"]
-    assert rows["Ranking each day"][1:6] == ["Refuses now", "$0.00", "$0.00", "$0.00", "$0.00"]
+    assert rows["Ranking each day"][1:6] == [
+        "Refuses now The tightest",
+        *["$0.00"] * 4,
+    ]
 
 
 def test_empty_list_says_who_sets_the_first_one(cast: Cast) -> None:

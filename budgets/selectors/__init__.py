@@ -1,0 +1,42 @@
+"""What is read of budgets: rows for pages, places, limits over time, the ledger."""
+
+from budgets.selectors.books import keys_spending_on, unbalanced_balances
+from budgets.selectors.history import limit_history
+from budgets.selectors.neighbours import neighbourhood
+from budgets.selectors.places import open_budgets_above, open_budgets_below, scope_place, seen_by
+from budgets.selectors.rates import rate_here, visible_rate_limits
+from budgets.selectors.rows import (
+    binding_with,
+    budget_detail,
+    budget_rows,
+    budgets_of_scopes,
+    find_budget,
+    headroom,
+    list_budgets,
+    tightest,
+    tightest_of_their_calls,
+    visible_budgets,
+)
+
+__all__ = [
+    "binding_with",
+    "budget_detail",
+    "budget_rows",
+    "budgets_of_scopes",
+    "find_budget",
+    "headroom",
+    "keys_spending_on",
+    "limit_history",
+    "list_budgets",
+    "neighbourhood",
+    "open_budgets_above",
+    "open_budgets_below",
+    "rate_here",
+    "scope_place",
+    "seen_by",
+    "tightest",
+    "tightest_of_their_calls",
+    "unbalanced_balances",
+    "visible_budgets",
+    "visible_rate_limits",
+]

@@ -1,0 +1,226 @@
+"""Reads budgets: what their windows spent and hold, and which of them binds a call.
+
+Limits and windows are those of the database's clock, which decides calls, unless a moment is given.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import DateTimeField, F, OuterRef, Q, QuerySet, Subquery, Value
+
+from budgets.expressions import ClockTimestamp, LimitAt, WindowEdge
+from budgets.models import (
+    Allocation,
+    Balance,
+    Budget,
+    BudgetLimit,
+    LimitKind,
+    Mode,
+    RollOver,
+    ScopeKind,
+    Window,
+)
+from budgets.selectors.history import PURSER, limit_history
+from budgets.selectors.places import (
+    WIDEST_FIRST,
+    of_scopes,
+    open_budgets_above,
+    place_of,
+    scope_place,
+    seen_by,
+    with_places,
+)
+from budgets.types import BudgetDetail, BudgetRow, Headroom, PastWindow
+from core.errors import NotFoundError
+from core.money import ZERO
+from teams.models import Project, User
+from teams.selectors import RolesHeld
+
+PAST_WINDOWS = 12
+
+
+def visible_budgets(
+    user: User, *, key_ids: Iterable[int] = (), roles: RolesHeld | None = None
+) -> QuerySet[Budget]:
+    """Return the open budgets whose scope the user may see, as `seen_by` says."""
+    return Budget.objects.filter(seen_by(user, key_ids=key_ids, roles=roles), closed_at__isnull=True)
+
+
+def budget_rows(budgets: QuerySet[Budget], *, at: datetime | None = None) -> list[BudgetRow]:
+    """Return budgets with limits and balances, the widest scope first. One query."""
+    moment = ClockTimestamp() if at is None else Value(at, output_field=DateTimeField())
+    balance = Balance.objects.filter(budget_id=OuterRef("pk"), window_start=OuterRef("starts_at"))
+    base = BudgetLimit.objects.filter(
+        budget_id=OuterRef("pk"), kind=LimitKind.BASE, valid_from__lte=moment
+    ).order_by("-valid_from", "-id")
+    found = (
+        with_places(budgets)
+        .select_related("only_model")
+        .annotate(
+            starts_at=WindowEdge(moment, edge="window_start"),
+            ends_at=WindowEdge(moment, edge="window_end"),
+            limit_usd=LimitAt(F("pk"), moment),
+        )
+        .annotate(
+            spent_usd=Subquery(balance.values("spent_usd")),
+            held_usd=Subquery(balance.values("reserved_usd")),
+            since=Subquery(base.values("valid_from")[:1]),
+            set_by=Subquery(base.values("actor__name")[:1]),
+            why=Subquery(base.values("reason")[:1]),
+        )
+    )
+    rows = [_row(budget) for budget in found]
+    return sorted(
+        rows, key=lambda row: (WIDEST_FIRST.index(row.scope_kind), row.scope_name, row.scope_id, row.id)
+    )
+
+
+def list_budgets(
+    user: User,
+    *,
+    key_ids: Iterable[int] = (),
+    roles: RolesHeld | None = None,
+    at: datetime | None = None,
+    scope: ScopeKind | None = None,
+    window: Window | None = None,
+) -> list[BudgetRow]:
+    """Return what the Budgets page lists for this person, of one kind of scope and one window if given.
+
+    Two queries, one when his `roles` are known.
+    """
+    chosen = {"scope_kind": scope, "window": window}
+    found = visible_budgets(user, key_ids=key_ids, roles=roles)
+    return budget_rows(found.filter(**{name: each for name, each in chosen.items() if each}), at=at)
+
+
+def tightest_of_their_calls(rows: Sequence[BudgetRow]) -> frozenset[int]:
+    """Return the ids of those of these budgets that refuse their own calls first, where others bind them too.
+
+    The others are read whether or not the reader may see them. One query.
+    """
+    scopes: dict[ScopeKind, set[int]] = {}
+    for row in rows:
+        for kind, scope_id in row.place.chain:
+            scopes.setdefault(kind, set()).add(scope_id)
+    by_scope: dict[tuple[ScopeKind, int], list[BudgetRow]] = {}
+    for row in budgets_of_scopes(scopes) if rows else ():
+        by_scope.setdefault((row.scope_kind, row.scope_id), []).append(row)
+    found = set()
+    for row in rows:
+        path = [other for scope in row.place.chain for other in by_scope.get(scope, ()) if other.binds(row)]
+        first = tightest(path)
+        if len(path) > 1 and first is not None and first.id == row.id:
+            found.add(row.id)
+    return frozenset(found)
+
+
+def find_budget(
+    user: User, public_id: str, *, key_ids: Iterable[int] = (), roles: RolesHeld | None = None
+) -> BudgetRow:
+    """Return an open budget that the user may see, as it stands now. One query when his `roles` are known.
+
+    Raises NotFoundError for one that does not exist or is outside his scope.
+    """
+    rows = budget_rows(visible_budgets(user, key_ids=key_ids, roles=roles).filter(public_id=public_id))
+    if not rows:
+        raise NotFoundError("There is no such budget, or it is not one of yours or of your teams.")
+    return rows[0]
+
+
+def budget_detail(budget: Budget, *, at: datetime | None = None) -> BudgetDetail:
+    """Return one budget with its limits so far, past windows and what else binds its calls. Four queries."""
+    row = budget_rows(Budget.objects.filter(pk=budget.pk), at=at)[0]
+    path = binding_with(row, at=at)
+    past = Balance.objects.filter(budget=budget, window_end__lte=row.window_starts_at).order_by(
+        "-window_start"
+    )
+    return BudgetDetail(
+        budget=row,
+        history=limit_history(budget.pk),
+        past_windows=tuple(
+            PastWindow(starts_at=one.window_start, ends_at=one.window_end, spent_usd=one.spent_usd)
+            for one in past[:PAST_WINDOWS]
+        ),
+        path=tuple(path),
+        tightest=tightest([row, *path]),
+    )
+
+
+def binding_with(row: BudgetRow, *, seen: Q | None = None, at: datetime | None = None) -> list[BudgetRow]:
+    """Return the other budgets that the calls of this one must fit. One query.
+
+    Of those that do not meet `seen`, a condition such as that of `seen_by`, `is_seen` is False.
+    """
+    around = open_budgets_above(row.place).exclude(pk=row.id)
+    if seen is not None:
+        around = around.annotate(is_seen=seen)
+    return budget_rows(_compatible(around, row.only_tier, row.only_model_id), at=at)
+
+
+def tightest(rows: Iterable[BudgetRow]) -> BudgetRow | None:
+    """Return the budget that refuses first: the hard one with the least left."""
+    hard = [row for row in rows if row.mode is Mode.HARD and row.left_usd is not None]
+    return min(hard, key=lambda row: (row.left_usd or ZERO, row.id), default=None)
+
+
+def headroom(
+    project: Project, *, tier: int | None = None, key_id: int | None = None, at: datetime | None = None
+) -> Headroom:
+    """Return the budgets that a call of this project must fit, and the tightest. Two queries.
+
+    Budgets that are only for one tier count when `tier` is that tier; those for one model do not count.
+    """
+    place = scope_place(ScopeKind.KEY, key_id) if key_id else scope_place(ScopeKind.PROJECT, project.pk)
+    rows = budget_rows(_compatible(open_budgets_above(place), tier, None), at=at)
+    return Headroom(rows=tuple(rows), tightest=tightest(rows))
+
+
+def budgets_of_scopes(
+    scopes: Mapping[ScopeKind, Collection[int]], *, at: datetime | None = None
+) -> list[BudgetRow]:
+    """Return the open budgets of these scopes (0 is the organisation's id). One query."""
+    wanted = Q(pk__in=[])
+    for kind, ids in scopes.items():
+        wanted |= of_scopes(kind, list(ids))
+    return budget_rows(Budget.objects.filter(wanted, closed_at__isnull=True), at=at)
+
+
+def _compatible(budgets: QuerySet[Budget], tier: int | None, model_id: int | None) -> QuerySet[Budget]:
+    """Leave out budgets that are only for another tier or model."""
+    return budgets.filter(
+        Q(only_tier__isnull=True) | Q(only_tier=tier), Q(only_model__isnull=True) | Q(only_model=model_id)
+    )
+
+
+def _row(budget: Any) -> BudgetRow:
+    """Make the plain row of a budget that `budget_rows` annotated."""
+    return BudgetRow(
+        id=budget.pk,
+        public_id=budget.public_id,
+        scope_kind=ScopeKind(budget.scope_kind),
+        scope_id=budget.scope_id,
+        scope_name=budget.scope_name,
+        department_id=budget.department_id,
+        place=place_of(budget),
+        window=Window(budget.window),
+        window_label=budget.get_window_display(),
+        window_anchor=budget.window_anchor,
+        time_zone=budget.time_zone,
+        mode=Mode(budget.mode),
+        allocation=Allocation(budget.allocation),
+        overcommit_ratio=budget.overcommit_ratio,
+        roll_over=RollOver(budget.roll_over),
+        only=str(budget.only_model or "") or (f"Tier {budget.only_tier_id}" if budget.only_tier_id else ""),
+        only_tier=budget.only_tier_id,
+        only_model_id=budget.only_model_id,
+        limit_usd=budget.limit_usd,
+        spent_usd=budget.spent_usd or ZERO,
+        held_usd=budget.held_usd or ZERO,
+        window_starts_at=budget.starts_at,
+        window_ends_at=budget.ends_at,
+        in_force_since=budget.since,
+        set_by=budget.set_by or PURSER,
+        reason=budget.why or "",
+        is_seen=getattr(budget, "is_seen", True),
+    )

@@ -1,0 +1,180 @@
+"""What the page of one budget adds to its row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from budgets import selectors
+from budgets.forms import MONTHS, WEEKDAYS
+from budgets.models import Allocation, Mode, RollOver, Window
+from budgets.ports import Expected
+from budgets.types import BudgetRow, LimitRow, LimitState, Rate
+from budgets.views.lines import WINDOW_TEXTS
+from core.money import format_usd
+from core.shapes import Tone
+
+MODE_TEXTS = {
+    Mode.HARD: "Calls are refused with 429 until the window starts again or the limit is raised.",
+    Mode.SOFT: "Calls go on and carry a warning.",
+    Mode.NOTIFY: "Calls go on; the people in charge are told.",
+}
+ROLL_OVER_TEXTS = {
+    RollOver.NONE: "Nothing: each window starts anew.",
+    RollOver.UNUSED: "What is left is added to the next window.",
+    RollOver.DEBT: "What is overspent is taken off the next window.",
+}
+STATES = {
+    LimitState.PLANNED: Tone(tone="info", text="Planned"),
+    LimitState.IN_FORCE: Tone(tone="ok", text="In force"),
+    LimitState.PAST: None,
+    LimitState.REPLACED: Tone(tone="", text="Replaced before it began"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryLine:
+    """A limit that was, is or is planned; a plan that may be taken back has an address for it."""
+
+    limit: LimitRow
+    state: Tone | None
+    withdraw_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathLine:
+    """Another budget that binds the same calls; one that its reader may not open has no address."""
+
+    name: str
+    window: str
+    text: str
+    url: str
+    tightest: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetFacts:
+    """What the page of one budget adds to its row; `rates` is None where scopes have no rates."""
+
+    may_change: bool
+    ask_url: str
+    notice: Tone | None
+    in_force_since: datetime | None
+    forecast_usd: Decimal | None
+    window_starts_at: datetime
+    who_may_change: str
+    tightest: bool
+    history: tuple[HistoryLine, ...]
+    path: tuple[PathLine, ...]
+    rules: tuple[tuple[str, str], ...]
+    rates: tuple[str, ...] | None
+
+
+def notice(row: BudgetRow, forecast: Expected | None) -> Tone | None:
+    """Return what somebody should do something about, if anything."""
+    if row.limit_usd is None:
+        return None
+    ends = f"{row.window_ends_at:%-d %B}"
+    if row.left_usd is not None and row.left_usd <= 0:
+        return Tone(
+            tone="bad" if row.mode is Mode.HARD else "warn", text=f"Nothing is left. {MODE_TEXTS[row.mode]}"
+        )
+    if forecast and forecast.end_usd > row.limit_usd:
+        over = format_usd(forecast.end_usd - row.limit_usd)
+        return Tone(tone="warn", text=f"Forecast to be {over} over its limit by {ends}.")
+    return None
+
+
+def rule_texts(row: BudgetRow) -> tuple[tuple[str, str], ...]:
+    """Return the rules of a budget in words."""
+    return (
+        ("At the limit", MODE_TEXTS[row.mode]),
+        ("Budgets below", _allocation(row)),
+        ("Rolls over", ROLL_OVER_TEXTS[row.roll_over]),
+        ("Starts anew", _starts_anew(row)),
+    )
+
+
+def rate_texts(rate: Rate) -> tuple[str, ...]:
+    """Return the rates of a scope in words; none when nothing is limited."""
+    numbers = (
+        (rate.requests_per_minute, "calls a minute"),
+        (rate.tokens_per_minute, "tokens a minute"),
+        (rate.parallel_calls, "calls in flight at once"),
+    )
+    return tuple(f"{number:,} {unit}" for number, unit in numbers if number is not None)
+
+
+def history_lines(row: BudgetRow, history: Sequence[LimitRow]) -> tuple[HistoryLine, ...]:
+    """Return every limit, the latest first; what is planned may be taken back while it changes anything."""
+    lines = []
+    for index, limit in enumerate(history):
+        before = next((one for one in history[index + 1 :] if _is_base(one)), None)
+        may_withdraw = limit.state is LimitState.PLANNED and _is_base(limit)
+        is_change = before is not None and before.amount_usd != limit.amount_usd
+        lines.append(
+            HistoryLine(
+                limit=limit,
+                state=STATES[limit.state],
+                withdraw_url=_withdraw_url(row, limit) if may_withdraw and is_change else "",
+            )
+        )
+    return tuple(lines)
+
+
+def path_lines(row: BudgetRow, others: Sequence[BudgetRow]) -> tuple[PathLine, ...]:
+    """Return the budgets that bind the same calls; of those not seen only whether they have room."""
+    first = selectors.tightest([row, *others])
+    return tuple(
+        PathLine(
+            name=other.name,
+            window=WINDOW_TEXTS[other.window],
+            text=_left(other),
+            url=reverse("budgets:detail", args=[other.public_id]) if other.is_seen else "",
+            tightest=other == first,
+        )
+        for other in others
+    )
+
+
+def _is_base(limit: LimitRow) -> bool:
+    return not limit.kind and limit.state is not LimitState.REPLACED
+
+
+def _withdraw_url(row: BudgetRow, limit: LimitRow) -> str:
+    moment = urlencode({"valid_from": limit.in_force_since.isoformat()})
+    return f"{reverse('budgets:withdraw', args=[row.public_id])}?{moment}"
+
+
+def _allocation(row: BudgetRow) -> str:
+    match row.allocation:
+        case Allocation.STRICT:
+            return "Strict: their limits add up to this one at most."
+        case Allocation.OVERCOMMIT:
+            ratio = f"{row.overcommit_ratio.normalize():f}"
+            return f"Overcommit: their limits add up to {ratio} times this one at most."
+        case _:
+            return "Pool: each may have up to all of it."
+
+
+def _starts_anew(row: BudgetRow) -> str:
+    match row.window:
+        case Window.WEEK:
+            return f"On {WEEKDAYS[row.window_anchor - 1]}, {row.time_zone} time"
+        case Window.FISCAL_YEAR:
+            return f"On 1 {MONTHS[row.window_anchor - 1]}, {row.time_zone} time"
+        case Window.LIFETIME:
+            return "Never"
+        case _:
+            return f"{WINDOW_TEXTS[row.window].capitalize()}, {row.time_zone} time"
+
+
+def _left(row: BudgetRow) -> str:
+    if row.left_usd is None:
+        return "No limit"
+    if row.is_seen:
+        return f"{format_usd(row.left_usd)} left"
+    return "Has room" if row.left_usd > 0 else "Nothing left"

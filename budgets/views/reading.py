@@ -1,0 +1,124 @@
+"""Budgets: what may be spent, what is spent and held, what happens at the limit."""
+
+from collections.abc import Iterable
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from budgets import selectors
+from budgets.authority import may_change, may_change_anything, who_may_change
+from budgets.forms import ListForm
+from budgets.models import RateLimit, ScopeKind, Window
+from budgets.ports import Expected, Neighbours
+from budgets.types import BudgetRow
+from budgets.views.common import find, line_of, names_of_keys
+from budgets.views.facts import BudgetFacts, history_lines, notice, path_lines, rate_texts, rule_texts
+from budgets.views.lines import TITLES, BudgetGroup, budget_groups
+from core.spreadsheets import Cell, csv_response
+from teams.selectors import roles_of
+from teams.types import PersonRequest
+
+CSV_HEAD = (
+    "Budget", "Scope", "Window", "Only", "At the limit", "The tightest",
+    "Limit USD", "Spent USD", "Held USD", "Left USD", "Used percent", "Starts again",
+)  # fmt: skip
+
+
+@require_safe
+def list_budgets(request: PersonRequest, *, neighbours: Neighbours) -> HttpResponse:
+    """List the budgets of what the person may see, the widest scope first.
+
+    `?scope=` and `?window=` narrow the list down; `?format=csv` returns the rows that are shown.
+    """
+    request.roles_held = roles_of(request.user)
+    chosen = {name: request.GET.get(name, "") for name in ("scope", "window")}
+    rows = selectors.list_budgets(
+        request.user,
+        key_ids=neighbours.keys.visible_ids(request.user),
+        roles=request.roles_held,
+        scope=ScopeKind(chosen["scope"]) if chosen["scope"] in ScopeKind else None,
+        window=Window(chosen["window"]) if chosen["window"] in Window else None,
+    )
+    keys = [row.scope_id for row in rows if row.scope_kind is ScopeKind.KEY]
+    groups = budget_groups(
+        rows,
+        names=names_of_keys(request, neighbours, keys),
+        forecasts=neighbours.forecasts(rows),
+        first=selectors.tightest_of_their_calls(rows),
+    )
+    if request.GET.get("format") == "csv":
+        return csv_response("budgets", CSV_HEAD, _csv_rows(groups))
+    filters = {name: value for name, value in chosen.items() if value}
+    context = {
+        "groups": groups,
+        "form": ListForm(initial=chosen, scopes=[(kind.value, title) for kind, title in TITLES.items()]),
+        "is_narrowed": bool(filters),
+        "csv_url": "?" + "&".join([*(f"{name}={value}" for name, value in _known(chosen)), "format=csv"]),
+        "open_url": reverse("budgets:open") if may_change_anything(request.roles_held) else "",
+    }
+    return render(request, "budgets/list.html", context)
+
+
+@require_safe
+def show_budget(request: PersonRequest, public_id: str, *, neighbours: Neighbours) -> HttpResponse:
+    """Show one budget: its window, every limit so far and planned, its rules, what else binds its calls."""
+    row = find(request, neighbours, public_id)
+    forecast = neighbours.forecasts([row]).get(row.id)
+    context = {
+        "budget": line_of(request, neighbours, row, forecast),
+        "facts": _facts(request, neighbours, row, forecast),
+    }
+    return render(request, "budgets/detail.html", context)
+
+
+def _known(chosen: dict[str, str]) -> Iterable[tuple[str, str]]:
+    """Give the filters that mean something, as they stand in an address."""
+    if chosen["scope"] in ScopeKind:
+        yield "scope", chosen["scope"]
+    if chosen["window"] in Window:
+        yield "window", chosen["window"]
+
+
+def _csv_rows(groups: Iterable[BudgetGroup]) -> Iterable[tuple[Cell, ...]]:
+    for group in groups:
+        for row in group.rows:
+            percent = row.spent_percent
+            yield (
+                row.name,
+                group.title,
+                row.window,
+                row.only,
+                row.mode.text,
+                "yes" if row.is_tightest else "",
+                row.limit_usd,
+                row.spent_usd,
+                row.held_usd,
+                row.left_usd,
+                None if percent is None else round(percent, 2),
+                row.resets_at.isoformat() if row.resets_at else "never",
+            )
+
+
+def _facts(
+    request: PersonRequest, neighbours: Neighbours, row: BudgetRow, forecast: Expected | None
+) -> BudgetFacts:
+    visible_keys = neighbours.keys.visible_ids(request.user)
+    seen = selectors.seen_by(request.user, key_ids=visible_keys, roles=request.roles_held)
+    others = selectors.binding_with(row, seen=seen)
+    has_rate = row.scope_kind in RateLimit.SCOPES
+    return BudgetFacts(
+        may_change=may_change(request.roles_held, row.place),
+        ask_url=neighbours.ask_for_more(row.public_id) if neighbours.ask_for_more else "",
+        notice=notice(row, forecast),
+        in_force_since=row.in_force_since,
+        forecast_usd=forecast.end_usd if forecast else None,
+        window_starts_at=row.window_starts_at,
+        who_may_change=who_may_change(row.place),
+        tightest=selectors.tightest([row, *others]) == row,
+        history=history_lines(row, selectors.limit_history(row.id)),
+        path=path_lines(row, others),
+        rules=rule_texts(row),
+        rates=rate_texts(selectors.rate_here(row.scope_kind, row.scope_id)) if has_rate else None,
+    )
