@@ -19,6 +19,7 @@ FIRST_CALLS = 4_000
 # A round may be faster than the one before; a load that runs out of calls ends early, which is no harm.
 MORE_CALLS = 1.5
 THREADS = 4
+TWIN_THREADS = 2  # more only wait for each other's locks and for the interpreter
 MANY = 256
 
 
@@ -75,6 +76,16 @@ def t2_pairs(running: Services, size: Size) -> Iterator[Result]:
     with gunicorn("bench.hello:application", threads=THREADS) as hello, portal() as port:
         ratio = compare(size, _pairs(port, gateway), _get(hello, MANY))
         yield Result(name="pairs_vs_django_hello c=256", value=ratio, bar=1.0, judged=size.judged)
+
+
+def t3_twin(running: Services, size: Size) -> Iterator[Result]:
+    """The same authorisations against Django REST framework, ORM and row locks, all on one hot team."""
+    gateway = _hot_team()
+    with gunicorn("bench.twins.wsgi:application", threads=TWIN_THREADS) as twin_port, portal() as port:
+        side = _authorize(twin_port, gateway, MANY)
+        twin = replace(side, name="DRF + ORM + row locks", job=replace(side.job, path="/authorize"))
+        ratio = compare(size, _authorize(port, gateway, MANY), twin)
+        yield Result(name="authorize_vs_drf_orm_locks c=256", value=ratio, bar=20.0, judged=size.judged)
 
 
 def t4_hot_team(running: Services, size: Size) -> Iterator[Result]:
