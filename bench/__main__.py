@@ -15,10 +15,15 @@ from bench.sizes import FULL, QUICK
 MEASUREMENTS = {
     "T1": "decisions.t1_authorize",
     "T2": "decisions.t2_pairs",
+    "T3": "decisions.t3_twin",
     "T4": "decisions.t4_hot_team",
     "T5": "decisions.t5_slow_fsync",
     "T6": "decisions.t6_one_connection",
+    "T7": "overspend.t7_overspend",
+    "T8": "crash.t8_crash",
+    "T9": "held.t9_held",
     "T10": "litellm_overhead.measure",
+    "growth": "growth.growth",
     "pages": "pages.measure",
     "memory": "memory.measure",
 }

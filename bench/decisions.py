@@ -19,6 +19,7 @@ FIRST_CALLS = 4_000
 # A round may be faster than the one before; a load that runs out of calls ends early, which is no harm.
 MORE_CALLS = 1.5
 THREADS = 4
+TWIN_THREADS = 2  # more only wait for each other's locks and for the interpreter
 MANY = 256
 
 
@@ -64,7 +65,7 @@ def t1_authorize(running: Services, size: Size) -> Iterator[Result]:
     gateway = _hot_team()
     with gunicorn("bench.hello:application", threads=THREADS) as hello, portal() as port:
         for connections, bar in ((256, 1.5), (32, 1.0)):
-            ratio = compare(size, _authorize(port, gateway, connections), _get(hello, connections))
+            ratio = compare(size, authorize(port, gateway, connections=connections), _get(hello, connections))
             name = f"authorize_vs_django_hello c={connections}"
             yield Result(name=name, value=ratio, bar=bar, judged=size.judged)
 
@@ -77,13 +78,23 @@ def t2_pairs(running: Services, size: Size) -> Iterator[Result]:
         yield Result(name="pairs_vs_django_hello c=256", value=ratio, bar=1.0, judged=size.judged)
 
 
+def t3_twin(running: Services, size: Size) -> Iterator[Result]:
+    """The same authorisations against Django REST framework, ORM and row locks, all on one hot team."""
+    gateway = _hot_team()
+    with gunicorn("bench.twins.wsgi:application", threads=TWIN_THREADS) as twin_port, portal() as port:
+        side = authorize(twin_port, gateway)
+        twin = replace(side, name="DRF + ORM + row locks", job=replace(side.job, path="/authorize"))
+        ratio = compare(size, authorize(port, gateway), twin)
+        yield Result(name="authorize_vs_drf_orm_locks c=256", value=ratio, bar=20.0, judged=size.judged)
+
+
 def t4_hot_team(running: Services, size: Size) -> Iterator[Result]:
     """A thousand keys of one team against a thousand keys of a thousand teams."""
     world = World()
     hot = world.load_gateway(world.add("hot", teams=1, projects=10, keys=100).tokens)
     spread = world.load_gateway(world.add("spread", teams=1_000, projects=1, keys=1).tokens)
     with portal() as port:
-        measured, base = _authorize(port, hot, MANY), _authorize(port, spread, MANY)
+        measured, base = authorize(port, hot), authorize(port, spread)
         measured.name, base.name = "hot team", "1,000 teams"
         ratio = compare(size, measured, base)
         yield Result(name="hot_team_vs_1000_teams c=256", value=ratio, bar=0.7, judged=size.judged)
@@ -93,7 +104,7 @@ def t5_slow_fsync(running: Services, size: Size) -> Iterator[Result]:
     """The same load while each fsync takes ten times as long."""
     gateway = _hot_team()
     with portal() as port:
-        slow, usual = _authorize(port, gateway, MANY), _authorize(port, gateway, MANY)
+        slow, usual = authorize(port, gateway), authorize(port, gateway)
         slow.name, usual.name = "fsync 1 ms", "fsync 100 us"
         slow.before = lambda: running.fsync.set(microseconds=1_000)
         usual.before = lambda: running.fsync.set(microseconds=FSYNC_MICROSECONDS)
@@ -111,7 +122,7 @@ def t6_one_connection(running: Services, size: Size) -> Iterator[Result]:
     gateway = _hot_team()
     with gunicorn("bench.drf_hello:application", threads=THREADS) as hello, portal() as port:
         ratio = compare(
-            size, _authorize(port, gateway, 1), _get(hello, 1), of=lambda seen: seen.median_seconds
+            size, authorize(port, gateway, connections=1), _get(hello, 1), of=lambda seen: seen.median_seconds
         )
         yield Result(
             name="p50_authorize_vs_drf_hello c=1", value=ratio, bar=3.0, at_least=False, judged=size.judged
@@ -128,7 +139,8 @@ def _get(port: int, connections: int) -> Side:
     return Side(name="hello", job=job, answers=("get 200",))
 
 
-def _authorize(port: int, gateway: Gateway, connections: int) -> Side:
+def authorize(port: int, gateway: Gateway, *, connections: int = MANY) -> Side:
+    """Return the side that asks a portal for decisions."""
     job = Job(
         port=port,
         path=AUTHORIZE,
@@ -142,7 +154,7 @@ def _authorize(port: int, gateway: Gateway, connections: int) -> Side:
 
 
 def _pairs(port: int, gateway: Gateway) -> Side:
-    side = _authorize(port, gateway, MANY)
+    side = authorize(port, gateway)
     return Side(name="pairs", job=replace(side.job, kind="pairs"), answers=("authorize 200", "settle 200"))
 
 

@@ -23,6 +23,7 @@ from portal.local import LocalServices, default_environment, end_with_parent
 
 START_SECONDS = 30
 STOP_SECONDS = 15
+LOG_CHARACTERS = 2_000
 WORKERS = 2
 BACKLOG = 2048
 FSYNC_MICROSECONDS = 100
@@ -103,31 +104,36 @@ def gunicorn(application: str, *, threads: int, workers: int = WORKERS) -> Itera
 
 @contextmanager
 def process(
-    command: Sequence[str],
-    *,
-    environment: Mapping[str, str] | None = None,
-    inherited: Sequence[int] = (),
-    quiet: bool = True,
+    command: Sequence[str], *, environment: Mapping[str, str] | None = None, inherited: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program beside the measurement and end it afterwards; it ends with the measurement anyhow."""
-    running = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-        pass_fds=tuple(inherited),
-        stdout=subprocess.DEVNULL if quiet else None,
-        stderr=subprocess.DEVNULL if quiet else None,
-        preexec_fn=_end_with_owner,  # noqa: PLW1509  nothing here has started a thread that matters to it
-    )
-    try:
-        yield running
-    finally:
-        running.terminate()
+    """Run a program beside the measurement and end it afterwards; it ends with the measurement anyhow.
+
+    What it printed is shown when the measurement fails.
+    """
+    with tempfile.TemporaryFile() as log:
+        running = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            pass_fds=tuple(inherited),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_end_with_owner,  # noqa: PLW1509  it calls the kernel and nothing else
+        )
         try:
-            running.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
+            yield running
+        except Exception:
+            log.seek(0)
+            text = log.read().decode(errors="replace")[-LOG_CHARACTERS:]
+            print(f"The end of what {command[2]} {command[3]} printed:\n{text}", file=sys.stderr)
+            raise
+        finally:
+            running.terminate()
+            try:
+                running.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
 
 
 def free_port() -> int:

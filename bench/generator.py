@@ -31,14 +31,14 @@ KEPT_SAMPLES = 3
 class Connection:
     """One keep-alive connection: what has arrived of an answer, and when its request was sent."""
 
-    __slots__ = ("received", "sent_at", "settles", "socket")
+    __slots__ = ("received", "sent_at", "settles", "socket")  # `settles`: the reservation being settled
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = b""
         self.sent_at = 0.0
-        self.settles = False
+        self.settles = ""
 
     def send(self, request: bytes) -> None:
         self.sent_at = time.perf_counter()
@@ -49,22 +49,29 @@ class Signer:
     """Signs as one gateway does, with nonces that no other run has."""
 
     def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway.public_id
         self._secret = gateway.secret.encode()
-        self._head = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nPurser-Gateway: {gateway.public_id}\r\n"
         self.run = secrets.token_hex(8)
         self._count = 0
 
-    def request(self, path: str, body: bytes) -> bytes:
-        """Return the bytes of one signed request."""
+    def headers(self, path: str, body: bytes) -> dict[str, str]:
+        """Return the headers that sign one body."""
         self._count += 1
         nonce, timestamp = f"{self.run}-{self._count:09d}", str(int(time.time()))
         message = f"v1\nPOST\n{path}\n{timestamp}\n{nonce}\n{hashlib.sha256(body).hexdigest()}"
-        signature = hmac.digest(self._secret, message.encode(), "sha256").hex()
-        return (
-            f"POST {path} {self._head}Purser-Timestamp: {timestamp}\r\nPurser-Nonce: {nonce}\r\n"
-            f"Purser-Signature: v1={signature}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        ).encode() + body
+        return {
+            "Purser-Gateway": self._gateway,
+            "Purser-Timestamp": timestamp,
+            "Purser-Nonce": nonce,
+            "Purser-Signature": "v1=" + hmac.digest(self._secret, message.encode(), "sha256").hex(),
+            "Content-Type": "application/json",
+        }
+
+    def request(self, path: str, body: bytes) -> bytes:
+        """Return the bytes of one signed request."""
+        signed = "".join(f"{name}: {value}\r\n" for name, value in self.headers(path, body).items())
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{signed}Content-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
 
     def settlement(self, reservation: str) -> bytes:
         """Return the bytes that settle a tenth of a call of 1,000 input bytes and 100 output tokens."""
@@ -84,6 +91,8 @@ class Load:
         self.statuses: Counter[str] = Counter()
         self.samples: list[str] = []
         self.latencies: list[float] = []
+        self.allowed: list[str] = []
+        self.settled: list[str] = []
         self.done = 0
 
     def run(self) -> Seen:
@@ -106,9 +115,11 @@ class Load:
             median_seconds=statistics.median(self.latencies) if self.latencies else 0.0,
             cpu_share=cpu / seconds,
             samples=self.samples,
+            allowed=self.allowed,
+            settled=self.settled,
         )
         last = time.perf_counter() + ANSWER_SECONDS
-        if self._drive(selector, in_flight, until=last, answer=lambda _connection, _answer: None):
+        if self._drive(selector, in_flight, until=last, answer=self._last):
             raise TimeoutError(f"calls had no answer after {ANSWER_SECONDS} s")
         return seen
 
@@ -150,26 +161,47 @@ class Load:
         return in_flight
 
     def _next(self, connection: Connection, answer: bytes) -> bytes | None:
-        status = answer[9:12]
+        """Count an answer and return what the connection sends next."""
         self.latencies.append(time.perf_counter() - connection.sent_at)
+        is_ok = answer[9:12] == b"200"
         if self.job.kind != "pairs":
-            self._count(self.job.kind, status, answer)
-            self.done += status == b"200"
+            self._count(self.job.kind, answer, is_ok=is_ok)
+            self.done += is_ok
+            if self.job.records and is_ok:
+                self.allowed.append(_reservation(answer))
             return next(self.requests, None)
-        self._count("settle" if connection.settles else "authorize", status, answer)
-        if connection.settles or status != b"200":
-            self.done += connection.settles and status == b"200"
-            connection.settles = False
+        if connection.settles:
+            self._count("settle", answer, is_ok=is_ok)
+            self.done += is_ok
+            if self.job.records and is_ok:
+                self.settled.append(connection.settles)
+            connection.settles = ""
             return next(self.requests, None)
-        connection.settles = True
-        start = answer.index(RESERVATION) + len(RESERVATION)
+        self._count("authorize", answer, is_ok=is_ok)
+        if not is_ok:
+            return next(self.requests, None)
+        connection.settles = _reservation(answer)
+        if self.job.records:
+            self.allowed.append(connection.settles)
         assert self.signer is not None
-        return self.signer.settlement(answer[start : answer.index(b'"', start)].decode())
+        return self.signer.settlement(connection.settles)
 
-    def _count(self, call: str, status: bytes, answer: bytes) -> None:
-        self.statuses[f"{call} {status.decode()}"] += 1
-        if status != b"200" and len(self.samples) < KEPT_SAMPLES:
+    def _last(self, connection: Connection, answer: bytes) -> None:
+        """Keep what was acknowledged after the time was over."""
+        if self.job.records and answer[9:12] == b"200":
+            (self.settled if connection.settles else self.allowed).append(
+                connection.settles or _reservation(answer)
+            )
+
+    def _count(self, call: str, answer: bytes, *, is_ok: bool) -> None:
+        self.statuses[f"{call} {answer[9:12].decode()}"] += 1
+        if not is_ok and len(self.samples) < KEPT_SAMPLES:
             self.samples.append(answer.decode(errors="replace")[-600:])
+
+
+def _reservation(answer: bytes) -> str:
+    start = answer.index(RESERVATION) + len(RESERVATION)
+    return answer[start : answer.index(b'"', start)].decode()
 
 
 def _requests(job: Job, signer: Signer | None) -> Iterator[bytes]:

@@ -31,7 +31,7 @@ class Job:
 
     `get` sends GET to `path`; `authorize` and `pairs` send signed authorisations there, built before the
     clock starts, and `pairs` settles each on its own connection before the next. Every authorisation is
-    sent `copies` times with the same body, each signed anew.
+    sent `copies` times with the same body, each signed anew. `records` keeps what was acknowledged.
     """
 
     port: int
@@ -45,11 +45,15 @@ class Job:
     input_bytes: int = 1000
     max_output_tokens: int | None = 100
     copies: int = 1
+    records: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a load did: `done` calls (pairs count once) were answered with 200 before the time was over."""
+    """What a load did: `done` calls (pairs count once) were answered with 200 before the time was over.
+
+    `allowed` and `settled` are the reservations of every 200, those after the time was over too.
+    """
 
     seconds: float
     done: int
@@ -57,6 +61,8 @@ class Seen:
     median_seconds: float
     cpu_share: float
     samples: list[str] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:

@@ -28,6 +28,13 @@ AMPLE_USD = Decimal(100_000_000)
 AMPLE_CALLS_A_MINUTE = 1_000_000_000
 WINDOWS = (Window.DAY, Window.MONTH)
 DAYS = 30
+INPUT_USD, OUTPUT_USD = Decimal("0.000010"), Decimal("0.000040")
+INPUT_BYTES = 1_000  # of every call that a load makes
+
+
+def call_usd(output_tokens: int) -> Decimal:
+    """Return what a call of INPUT_BYTES holds when it may write so many tokens."""
+    return INPUT_BYTES * INPUT_USD + output_tokens * OUTPUT_USD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +45,7 @@ class Group:
     projects: Sequence[Project]
     keys: Sequence[ApiKey]
     tokens: tuple[str, ...]
+    budgets: Sequence[Budget]
 
 
 class World:
@@ -56,11 +64,11 @@ class World:
             context_window_tokens=100_000,
             max_output_tokens=8_000,
         )
-        for unit, usd in ((Unit.INPUT, "0.000010"), (Unit.OUTPUT, "0.000040")):
+        for unit, usd in ((Unit.INPUT, INPUT_USD), (Unit.OUTPUT, OUTPUT_USD)):
             Price.objects.create(
                 model=self.model,
                 unit=unit,
-                usd_per_unit=Decimal(usd),
+                usd_per_unit=usd,
                 valid_from=clock.now() - timedelta(days=400),
                 source=PriceSource.MANUAL,
                 source_version="bench",
@@ -99,13 +107,13 @@ class World:
         scopes = [(ScopeKind.TEAM, one.pk) for one in made_teams]
         scopes += [(ScopeKind.PROJECT, one.pk) for one in made_projects]
         scopes += [(ScopeKind.KEY, one.pk) for one in made_keys]
-        self._budgets(scopes, limit)
+        budgets = self._budgets(scopes, limit)
         RateLimit.objects.bulk_create(
             RateLimit(scope_kind=ScopeKind.KEY, scope_id=key.pk, requests_per_minute=AMPLE_CALLS_A_MINUTE)
             for key in made_keys
         )
         self._grants(made_keys)
-        return Group(teams=made_teams, projects=made_projects, keys=made_keys, tokens=tokens)
+        return Group(teams=made_teams, projects=made_projects, keys=made_keys, tokens=tokens, budgets=budgets)
 
     def _keys(
         self, projects: Sequence[Project], owners: Sequence[User]
@@ -133,7 +141,7 @@ class World:
                 )
         return ApiKey.objects.bulk_create(keys, batch_size=5_000), tuple(tokens)
 
-    def _budgets(self, scopes: Sequence[tuple[ScopeKind, int]], limit: Decimal) -> None:
+    def _budgets(self, scopes: Sequence[tuple[ScopeKind, int]], limit: Decimal) -> list[Budget]:
         budgets = Budget.objects.bulk_create(
             (
                 Budget(
@@ -156,6 +164,7 @@ class World:
             ),
             batch_size=5_000,
         )
+        return budgets
 
     def _grants(self, keys: Sequence[ApiKey]) -> None:
         """Approve a request for each key, because the database takes no grant without one."""

@@ -1,0 +1,1 @@
+"""What the decision engine is measured against: the same decision written the usual way."""
