@@ -4,13 +4,14 @@ serves from. For tests that stop servers or sign in as other roles.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from portal.local import LocalServices, default_environment
 from portal.local.state import local_secrets, socket_directory
+from tests.portal.processes import descendants, seconds_until_gone
 
 ROOT = Path(__file__).resolve().parents[1]
 DATABASE, OWNER, APP = "books", "purser_owner", "purser_app"
@@ -33,9 +35,12 @@ class Installation:
         self._services = LocalServices(base_dir)
         self._services.start()
         self._sockets = str(socket_directory(self._services.state))
+        # The secrets are those of the test run, so that a test can sign as a gateway of this database.
+        embedded = default_environment(base_dir)
         self.environment = {
+            **embedded,
             **os.environ,
-            **default_environment(base_dir),
+            "REDIS_URL": embedded["REDIS_URL"],
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "DATABASE_URL": self.address(APP),
             "MIGRATE_DATABASE_URL": self.address(OWNER),
@@ -80,10 +85,14 @@ class Installation:
             return cursor.fetchall() if cursor.description else []
 
     def kill_postgres(self) -> None:
-        """End PostgreSQL in a way that it cannot notice."""
+        """End PostgreSQL and all its processes in the middle of whatever they do."""
         postgres = self._services._servers["postgres"]
-        postgres.kill()
+        below = descendants(postgres.pid)
+        for process_id in (postgres.pid, *(number for number, _ in below)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
         postgres.wait()
+        seconds_until_gone(below)
 
     def restart(self) -> None:
         """Start the servers again, over the data that is there."""
@@ -96,7 +105,7 @@ class Installation:
         self._services.stop()
 
 
-@contextmanager
+@contextlib.contextmanager
 def installation() -> Iterator[Installation]:
     """Make an installation with a migrated database, and remove all of it at the end."""
     base_dir = Path(tempfile.mkdtemp(prefix="purser-installation-"))
