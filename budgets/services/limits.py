@@ -34,6 +34,7 @@ from teams.models import Department, User
 log = structlog.get_logger(__name__)
 
 ANCHORS = {Window.WEEK: 7, Window.FISCAL_YEAR: 12}
+NO_ZONES = {"Factory", "localtime"}  # of the machine, not of a place: PostgreSQL refuses them
 MOST_OVERCOMMIT = Decimal("999.99")
 ONE_OPEN_PER_SLOT = "budget_one_open_per_scope_window_mode_filter"
 
@@ -66,6 +67,8 @@ def open_budget(
     _require_amount(amount_usd)
     _require_calendar(window, window_anchor, time_zone)
     require_rules(window, allocation, overcommit_ratio, roll_over)
+    if only_tier is not None and only_model is not None:
+        raise InvalidInputError("A budget is for one tier or for one model, not both.", field="only_model")
     place = selectors.scope_place(scope_kind, scope_id)
     if scope_kind is not ScopeKind.ORGANISATION and place.department_id != (department and department.pk):
         raise InvalidInputError("This scope does not exist in this department.", field="scope_id")
@@ -272,7 +275,7 @@ def _require_amount(amount_usd: Decimal | None) -> None:
 
 
 def _require_calendar(window: Window, anchor: int, time_zone: str) -> None:
-    if time_zone not in available_timezones():
+    if time_zone not in available_timezones() - NO_ZONES:
         raise InvalidInputError(
             f"{time_zone!r} is not a time zone. Use a name such as Europe/Berlin.", field="time_zone"
         )

@@ -36,13 +36,14 @@ FIELDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormPage:
-    """A page with one form about one budget; `room_text` says how high a limit may be."""
+    """A page with one form about one budget; `room_text` says how much there is room for, and why."""
 
     title: str
     text: str
     url: str
     submit_text: str
     cancel_url: str
+    room_label: str = "You may set up to"
     room_text: str = ""
     ask_url: str = ""
 

@@ -18,7 +18,7 @@ from budgets.views.common import ConfirmText, FormPage, confirm_page, find, form
 from budgets.windows import midnight
 from core import clock
 from core.errors import NotFoundError
-from core.money import format_usd
+from core.money import ZERO, format_usd
 from teams.types import PersonRequest
 
 MAY_NOT = "You may not set this limit."
@@ -50,7 +50,7 @@ def change_budget(request: PersonRequest, public_id: str, *, neighbours: Neighbo
         url=line.change_url,
         submit_text="Change the limit",
         cancel_url=line.url,
-        room_text=_highest_text(row, may),
+        room_text=_room_text(row, may),
         ask_url=_ask_url(neighbours, row),
     )
     confirm = ConfirmText(
@@ -124,7 +124,8 @@ def top_up_budget(request: PersonRequest, public_id: str, *, neighbours: Neighbo
         url=line.top_up_url,
         submit_text="Top up",
         cancel_url=line.url,
-        room_text=_highest_text(row, may),
+        room_label="You may add up to",
+        room_text=_room_text(row, may, on_top=True),
         ask_url=_ask_url(neighbours, row),
     )
     form = TopUpForm(request.POST or None, initial=_last_day(row))
@@ -155,14 +156,22 @@ def withdraw_plan(request: PersonRequest, public_id: str, *, neighbours: Neighbo
     return confirm_page(request, neighbours, confirm=confirm, act=act, done_url=line.url)
 
 
-def _highest_text(row: BudgetRow, may: Powers) -> str:
-    """Say how high the limit may be set now, why, and who may more. Three queries."""
+def _room_text(row: BudgetRow, may: Powers, *, on_top: bool = False) -> str:
+    """Say how high the limit may be set now, or how much may come on top, why, and who may more.
+
+    Three queries.
+    """
+    now = clock.now()
     around = selectors.neighbourhood(row.place, row.window)
     node = next(each for each in around if each.id == row.id)
-    highest = room(node, around, as_lead=may.as_lead, now=clock.now()).highest
+    highest = room(node, around, as_lead=may.as_lead, now=now).highest
+    base = node.schedule.base_at(now)
     if highest is None:
         return ""
-    return f"{format_usd(highest.usd)}: {highest.why}. For more ask {may.who_may}."
+    base_usd = base.amount_usd if base is not None and base.amount_usd is not None else ZERO
+    usd = max(highest.usd - base_usd, ZERO) if on_top else highest.usd
+    beside = " beside the top-ups in force" if node.schedule.top_ups_at(now) else ""
+    return f"{format_usd(usd)}{beside}: {highest.why}. For more ask {may.who_may}."
 
 
 def _ask_url(neighbours: Neighbours, row: BudgetRow) -> str:

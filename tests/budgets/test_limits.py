@@ -225,6 +225,7 @@ def test_one_open_budget_per_scope_window_mode_and_filter(cast: Cast, budget: Op
     ("fields", "field"),
     [
         ({"time_zone": "Mars/Olympus"}, "time_zone"),
+        ({"time_zone": "localtime"}, "time_zone"),
         ({"window_anchor": 2}, "window_anchor"),
         ({"window": Window.WEEK, "window_anchor": 8}, "window_anchor"),
         ({"reason": "  "}, "reason"),

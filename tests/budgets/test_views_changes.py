@@ -151,6 +151,7 @@ def test_top_up_beyond_the_head_room_is_said_at_its_field(cast: Cast, budget: Op
     page = send(Visitor(cast.ben), mine, "top-up/", **entered)
 
     assert page.status == 422
+    assert "You may add up to $20.00: the month limit of Search team is $1,000.00." in page.words
     assert "You may go up to $20.00; for more ask Ann Keller, Cleo Hart or Fay Tanaka." in page.words
     assert b'value="21"' in page.response.content
 
