@@ -8,7 +8,8 @@ from typing import Any
 
 from budgets.models import Balance, Reservation, ScopeKind
 from tests.gateway.conftest import World, make_model
-from tests.gateway.together import AUTHORIZE, Given, ask_together
+from tests.gateway.together import AUTHORIZE, SETTLE, Given, ask_together
+from usage.models import Quarantine
 
 
 def question(world: World, **changes: Any) -> bytes:
@@ -68,3 +69,20 @@ def test_a_refused_call_does_not_lead_the_others_past_their_budgets(world: World
     refused, other = authorize(world, question(world, model="large"), question(world, model="later"))
     assert (refused.status, other.status) == (403, 429)
     assert Reservation.objects.count() == 0
+
+
+def settlement(reservation: str, **changes: Any) -> tuple[str, bytes]:
+    """Write one settlement of 200 input and 50 output tokens."""
+    usage = {"input_tokens": 200, "output_tokens": 50}
+    body = {"reservation": reservation, "usage": usage, "finish": "stop", **changes}
+    return SETTLE, json.dumps(body).encode()
+
+
+def test_the_same_conflict_is_kept_once_wherever_it_stands_in_a_batch(world: World) -> None:
+    held = [authorize(world, question(world))[0].body["reservation"] for _ in range(2)]
+    world.gus.settle(held[0])
+    other = settlement(held[0], cache_hit=True)
+    ask_together(world.gus.gateway, [other, settlement(held[1])])
+    found = ask_together(world.gus.gateway, [settlement(held[1]), other])
+    assert found[1].body["code"] == "settlement_conflict"
+    assert Quarantine.objects.count() == 1

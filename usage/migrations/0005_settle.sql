@@ -186,7 +186,7 @@ BEGIN
   END IF;
 END $$;
 
--- Answers for a call that was settled before: the same figures change nothing, others are kept for a person to look at.
+-- Answers for a call that was settled before: the same figures change nothing, others are kept once for a person to look at, wherever they stood in a batch (`call`).
 CREATE FUNCTION usage_settled_before(r budgets_reservation, p_item jsonb, p_served bigint, OUT status text, OUT charged_usd numeric) LANGUAGE plpgsql AS $$
 DECLARE
   seen usage_event;
@@ -199,7 +199,7 @@ BEGIN
                     (p_item->>'reasoning_tokens')::bigint, p_served, (p_item->>'cache_hit')::boolean, coalesce(p_item->'units', '{}')) THEN 'duplicate' ELSE 'conflict' END;
   IF status = 'conflict' THEN
     INSERT INTO usage_quarantine (source, external_id, reason, detail, row, row_hash, seen_at, resolution)
-      VALUES (r.source, r.public_id, 'conflict', 'other figures than the settlement of ' || seen.recorded_at, p_item, encode(sha256(p_item::text::bytea), 'hex'), clock_timestamp(), '')
+      VALUES (r.source, r.public_id, 'conflict', 'other figures than the settlement of ' || seen.recorded_at, p_item - 'call', encode(sha256((p_item - 'call')::text::bytea), 'hex'), clock_timestamp(), '')
       ON CONFLICT DO NOTHING;
   END IF;
 END $$;
