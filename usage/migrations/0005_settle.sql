@@ -102,12 +102,12 @@ DECLARE
   v_ids bigint[] := '{}';
   v_states text[] := '{}';
   v_tokens bigint[] := '{}';
-  v_again jsonb := '[]';
-  v_again_places int[] := '{}';
+  v_again int[] := '{}';
 BEGIN
   PERFORM usage_lock(ARRAY(SELECT x.id FROM jsonb_to_recordset(p_items) AS i (source text, reservation text) JOIN budgets_reservation x ON x.public_id = i.reservation AND x.source = i.source));
   FOR q IN
     SELECT i.*, x AS reservation_row, coalesce(m.id, x.model_id) AS served_id, coalesce(m.tier_id, x.tier_id) AS served_tier,
+      row_number() OVER (PARTITION BY x.id ORDER BY i.place) AS turn, count(*) FILTER (WHERE i.release IS NOT TRUE) OVER (PARTITION BY x.id ORDER BY i.place) AS settlements,
       dense_rank() OVER (ORDER BY coalesce(m.id, x.model_id), x.context, c.step, c.epoch) AS card_number
     FROM ROWS FROM (jsonb_to_recordset(p_items) AS (source text, reservation text, release boolean, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint,
         output_tokens bigint, reasoning_tokens bigint, units jsonb, served_model text, finish text, cache_hit boolean, estimated boolean, provider_id text)) WITH ORDINALITY
@@ -122,18 +122,18 @@ BEGIN
     held_usd := r.held_usd;
     charged_usd := NULL;
     IF r.id IS NULL THEN status := 'unknown'; RETURN NEXT; CONTINUE; END IF;
-    IF r.id = ANY (v_ids) THEN  -- the same call twice in one batch: looked at again when the first is booked
-      v_again := v_again || (p_items->(q.place::int - 1));
-      v_again_places := v_again_places || q.place::int;
-      CONTINUE;
-    END IF;
     IF r.state = 'settled' THEN
       SELECT a.status, a.charged_usd INTO status, charged_usd FROM usage_settled_before(r, p_items->(q.place::int - 1), q.served_id) a;
       RETURN NEXT;
       CONTINUE;
-    ELSIF q.release AND r.state = 'released' THEN
+    END IF;
+    IF q.release AND r.state = 'released' AND q.settlements = 0 THEN
       status := 'duplicate';
       RETURN NEXT;
+      CONTINUE;
+    END IF;
+    IF q.turn > 1 THEN  -- the same call twice in one batch: looked at again when the first is booked
+      v_again := v_again || q.place::int;
       CONTINUE;
     END IF;
 
@@ -178,11 +178,13 @@ BEGIN
     RETURN NEXT;
   END LOOP;
 
-  IF v_ids = '{}' THEN RETURN; END IF;
-  PERFORM usage_book(v_postings, p_zone);
-  PERFORM usage_resolve(v_ids, v_states, v_tokens);
-  IF v_again <> '[]' THEN
-    RETURN QUERY SELECT v_again_places[a.place], a.status, a.charged_usd, a.held_usd FROM usage_settle(v_again, p_zone) a;
+  IF v_ids <> '{}' THEN
+    PERFORM usage_book(v_postings, p_zone);
+    PERFORM usage_resolve(v_ids, v_states, v_tokens);
+  END IF;
+  IF v_again <> '{}' THEN
+    v_again := ARRAY(SELECT n FROM unnest(v_again) n ORDER BY n);
+    RETURN QUERY SELECT v_again[a.place], a.status, a.charged_usd, a.held_usd FROM usage_settle((SELECT jsonb_agg(p_items->(n - 1) ORDER BY n) FROM unnest(v_again) n), p_zone) a;
   END IF;
 END $$;
 
