@@ -8,7 +8,8 @@ from typing import Any
 
 from budgets.models import Balance, Reservation, ScopeKind
 from tests.gateway.conftest import World, make_model
-from tests.gateway.together import AUTHORIZE, Given, ask_together
+from tests.gateway.together import AUTHORIZE, RELEASE, SETTLE, Given, ask_together
+from usage.models import Quarantine, UsageEvent
 
 
 def question(world: World, **changes: Any) -> bytes:
@@ -68,3 +69,48 @@ def test_a_refused_call_does_not_lead_the_others_past_their_budgets(world: World
     refused, other = authorize(world, question(world, model="large"), question(world, model="later"))
     assert (refused.status, other.status) == (403, 429)
     assert Reservation.objects.count() == 0
+
+
+def settlement(reservation: str, **changes: Any) -> tuple[str, bytes]:
+    """Write one settlement of 200 input and 50 output tokens."""
+    usage = {"input_tokens": 200, "output_tokens": 50}
+    body = {"reservation": reservation, "usage": usage, "finish": "stop", **changes}
+    return SETTLE, json.dumps(body).encode()
+
+
+def test_the_same_conflict_is_kept_once_wherever_it_stands_in_a_batch(world: World) -> None:
+    held = [authorize(world, question(world))[0].body["reservation"] for _ in range(2)]
+    world.gus.settle(held[0])
+    other = settlement(held[0], cache_hit=True)
+    ask_together(world.gus.gateway, [other, settlement(held[1])])
+    found = ask_together(world.gus.gateway, [settlement(held[1]), other])
+    assert found[1].body["code"] == "settlement_conflict"
+    assert Quarantine.objects.count() == 1
+
+
+def test_of_two_settlements_in_one_batch_the_first_is_booked(world: World) -> None:
+    reservation = authorize(world, question(world))[0].body["reservation"]
+    names = ("small", "large") if world.small.pk > world.large.pk else ("large", "small")
+    first, other = ask_together(
+        world.gus.gateway, [settlement(reservation, served_model=name) for name in names]
+    )
+    assert (first.status, other.status) == (200, 409)
+    assert UsageEvent.objects.get().model.name == names[0]
+
+
+def test_a_settlement_and_a_release_in_one_batch_act_in_their_order(world: World) -> None:
+    outcomes = []
+    for turn in (1, -1):
+        reservation = authorize(world, question(world))[0].body["reservation"]
+        release = (RELEASE, json.dumps({"reservation": reservation}).encode())
+        found = ask_together(world.gus.gateway, [release, settlement(reservation)][::turn])
+        outcomes.append([each.body["status"] for each in found])
+    assert outcomes == [["released", "late"], ["settled", 409]]
+
+
+def test_a_released_call_that_is_released_again_can_still_be_settled_in_the_same_batch(world: World) -> None:
+    reservation = authorize(world, question(world))[0].body["reservation"]
+    world.gus.release(reservation)
+    release = (RELEASE, json.dumps({"reservation": reservation}).encode())
+    found = ask_together(world.gus.gateway, [release, settlement(reservation)])
+    assert [each.body["status"] for each in found] == ["duplicate", "late"]

@@ -104,13 +104,13 @@ DECLARE
   v_states text[] := '{}';
   v_rates bigint[] := '{}';
   v_unused bigint[] := '{}';
-  v_again jsonb := '[]';
-  v_again_places int[] := '{}';
+  v_again int[] := '{}';
 BEGIN
   IF p_items @? '$[*].lease' THEN PERFORM usage_draw(p_items); END IF;
   PERFORM usage_lock(ARRAY(SELECT x.id FROM jsonb_to_recordset(p_items) AS i (source text, reservation text) JOIN budgets_reservation x ON x.public_id = i.reservation AND x.source = i.source));
   FOR q IN
     SELECT i.*, x AS reservation_row, coalesce(m.id, x.model_id) AS served_id, coalesce(m.tier_id, x.tier_id) AS served_tier,
+      row_number() OVER (PARTITION BY x.id ORDER BY i.place) AS turn, count(*) FILTER (WHERE i.release IS NOT TRUE) OVER (PARTITION BY x.id ORDER BY i.place) AS settlements,
       dense_rank() OVER (ORDER BY coalesce(m.id, x.model_id), x.context, c.step, c.epoch) AS card_number
     FROM ROWS FROM (jsonb_to_recordset(p_items) AS (source text, reservation text, release boolean, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint,
         output_tokens bigint, reasoning_tokens bigint, units jsonb, served_model text, finish text, cache_hit boolean, estimated boolean, provider_id text)) WITH ORDINALITY
@@ -126,18 +126,18 @@ BEGIN
     held_usd := r.held_usd;
     charged_usd := NULL;
     IF r.id IS NULL THEN status := 'unknown'; RETURN NEXT; CONTINUE; END IF;
-    IF r.id = ANY (v_ids) THEN  -- the same call twice in one batch: looked at again when the first is booked
-      v_again := v_again || (p_items->(q.place::int - 1));
-      v_again_places := v_again_places || q.place::int;
-      CONTINUE;
-    END IF;
     IF r.state = 'settled' THEN
       SELECT a.status, a.charged_usd INTO status, charged_usd FROM usage_settled_before(r, p_items->(q.place::int - 1), q.served_id) a;
       RETURN NEXT;
       CONTINUE;
-    ELSIF q.release AND r.state = 'released' THEN
+    END IF;
+    IF q.release AND r.state = 'released' AND q.settlements = 0 THEN
       status := 'duplicate';
       RETURN NEXT;
+      CONTINUE;
+    END IF;
+    IF q.turn > 1 THEN  -- the same call twice in one batch: looked at again when the first is booked
+      v_again := v_again || q.place::int;
       CONTINUE;
     END IF;
 
@@ -185,15 +185,17 @@ BEGIN
     RETURN NEXT;
   END LOOP;
 
-  IF v_ids = '{}' THEN RETURN; END IF;
-  PERFORM usage_book(v_postings, p_zone);
-  PERFORM usage_resolve(v_ids, v_states, v_rates, v_unused);
-  IF v_again <> '[]' THEN
-    RETURN QUERY SELECT v_again_places[a.place], a.status, a.charged_usd, a.held_usd FROM usage_settle(v_again, p_zone) a;
+  IF v_ids <> '{}' THEN
+    PERFORM usage_book(v_postings, p_zone);
+    PERFORM usage_resolve(v_ids, v_states, v_rates, v_unused);
+  END IF;
+  IF v_again <> '{}' THEN
+    v_again := ARRAY(SELECT n FROM unnest(v_again) n ORDER BY n);
+    RETURN QUERY SELECT v_again[a.place], a.status, a.charged_usd, a.held_usd FROM usage_settle((SELECT jsonb_agg(p_items->(n - 1) ORDER BY n) FROM unnest(v_again) n), p_zone) a;
   END IF;
 END $$;
 
--- Answers for a call that was settled before: the same figures change nothing, others are kept for a person to look at.
+-- Answers for a call that was settled before: the same figures change nothing, others are kept once for a person to look at, wherever they stood in a batch (`call`).
 CREATE FUNCTION usage_settled_before(r budgets_reservation, p_item jsonb, p_served bigint, OUT status text, OUT charged_usd numeric) LANGUAGE plpgsql AS $$
 DECLARE
   seen usage_event;
@@ -206,7 +208,7 @@ BEGIN
                     (p_item->>'reasoning_tokens')::bigint, p_served, (p_item->>'cache_hit')::boolean, coalesce(p_item->'units', '{}')) THEN 'duplicate' ELSE 'conflict' END;
   IF status = 'conflict' THEN
     INSERT INTO usage_quarantine (source, external_id, reason, detail, row, row_hash, seen_at, resolution)
-      VALUES (r.source, r.public_id, 'conflict', 'other figures than the settlement of ' || seen.recorded_at, p_item, encode(sha256(p_item::text::bytea), 'hex'), clock_timestamp(), '')
+      VALUES (r.source, r.public_id, 'conflict', 'other figures than the settlement of ' || seen.recorded_at, p_item - 'call', encode(sha256((p_item - 'call')::text::bytea), 'hex'), clock_timestamp(), '')
       ON CONFLICT DO NOTHING;
   END IF;
 END $$;
