@@ -5,6 +5,7 @@
 PYTHON3 ?= python3
 PYTEST_WORKERS ?= 2
 PYTEST_ARGUMENTS ?=
+BENCH_ARGUMENTS ?=
 
 BIN := .venv/bin
 PYTHON := $(BIN)/python
@@ -34,8 +35,8 @@ test-all: $(DEVELOP) chromium ## Run every test
 e2e: $(DEVELOP) chromium ## Run the main job from the request to the revoked key, and print its table
 	$(PYTHON) -m pytest tests/e2e -n 0 -s -q $(PYTEST_ARGUMENTS)
 
-bench: $(DEVELOP) ## Measure the decision calls and the pages
-	$(PYTHON) -m bench
+bench: $(DEVELOP) ## Measure everything of docs/performance.md; BENCH_ARGUMENTS="T1 T4" or --quick for less
+	$(PYTHON) -m bench $(BENCH_ARGUMENTS)
 
 screenshots: $(DEVELOP) chromium ## Take the pictures of the README from demo data
 	$(PYTHON) docs/screenshots/take.py

@@ -35,7 +35,7 @@ def t8_crash(running: Services, size: Size) -> Iterator[Result]:
     gateway = world.load_gateway(world.add("hot", teams=1, projects=10, keys=100).tokens)
     allowed: set[str] = set()
     settled: set[str] = set()
-    kills = 3 if size.judged else 1
+    kills = 2 if size.judged else 1
     with portal() as port:
         for _ in range(kills):
             seen = _killed_under_load(running, _job(port, gateway))

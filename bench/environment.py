@@ -16,6 +16,7 @@ from pathlib import Path
 
 import django
 from django.core.management import call_command
+from django.db import connection
 
 from bench.fsync import FixedFsync, fixed_fsync
 from bench.load import ROOT
@@ -27,6 +28,7 @@ LOG_CHARACTERS = 2_000
 WORKERS = 2
 BACKLOG = 2048
 FSYNC_MICROSECONDS = 100
+DATA_BYTES = 3_000_000_000
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  the directory made below it has a random name
 # Durable commits; room for the connections of every server that stands beside another.
 POSTGRES_SETTINGS = {"synchronous_commit": "on", "fsync": "on", "max_connections": "200"}
@@ -46,8 +48,7 @@ def services() -> Iterator[Services]:
     """Start PostgreSQL, its data in memory where that exists, and Valkey; migrate; set this process's
     environment.
     """
-    in_memory = str(IN_MEMORY) if IN_MEMORY.is_dir() else None
-    base_dir = Path(tempfile.mkdtemp(prefix="purser-bench-", dir=in_memory))
+    base_dir = Path(tempfile.mkdtemp(prefix="purser-bench-", dir=_in_memory()))
     base_dir.chmod(0o711)
     fsync = fixed_fsync(base_dir)
     local = LocalServices(
@@ -59,6 +60,7 @@ def services() -> Iterator[Services]:
         django.setup()
         call_command("migrate", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
+        fsync.check(_seconds_of_a_commit)
         fsync.set(microseconds=FSYNC_MICROSECONDS)
         yield Services(base_dir=base_dir, local=local, fsync=fsync)
     finally:
@@ -134,6 +136,27 @@ def process(
             except subprocess.TimeoutExpired:
                 running.kill()
                 running.wait()
+
+
+def _in_memory() -> Path | None:
+    """Return the directory for data in memory, or None where it is too small or runs no programs."""
+    if IN_MEMORY.is_dir():
+        may_run = not os.statvfs(IN_MEMORY).f_flag & os.ST_NOEXEC
+        if may_run and shutil.disk_usage(IN_MEMORY).free >= DATA_BYTES:
+            return IN_MEMORY
+    print(
+        f"WARNING: {IN_MEMORY} cannot hold the data, so this disk is part of every figure.", file=sys.stderr
+    )
+    return None
+
+
+def _seconds_of_a_commit() -> float:
+    started = time.perf_counter()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE bench_commit ()")
+        seconds = time.perf_counter() - started
+        cursor.execute("DROP TABLE bench_commit")
+    return seconds
 
 
 def free_port() -> int:

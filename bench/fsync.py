@@ -7,11 +7,13 @@ file says. Where that cannot be, the measurements go on with whatever fsync cost
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("fixed_fsync.c")
 DELAY_BYTES = 8
+PROBE_MICROSECONDS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,15 @@ class FixedFsync:
         if self.directory is not None:
             with self._delay.open("r+b") as file:
                 file.write(microseconds.to_bytes(DELAY_BYTES, sys.byteorder))
+
+    def check(self, seconds_of_a_commit: Callable[[], float]) -> None:
+        """Raise when the server's commits do not take as long as they are told to."""
+        if self.directory is None:
+            return
+        self.set(microseconds=PROBE_MICROSECONDS)
+        seconds = seconds_of_a_commit()
+        if seconds < PROBE_MICROSECONDS / 1_000_000:
+            raise RuntimeError(f"fsync is not fixed: a commit took {seconds * 1000:.1f} ms")
 
     @property
     def _delay(self) -> Path:
