@@ -208,7 +208,7 @@ BEGIN
                     (p_item->>'reasoning_tokens')::bigint, p_served, (p_item->>'cache_hit')::boolean, coalesce(p_item->'units', '{}')) THEN 'duplicate' ELSE 'conflict' END;
   IF status = 'conflict' THEN
     INSERT INTO usage_quarantine (source, external_id, reason, detail, row, row_hash, seen_at, resolution)
-      VALUES (r.source, r.public_id, 'conflict', 'other figures than the settlement of ' || seen.recorded_at, p_item - 'call', encode(sha256((p_item - 'call')::text::bytea), 'hex'), clock_timestamp(), '')
+      VALUES (r.source, r.public_id, 'conflict', 'other figures than the settlement of ' || seen.recorded_at, p_item - 'signature', encode(sha256((p_item - 'signature')::text::bytea), 'hex'), clock_timestamp(), '')
       ON CONFLICT DO NOTHING;
   END IF;
 END $$;
