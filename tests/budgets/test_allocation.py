@@ -151,6 +151,20 @@ def test_a_loose_budget_becomes_strict_only_when_what_it_handed_out_fits(
     assert Budget.objects.get(pk=team.pk).allocation == Allocation.STRICT
 
 
+def test_a_strict_budget_is_opened_over_what_is_there_only_when_that_fits(
+    cast: Cast, budget: OpenBudget, other: Project
+) -> None:
+    budget(cast.ranking, "700")
+    budget(other, "400")
+
+    with pytest.raises(HeadroomError, match=r"\$1,000\.00 is too low: \$1,100\.00 is allocated") as refusal:
+        budget(cast.search, "1000", **STRICT)
+    assert refusal.value.extra == {"lowest_usd": "1100.000000000000"}
+    with pytest.raises(HeadroomError, match=r"month limit of Ranking is \$700\.00"):
+        budget(cast.search, "699")
+    budget(cast.search, "1100", **STRICT)
+
+
 def test_keys_of_a_project_with_a_budget_are_that_projects_and_not_the_teams(
     cast: Cast, budget: OpenBudget, other: Project, key: ApiKey
 ) -> None:

@@ -1,6 +1,6 @@
 """Two people at once: what each may do is checked against what the other has done."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from decimal import Decimal
@@ -37,6 +37,12 @@ def rivals(people: Cast) -> list[Budget]:
 
 
 @pytest.fixture
+def alone(people: Cast) -> Budget:
+    """Give a project 300 dollars a month, of a team without a budget."""
+    return _open(people, ScopeKind.PROJECT, people.ranking.pk, "300")
+
+
+@pytest.fixture
 def meeting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make both wait, after they have checked, for the other to have checked too, if the locks let him."""
     barrier = Barrier(2)
@@ -66,6 +72,42 @@ def test_without_the_lock_two_raises_allocate_more_than_the_team_has(
 def test_with_the_lock_the_second_raise_is_refused(people: Cast, rivals: list[Budget], meeting: None) -> None:
     assert sorted(_raise_both(people, rivals)) == ["raised", "refused"]
     assert _allocated(people) == 900
+
+
+def test_without_the_lock_a_parent_is_opened_below_a_child_that_is_raised(
+    people: Cast, alone: Budget, meeting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (common, limits):
+        monkeypatch.setattr(module, "lock_limits", lambda _window: clock.now())
+
+    assert _raise_while_opening(people, alone) == ["raised", "opened"]
+
+
+def test_with_the_lock_one_of_them_sees_the_other(people: Cast, alone: Budget, meeting: None) -> None:
+    assert sorted(_raise_while_opening(people, alone)) in (["opened", "refused"], ["raised", "refused"])
+
+
+def _raise_while_opening(people: Cast, project: Budget) -> list[str]:
+    """Raise a project to 2,000 dollars while its team gets its first budget, of 1,000."""
+
+    def raise_it() -> str:
+        limits.change_limit(actor=people.cleo, budget=project, amount_usd=Decimal(2000), reason="More.")
+        return "raised"
+
+    def open_parent() -> str:
+        _open(people, ScopeKind.TEAM, people.search.pk, "1000")
+        return "opened"
+
+    def attempt(act: Callable[[], str]) -> str:
+        try:
+            return act()
+        except HeadroomError:
+            return "refused"
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(attempt, (raise_it, open_parent)))
 
 
 def _open(people: Cast, kind: ScopeKind, scope_id: int, amount: str) -> Budget:

@@ -34,11 +34,14 @@ BEN = (
     "/keys/",
     "/keys/new/",
     "/budgets/",
+    "/budgets/?scope=project&window=month",
+    "/budgets/open/",
     "/blocked/?p=30d",
     "/status/",
     "/search/?q=search",
 )
 ADA = ("/approvals/ask/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")
+BUDGET_FORMS = ("plan/", "top-up/", "rules/", "close/", "rate/")
 FAY = ("/", "/reconciliation/", "/budgets/", "/blocked/?p=24h")
 ANN = ("/models/", "/models/unpriced/")
 # The web process knows these only; the tests' own process has fast ones.
@@ -135,14 +138,17 @@ def test_every_page_is_accessible_light_and_fits_its_screen(portal: Server, brow
 
 
 def _details(visit: Visit) -> list[str]:
-    """Look at the pages behind the lists: a request with its decision form, a budget, its change."""
+    """Look at the pages behind the lists: a request with its decision form, a budget and all its forms."""
     wrong = []
     for start, link in (("/approvals/", "[data-row]"), ("/budgets/", "main a[href*='/budgets/bdg_']")):
         visit.page.goto(start)
         address = visit.page.locator(link).first.get_attribute("href") or ""
         wrong += visit.look(address, WIDE) + visit.look(address, NARROW)
+    budget = visit.page.url
     visit.page.get_by_role("link", name="Change the limit").click()
     wrong += visit.look(visit.page.url, NARROW)
+    for form in BUDGET_FORMS:
+        wrong += visit.look(budget + form, WIDE) + visit.look(budget + form, NARROW)
     return wrong
 
 
