@@ -188,10 +188,12 @@ ADMISSIONS = Rule(
       LEFT JOIN budgets_entry settled ON settled.reservation_id = r.id AND settled.kind = 'settle'
     ), leases AS (
       SELECT budget_id, window_start, l.opened_at, l.closed_at, l.granted_usd,
-             l.granted_usd - coalesce((SELECT sum(r.held_usd) FROM budgets_reservation r
-                                       WHERE r.lease_id = l.id), 0) AS returned_usd
-      FROM budgets_lease l, unnest(l.budget_ids, l.window_starts) AS p (budget_id, window_start)
+             l.granted_usd - coalesce(drawn.usd, 0) AS returned_usd
+      FROM budgets_lease l
+      CROSS JOIN LATERAL unnest(l.budget_ids, l.window_starts) AS p (budget_id, window_start)
       JOIN path USING (budget_id, window_start)
+      LEFT JOIN (SELECT lease_id, sum(held_usd) AS usd FROM budgets_reservation
+                 WHERE lease_id IS NOT NULL GROUP BY 1) drawn ON drawn.lease_id = l.id
     ), moved AS (
       -- What a call freed and cost in the same moment is one step.
       SELECT budget_id, window_start, at, sum(usd) AS usd FROM (

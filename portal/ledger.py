@@ -10,6 +10,7 @@ import structlog
 from django.db import connection, transaction
 
 import budgets.ledger
+import gateway.ledger
 import usage.selectors.ledger
 from core import clock, outbox
 from core.books import Finding, finding
@@ -17,7 +18,7 @@ from teams.models import Role, RoleAssignment, User
 
 log = structlog.get_logger(__name__)
 
-RULES = (*budgets.ledger.RULES, *usage.selectors.ledger.RULES)
+RULES = (*budgets.ledger.RULES, *usage.selectors.ledger.RULES, *gateway.ledger.RULES)
 FIGURES = """
     SELECT (SELECT count(*) FROM budgets_balance), (SELECT count(*) FROM budgets_entry),
            (SELECT coalesce(sum(amount_usd), 0) FROM budgets_entry),
@@ -113,6 +114,7 @@ def _one_snapshot() -> Iterator[None]:
         if is_outermost:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute("SET LOCAL work_mem = '128MB'")  # the replay sorts every hold and entry
         yield
 
 

@@ -54,10 +54,9 @@ class Installation:
 
     def make_database(self) -> None:
         """Make the two roles and a database of the owner's, migrate it and grant the rights."""
-        with psycopg.connect(self._admin, autocommit=True) as admin:
-            for role in (OWNER, APP):
-                admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
-            admin.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+        for role in (OWNER, APP):
+            self.administer(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+        self.administer(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
         self.manage("migrate", "--verbosity", "0")
         self.manage("database_roles", "--apply")
 
@@ -83,6 +82,11 @@ class Installation:
         with psycopg.connect(self.address(role), autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+    def administer(self, statement: str) -> None:
+        """Run one statement as the superuser."""
+        with psycopg.connect(self._admin, autocommit=True) as admin:
+            admin.execute(statement)
 
     def kill_postgres(self) -> None:
         """End PostgreSQL and all its processes in the middle of whatever they do."""

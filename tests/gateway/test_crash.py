@@ -18,7 +18,7 @@ from gateway.models import Gateway
 from tests.gateway.conftest import build_world
 from tests.gateway.load import Load
 from tests.gateways.servers import Server, eventually, free_port
-from tests.installations import Installation, installation
+from tests.installations import APP, Installation, installation
 
 pytestmark = [pytest.mark.race, pytest.mark.timeout(300)]
 
@@ -118,6 +118,35 @@ def test_killed_web_process_loses_and_doubles_nothing(
         more_calls(load)
 
     everything_told_is_true(installed, load, earlier=earlier)
+
+
+@pytest.fixture
+def forgetful(installed: Installation) -> Iterator[None]:
+    """Let PostgreSQL answer before a commit is on disk, and write it there seconds later."""
+    installed.administer(f"ALTER ROLE {APP} SET synchronous_commit = off")
+    installed.administer("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    installed.administer("SELECT pg_reload_conf()")
+    yield
+    installed.administer(f"ALTER ROLE {APP} RESET ALL")
+    installed.administer("ALTER SYSTEM RESET ALL")
+    installed.administer("SELECT pg_reload_conf()")
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("forgetful")
+def test_commits_that_are_not_durable_would_be_caught(
+    installed: Installation, caller: tuple[Credential, str], web: Server
+) -> None:
+    """The control: the same kill, with the guard off, loses what callers were told."""
+    earlier = count_of_reservations(installed)
+    load = Load(web.port, *caller)
+    with load.running():
+        more_calls(load)
+        installed.kill_postgres()
+        installed.restart()
+
+    with pytest.raises(AssertionError):
+        everything_told_is_true(installed, load, earlier=earlier)
 
 
 def count_of_reservations(installed: Installation) -> int:

@@ -163,6 +163,10 @@ TAMPERED = {
         "UPDATE budgets_entry SET price_ids = '{-5}'",
     ),
     "usage_event_names_what_exists": ("UPDATE usage_event SET department_id = -1",),
+    "source_is_a_gateway": (
+        "UPDATE budgets_reservation SET source = 'gw_gone'",
+        "UPDATE usage_event SET source = 'gw_gone'",
+    ),
     "usage_day_names_what_exists": ("UPDATE usage_day SET key_id = -1",),
 }
 

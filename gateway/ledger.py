@@ -1,0 +1,15 @@
+"""The rule that joins the ledger to the gateways: every call came from one that is known."""
+
+from core.books import Rule
+
+SOURCES = Rule(
+    name="source_is_a_gateway",
+    query="""
+    SELECT subject, format('came from %%s, which is no gateway', source) FROM (
+      SELECT public_id AS subject, source FROM budgets_reservation WHERE authorized_at >= %(since)s
+      UNION ALL SELECT public_id, source FROM budgets_lease WHERE opened_at >= %(since)s
+      UNION ALL SELECT external_id, source FROM usage_event WHERE recorded_at >= %(since)s
+    ) named WHERE source NOT IN (SELECT public_id FROM gateway_gateway) ORDER BY 1
+    """,
+)
+RULES = (SOURCES,)
