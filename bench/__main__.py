@@ -39,10 +39,11 @@ def main() -> int:
     if arguments.here:
         return int(not all(measure(name, quick=arguments.quick) for name in arguments.names))
     flags = ["--here", *(["--quick"] if arguments.quick else [])]
-    return max(
+    statuses = [
         subprocess.run([sys.executable, "-m", "bench", *flags, name], check=False).returncode
         for name in arguments.names or MEASUREMENTS
-    )
+    ]
+    return int(any(statuses))
 
 
 def measure(name: str, *, quick: bool) -> bool:

@@ -21,12 +21,14 @@ from django.db import connection
 from bench.fsync import FixedFsync, fixed_fsync
 from bench.load import ROOT
 from portal.local import LocalServices, default_environment, end_with_parent
+from tests.services_plugin import remove_abandoned_runs
 
 START_SECONDS = 30
 STOP_SECONDS = 15
 LOG_CHARACTERS = 2_000
 WORKERS = 2
 BACKLOG = 2048
+RUN_PREFIX = "purser-bench-"
 FSYNC_MICROSECONDS = 100
 DATA_BYTES = 3_000_000_000
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  the directory made below it has a random name
@@ -48,7 +50,9 @@ def services() -> Iterator[Services]:
     """Start PostgreSQL, its data in memory where that exists, and Valkey; migrate; set this process's
     environment.
     """
-    base_dir = Path(tempfile.mkdtemp(prefix="purser-bench-", dir=_in_memory()))
+    parent = _in_memory() or Path(tempfile.gettempdir())
+    remove_abandoned_runs(parent, RUN_PREFIX)
+    base_dir = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=parent))
     base_dir.chmod(0o711)
     fsync = fixed_fsync(base_dir)
     local = LocalServices(

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from bench.load import Gateway, Job, Seen
+from bench.load import FILL_SHARE, Gateway, Job, Seen
 
 ANSWER_SECONDS = 20
 CONNECT_PAUSE_SECONDS = 0.0005  # a burst would be accepted by whichever server process wakes up first
@@ -106,22 +106,30 @@ class Load:
         gc.disable()
         cpu, started = time.process_time(), time.perf_counter()
         in_flight = self._send_first(selector)
-        in_flight = self._drive(selector, in_flight, until=started + self.job.seconds, answer=self._next)
-        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-        seen = Seen(
-            seconds=seconds,
-            done=self.done,
-            statuses=dict(self.statuses),
-            median_seconds=statistics.median(self.latencies) if self.latencies else 0.0,
-            cpu_share=cpu / seconds,
-            samples=self.samples,
-            allowed=self.allowed,
-            settled=self.settled,
-        )
+        filled = started + FILL_SHARE * self.job.seconds
+        in_flight = self._drive(selector, in_flight, until=filled, answer=self._next)
+        if in_flight:
+            self.done = 0
+            self.latencies.clear()
+            cpu, started = time.process_time(), time.perf_counter()
+            in_flight = self._drive(selector, in_flight, until=started + self.job.seconds, answer=self._next)
+        seen = self._seen(time.perf_counter() - started, time.process_time() - cpu)
         last = time.perf_counter() + ANSWER_SECONDS
         if self._drive(selector, in_flight, until=last, answer=self._last):
             raise TimeoutError(f"calls had no answer after {ANSWER_SECONDS} s")
         return seen
+
+    def _seen(self, seconds: float, cpu_seconds: float) -> Seen:
+        return Seen(
+            seconds=seconds,
+            done=self.done,
+            statuses=dict(self.statuses),
+            median_seconds=statistics.median(self.latencies) if self.latencies else 0.0,
+            cpu_share=cpu_seconds / seconds,
+            samples=self.samples,
+            allowed=self.allowed,
+            settled=self.settled,
+        )
 
     def _send_first(self, selector: selectors.BaseSelector) -> int:
         sent = 0

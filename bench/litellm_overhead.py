@@ -23,7 +23,7 @@ from bench.sizes import Size
 from bench.world import World
 from gateway.litellm_env import ensure_environment
 
-CALLS = 50
+CALLS = 30
 START_SECONDS = 90
 FLOOR = 0.85
 PLUGIN = ROOT / "gateway" / "plugins" / "litellm"

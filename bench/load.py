@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+FILL_SHARE = 0.2
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -27,7 +28,7 @@ class Gateway:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One load: so many keep-alive connections, each with one call in flight, until `seconds` have passed or
-    `most` calls were made.
+    `most` calls were made. Unless it ends sooner, a fifth of `seconds` goes before, to fill the queues.
 
     `get` sends GET to `path`; `authorize` and `pairs` send signed authorisations there, built before the
     clock starts, and `pairs` settles each on its own connection before the next. Every authorisation is
@@ -50,9 +51,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a load did: `done` calls (pairs count once) were answered with 200 before the time was over.
+    """What a load did: `done` calls (pairs count once) were answered with 200 in `seconds`.
 
-    `allowed` and `settled` are the reservations of every 200, those after the time was over too.
+    `statuses` counts the answers before them too; `allowed` and `settled` are the reservations of every 200,
+    those after the time was over too.
     """
 
     seconds: float

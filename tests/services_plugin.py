@@ -67,7 +67,7 @@ def pytest_unconfigure() -> None:
 
 
 def _start_services() -> None:
-    _remove_abandoned_runs()
+    remove_abandoned_runs(Path(tempfile.gettempdir()), RUN_PREFIX)
     base_dir = Path(tempfile.mkdtemp(prefix=RUN_PREFIX))
     # The service user has to pass through; the data, sockets and secrets below are private by themselves.
     base_dir.chmod(0o711)
@@ -77,9 +77,9 @@ def _start_services() -> None:
     os.environ.update(default_environment(base_dir) | TEST_SECRETS)
 
 
-def _remove_abandoned_runs() -> None:
+def remove_abandoned_runs(root: Path, prefix: str) -> None:
     """Remove the directories of runs that were killed: their lock is free, because no process holds it."""
-    for directory in Path(tempfile.gettempdir()).glob(f"{RUN_PREFIX}*"):
+    for directory in root.glob(f"{prefix}*"):
         lock = DirectoryLock(directory / ".local" / "services" / "owner.lock")
         if _is_ours_and_not_new(lock.path) and lock.acquire():
             shutil.rmtree(directory, ignore_errors=True)
