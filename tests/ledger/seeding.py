@@ -14,7 +14,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 from pytest_django.plugin import blocking_manager_key
 
-from tests.ledger import runs
+from tests.ledger import sizes
 from tests.ledger.mutants import MUTANTS, Mutant, seeded
 
 EXAMPLES, STEPS = 60, 40
@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Take the place of the usual loop."""
     report: Any = session.config.pluginmanager.getplugin("terminalreporter")
-    runs.seeded_sizes.append((EXAMPLES, STEPS))
+    sizes.seeded_sizes.append((EXAMPLES, STEPS))
     failed = first_failure(session.items, session)
     if failed:
         report.write_line(f"without any bug {failed} fails")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.ledger import runs
+from tests.ledger import runs, sizes
 
 pytestmark = pytest.mark.django_db
 
@@ -13,11 +13,11 @@ pytestmark = pytest.mark.django_db
 @pytest.mark.timeout(900)
 def test_no_order_of_acts_breaks_the_books() -> None:
     with runs.machines() as machine:
-        run_state_machine_as_test(machine, settings=runs.usual())
+        run_state_machine_as_test(machine, settings=sizes.usual())
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3_600)
 def test_no_long_order_of_acts_breaks_the_books() -> None:
     with runs.machines() as machine:
-        run_state_machine_as_test(machine, settings=runs.sized(1_000, 80))
+        run_state_machine_as_test(machine, settings=sizes.sized(1_000, 80))

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.ledger import runs
+from tests.ledger import runs, sizes
 from tests.ledger.mutants import MUTANTS, Mutant, seeded
 
 FEW = ("clamping ignores what is held", "a cancelled call costs nothing", "a retry is decided again")
@@ -39,7 +39,9 @@ def test_a_seeded_bug_is_in_the_database_and_out_again(mutant: Mutant) -> None:
 def test_the_machine_notices_a_seeded_bug(name: str) -> None:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     with seeded(mutant), runs.machines() as machine, pytest.raises(Exception, match=r".") as noticed:
-        run_state_machine_as_test(machine, settings=runs.sized(60, 40, derandomize=True, **runs.WHILE_SEEDED))
+        run_state_machine_as_test(
+            machine, settings=sizes.sized(60, 40, derandomize=True, **sizes.WHILE_SEEDED)
+        )
     assert isinstance(noticed.value, AssertionError | KeyError)
 
 
