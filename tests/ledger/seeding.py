@@ -18,6 +18,7 @@ from tests.ledger import sizes
 from tests.ledger.mutants import MUTANTS, Mutant, seeded
 
 EXAMPLES, STEPS = 60, 40
+REASON_CHARACTERS = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,6 +65,13 @@ def first_failure(items: Sequence[pytest.Item], session: pytest.Session) -> str:
     for item in items:
         if isinstance(item, pytest.Function):
             item._initrequest()
-        if any(report.failed for report in runtestprotocol(item, log=False, nextitem=nowhere)):
-            return item.nodeid
+        for report in runtestprotocol(item, log=False, nextitem=nowhere):
+            if report.failed:
+                return f"{item.nodeid} ({reason_of(report)})"
     return ""
+
+
+def reason_of(report: pytest.TestReport) -> str:
+    """Return the first line of what a test failed with, so that a kill by accident shows."""
+    lines = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
+    return lines[0][:REASON_CHARACTERS] if lines else report.longreprtext[-REASON_CHARACTERS:]

@@ -49,11 +49,11 @@ BUDGETS: Sequence[Body] = (
     {"scope": ("organisation", ""), "window": "fiscal_year", "window_anchor": 4, "since": OLD},
     {"scope": ("organisation", ""), "window": "lifetime", "mode": "notify", "since": OLD},
 )
-# Chosen so that the time of one request or token is exact in seconds.
+# Chosen so that the time of one request or token is exact in microseconds and in binary.
 RATES: Sequence[Body] = (
     {"requests": 3, "tokens": None, "parallel": None},
     {"requests": None, "tokens": 3_840, "parallel": None},
-    {"requests": 6, "tokens": 7_680, "parallel": 2},
+    {"requests": 6, "tokens": 1_920, "parallel": 2},
     {"requests": None, "tokens": None, "parallel": 1},
     {"requests": None, "tokens": None, "parallel": None},
 )
