@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from budgets.models import Balance, Budget, Entry, EntryKind, RollOver, ScopeKind, Window
+from budgets.models import Balance, Budget, Entry, EntryKind, LimitKind, RollOver, ScopeKind, Window
 from core import clock
 from tests import factories
 from tests.gateway.conftest import World
@@ -171,3 +171,34 @@ def test_the_mean_follows_the_newest_calls(world: World, passing: Passing) -> No
         passing(timedelta(seconds=took_seconds))
         world.gus.settle(reservation)
     assert Balance.objects.get().mean_call_seconds == pytest.approx(12)
+
+
+def test_a_top_up_counts_until_its_end(world: World, passing: Passing) -> None:
+    budget = world.budget("key", kind=ScopeKind.KEY, limit="0.0012", window=Window.LIFETIME)
+    assert world.gus.authorize(world.token).status_code == 200
+    start = clock.now()
+    budget.limits.create(
+        kind=LimitKind.TOP_UP,
+        amount_usd=Decimal("0.0024"),
+        valid_from=start,
+        valid_until=start + timedelta(days=2),
+        reason="a launch",
+    )
+    assert world.gus.authorize(world.token).status_code == 200
+    passing(timedelta(days=2))
+    assert world.gus.authorize(world.token).status_code == 429
+
+
+def test_a_planned_limit_is_in_force_from_its_moment_on(world: World, passing: Passing) -> None:
+    budget = world.budget("key", kind=ScopeKind.KEY, limit="0", window=Window.LIFETIME)
+    planned_at = clock.now() + timedelta(days=2)
+    budget.limits.create(amount_usd=Decimal(1), valid_from=planned_at, reason="a plan")
+    assert world.gus.authorize(world.token).status_code == 429
+    passing(timedelta(days=2))
+    assert world.gus.authorize(world.token).status_code == 200
+
+
+def test_a_closed_budget_binds_nobody(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="0")
+    Budget.objects.update(closed_at=clock.now())
+    assert world.gus.authorize(world.token).status_code == 200

@@ -105,6 +105,7 @@ def compiled(source: str, function: FunctionType) -> CodeType:
 
 
 RACES = ("tests/gateway/test_races.py",)
+WINDOWS = ("tests/gateway/test_windows.py",)
 BATCHES = ("tests/gateway/test_batches.py",)
 COMBINER = ("tests/gateway/test_combiner.py",)
 MUTANTS = (
@@ -186,18 +187,21 @@ MUTANTS = (
         home=AUTHORIZE,
         before="AND b.scope_id = scope.id AND b.closed_at IS NULL",
         after="AND b.scope_id = scope.id",
+        tests=WINDOWS,
     ),
     Mutant(
         name="a top-up counts after its end",
         home=AUTHORIZE,
         before=" AND l.valid_from <= p_now AND l.valid_until > p_now",
         after=" AND l.valid_from <= p_now",
+        tests=WINDOWS,
     ),
     Mutant(
         name="a planned limit is in force at once",
         home=AUTHORIZE,
         before="l.kind = 'base' AND l.valid_from <= p_now ORDER BY",
         after="l.kind = 'base' ORDER BY",
+        tests=WINDOWS,
     ),
     Mutant(
         name="n outputs are held as one",
