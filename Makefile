@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. They need Python 3.11 or newer and make; everything else is installed.
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test test-all e2e bench screenshots check fmt lock chromium
+.PHONY: help run gateway test test-all mutants-ledger e2e bench screenshots check fmt lock chromium
 
 PYTHON3 ?= python3
 PYTEST_WORKERS ?= 2
@@ -18,7 +18,7 @@ DEVELOP := .venv/.installed-dev
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 help: ## List the targets
-	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
 
 run: $(RUN) ## Start everything on this machine: database, queue, web, worker, beat. PORT sets the port
 	@exec $(PYTHON) manage.py up --stop-with-parent
@@ -31,6 +31,9 @@ test: $(DEVELOP) chromium ## Run every test but the long ones, the end-to-end pa
 
 test-all: $(DEVELOP) chromium ## Run every test
 	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations=30 $(PYTEST_ARGUMENTS)
+
+mutants-ledger: $(DEVELOP) ## Seed bugs into decisions and books, one by one, and name the test that notices each
+	$(PYTHON) -m pytest -p tests.ledger.seeding -n 0 -q tests/ledger/test_machine.py tests/gateway -m "not full" $(PYTEST_ARGUMENTS)
 
 e2e: $(DEVELOP) chromium ## Run the main job from the request to the revoked key, and print its table
 	$(PYTHON) -m pytest tests/e2e -n 0 -s -q $(PYTEST_ARGUMENTS)

@@ -264,6 +264,8 @@ BEGIN
       IF v_slow IS NULL AND v_rate_flight[n] >= v_rate_most[n] THEN v_slow := n; v_why := 'parallel_calls'; END IF;
     END LOOP;
     IF v_slow IS NOT NULL THEN
+      -- Locks may have waited for another process that let in this same request: then its answer is the answer.
+      IF EXISTS (SELECT FROM budgets_reservation x WHERE x.source = r.source AND x.request_id = r.request_id) THEN v_again := v_again || c; CONTINUE; END IF;
       place := v_places[c]; code := 'rate_limited';
       answer := (SELECT json_build_object('limit', v_why, 'scope', l.scope_kind, 'allowed', CASE v_why WHEN 'requests_per_minute' THEN l.requests_per_minute WHEN 'tokens_per_minute' THEN l.tokens_per_minute
           ELSE l.parallel_calls END, 'needed_tokens', r.held_tokens, 'seconds', CASE WHEN v_why = 'parallel_calls' THEN least(greatest(ceil(v_mean[v_on[v_from]]), 1), 30) ELSE ceil(v_wait) END,
@@ -285,6 +287,7 @@ BEGIN
       END IF;
     END LOOP;
     IF v_tight IS NOT NULL THEN
+      IF EXISTS (SELECT FROM budgets_reservation x WHERE x.source = r.source AND x.request_id = r.request_id) THEN v_again := v_again || c; CONTINUE; END IF;
       place := v_places[c];
       code := CASE WHEN v_spent[v_tight] + v_hold > v_limits[v_tight] THEN 'budget_exhausted' ELSE 'budget_held' END;
       answer := json_build_object('needed_usd', v_hold::text, 'seconds_held', least(greatest(ceil(v_mean[v_tight]), 1), 30),
@@ -337,12 +340,12 @@ BEGIN
         FROM unnest(v_allowed) h JOIN unnest(v_allowed_calls, v_allowed_ids) AS c (call, public_id) USING (public_id)
         JOIN budgets_reservation x ON x.source = h.source AND x.request_id = h.request_id AND x.public_id <> h.public_id;
     END IF;
-    IF v_again <> '{}' THEN
-      RETURN QUERY
-        SELECT v_places[c], CASE WHEN x.request_hash = (v_holds[c]).request_hash THEN 'allow' ELSE 'request_id_reused' END,
-          CASE WHEN x.request_hash = (v_holds[c]).request_hash THEN gateway_repeated(x) END
-        FROM unnest(v_again) c JOIN budgets_reservation x ON x.source = (v_holds[c]).source AND x.request_id = (v_holds[c]).request_id;
-    END IF;
+  END IF;
+  IF v_again <> '{}' THEN
+    RETURN QUERY
+      SELECT v_places[c], CASE WHEN x.request_hash = (v_holds[c]).request_hash THEN 'allow' ELSE 'request_id_reused' END,
+        CASE WHEN x.request_hash = (v_holds[c]).request_hash THEN gateway_repeated(x) END
+      FROM unnest(v_again) c JOIN budgets_reservation x ON x.source = (v_holds[c]).source AND x.request_id = (v_holds[c]).request_id;
   END IF;
 
   -- What was refused to whom, so that people see it; and models that wait for a price.

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 import secrets as random
+from decimal import Decimal
 from typing import Any
 
+from django.db import connection
+
 from budgets.models import Balance, Reservation, ScopeKind
+from catalog.models import UnpricedCall
+from gateway.auth import credential_of
+from gateway.hot.decisions import ASKS, Ask, Kind, answers, statement
+from keys import secrets
 from tests.gateway.conftest import World, make_model
 from tests.gateway.together import AUTHORIZE, RELEASE, SETTLE, Given, ask_together
 from usage.models import Quarantine, UsageEvent
@@ -114,3 +121,71 @@ def test_a_released_call_that_is_released_again_can_still_be_settled_in_the_same
     release = (RELEASE, json.dumps({"reservation": reservation}).encode())
     found = ask_together(world.gus.gateway, [release, settlement(reservation)])
     assert [each.body["status"] for each in found] == ["duplicate", "late"]
+
+
+def test_good_bad_replayed_and_repeated_calls_of_one_batch_are_each_answered_on_their_own(
+    world: World,
+) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0036")
+    earlier = question(world)
+    known = authorize(world, earlier)[0].body["reservation"]
+    unpriced = make_model("unpriced", tier=1)
+    world.price(unpriced, "input", "0.000001")
+    twin = question(world)
+    found = authorize(
+        world,
+        question(world, key=secrets.new_token()),
+        question(world, model="large"),
+        earlier,
+        twin,
+        question(world, model="unpriced"),
+        twin,
+        question(world, model="nothing"),
+        question(world, route="/v1/realtime"),
+        question(world, project_id="billing"),
+        question(world),
+        question(world),
+    )
+    assert [each.body.get("code", each.body.get("reservation") == known) for each in found] == [
+        "invalid_api_key",
+        "tier_not_granted",
+        True,
+        False,
+        "model_unpriced",
+        False,
+        "model_unknown",
+        "route_not_allowed",
+        "project_mismatch",
+        False,
+        "budget_held",
+    ]
+    assert found[3].body == found[5].body
+    assert Balance.objects.get().reserved_usd == Decimal("0.0036")
+
+
+def test_a_signature_that_was_used_stops_its_own_call_and_no_other(world: World) -> None:
+    credential = credential_of(world.gus.gateway)
+    asks = []
+    for nonce in ("once-once-once-once", "twice-twice-twice-1", "twice-twice-twice-1"):
+        ask = ASKS[AUTHORIZE](question(world), credential=credential, nonce=nonce)
+        assert isinstance(ask, Ask)
+        asks.append(ask)
+    with connection.cursor() as cursor:
+        cursor.execute(*statement(Kind.AUTHORIZE, asks))
+        statuses = [answer.status for answer in answers(asks, cursor.fetchall())]
+    assert statuses == [200, 200, 401]
+    assert Reservation.objects.count() == 2
+
+
+def test_calls_of_an_unpriced_model_are_counted_until_somebody_prices_it(world: World) -> None:
+    unpriced = make_model("unpriced", tier=1)
+    authorize(world, question(world, model="unpriced"), question(world, model="unpriced"))
+    first = UnpricedCall.objects.get()
+    authorize(world, question(world, model="unpriced"))
+    counted = UnpricedCall.objects.get()
+    assert (counted.model, first.calls, counted.calls) == (unpriced, 2, 3)
+    assert counted.first_at == first.first_at < counted.last_at
+    for unit in ("input", "output"):
+        world.price(unpriced, unit, "0.000001")
+    assert authorize(world, question(world, model="unpriced"))[0].status == 200
+    assert UnpricedCall.objects.get().calls == 3

@@ -102,6 +102,21 @@ def test_the_same_request_from_every_side_at_once_holds_once(world: World) -> No
     assert Reservation.objects.count() == 1
 
 
+def test_the_same_request_from_every_side_at_once_is_let_in_where_only_one_fits(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0012")
+    world.gus.release(world.gus.authorize(world.token).json()["reservation"])
+    for _ in range(5):
+        request_id = random.token_hex(8)
+
+        def ask(_: int, same: str = request_id) -> Any:
+            return caller(world).authorize(world.token, request_id=same)
+
+        answers = at_once(ask)
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.json()["reservation"] for answer in answers}) == 1
+        world.gus.release(answers[0].json()["reservation"])
+
+
 def test_the_same_settlement_from_every_side_at_once_posts_once(world: World) -> None:
     world.budget("key", kind=ScopeKind.KEY, limit="1")
     reservation = world.gus.authorize(world.token).json()["reservation"]

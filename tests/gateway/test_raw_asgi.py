@@ -16,9 +16,9 @@ from django.test import override_settings
 from budgets.models import Balance, Reservation, ScopeKind
 from budgets.selectors import unbalanced_balances
 from core import clock
-from gateway.auth import credential_of, signed_headers
 from gateway.hot.asgi import DecisionApplication
 from tests.gateway.conftest import World, build_world
+from tests.gateway.raw import call_raw
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,48 +41,14 @@ def through_asgi(
     async def run() -> list[tuple[int, dict[str, str], Any]]:
         application = DecisionApplication()
         try:
-            return [await _call(application, world, path, body, method) for path, body in calls]
+            return [
+                await call_raw(application, world.gus.gateway, path, body, method=method)
+                for path, body in calls
+            ]
         finally:
             await application.close()
 
     return asyncio.run(run())
-
-
-async def _call(
-    application: DecisionApplication, world: World, path: str, body: bytes, method: str
-) -> tuple[int, dict[str, str], Any]:
-    headers = signed_headers(
-        credential=credential_of(world.gus.gateway),
-        method=method,
-        target=path,
-        body=body,
-        now_seconds=clock.now().timestamp(),
-    )
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-    }
-    half = len(body) // 2
-    incoming = [
-        {"type": "http.request", "body": body[:half], "more_body": True},
-        {"type": "http.request", "body": body[half:]},
-    ]
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        return incoming.pop(0)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await application(scope, receive, send)
-    answer_headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    assert int(answer_headers["content-length"]) == len(sent[1]["body"])
-    return sent[0]["status"], answer_headers, json.loads(sent[1]["body"])
 
 
 def questions(world: World) -> Calls:
@@ -194,7 +160,7 @@ def test_a_database_that_is_away_is_a_503(world: World) -> None:
 async def _one(application: DecisionApplication, world: World) -> int:
     try:
         path, body = questions(world)[0]
-        return (await _call(application, world, path, body, "POST"))[0]
+        return (await call_raw(application, world.gus.gateway, path, body))[0]
     finally:
         await application.close()
 

@@ -1,0 +1,392 @@
+"""Seeded bugs: each is a small change of the SQL or of the Python that decides and books.
+
+Some test must notice each of them; `make mutants-ledger` applies them one after the other.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+from django.db import connection
+
+ROOT = Path(__file__).parents[2]
+AUTHORIZE = "gateway/migrations/0003_batches.sql"
+SETTLE = "usage/migrations/0005_settle.sql"
+CARDS = "catalog/migrations/0005_cards.sql"
+CARRY = "budgets/migrations/0005_open_window.sql"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One seeded bug. `home` is a file of SQL, or a module and function of Python as `module:function`."""
+
+    name: str
+    home: str
+    before: str
+    after: str
+    tests: tuple[str, ...] = ()  # what to try first
+
+    @property
+    def is_sql(self) -> bool:
+        return self.home.endswith(".sql")
+
+    def source(self) -> str:
+        """Return the function that the bug is in; raises LookupError where its text is not there once."""
+        if not self.is_sql:
+            found = [textwrap.dedent(inspect.getsource(self.function()))]
+        else:
+            found = [each for each in functions(ROOT / self.home) if self.before in each]
+        if len(found) != 1 or found[0].count(self.before) != 1:
+            raise LookupError(f"{self.name}: its text must be in {self.home} exactly once")
+        return found[0]
+
+    def function(self) -> FunctionType:
+        module, _, path = self.home.partition(":")
+        found: Any = importlib.import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+        assert isinstance(found, FunctionType)
+        return found
+
+
+def functions(file: Path) -> list[str]:
+    """Return the statements of a file that make a function, one by one."""
+    parts = re.split(r"(?m)^(?=CREATE FUNCTION )", file.read_text(encoding="utf-8"))
+    return [part[: part.index("$$;") + 3] for part in parts[1:]]
+
+
+@contextmanager
+def seeded(mutant: Mutant) -> Iterator[None]:
+    """Run what is inside with the bug in the code, and take it out again."""
+    source = mutant.source()
+    changed = source.replace(mutant.before, mutant.after)
+    if mutant.is_sql:
+        replace_function(changed)
+        try:
+            yield
+        finally:
+            replace_function(source)
+        return
+    function = mutant.function()
+    right = function.__code__
+    function.__code__ = compiled(changed, function)
+    try:
+        yield
+    finally:
+        function.__code__ = right
+
+
+def replace_function(source: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(source.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
+
+
+def compiled(source: str, function: FunctionType) -> CodeType:
+    """Compile a changed function in the module of the right one."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.decorator_list = []
+    names: dict[str, object] = {}
+    exec(compile(tree, function.__code__.co_filename, "exec"), dict(function.__globals__), names)  # noqa: S102
+    made = names[function.__name__]
+    assert isinstance(made, FunctionType)
+    return made.__code__
+
+
+RACES = ("tests/gateway/test_races.py",)
+WINDOWS = ("tests/gateway/test_windows.py",)
+BATCHES = ("tests/gateway/test_batches.py",)
+COMBINER = ("tests/gateway/test_combiner.py",)
+MUTANTS = (
+    Mutant(
+        name="balances are read without a lock",
+        home=AUTHORIZE,
+        before="FOR NO KEY UPDATE OF x) b",
+        after="FOR KEY SHARE OF x) b",
+        tests=RACES,
+    ),
+    Mutant(
+        name="the hold misses the last budget of the path",
+        home=AUTHORIZE,
+        before="r.budget_ids := v_on_budgets[v_from:v_to]; r.window_starts := v_on_starts[v_from:v_to];",
+        after="r.budget_ids := v_on_budgets[v_from:greatest(v_to - 1, v_from)]; "
+        "r.window_starts := v_on_starts[v_from:greatest(v_to - 1, v_from)];",
+    ),
+    Mutant(
+        name="calls of one batch do not see each other's holds",
+        home=AUTHORIZE,
+        before="v_reserved[v_on[i]] := v_reserved[v_on[i]] + v_hold;",
+        after="v_reserved[v_on[i]] := v_reserved[v_on[i]];",
+    ),
+    Mutant(
+        name="clamping ignores what is held",
+        home=AUTHORIZE,
+        before="v_free := least(v_free, v_limits[n] - v_spent[n] - v_reserved[n])",
+        after="v_free := least(v_free, v_limits[n] - v_spent[n])",
+    ),
+    Mutant(
+        name="a retry is decided again",
+        home=AUTHORIZE,
+        before="WHEN (q.seen).request_hash = q.request_hash THEN 'allow' ELSE 'request_id_reused' END;",
+        after="WHEN (q.seen).request_hash = q.request_hash THEN NULL ELSE 'request_id_reused' END;",
+    ),
+    Mutant(
+        name="any body is accepted under a known request id",
+        home=AUTHORIZE,
+        before="WHEN (q.seen).request_hash = q.request_hash THEN 'allow' ELSE 'request_id_reused' END;",
+        after="ELSE 'allow' END;",
+    ),
+    Mutant(
+        name="a request twice in a batch takes room twice",
+        home=AUTHORIZE,
+        before="IF v_turns[c] > 1 AND EXISTS",
+        after="IF v_turns[c] > 999 AND EXISTS",
+        tests=BATCHES,
+    ),
+    Mutant(
+        name="a refused call leads the others past their budgets",
+        home=AUTHORIZE,
+        before="v_path_keys bigint[] := '{NULL}'; v_path_projects bigint[] := '{NULL}'; "
+        "v_path_teams bigint[] := '{NULL}'; v_path_departments bigint[] := '{NULL}'; "
+        "v_path_tiers int[] := '{NULL}'; v_path_models bigint[] := '{NULL}';",
+        after="v_path_keys bigint[]; v_path_projects bigint[]; v_path_teams bigint[]; "
+        "v_path_departments bigint[]; v_path_tiers int[]; v_path_models bigint[];",
+        tests=BATCHES,
+    ),
+    Mutant(
+        name="soft budgets refuse",
+        home=AUTHORIZE,
+        before="IF v_modes[n] <> 'hard' THEN",
+        after="IF v_modes[n] = 'notify' THEN",
+    ),
+    Mutant(
+        name="budgets of one tier bind every call",
+        home=AUTHORIZE,
+        before="(b.only_tier_id IS NULL OR b.only_tier_id = path.tier_id)",
+        after="true",
+    ),
+    Mutant(
+        name="budgets of one model bind every call",
+        home=AUTHORIZE,
+        before="(b.only_model_id IS NULL OR b.only_model_id = path.model_id)",
+        after="true",
+    ),
+    Mutant(
+        name="a closed budget still binds",
+        home=AUTHORIZE,
+        before="AND b.scope_id = scope.id AND b.closed_at IS NULL",
+        after="AND b.scope_id = scope.id",
+        tests=WINDOWS,
+    ),
+    Mutant(
+        name="a top-up counts after its end",
+        home=AUTHORIZE,
+        before=" AND l.valid_from <= p_now AND l.valid_until > p_now",
+        after=" AND l.valid_from <= p_now",
+        tests=WINDOWS,
+    ),
+    Mutant(
+        name="a planned limit is in force at once",
+        home=AUTHORIZE,
+        before="l.kind = 'base' AND l.valid_from <= p_now ORDER BY",
+        after="l.kind = 'base' ORDER BY",
+        tests=WINDOWS,
+    ),
+    Mutant(
+        name="n outputs are held as one",
+        home=AUTHORIZE,
+        before="v_per_output[v_calls] := q.choices * v_card_out[n];",
+        after="v_per_output[v_calls] := v_card_out[n];",
+    ),
+    Mutant(
+        name="holds are rounded down",
+        home=AUTHORIZE,
+        before="ceil(p_value * 1000000000000)",
+        after="floor(p_value * 1000000000000)",
+    ),
+    Mutant(
+        name="requests do not use up their rate",
+        home=AUTHORIZE,
+        before="v_rate_tat[n] := v_rate_tat[n] + v_rate_rpm[n];",
+        after="v_rate_tat[n] := v_rate_tat[n];",
+    ),
+    Mutant(
+        name="calls of one batch are not counted in flight",
+        home=AUTHORIZE,
+        before="v_rate_flight[n] := v_rate_flight[n] + 1;",
+        after="v_rate_flight[n] := v_rate_flight[n];",
+    ),
+    Mutant(
+        name="a lapsed grant still opens its tier",
+        home=AUTHORIZE,
+        before="AND g.expires_at > p_now",
+        after="",
+    ),
+    Mutant(
+        name="a use without a bound is let through",
+        home=AUTHORIZE,
+        before="CASE WHEN bool_or(rate.value <> '0' AND NOT",
+        after="CASE WHEN bool_or(false AND NOT",
+    ),
+    Mutant(
+        name="a budget that is only held is told as spent",
+        home=AUTHORIZE,
+        before="code := CASE WHEN v_spent[v_tight] + v_hold > v_limits[v_tight] THEN",
+        after="code := CASE WHEN true THEN",
+    ),
+    Mutant(
+        name="settling frees the hold twice",
+        home=SETTLE,
+        before="reserved_usd = b.reserved_usd - moved.freed_usd,",
+        after="reserved_usd = greatest(b.reserved_usd - 2 * moved.freed_usd, 0),",
+    ),
+    Mutant(
+        name="a late settlement is booked as nothing",
+        home=SETTLE,
+        before="    v_late := r.state <> 'open' OR r.expires_at <= clock_timestamp();",
+        after="    v_late := r.state <> 'open' OR r.expires_at <= clock_timestamp(); "
+        "IF v_late THEN v_cost := 0; END IF;",
+    ),
+    Mutant(
+        name="an unsettled charge is not taken back",
+        home=SETTLE,
+        before="IF r.state = 'unsettled' THEN",
+        after="IF false THEN",
+    ),
+    Mutant(
+        name="a cancelled call costs nothing",
+        home=SETTLE,
+        before="      v_cost := r.input_floor_usd;",
+        after="      v_cost := 0;",
+    ),
+    Mutant(
+        name="cached tokens cost what fresh ones cost",
+        home=SETTLE,
+        before="q.cached * card.cached_usd",
+        after="q.cached * card.input_usd",
+    ),
+    Mutant(
+        name="an answer from the cache is charged",
+        home=SETTLE,
+        before="IF q.cache_hit THEN",
+        after="IF false THEN",
+    ),
+    Mutant(
+        name="a call is priced at its settlement",
+        home=SETTLE,
+        before="catalog_card(q.served_id, r.context, r.authorized_at, q.input)",
+        after="catalog_card(q.served_id, r.context, clock_timestamp(), q.input)",
+    ),
+    Mutant(
+        name="a call counts on the day of its settlement",
+        home=SETTLE,
+        before="SELECT ((p.reservation).authorized_at AT TIME ZONE p_zone)::date",
+        after="SELECT (v_now AT TIME ZONE p_zone)::date",
+    ),
+    Mutant(
+        name="what was asked is priced, not what was served",
+        home=SETTLE,
+        before="SELECT * INTO card FROM catalog_card(q.served_id,",
+        after="SELECT * INTO card FROM catalog_card(r.model_id,",
+    ),
+    Mutant(
+        name="calls stay in flight when they end",
+        home=SETTLE,
+        before="in_flight = l.in_flight - ended.calls,",
+        after="in_flight = l.in_flight,",
+    ),
+    Mutant(
+        name="unused tokens do not flow back to their rate",
+        home=SETTLE,
+        before="ended.unused * 60.0",
+        after="0 * ended.unused",
+    ),
+    Mutant(
+        name="other figures are taken for the same",
+        home=SETTLE,
+        before="coalesce(p_item->'units', '{}')) THEN 'duplicate' ELSE 'conflict' END;",
+        after="coalesce(p_item->'units', '{}')) THEN 'duplicate' ELSE 'duplicate' END;",
+    ),
+    Mutant(
+        name="a call never settled is charged its whole hold",
+        home=SETTLE,
+        before="ROW(r, 'unsettled', r.input_floor_usd, r.held_usd,",
+        after="ROW(r, 'unsettled', r.held_usd, r.held_usd,",
+    ),
+    Mutant(
+        name="the second settlement of a batch is booked first",
+        home=SETTLE,
+        before="row_number() OVER (PARTITION BY x.id ORDER BY i.place)",
+        after="row_number() OVER (PARTITION BY x.id ORDER BY i.place DESC)",
+        tests=BATCHES,
+    ),
+    Mutant(
+        name="the step of a long input is missed",
+        home=CARDS,
+        before="x.tier_start <= p_input_tokens",
+        after="x.tier_start = 0",
+    ),
+    Mutant(
+        name="the list price beats the contract",
+        home=CARDS,
+        before="CASE x.source WHEN 'contract' THEN 0 WHEN 'manual' THEN 1 ELSE 2 END AS place",
+        after="CASE x.source WHEN 'contract' THEN 2 WHEN 'manual' THEN 1 ELSE 0 END AS place",
+    ),
+    Mutant(
+        name="calls in flight are passed on as unused",
+        home=CARRY,
+        before="SELECT spent_usd + reserved_usd FROM",
+        after="SELECT spent_usd FROM",
+    ),
+    Mutant(
+        name="answers of a batch are mixed up",
+        home="gateway.hot.decisions:answers",
+        before="by_place = sorted(rows, key=lambda row: row[0])",
+        after="by_place = sorted(rows, key=lambda row: -row[0])",
+    ),
+    Mutant(
+        name="the hash of a call is of its request id alone",
+        home="gateway.hot.wire:parse_authorize",
+        before="hashlib.sha256(body).digest()",
+        after="hashlib.sha256(request_id.encode()).digest()",
+    ),
+    Mutant(
+        name="a negative count is believed",
+        home="usage.tokens:checked_tokens",
+        before="not 0 <= count <= MAX_TOKENS",
+        after="not count <= MAX_TOKENS",
+        tests=("tests/gateway/test_settle.py",),
+    ),
+    Mutant(
+        name="other scopes' totals are told",
+        home="gateway.hot.refusals:_budget_refusal",
+        before="    if not is_own:\n",
+        after="    if False:\n",
+        tests=("tests/gateway/test_hidden_totals.py",),
+    ),
+    Mutant(
+        name="one poisoned call fails its whole batch",
+        home="gateway.hot.combiner:Combiner._answer_batch",
+        before="if len(batch) > 1:",
+        after="if len(batch) > 999:",
+        tests=COMBINER,
+    ),
+    Mutant(
+        name="a waiter that left is asked for",
+        home="gateway.hot.combiner:Combiner._next_batch",
+        before="if not future.done():",
+        after="if True:",
+        tests=COMBINER,
+    ),
+)
