@@ -1,6 +1,7 @@
 """What people enter about requests. Rules stand in the services; a form says what to enter."""
 
 from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -157,3 +158,39 @@ class CostForm(forms.Form):
 def _priced_name(price: ModelPrice) -> str:
     output = f", {format_usd(price.output_usd)} out" if price.output_usd is not None else ""
     return f"{price.name}: {format_usd(price.input_usd)} in{output} for 1M tokens"
+
+
+class IncreaseForm(forms.Form):
+    """How much more of a budget, until when, and what for."""
+
+    limit_usd = UsdField(
+        label="What should the limit be, in US dollars?",
+        help_text="The whole limit, not the difference.",
+        missing="Enter the limit that you need, in US dollars",
+    )
+    until = forms.DateField(
+        label="Until when? (leave it empty for good)",
+        help_text="The last day, included, in UTC. The limit then falls back by itself.",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date", "class": "short"}),
+        error_messages={"invalid": "Enter the last day, such as 2026-12-31"},
+    )
+    reason = ReasonField(
+        label="What is the money for?",
+        help_text="Whoever decides reads it, and it stays in the history of the budget.",
+        missing="Enter what the money is for",
+    )
+
+    def clean_until(self) -> datetime | None:
+        """Return the end of the day: the midnight after it."""
+        day: date | None = self.cleaned_data["until"]
+        return None if day is None else datetime.combine(day + timedelta(days=1), time.min, tzinfo=UTC)
+
+
+class DecideIncreaseForm(forms.Form):
+    """What whoever decides on more budget says."""
+
+    seen_revision = forms.IntegerField(widget=forms.HiddenInput)
+    comment = ReasonField(
+        label="Comment", required=False, help_text="The requester reads it. Needed to deny."
+    )

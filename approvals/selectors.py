@@ -1,6 +1,6 @@
 """What requests exist: those that wait for a person, those of his teams, those that are over."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -9,7 +9,16 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from approvals import policy
-from approvals.models import AccessRequest, AccessRequestQuerySet, Decision, RequestStatus, Stage
+from approvals.models import (
+    AccessRequest,
+    AccessRequestQuerySet,
+    BudgetRequest,
+    BudgetRequestQuerySet,
+    Decision,
+    RequestStatus,
+    Stage,
+)
+from approvals.owners import deciders_of
 from core import clock
 from core.errors import NotFoundError
 from keys.models import Grant
@@ -17,6 +26,7 @@ from teams.models import Membership, Role, RoleAssignment, Team, User
 from teams.selectors import RoleHolders, role_holders
 
 SHOWN = 50
+MOST_OPEN = 500  # requests for more budget that are looked at; people are told of each by mail
 PARTS: tuple[Any, ...] = ("stages", Prefetch("decisions", Decision.objects.select_related("actor")))
 
 
@@ -30,10 +40,14 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """One list of requests with the length of the open ones; `holders` say who may decide them."""
+    """One list of requests with the length of the open ones; `holders` say who may decide them.
+
+    `increases` are those for more budget.
+    """
 
     view: View
     requests: tuple[AccessRequest, ...]
+    increases: tuple[BudgetRequest, ...]
     counts: Mapping[View, int]
     holders: RoleHolders
 
@@ -41,29 +55,61 @@ class Inbox:
 def inbox(user: User, view: View = View.WAITING) -> Inbox:
     """Return a list of requests as this person may see it, the most urgent first, the over ones newest first.
 
-    Waiting are those that he may decide himself now. Two queries, one more for the decided ones.
+    Waiting are those that he may decide himself now. Two queries, one more for the decided ones, and one more
+    where nothing is open or some are for more budget.
     """
     holders = role_holders()
     visible = AccessRequest.objects.visible_to(user)
-    team = tuple(listed(visible.pending()).order_by("decide_by", "pk"))
+    more = BudgetRequest.objects.visible_to(user).placed()
+    team = tuple(_told_of(more, listed(visible.pending()).order_by("decide_by", "pk")))
     waiting = tuple(request for request in team if may_decide(user, request, holders))
     lists = {View.WAITING: waiting, View.TEAM: team}
+    newest_first = more.order_by(F("decided_at").desc(nulls_first=True), "-pk")[: MOST_OPEN + SHOWN]
+    increases = _by_view(user, _unless_none(newest_first, team), holders)
     return Inbox(
         view=view,
         requests=lists[view] if view in lists else tuple(listed(visible.decided()).order_by("-pk")[:SHOWN]),
-        counts={name: len(requests) for name, requests in lists.items()},
+        increases=increases[view],
+        counts={name: len(requests) + len(increases[name]) for name, requests in lists.items()},
         holders=holders,
     )
 
 
+def _by_view(
+    user: User, found: Sequence[BudgetRequest], holders: RoleHolders
+) -> dict[View, tuple[BudgetRequest, ...]]:
+    """Divide requests for more budget into the lists of the page."""
+    pending = [request for request in found if request.state is RequestStatus.PENDING]
+    asked = tuple(sorted(pending, key=lambda request: (request.decide_by, request.pk)))
+    return {
+        View.WAITING: tuple(request for request in asked if user.pk in deciders_of(request, holders)),
+        View.TEAM: asked,
+        View.DECIDED: tuple(request for request in found if request not in pending)[:SHOWN],
+    }
+
+
 def waiting_count(user: User) -> int:
-    """Return how many requests wait for this person. Two queries, one when his teams have none pending."""
+    """Return how many requests wait for this person. Two queries, one more when some are for more budget."""
     overseen = AccessRequest.objects.pending().filter(project__team__in=Team.objects.overseen_by(user))
-    pending = list(listed(overseen.exclude(requester=user)))
-    if not pending:
+    more = BudgetRequest.objects.visible_to(user).pending().exclude(requester=user).placed()
+    pending = _told_of(more, listed(overseen.exclude(requester=user)))
+    increases = _unless_none(more, pending)
+    if not pending and not increases:
         return 0
     holders = role_holders()
-    return sum(may_decide(user, request, holders) for request in pending)
+    return sum(may_decide(user, request, holders) for request in pending) + sum(
+        user.pk in deciders_of(request, holders) for request in increases
+    )
+
+
+def _told_of(more: BudgetRequestQuerySet, requests: AccessRequestQuerySet) -> list[AccessRequest]:
+    """Read requests for access together with whether there are others for more budget."""
+    return list(requests.annotate(has_more=Exists(more.order_by())))
+
+
+def _unless_none(more: BudgetRequestQuerySet, told: Sequence[AccessRequest]) -> list[BudgetRequest]:
+    """Read the requests for more budget, unless what `_told_of` returned says that there are none."""
+    return [] if told and not getattr(told[0], "has_more", True) else list(more)
 
 
 def may_decide(user: User, request: AccessRequest, holders: RoleHolders) -> bool:
@@ -80,6 +126,14 @@ def find(user: User, public_id: str) -> AccessRequest:
     """
     seen = AccessRequest.objects.visible_to(user).filter(public_id=public_id)
     request = loaded(seen).first()
+    if request is None:
+        raise NotFoundError("There is no such request, or it is not one of yours or of your teams.")
+    return request
+
+
+def find_increase(user: User, public_id: str) -> BudgetRequest:
+    """Return a request for more budget that the user may see. One query. Raises NotFoundError."""
+    request = BudgetRequest.objects.visible_to(user).placed().filter(public_id=public_id).first()
     if request is None:
         raise NotFoundError("There is no such request, or it is not one of yours or of your teams.")
     return request

@@ -9,6 +9,12 @@ app_name = "approvals"
 urlpatterns = [
     path("", views.list_requests, name="list"),
     path("ask/", views.ask, name="ask"),
+    path("budgets/<slug:public_id>/ask/", views.ask_for_budget, name="ask_budget"),
+    path("budgets/requests/<slug:public_id>/", views.show_budget_request, name="budget_request"),
+    path("budgets/requests/<slug:public_id>/decide/", views.decide_budget_request, name="decide_budget"),
+    path(
+        "budgets/requests/<slug:public_id>/withdraw/", views.withdraw_budget_request, name="withdraw_budget"
+    ),
     path("<slug:public_id>/", views.show_request, name="detail"),
     path("<slug:public_id>/decide/", views.decide_request, name="decide"),
     path("<slug:public_id>/withdraw/", views.withdraw_request, name="withdraw"),

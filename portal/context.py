@@ -31,7 +31,7 @@ def checks_the_books(roles: RolesHeld) -> bool:
 
 def decides(roles: RolesHeld) -> bool:
     """Whether a role could let the person decide requests of others."""
-    return bool(roles.leads or roles.directs or Role.ADMIN in roles.organisation_wide)
+    return bool(roles.leads or roles.directs or {Role.ADMIN, Role.FINANCE} & roles.organisation_wide)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

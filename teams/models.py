@@ -104,7 +104,7 @@ class DepartmentQuerySet(models.QuerySet["Department"]):
     def visible_to(self, user: User) -> Self:
         """Return the departments that the user directs; organisation-wide roles see all."""
         return self.filter(
-            _sees_everything(user)
+            sees_everything(user)
             | Q(pk__in=_live_roles(user).filter(role=Role.DIRECTOR).values("department"))
         )
 
@@ -316,14 +316,15 @@ def _live_teams(user: User) -> models.QuerySet[Membership, Any]:
     return Membership.objects.live().filter(user=user, user__is_active=True).values("team")
 
 
-def _sees_everything(user: User) -> Q:
+def sees_everything(user: User) -> Q:
+    """Return the condition that a live role shows the whole organisation to the user; it is about no row."""
     return Q(Exists(_live_roles(user).filter(role__in=ORGANISATION_WIDE)))
 
 
 def _oversees(user: User, *, team: str, department: str) -> Q:
     roles = _live_roles(user)
     return (
-        _sees_everything(user)
+        sees_everything(user)
         | Q((f"{team}__in", roles.filter(role=Role.LEAD).values("team")))
         | Q((f"{department}__in", roles.filter(role=Role.DIRECTOR).values("department")))
     )

@@ -67,10 +67,16 @@ class RoleHolders:
 
     def for_project(self, project: Project) -> dict[str, frozenset[int]]:
         """Return the ids of the people who hold each role for this project (its team must be loaded)."""
+        return self.for_place(project.team_id, project.team.department_id)
+
+    def for_place(self, team_id: int | None, department_id: int | None) -> dict[str, frozenset[int]]:
+        """Return the ids of the people who hold each role for a team and a department, where there is one."""
         nobody: frozenset[int] = frozenset()
         return {
-            Role.LEAD.value: self.leads.get(project.team_id, nobody),
-            Role.DIRECTOR.value: self.directors.get(project.team.department_id, nobody),
+            Role.LEAD.value: nobody if team_id is None else self.leads.get(team_id, nobody),
+            Role.DIRECTOR.value: nobody
+            if department_id is None
+            else self.directors.get(department_id, nobody),
             **{role.value: self.organisation_wide.get(role.value, nobody) for role in ORGANISATION_WIDE},
         }
 

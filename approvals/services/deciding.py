@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import overload
 
 from django.db import transaction
 
 from approvals import policy
 from approvals.eligibility import current_stage, decisions_of, require_may_decide, stages_of, who_can
 from approvals.errors import BeneficiaryLeftError
-from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
+from approvals.models import AccessRequest, BudgetRequest, Decision, RequestStatus, Verdict
 from approvals.services.common import decided_before, locked, record_decision, require_open, require_seen
 from approvals.services.finishing import finish
+from approvals.services.increases.deciding import IncreaseOutcome, decide_increase
 from approvals.services.mails import tell_approvers, tell_requester
 from core import clock
 from core.errors import InvalidInputError
@@ -30,7 +32,13 @@ class Outcome:
     replayed: bool = False
 
 
-@transaction.atomic
+@overload
+def decide(
+    *, actor: User, request: BudgetRequest, verdict: Verdict, seen_revision: int, comment: str = ""
+) -> IncreaseOutcome: ...
+
+
+@overload
 def decide(
     *,
     actor: User,
@@ -40,14 +48,31 @@ def decide(
     comment: str = "",
     monthly_cap_usd: Decimal | None = None,
     duration_days: int | None = None,
-) -> Outcome:
-    """Count one human's verdict on the revision that he read; the last approval gives the grant.
+) -> Outcome: ...
+
+
+@transaction.atomic
+def decide(
+    *,
+    actor: User,
+    request: AccessRequest | BudgetRequest,
+    verdict: Verdict,
+    seen_revision: int,
+    comment: str = "",
+    monthly_cap_usd: Decimal | None = None,
+    duration_days: int | None = None,
+) -> Outcome | IncreaseOutcome:
+    """Count one human's verdict on the revision that he read; the last approval gives the grant or the limit.
 
     An approver may lower the cap (US dollars a month) and the duration, never raise them; a denial needs a
     comment. The same verdict of the same actor again changes nothing. Raises AlreadyDecidedError (409),
     ChangedSinceReadError (412), NotEligibleError (403), GoneError (410), InvalidInputError (422),
     BeneficiaryLeftError (409).
     """
+    if isinstance(request, BudgetRequest):
+        return decide_increase(
+            actor=actor, request=request, verdict=verdict, seen_revision=seen_revision, comment=comment
+        )
     mine = locked(request)
     earlier = _earlier(mine, actor, seen_revision)
     if earlier is not None and earlier.verdict == verdict:

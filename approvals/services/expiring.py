@@ -4,6 +4,7 @@ from django.db import transaction
 
 from approvals.models import AccessRequest, RequestStatus
 from approvals.services.common import record
+from approvals.services.increases.deciding import expire_increases
 from approvals.services.mails import tell_requester
 from core import clock
 
@@ -16,7 +17,8 @@ def expire_due() -> int:
     Each in a transaction of its own; one that somebody is deciding right now is left to him.
     """
     due = AccessRequest.objects.filter(status=RequestStatus.PENDING, decide_by__lte=clock.now())
-    return sum(_expire(pk) for pk in due.order_by("pk").values_list("pk", flat=True)[:BATCH])
+    written = sum(_expire(pk) for pk in due.order_by("pk").values_list("pk", flat=True)[:BATCH])
+    return written + expire_increases(most=BATCH)
 
 
 @transaction.atomic

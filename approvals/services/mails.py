@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from django.urls import reverse
 
-from approvals.models import AccessRequest
+from approvals.models import AccessRequest, BudgetRequest
 from approvals.services.asking import model_names
 from core import outbox
 from core.money import format_usd
@@ -49,4 +49,16 @@ def _mail(request: AccessRequest, person: User, *, event: str, subject: str, bod
         subject=subject,
         body=body,
         link=reverse("approvals:detail", args=[request.public_id]),
+    )
+
+
+def mail_about_budget(request: BudgetRequest, person: User, *, event: str, subject: str, body: str) -> None:
+    """Tell somebody about a request for more budget, once an event and person."""
+    outbox.put_mail(
+        topic=f"budget_increase.{event.split(':', maxsplit=1)[0]}",
+        recipient=person.email,
+        dedupe_key=f"budget_increase:{request.public_id}:{event}:{person.public_id}",
+        subject=subject,
+        body=body,
+        link=reverse("approvals:budget_request", args=[request.public_id]),
     )

@@ -14,7 +14,7 @@ from approvals.forms import DecideForm
 from approvals.models import AccessRequest, RequestStatus
 from approvals.selectors import Inbox, View
 from approvals.views.own import own_page
-from approvals.views.shapes import Costs, Outcome, Row, case_view, row_of
+from approvals.views.shapes import Costs, Outcome, Row, case_view, row_of, row_of_increase
 from core.shapes import Tab, Tone
 from teams.types import PersonRequest
 from usage.selectors import forecast_budgets
@@ -154,7 +154,10 @@ def _list(inbox: Inbox, query: str, current: str) -> InboxView:
             )
             for view, label in TABS.items()
         ),
-        rows=tuple(row_of(each, query=query, current=each.public_id == current) for each in inbox.requests),
+        rows=(
+            *(row_of(each, query=query, current=each.public_id == current) for each in inbox.requests),
+            *map(row_of_increase, inbox.increases),
+        ),
         empty_title=title,
         empty_text=text,
         empty_url=address + query_of(other),

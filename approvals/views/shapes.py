@@ -8,7 +8,8 @@ from django.urls import reverse
 
 from approvals.cases import Case, Held
 from approvals.facts import BudgetOutlook, ModelPrice
-from approvals.models import AccessRequest, RequestStatus
+from approvals.models import AccessRequest, BudgetRequest, RequestStatus
+from budgets.models import Window
 from core import clock
 from core.shapes import Event, Tone
 from usage.types import Alternative
@@ -26,7 +27,10 @@ STATUS_TONES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A request in the list; US dollars a month."""
+    """A request in the list, and US dollars `per` month or as the limit of a window.
+
+    One on a page of its own is not shown beside the list.
+    """
 
     url: str
     title: str
@@ -35,6 +39,8 @@ class Row:
     asked_at: datetime
     due: Tone
     current: bool
+    per: str = "a month"
+    has_own_page: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +157,23 @@ def row_of(request: AccessRequest, *, query: str = "", current: bool = False) ->
     )
 
 
+def row_of_increase(request: BudgetRequest) -> Row:
+    """Return a request for more budget as the list shows it."""
+    return Row(
+        url=reverse("approvals:budget_request", args=[request.public_id]),
+        title=str(request),
+        requester=str(request.requester),
+        expected_usd=request.limit_usd,
+        asked_at=request.created_at,
+        due=due_of(request),
+        current=False,
+        per="in all"
+        if request.budget.window == Window.LIFETIME
+        else f"a {request.budget.get_window_display().lower()}",
+        has_own_page=True,
+    )
+
+
 def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
     """Return a case with its costs as the page shows it."""
     request = case.request
@@ -187,13 +210,13 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
     )
 
 
-def status_of(request: AccessRequest) -> Tone:
+def status_of(request: AccessRequest | BudgetRequest) -> Tone:
     """Return what became of a request, in words."""
     state = request.state
     return Tone(tone=STATUS_TONES[state], text=state.label)
 
 
-def due_of(request: AccessRequest) -> Tone:
+def due_of(request: AccessRequest | BudgetRequest) -> Tone:
     """Return how long a request can still be decided, or what became of it."""
     if request.state is not RequestStatus.PENDING:
         return status_of(request)

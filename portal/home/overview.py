@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from approvals.selectors import inbox
-from approvals.views.shapes import Row, row_of
+from approvals.views.shapes import Row, row_of, row_of_increase
 from core import addresses
 from core.money import format_usd
 from core.shapes import Column, Tab
@@ -87,7 +87,8 @@ def _period(request: HttpRequest) -> Period:
 def _waiting(request: PersonRequest) -> tuple[Row, ...]:
     if not decides(roles_here(request)):
         return ()
-    return tuple(row_of(each) for each in inbox(request.user).requests)
+    waiting = inbox(request.user)
+    return (*map(row_of, waiting.requests), *map(row_of_increase, waiting.increases))
 
 
 def _page(

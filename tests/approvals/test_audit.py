@@ -13,14 +13,15 @@ import time_machine
 import approvals.services
 import keys.services
 import teams.services
-from approvals.models import AccessRequest, RequestStatus, Verdict
-from budgets.models import Budget
+from approvals.models import AccessRequest, BudgetRequest, RequestStatus, Verdict
+from budgets.models import Budget, ScopeKind
 from core import audit
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey
 from keys.services import issue_approved_key, issue_key
 from teams.models import Role, RoleAssignment
 from tests import factories
+from tests.api.world import open_budget
 from tests.approvals.conftest import REASON, ask_for
 from tests.cast import Cast
 
@@ -68,6 +69,13 @@ def decide(cast: Cast) -> Any:
     )
 
 
+def ask_increase(cast: Cast) -> BudgetRequest:
+    budget = open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "50")
+    return approvals.services.ask_increase(
+        actor=cast.ada, budget=budget, limit_usd=Decimal(100), reason="A launch in December."
+    )
+
+
 WHY = "The organisation changes."
 
 # Each service, how to do it once, and the actions that it records besides those of what came before.
@@ -80,6 +88,21 @@ WALK: dict[str, tuple[Act, list[str]]] = {
     ),
     "approvals.decide": (decide, ["key.issued", "grant.given", "budget.opened", "request.approved"]),
     "approvals.expire_due": (expire, ["request.expired"]),
+    "approvals.ask_increase": (ask_increase, ["budget_increase.asked"]),
+    "approvals.amend_increase": (
+        lambda cast: approvals.services.amend_increase(
+            actor=cast.ada,
+            request=ask_increase(cast),
+            seen_revision=1,
+            limit_usd=Decimal(120),
+            reason="We need even more.",
+        ),
+        ["budget_increase.amended"],
+    ),
+    "approvals.withdraw_increase": (
+        lambda cast: approvals.services.withdraw_increase(actor=cast.ada, request=ask_increase(cast)),
+        ["budget_increase.withdrawn"],
+    ),
     "keys.issue_key": (own_key, ["key.issued"]),
     "keys.issue_approved_key": (
         lambda cast: issue_approved_key(
@@ -181,7 +204,7 @@ WALK: dict[str, tuple[Act, list[str]]] = {
         ["person.deactivated"],
     ),
 }
-BEFORE = {"request.submitted", "key.issued"}
+BEFORE = {"request.submitted", "key.issued", "budget.opened", "budget_increase.asked"}
 
 
 def test_every_service_is_in_the_walk() -> None:

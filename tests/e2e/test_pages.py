@@ -133,6 +133,7 @@ def test_every_page_is_accessible_light_and_fits_its_screen(portal: Server, brow
                 wrong += visit.weigh(path) if scheme == "light" else []
             wrong += _details(visit) if who == "ben" else []
             wrong += _price_forms(visit) if who == "ann" else []
+            wrong += _more_budget(visit) if who == "ada" and scheme == "light" else []
             visit.context.close()
     assert wrong == []
 
@@ -150,6 +151,19 @@ def _details(visit: Visit) -> list[str]:
     for form in BUDGET_FORMS:
         wrong += visit.look(budget + form, WIDE) + visit.look(budget + form, NARROW)
     return wrong
+
+
+def _more_budget(visit: Visit) -> list[str]:
+    """Ask for more of a budget, and look at the form and at the request."""
+    visit.page.goto("/budgets/")
+    address = visit.page.locator("main a[href*='/budgets/bdg_']").first.get_attribute("href") or ""
+    form = f"/approvals{address}ask/"
+    wrong = visit.look(form, WIDE) + visit.look(form, NARROWEST)
+    visit.page.get_by_label("What should the limit be").fill("900000")
+    visit.page.get_by_label("What is the money for").fill("A launch in December.")
+    visit.page.get_by_role("button", name="Send the request").click()
+    visit.page.get_by_text("Your request is sent.").wait_for()
+    return wrong + visit.look(visit.page.url, WIDE) + visit.look(visit.page.url, NARROWEST)
 
 
 def _price_forms(visit: Visit) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 
 import pytest
 from django.urls import URLPattern, URLResolver
 
+from approvals.services import ask_increase
 from portal.urls import urlpatterns
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
@@ -33,6 +35,10 @@ TABLE = """
     /reconciliation/{source}/{day}/       302       404  404  404  404  200  200    200
     /approvals/                           302       200  200  200  200  200  200    200
     /approvals/ask/                       302       200  200  200  200  200  200    200
+    /approvals/budgets/{budget}/ask/                302 404 200  200  200  200  200  200
+    /approvals/budgets/requests/{increase}/          302 404 200  200  200  200  200  200
+    /approvals/budgets/requests/{increase}/decide/   302 404 302  302  302  302  302  302
+    /approvals/budgets/requests/{increase}/withdraw/ 302 405 405  405  405  405  405  405
     /approvals/{request}/                 302       404  200  200  200  200  200    200
     /approvals/{request}/decide/          302       404  302  302  302  302  302    302
     /approvals/{request}/withdraw/        302       404  200  403  403  403  403    403
@@ -52,6 +58,11 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "model": lambda _: LlmModelFactory.create().public_id,
     "budget": lambda world: world.budget.public_id,
     "request": lambda world: world.request.public_id,
+    "increase": lambda world: (
+        ask_increase(
+            actor=world.cast.ada, budget=world.budget, limit_usd=Decimal(600), reason="A launch in December."
+        ).public_id
+    ),
     "key": lambda world: world.fresh_key.public_id,
     "source": lambda world: world.run.source,
     "day": lambda world: world.run.day.isoformat(),
@@ -75,6 +86,8 @@ def _walk(patterns: list[URLPattern | URLResolver], prefix: str) -> Iterator[str
 def _plain(path: str) -> str:
     """Write `/budgets/<str:public_id>/` as `/budgets/{budget}/`."""
     noun = NAMES.get(path.split("/")[1], "")
+    if path.startswith("/approvals/budgets/"):
+        noun = "increase" if "/requests/" in path else "budget"
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
     return path.replace("<str:source>", "{source}").replace("<str:day>", "{day}")

@@ -1,0 +1,219 @@
+"""Asks for more of a budget, changes what was asked, takes it back."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db import IntegrityError, transaction
+
+from approvals import policy
+from approvals.errors import AlreadyAskedError, NobodyCanApproveError
+from approvals.models import BudgetRequest, RequestStatus
+from approvals.owners import OWNERS, deciders_of, owner_phrase, who_can_decide
+from approvals.services.increases.common import (
+    asked_facts,
+    end,
+    is_past,
+    locked_increase,
+    record_increase,
+    require_open,
+    require_seen,
+    write_expiry,
+)
+from approvals.services.increases.raising import obstacle, require_more, row_of_budget
+from approvals.services.mails import mail_about_budget
+from budgets.models import Budget, ScopeKind
+from budgets.selectors import scope_place
+from core import clock
+from core.errors import InvalidInputError, NotAllowedError
+from core.money import format_usd, quantise
+from teams.models import Role, User
+from teams.selectors import RoleHolders, names_of, role_holders
+
+DECIDE_WITHIN_HOURS = 7 * 24
+LONGEST = timedelta(days=366)
+MIN_REASON_CHARACTERS, MAX_REASON_CHARACTERS = 10, 2_000
+ONE_PENDING = "budget_request_one_pending_per_person_and_budget"
+
+
+@transaction.atomic
+def ask_increase(
+    *, actor: User, budget: Budget, limit_usd: Decimal, reason: str, until: datetime | None = None
+) -> BudgetRequest:
+    """Ask the owner of the parent for a higher limit: for good, or until a moment, as a top-up.
+
+    The caller has checked that the actor may see the budget. Raises InvalidInputError, also for what he may
+    set himself, NobodyCanApproveError, and AlreadyAskedError naming the request that waits.
+    """
+    wanted_usd, text = _checked(budget, limit_usd, reason, until)
+    _require_out_of_reach(actor, budget, wanted_usd, until)
+    _require_no_other(actor, budget)
+    now = clock.now()
+    request = BudgetRequest(
+        requester=actor,
+        budget=budget,
+        limit_usd=wanted_usd,
+        until=until,
+        reason=text,
+        created_at=now,
+        decide_by=policy.deadline(now, DECIDE_WITHIN_HOURS),
+        **_place(budget),
+    )
+    request.role = _owner_role(request)
+    try:
+        with transaction.atomic():
+            request.save()
+    except IntegrityError as error:
+        if ONE_PENDING not in str(error):
+            raise
+        raise AlreadyAskedError("You asked for more of this budget a moment ago, and it waits.") from error
+    record_increase(actor, "budget_increase.asked", request, after=asked_facts(request), reason=text)
+    _tell_deciders(request)
+    return request
+
+
+@transaction.atomic
+def amend_increase(
+    *,
+    actor: User,
+    request: BudgetRequest,
+    seen_revision: int,
+    limit_usd: Decimal,
+    reason: str,
+    until: datetime | None = None,
+) -> BudgetRequest:
+    """Change what a pending request asks for; only its requester may. The clock to decide starts anew."""
+    mine = locked_increase(request)
+    _require_requester(actor, mine)
+    require_open(mine)
+    require_seen(mine, seen_revision)
+    before = asked_facts(mine)
+    mine.limit_usd, mine.reason = _checked(mine.budget, limit_usd, reason, until)
+    mine.until = until
+    mine.role = _owner_role(mine)
+    mine.revision += 1
+    mine.decide_by = policy.deadline(clock.now(), DECIDE_WITHIN_HOURS)
+    mine.save(update_fields=["limit_usd", "until", "reason", "role", "revision", "decide_by"])
+    record_increase(actor, "budget_increase.amended", mine, before=before, after=asked_facts(mine))
+    _tell_deciders(mine)
+    return mine
+
+
+@transaction.atomic
+def withdraw_increase(*, actor: User, request: BudgetRequest) -> BudgetRequest:
+    """Take a pending request back; only its requester may, and the second time changes nothing."""
+    mine = locked_increase(request)
+    _require_requester(actor, mine)
+    if mine.status == RequestStatus.WITHDRAWN:
+        return mine
+    require_open(mine)
+    end(mine, RequestStatus.WITHDRAWN)
+    record_increase(actor, "budget_increase.withdrawn", mine, after={"status": mine.status})
+    return mine
+
+
+def _checked(budget: Budget, limit_usd: Decimal, reason: str, until: datetime | None) -> tuple[Decimal, str]:
+    """Return the amount and the reason when one can ask for them. Raises InvalidInputError."""
+    text = reason.strip()
+    if not MIN_REASON_CHARACTERS <= len(text) <= MAX_REASON_CHARACTERS:
+        raise InvalidInputError(
+            f"Say what the money is for, in {MIN_REASON_CHARACTERS} to {MAX_REASON_CHARACTERS:,} characters.",
+            field="reason",
+        )
+    if until is not None and not clock.now() < until <= clock.now() + LONGEST:
+        raise InvalidInputError("Enter an end that is still to come, within a year.", field="until")
+    if budget.closed_at is not None:
+        raise InvalidInputError("This budget is closed. Look at those that are open.", field="limit_usd")
+    require_more(budget, row_of_budget(budget), limit_usd, until)
+    return quantise(limit_usd), text
+
+
+def _require_out_of_reach(actor: User, budget: Budget, limit_usd: Decimal, until: datetime | None) -> None:
+    if obstacle(actor=actor, budget=budget, limit_usd=limit_usd, until=until) is None:
+        raise InvalidInputError(
+            f"You may set {format_usd(limit_usd)} yourself: change the limit on the page of the budget.",
+            field="limit_usd",
+        )
+
+
+def _require_no_other(actor: User, budget: Budget) -> None:
+    waiting = BudgetRequest.objects.filter(requester=actor, budget=budget, status=RequestStatus.PENDING)
+    same = waiting.placed().select_for_update(no_key=True, of=("self",)).order_by("pk").first()
+    if same is None:
+        return
+    if is_past(same):
+        write_expiry(same)
+        return
+    raise AlreadyAskedError(
+        f"You asked for {format_usd(same.limit_usd)} on {same.created_at:%d %B %Y}, and"
+        f" {names_of(who_can_decide(same))} can decide it. Change that request or withdraw it.",
+        request=same.public_id,
+        at=same.created_at.isoformat(),
+    )
+
+
+def _place(budget: Budget) -> dict[str, int | None]:
+    """Return where a budget is, as the request keeps it."""
+    kind = ScopeKind(budget.scope_kind)
+    place = scope_place(kind, budget.scope_id)
+    match kind:
+        case ScopeKind.KEY | ScopeKind.PROJECT:
+            return {"project_id": place.project_id}
+        case ScopeKind.TEAM:
+            return {"team_id": place.team_id}
+        case _:
+            return {"department_id": place.department_id}
+
+
+def _owner_role(request: BudgetRequest) -> Role:
+    """Return whose decision it is: of the nearest owner of the parent who could set what is asked for.
+
+    Raises NobodyCanApproveError naming the role that nobody else holds.
+    """
+    holders = role_holders()
+    *nearer, last = OWNERS[ScopeKind(request.budget.scope_kind)]
+    for role in nearer:
+        if _could_set(request, role, holders):
+            return role
+    request.role = last
+    if not deciders_of(request, holders):
+        raise NobodyCanApproveError(
+            f"It needs {owner_phrase(last, request)}, and nobody else holds that role now."
+            " Ask an administrator to name somebody, then ask again.",
+            role=last,
+        )
+    return last
+
+
+def _could_set(request: BudgetRequest, role: Role, holders: RoleHolders) -> bool:
+    """Whether somebody in this very role, who does not ask, could set the limit himself now."""
+    request.role = role
+    team = request.home_team
+    leads = holders.leads.get(team.pk, frozenset()) if team else frozenset[int]()
+    people = User.objects.filter(pk__in=(deciders_of(request, holders) & leads)).order_by("pk")
+    return any(
+        obstacle(actor=person, budget=request.budget, limit_usd=request.limit_usd, until=request.until)
+        is None
+        for person in people
+    )
+
+
+def _require_requester(actor: User, request: BudgetRequest) -> None:
+    if actor.pk != request.requester_id or not actor.is_active:
+        raise NotAllowedError(f"Only {request.requester}, who made this request, may change or withdraw it.")
+
+
+def _tell_deciders(request: BudgetRequest) -> None:
+    span = f"until {request.until:%d %B %Y at %H:%M} UTC" if request.until else "for good"
+    body = (
+        f"{request.requester} asks for a limit of {format_usd(request.limit_usd)} {span}.\n\n"
+        f"{request.reason}\n\nDecide by {request.decide_by:%d %B %Y at %H:%M} UTC."
+        " Opening the page decides nothing."
+    )
+    for person in who_can_decide(request):
+        mail_about_budget(
+            request,
+            person,
+            event=f"waiting:{request.revision}",
+            subject=f"{request.requester} asks for more budget for {request.place_name}",
+            body=body,
+        )

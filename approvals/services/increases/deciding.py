@@ -1,0 +1,96 @@
+"""Decides a request for more budget: one human, who did not ask, and who could set the limit himself."""
+
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from approvals.models import BudgetRequest, RequestStatus, Verdict
+from approvals.owners import require_owner
+from approvals.services.increases.common import (
+    asked_facts,
+    end,
+    locked_increase,
+    record_increase,
+    require_open,
+    require_seen,
+    write_expiry,
+)
+from approvals.services.increases.raising import raise_limit
+from approvals.services.mails import mail_about_budget
+from core import clock
+from core.errors import InvalidInputError
+from teams.models import User
+
+MAX_TEXT_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncreaseOutcome:
+    """The request as it stands; `replayed` when the same verdict had been given before."""
+
+    request: BudgetRequest
+    replayed: bool = False
+
+
+@transaction.atomic
+def decide_increase(
+    *, actor: User, request: BudgetRequest, verdict: Verdict, seen_revision: int, comment: str = ""
+) -> IncreaseOutcome:
+    """Approve or deny the revision that the actor read; an approval sets the limit as he, at once.
+
+    The same verdict of the same actor again changes nothing. Raises AlreadyDecidedError (409),
+    ChangedSinceReadError (412), NotEligibleError (403), GoneError (410), InvalidInputError (422), and what
+    setting the limit raises, HeadroomError with the numbers above all: then nothing is decided.
+    """
+    mine = locked_increase(request)
+    if _is_replay(mine, actor, verdict, seen_revision):
+        return IncreaseOutcome(request=mine, replayed=True)
+    require_open(mine)
+    require_seen(mine, seen_revision)
+    require_owner(actor, mine)
+    text = comment.strip()
+    if verdict == Verdict.DENY and not text:
+        raise InvalidInputError("Enter why you deny it; the requester will see it.", field="comment")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise InvalidInputError(f"Use at most {MAX_TEXT_CHARACTERS:,} characters.", field="comment")
+    mine.decided_by, mine.comment = actor, text
+    if verdict == Verdict.DENY:
+        end(mine, RequestStatus.DENIED)
+    else:
+        mine.limit = raise_limit(
+            actor=actor,
+            budget=mine.budget,
+            limit_usd=mine.limit_usd,
+            until=mine.until,
+            reason=f"Asked for by {mine.requester}: {mine.reason}"[:MAX_TEXT_CHARACTERS],
+        )
+        end(mine, RequestStatus.APPROVED)
+    did = RequestStatus(mine.status).label.lower()
+    after = {**asked_facts(mine), "status": mine.status}
+    record_increase(actor, f"budget_increase.{mine.status}", mine, after=after, reason=text)
+    told = f"{actor} {did} it{f': {text}' if text else '.'}"
+    mail_about_budget(mine, mine.requester, event=mine.status, subject=f"{mine} was {did}", body=told)
+    return IncreaseOutcome(request=mine)
+
+
+def expire_increases(*, most: int) -> int:
+    """Write down the requests whose time has passed and tell their requesters; return how many."""
+    due = BudgetRequest.objects.filter(status=RequestStatus.PENDING, decide_by__lte=clock.now())
+    return sum(_expire(pk) for pk in due.order_by("pk").values_list("pk", flat=True)[:most])
+
+
+def _is_replay(request: BudgetRequest, actor: User, verdict: Verdict, seen_revision: int) -> bool:
+    status = RequestStatus.APPROVED if verdict == Verdict.APPROVE else RequestStatus.DENIED
+    same = (request.status, request.decided_by_id) == (status, actor.pk)
+    return same and request.revision == seen_revision
+
+
+@transaction.atomic
+def _expire(pk: int) -> int:
+    still = BudgetRequest.objects.placed().filter(pk=pk, status=RequestStatus.PENDING)
+    locked = still.select_for_update(no_key=True, skip_locked=True, of=("self",))
+    request = locked.order_by("pk").first()
+    if request is None:
+        return 0
+    write_expiry(request)
+    return 1

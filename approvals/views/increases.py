@@ -1,0 +1,144 @@
+"""Asking for more of a budget, reading such a request, deciding and withdrawing it."""
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from approvals import selectors, services
+from approvals.errors import AlreadyAskedError, AlreadyDecidedError, ChangedSinceReadError
+from approvals.forms import DecideIncreaseForm, IncreaseForm
+from approvals.increases import increase_case
+from approvals.models import BudgetRequest, RequestStatus, Verdict
+from approvals.views.shapes import due_of, status_of
+from budgets.models import Budget
+from budgets.selectors import find_budget
+from budgets.types import BudgetRow
+from core.errors import DomainError, GoneError, InvalidInputError
+from core.money import format_usd
+from keys.models import ApiKey
+from teams.selectors import roles_of
+from teams.types import PersonRequest
+
+# The answers that leave the request as it is, for whoever may see it.
+REFUSALS = (AlreadyDecidedError, ChangedSinceReadError, GoneError)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def ask_for_budget(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Ask for more of a budget that the person may see; who decides follows from the amount."""
+    request.roles_held = roles_of(request.user)
+    keys = ApiKey.objects.visible_to(request.user).order_by().values_list("pk", flat=True)
+    row = find_budget(request.user, public_id, key_ids=keys, roles=request.roles_held)
+    form = IncreaseForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            asked = services.ask_increase(
+                actor=request.user, budget=Budget.objects.get(pk=row.id), **form.cleaned_data
+            )
+        except InvalidInputError as error:
+            form.add_error(error.field if error.field in form.fields else None, error.detail)
+        except AlreadyAskedError as error:
+            messages.error(request, error.detail)
+            waits = error.extra.get("request")
+            return redirect(_url(waits)) if waits else redirect("approvals:list")
+        else:
+            messages.success(request, "Your request is sent. You are told how it ends.")
+            return redirect(_url(asked.public_id))
+    context = {"budget": row, "window": _window(row), "form": form}
+    status = 422 if form.errors else 200
+    return render(request, "approvals/budget_ask.html", context, status=status)
+
+
+@require_safe
+def show_budget_request(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Show one request for more budget with the figures of this moment. Decides nothing."""
+    asked = selectors.find_increase(request.user, public_id)
+    form = DecideIncreaseForm(initial={"seen_revision": asked.revision})
+    return _page(request, asked, form)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def decide_budget_request(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Count the person's verdict. Following a link here decides nothing: it opens the request."""
+    asked = selectors.find_increase(request.user, public_id)
+    if request.method != "POST":
+        return redirect(_url(public_id))
+    form = DecideIncreaseForm(request.POST)
+    verdict = request.POST.get("verdict", "")
+    if verdict not in Verdict.values:
+        form.add_error(None, "Press Approve or Deny.")
+    if not form.is_valid():
+        return _page(request, asked, form, status=422)
+    try:
+        outcome = services.decide(
+            actor=request.user, request=asked, verdict=Verdict(verdict), **form.cleaned_data
+        )
+    except InvalidInputError as error:
+        form.add_error(error.field if error.field in form.fields else None, error.detail)
+        return _page(request, asked, form, status=422)
+    except REFUSALS as error:
+        return _refused(request, public_id, error)
+    messages.success(request, _in_words(outcome.request))
+    return redirect(_url(public_id))
+
+
+@require_http_methods(["POST"])
+def withdraw_budget_request(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Take the person's own request back."""
+    asked = selectors.find_increase(request.user, public_id)
+    try:
+        services.withdraw_increase(actor=request.user, request=asked)
+    except REFUSALS as error:
+        return _refused(request, public_id, error)
+    messages.success(request, f"{asked} is withdrawn.")
+    return redirect(_url(public_id))
+
+
+def _page(
+    request: PersonRequest,
+    asked: BudgetRequest,
+    form: DecideIncreaseForm,
+    *,
+    refusal: DomainError | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    case = increase_case(request.user, asked)
+    is_open = asked.state is RequestStatus.PENDING
+    context = {
+        "case": case,
+        "asked": asked,
+        "window": _window(case.row),
+        "status": status_of(asked),
+        "due": due_of(asked),
+        "may_withdraw": is_open and request.user.pk == asked.requester_id,
+        "form": form,
+        "refusal": refusal,
+    }
+    return render(request, "approvals/budget_request.html", context, status=status)
+
+
+def _refused(request: PersonRequest, public_id: str, error: DomainError) -> HttpResponse:
+    """Return why nothing was done, and the request as it is now."""
+    asked = selectors.find_increase(request.user, public_id)
+    kept = {"seen_revision": asked.revision, "comment": request.POST.get("comment", "")}
+    form = DecideIncreaseForm(initial=kept)
+    return _page(request, asked, form, refusal=error, status=error.status)
+
+
+def _in_words(asked: BudgetRequest) -> str:
+    if asked.status == RequestStatus.DENIED:
+        return f"{asked} is denied. {asked.requester} was told why."
+    span = f" until {asked.until:%-d %B %Y, %H:%M} UTC" if asked.until else ""
+    return (
+        f"{asked} is approved: the limit is {format_usd(asked.limit_usd)}{span}, in force on the next call."
+    )
+
+
+def _window(row: BudgetRow) -> str:
+    return "in all" if row.resets_at is None else f"each {row.window_label.lower()}"
+
+
+def _url(public_id: str) -> str:
+    return reverse("approvals:budget_request", args=[public_id])
