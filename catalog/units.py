@@ -9,28 +9,25 @@ TOKEN_UNITS = frozenset({Unit.INPUT, Unit.CACHED, Unit.CACHE_WRITE, Unit.OUTPUT,
 OFFERED: dict[Mode, tuple[Unit, ...]] = {
     Mode.CHAT: (Unit.INPUT, Unit.OUTPUT, Unit.CACHED, Unit.REQUEST),
     Mode.EMBEDDING: (Unit.INPUT, Unit.REQUEST),
-    Mode.TRANSCRIPTION: (Unit.SECOND, Unit.INPUT, Unit.OUTPUT, Unit.REQUEST),
-    Mode.SPEECH: (Unit.CHARACTER, Unit.SECOND, Unit.INPUT, Unit.OUTPUT, Unit.REQUEST),
-    Mode.IMAGE: (Unit.IMAGE, Unit.INPUT, Unit.OUTPUT, Unit.REQUEST),
+    Mode.TRANSCRIPTION: (Unit.SECOND, Unit.REQUEST),
+    Mode.SPEECH: (Unit.CHARACTER, Unit.SECOND, Unit.REQUEST),
+    Mode.IMAGE: (Unit.IMAGE, Unit.REQUEST),
 }
-# A mode is priced when all units of one of these sets are.
+# A mode is priced when all units of one of these sets are; `catalog_card` in SQL decides the same.
 ENOUGH: dict[Mode, tuple[frozenset[Unit], ...]] = {
     Mode.CHAT: (frozenset({Unit.INPUT, Unit.OUTPUT}),),
     Mode.EMBEDDING: (frozenset({Unit.INPUT}),),
     Mode.TRANSCRIPTION: (
         frozenset({Unit.SECOND}),
-        frozenset({Unit.INPUT, Unit.OUTPUT}),
         frozenset({Unit.REQUEST}),
     ),
     Mode.SPEECH: (
         frozenset({Unit.CHARACTER}),
         frozenset({Unit.SECOND}),
-        frozenset({Unit.INPUT, Unit.OUTPUT}),
         frozenset({Unit.REQUEST}),
     ),
     Mode.IMAGE: (
         frozenset({Unit.IMAGE}),
-        frozenset({Unit.INPUT, Unit.OUTPUT}),
         frozenset({Unit.REQUEST}),
     ),
 }

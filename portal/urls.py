@@ -1,6 +1,6 @@
 """Every address of the portal."""
 
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, reverse
 
 import budgets.urls
 import catalog.urls
@@ -18,7 +18,12 @@ from portal.views import theme
 from usage.selectors import forecast_budgets, key_use
 
 model_pages = catalog.urls.routes(projects_of=projects_with_grants, approvers=approvers_by_tier)
-budget_pages = budgets.urls.routes(keys=Keys(), key_labels=key_labels, forecasts=forecast_budgets)
+budget_pages = budgets.urls.routes(
+    keys=Keys(),
+    key_labels=key_labels,
+    forecasts=forecast_budgets,
+    ask_for_more=lambda public_id: reverse("approvals:ask_budget", args=[public_id]),
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", overview, name="overview"),

@@ -122,7 +122,8 @@ class BlockedHour(models.Model):
         db_table = "usage_blocked_hour"
         constraints = (
             models.UniqueConstraint(
-                fields=("hour", "key_id", "project", "code"), name="blocked_hour_one_row_per_key_and_code"
+                fields=("hour", "key_id", "project", "team", "department", "code"),
+                name="blocked_hour_one_row_per_attribution_and_code",
             ),
         )
 

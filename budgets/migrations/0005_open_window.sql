@@ -1,5 +1,5 @@
 -- Makes the balance of the window that holds `p_at`, once, with what the window before it passes on. Calls in flight count as spent until they settle;
--- budgets.services.rollover corrects the carry when they have. A window without any call has no balance: it spent nothing.
+-- budgets.services.rollover corrects the carry when they have, so a carry of nothing is written too. A window without any call has no balance: it spent nothing.
 CREATE FUNCTION budgets_open_window(p_budget bigint, p_at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   b budgets_budget;
@@ -16,7 +16,7 @@ BEGIN
   v_limit := budgets_limit_at(b.id, v_start - interval '1 microsecond');
   v_used := coalesce((SELECT spent_usd + reserved_usd FROM budgets_balance WHERE budget_id = b.id AND window_end = v_start), 0);
   v_carry := CASE b.roll_over WHEN 'unused' THEN -greatest(v_limit - v_used, 0) ELSE greatest(v_used - v_limit, 0) END;
-  IF v_limit IS NULL OR v_carry = 0 THEN RETURN; END IF;
+  IF v_limit IS NULL THEN v_carry := 0; END IF;
   INSERT INTO budgets_entry (public_id, kind, amount_usd, budget_ids, window_starts, price_ids, tokens, overrun_usd, reason, effective_at, recorded_at)
     VALUES ('ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), 'carry', v_carry, ARRAY[b.id], ARRAY[v_start], '{}', '{}', 0, '', v_start, clock_timestamp());
   UPDATE budgets_balance SET spent_usd = v_carry WHERE budget_id = b.id AND window_start = v_start;

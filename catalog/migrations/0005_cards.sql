@@ -61,7 +61,9 @@ BEGIN
   priced := CASE (SELECT mode FROM catalog_llmmodel WHERE id = p_model)
     WHEN 'chat' THEN v_usd[1] IS NOT NULL AND v_usd[4] IS NOT NULL
     WHEN 'embedding' THEN v_usd[1] IS NOT NULL
-    ELSE coalesce(v_usd[6], v_usd[7], v_usd[8], v_usd[9], v_usd[10], v_usd[11]) IS NOT NULL END;
+    WHEN 'transcription' THEN coalesce(v_usd[6], v_usd[7]) IS NOT NULL
+    WHEN 'speech' THEN coalesce(v_usd[6], v_usd[7], v_usd[8]) IS NOT NULL
+    WHEN 'image' THEN coalesce(v_usd[6], v_usd[9]) IS NOT NULL END;
 END $$;
 
 -- Calls of one model and context that agree in `step` and `epoch` have one card: no price begins, ends or steps between them.

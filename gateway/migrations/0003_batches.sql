@@ -352,8 +352,8 @@ BEGIN
   IF v_blocked <> '{}' THEN
     INSERT INTO usage_blocked_hour AS b (hour, key_id, project_id, team_id, department_id, code, calls, last_at)
       SELECT date_trunc('hour', v_now, 'UTC'), (x->>'k')::bigint, (x->>'p')::bigint, (x->>'t')::bigint, (x->>'d')::bigint, x->>'c', count(*), v_now FROM unnest(v_blocked) x
-      GROUP BY 2, 3, 4, 5, 6 ORDER BY 2, 3, 6
-      ON CONFLICT (hour, key_id, project_id, code) DO UPDATE SET calls = b.calls + excluded.calls, last_at = excluded.last_at;
+      GROUP BY 2, 3, 4, 5, 6 ORDER BY 2, 3, 4, 5, 6
+      ON CONFLICT (hour, key_id, project_id, team_id, department_id, code) DO UPDATE SET calls = b.calls + excluded.calls, last_at = excluded.last_at;
   END IF;
   IF v_unpriced <> '{}' THEN
     INSERT INTO catalog_unpriced_call AS u (model_id, calls, first_at, last_at) SELECT id, count(*), v_now, v_now FROM unnest(v_unpriced) id GROUP BY 1 ORDER BY 1

@@ -10,7 +10,8 @@ import psycopg
 
 from gateway.hot.combiner import MOST_ITEMS, Combiner
 from gateway.hot.decisions import Ask, Kind
-from gateway.hot.wire import Answer, parse_object
+from gateway.hot.fields import parse_object
+from gateway.hot.wire import Answer
 
 
 class Database:

@@ -10,8 +10,7 @@ from budgets.errors import HeadroomError
 from budgets.expressions import ClockTimestamp
 from budgets.models import Budget, BudgetLimit, LimitKind
 from budgets.selectors import budget_rows
-from budgets.services.limits import change_limit
-from budgets.services.topups import top_up
+from budgets.services.limits import change_limit, top_up
 from budgets.types import BudgetRow
 from core.errors import AlreadyDoneError, DomainError, InvalidInputError
 from core.money import format_usd
