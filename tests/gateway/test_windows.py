@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from budgets.models import Balance, Budget, Entry, EntryKind, LimitKind, RollOver, ScopeKind, Window
+from budgets.services.rollover import true_up_carry
 from core import clock
 from tests import factories
 from tests.gateway.conftest import World
@@ -99,9 +100,9 @@ def test_the_next_window_starts_anew_and_the_one_before_keeps_its_calls(
     ("roll_over", "used", "carry"),
     [
         (RollOver.UNUSED, (200, 50), "-0.0017"),  # $0.0003 of $0.002
-        (RollOver.UNUSED, (2_000, 500), None),  # nothing is left
+        (RollOver.UNUSED, (2_000, 500), "0"),  # nothing is left, as far as is known by then
         (RollOver.DEBT, (2_000, 500), "0.0010"),  # $0.003 of $0.002
-        (RollOver.DEBT, (200, 50), None),
+        (RollOver.DEBT, (200, 50), "0"),
         (RollOver.NONE, (200, 50), None),
         (RollOver.NONE, (2_000, 500), None),
     ],
@@ -148,7 +149,22 @@ def test_a_window_without_a_limit_has_nothing_to_pass_on(world: World, passing: 
     spend(world)
     passing(timedelta(hours=12))
     world.gus.authorize(world.token)
-    assert not Entry.objects.filter(kind=EntryKind.CARRY).exists()
+    assert {entry.amount_usd for entry in Entry.objects.filter(kind=EntryKind.CARRY)} == {Decimal(0)}
+
+
+def test_a_late_settlement_corrects_what_was_passed_on(world: World, passing: Passing) -> None:
+    old_budget(world, limit="0.002", roll_over=RollOver.NONE)
+    late = world.gus.authorize(world.token).json()["reservation"]
+    Budget.objects.update(roll_over=RollOver.UNUSED)
+    passing(timedelta(hours=12))
+    world.gus.release(world.gus.authorize(world.token).json()["reservation"])
+    newest = Balance.objects.order_by("-window_start")[0]
+    assert newest.spent_usd == Decimal("-0.0008")  # the hold counts as spent
+    world.gus.settle(late)
+    assert true_up_carry() == 1
+    newest.refresh_from_db()
+    assert newest.spent_usd == Decimal("-0.0017")  # $0.0003 of $0.002
+    assert true_up_carry() == 0
 
 
 @pytest.mark.parametrize(("took_seconds", "told"), [(0, 1), (7, 7), (300, 30)])
