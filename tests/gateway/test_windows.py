@@ -218,3 +218,14 @@ def test_a_closed_budget_binds_nobody(world: World) -> None:
     world.budget("key", kind=ScopeKind.KEY, limit="0")
     Budget.objects.update(closed_at=clock.now())
     assert world.gus.authorize(world.token).status_code == 200
+
+
+def test_a_call_pays_the_prices_of_its_authorisation(world: World, passing: Passing) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    reservation = world.gus.authorize(world.token).json()["reservation"]
+    passing(timedelta(minutes=1))
+    at = (clock.now() + timedelta(days=1)).replace(hour=12, minute=1, second=0, microsecond=0)
+    world.small.prices.update(valid_until=at)
+    for unit in ("input", "output"):
+        world.price(world.small, unit, "0.5", valid_from=at)
+    assert world.gus.settle(reservation).json()["charged_usd"] == "0.000300000000"

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.gateway.together import AUTHORIZE, RELEASE, SETTLE, Given
 from tests.ledger import snapshot
-from tests.ledger.facts import Body, Decision, Hold, Outcome
+from tests.ledger.facts import Body, Budget, Decision, Hold, Outcome
 from tests.ledger.strategies import (
     BUDGETS,
     RATES,
@@ -196,6 +196,45 @@ class Ledger(RuleBasedStateMachine):
                 self.release(hold)
             else:
                 assert self.settle(self.settlement(hold, usage)).status == "late"
+
+    @rule(call=calls, usage=usages, factor=st.sampled_from([0, 2, 3]))
+    def reprices_what_is_in_flight(self, call: Body, usage: Body, factor: int) -> None:
+        hold = self.authorize(self.question(call)).hold
+        if hold:
+            self.world.pass_time(timedelta(seconds=1))
+            self.world.reprice(hold.model.name, factor=factor)
+            self.settle(self.settlement(hold, usage))
+
+    @rule(number=numbers, name=people, room=st.sampled_from(["0.0011", "0.0013"]))
+    def asks_for_more_than_is_left(self, number: int, name: str, room: str) -> None:
+        """Leave room for a part of a call beside one in flight, so that the output has to be clamped."""
+        call = {"key": name, "model": "small", "input_bytes": 1_000}
+        self.authorize(self.question(call | {"max_output_tokens": 40}))
+        budgets = [budget for budget in self.budgets_of(name) if budget.mode == "hard"]
+        if budgets:
+            budget = budgets[number % len(budgets)]
+            left = self.books.used(budget) + Decimal(room)
+            self.world.set_limit(budget, str(max(left, Decimal(0))))
+            self.authorize(self.question(call | {"max_output_tokens": 599}))
+
+    @rule(number=numbers, call=calls)
+    def asks_before_and_after_a_top_up_ends(self, number: int, call: Body) -> None:
+        budget = self.budget(number)
+        if budget:
+            until = self.books.now + timedelta(seconds=20)
+            self.world.set_limit(budget, "0.0031", valid_until=until)
+            self.authorize(self.question(call))
+            self.world.pass_time(timedelta(seconds=20))
+            self.authorize(self.question(call))
+
+    @rule(number=numbers, call=calls, amount=amounts)
+    def asks_before_and_after_a_planned_limit(self, number: int, call: Body, amount: str | None) -> None:
+        budget = self.budget(number)
+        if budget:
+            self.world.set_limit(budget, amount, valid_from=self.books.now + timedelta(seconds=20))
+            self.authorize(self.question(call))
+            self.world.pass_time(timedelta(seconds=20))
+            self.authorize(self.question(call))
 
     # ---------------------------------------------------------------- what people do in the meantime
 
@@ -409,6 +448,14 @@ class Ledger(RuleBasedStateMachine):
     def budget(self, number: int) -> Any:
         rows = [budget for budget in self.books.budgets if not budget.is_closed]
         return rows[number % len(rows)] if rows else None
+
+    def budgets_of(self, name: str) -> list[Budget]:
+        """Return the open budgets without a filter on the path of a key, but for its department's."""
+        key = self.books.keys[self.world.tokens[name]]
+        team_id = self.books.projects[key.project_id].team_id
+        path = {("key", key.id), ("project", key.project_id), ("team", team_id), ("organisation", 0)}
+        budgets = [budget for budget in self.books.budgets if not budget.is_closed and budget.scope in path]
+        return [budget for budget in budgets if budget.only_tier is None and budget.only_model is None]
 
     def scope(self, named: tuple[str, str]) -> tuple[str, int]:
         return self.world.scope(*named)

@@ -178,6 +178,17 @@ class Books(Ledger):
             self._post(Posting(kind="carry", amount=carry, slots=[slot]))
         return slot
 
+    def used(self, budget: Budget) -> Decimal:
+        """Return what a budget has spent and holds in the window of now."""
+        return sum(
+            (
+                balance.spent + balance.reserved
+                for (budget_id, starts_at), balance in self.balances.items()
+                if budget_id == budget.id and starts_at <= self.now < balance.ends_at
+            ),
+            ZERO,
+        )
+
     def free(self, budget: Budget, slot: Slot) -> Decimal | None:
         """Return what a budget has left in a window; None where it has no limit."""
         limit, balance = budget.limit_at(self.now), self.balances[slot]

@@ -287,6 +287,7 @@ MUTANTS = (
         home=SETTLE,
         before="catalog_card(q.served_id, r.context, r.authorized_at, q.input)",
         after="catalog_card(q.served_id, r.context, clock_timestamp(), q.input)",
+        tests=WINDOWS,
     ),
     Mutant(
         name="a call counts on the day of its settlement",
