@@ -39,6 +39,7 @@ KEY_HEADERS = (
     b"x-goog-api-key",
     b"ocp-apim-subscription-key",
 )
+TURNS_TO_SEND = 12  # turns of the event loop that the HTTP client takes to hand a request to the kernel
 CONTROL_HEADERS = (b"x-litellm-", b"litellm-", b"litellm_")
 
 
@@ -84,7 +85,10 @@ class Edge:
                 return await send_refusal(send, invalid_request(str(error)))
             scope["headers"] = describe(scope["headers"], body)
             receive = replay(body, receive)
-            await asyncio.sleep(0)  # the question leaves; LiteLLM's own work runs while the portal decides
+            # The question leaves; LiteLLM's own work, which holds the event loop for milliseconds, runs while the
+            # portal decides.
+            for _ in range(TURNS_TO_SEND):
+                await asyncio.sleep(0)
         try:
             await self.app(scope, receive, Outgoing(exchange, send))
         finally:
