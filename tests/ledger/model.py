@@ -73,7 +73,7 @@ class Books(Ledger):
             self.unpriced[model.id] += 1
         if decision.hold is None:
             hour = self.now.replace(minute=0, second=0, microsecond=0)
-            self.blocked[hour, key.id, project.id, decision.code] += 1
+            self.blocked[hour, key.id, project.id, project.team_id, decision.code] += 1
         return decision
 
     def _refusal(self, body: Body, key: Key, project: Project, model: Model | None) -> str:
@@ -171,11 +171,10 @@ class Books(Ledger):
         ]
         used = sum((balance.spent + balance.reserved for balance in before), ZERO)
         limit = budget.limit_at(period.starts_at - MICROSECOND)
-        if limit is None:
-            return slot
-        carry = -max(limit - used, ZERO) if budget.roll_over == "unused" else max(used - limit, ZERO)
-        if carry:
-            self._post(Posting(kind="carry", amount=carry, slots=[slot]))
+        carry = ZERO  # a carry of nothing is posted too: late settlements correct it
+        if limit is not None:
+            carry = -max(limit - used, ZERO) if budget.roll_over == "unused" else max(used - limit, ZERO)
+        self._post(Posting(kind="carry", amount=carry, slots=[slot]))
         return slot
 
     def used(self, budget: Budget) -> Decimal:

@@ -132,8 +132,8 @@ MUTANTS = (
     Mutant(
         name="clamping ignores what is held",
         home=AUTHORIZE,
-        before="v_free := least(v_free, v_limits[n] - v_spent[n] - v_reserved[n])",
-        after="v_free := least(v_free, v_limits[n] - v_spent[n])",
+        before="IF v_modes[n] = 'hard' THEN v_free := least(v_free, v_left);",
+        after="IF v_modes[n] = 'hard' THEN v_free := least(v_free, v_left + v_reserved[n]);",
     ),
     Mutant(
         name="a retry is decided again",
@@ -341,8 +341,8 @@ MUTANTS = (
     Mutant(
         name="the list price beats the contract",
         home=CARDS,
-        before="CASE x.source WHEN 'contract' THEN 0 WHEN 'manual' THEN 1 ELSE 2 END AS place",
-        after="CASE x.source WHEN 'contract' THEN 2 WHEN 'manual' THEN 1 ELSE 0 END AS place",
+        before="CASE x.source WHEN 'contract' THEN 0 WHEN 'manual' THEN 1 ELSE 2 END",
+        after="CASE x.source WHEN 'contract' THEN 2 WHEN 'manual' THEN 1 ELSE 0 END",
     ),
     Mutant(
         name="calls in flight are passed on as unused",

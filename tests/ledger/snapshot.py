@@ -55,7 +55,7 @@ PARTS = {
     "days": (f"day, {ATTRIBUTION}, calls, cost_usd, {COUNTS}", "usage_day"),
     "rates": ("id, in_flight, moved.micros(requests_tat), moved.micros(tokens_tat)", "budgets_ratelimit"),
     "conflicts": ("external_id", "usage_quarantine"),
-    "blocked": ("moved.micros(hour), key_id, project_id, code, calls", "usage_blocked_hour"),
+    "blocked": ("moved.micros(hour), key_id, project_id, team_id, code, calls", "usage_blocked_hour"),
     "unpriced": ("model_id, calls", "catalog_unpriced_call"),
 }
 TAKEN = "SELECT json_build_object({})::text".format(
