@@ -85,8 +85,8 @@ class Edge:
                 return await send_refusal(send, invalid_request(str(error)))
             scope["headers"] = describe(scope["headers"], body)
             receive = replay(body, receive)
-            # The question leaves; LiteLLM's own work, which holds the event loop for milliseconds, runs while the
-            # portal decides.
+            # The question leaves; LiteLLM's own work, which holds the event loop for milliseconds, runs while
+            # the portal decides.
             for _ in range(TURNS_TO_SEND):
                 await asyncio.sleep(0)
         try:
