@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.plugins.litellm.purser_plugin import leases as module
 from gateway.plugins.litellm.purser_plugin.answers import Answer
 from gateway.plugins.litellm.purser_plugin.bodies import Question
 from gateway.plugins.litellm.purser_plugin.calls import Call, Exchange
@@ -347,6 +348,57 @@ async def test_what_is_granted_to_a_recalled_lease_is_given_back_too(worker: Wor
     assert await worker.call() is None
     await worker.leases.look_after()
     assert worker.lender.returned == [("lse_1", "0.002400000000")] * 2
+
+
+@story
+async def test_a_late_answer_never_revives_a_lease_that_was_given_back(worker: Worker) -> None:
+    await worker.is_busy()
+    lend, answered = worker.lender.lease, asyncio.Event()
+
+    async def late(body: Mapping[str, object]) -> Answer:
+        await answered.wait()
+        return await lend(body)
+
+    worker.lender.lease = late  # type: ignore[method-assign]
+    worker.now += 25
+    await worker.is_busy()
+    worker.lender.stop = {"lse_1"}
+    await worker.leases.look_after()
+    assert worker.lender.returned == [("lse_1", "0.000000000000")]
+    answered.set()
+    await settled()
+    assert worker.lender.wishes[-1]["lease"] == "lse_1"
+    assert await worker.call() is None
+    assert len(worker.leases) == 0
+
+
+@story
+async def test_a_lease_that_cannot_go_on_is_replaced_and_given_back(worker: Worker) -> None:
+    await worker.is_busy()
+    lend = worker.lender.lease
+
+    async def another(body: Mapping[str, object]) -> Answer:
+        return await lend({**body, "lease": None})
+
+    worker.lender.lease = another  # type: ignore[method-assign]
+    worker.now += 25
+    await worker.call()
+    call = await worker.call()
+    assert call is not None
+    assert call.leased["lease"] == "lse_2"
+    await worker.leases.look_after()
+    assert worker.lender.returned == [("lse_1", "0.001200000000")]
+
+
+@story
+async def test_keys_that_went_quiet_are_forgotten_and_those_with_a_lease_are_not(worker: Worker) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_PATHS", 3)
+        await worker.is_busy()
+        for number in range(20):
+            worker.leases.allowed(exchange(), question(model=f"model-{number}"))
+            assert len(worker.leases._paths) <= 3
+        assert await worker.call() is not None
 
 
 @story
