@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from usage.leased import LeasedCallError, checked_leased_call
 from usage.models import Finish, QuarantineReason
 from usage.tokens import TOKEN_FIELDS, TokenCountError, checked_tokens
 
@@ -21,14 +22,15 @@ class JournalRowError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalRow:
-    """A checked row: when, which reservation, which tokens, and the settlement as the SQL function reads
-    it.
+    """A checked row: when, which reservation, which tokens, the lease that its node decided it under, and the
+    settlement as the SQL function reads it.
     """
 
     external_id: str
     at: datetime
     model: str
     released: bool
+    lease: str | None
     tokens: Mapping[str, int]
     settlement: Mapping[str, Any]
     raw: dict[str, Any]
@@ -45,11 +47,13 @@ def read_row(raw: Any) -> JournalRow:
     if finish not in Finish.values:
         raise JournalRowError(QuarantineReason.MALFORMED, f"finish {str(finish)[:40]!r} is not known.")
     served = raw.get("served_model")
+    leased = _leased(raw, external_id)
     return JournalRow(
         external_id=external_id,
         at=_moment(raw),
         model=_text(raw, "model", most=100),
         released=released,
+        lease=leased.get("lease"),
         tokens=tokens,
         settlement={
             "reservation": external_id,
@@ -59,9 +63,17 @@ def read_row(raw: Any) -> JournalRow:
             "estimated": raw.get("estimated") is True,
             "cache_hit": raw.get("cache_hit") is True,
             "provider_id": str(raw.get("provider_id") or "")[:100],
+            **leased,
         },
         raw=raw,
     )
+
+
+def _leased(raw: Mapping[str, Any], external_id: str) -> dict[str, Any]:
+    try:
+        return checked_leased_call(raw, reservation=external_id)
+    except LeasedCallError as error:
+        raise JournalRowError(QuarantineReason.MALFORMED, str(error)) from error
 
 
 def _tokens(raw: Mapping[str, Any]) -> dict[str, int]:

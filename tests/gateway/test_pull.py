@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from budgets.models import Balance, Entry, Reservation, ScopeKind
+from budgets.models import Balance, Entry, Lease, Reservation, ScopeKind
 from core import clock
 from tests.gateway.conftest import World
 from usage.models import (
@@ -257,3 +257,74 @@ def test_running_again_changes_nothing_and_closes_what_was_corrected(world: Worl
     run = reconcile_day(source=journal.name, day=day)
     assert Discrepancy.objects.get().state == DiscrepancyState.CORRECTED
     assert (run.runs, run.state, run.drift_usd) == (3, RunState.MATCHED, 0)
+
+
+def leased_row(world: World, **changes: Any) -> dict[str, Any]:
+    """One line of a call that the gateway's node decided itself a while ago."""
+    wish = {"node": "node-1", "key": world.token, "model": "small", "route": "/v1/chat/completions"}
+    lease = world.gus.post("/gateway/v1/leases", wish | {"want_usd": "1"}).json()["lease"]
+    Lease.objects.update(opened_at=clock.now() - timedelta(seconds=20))
+    told = {
+        "request_id": "a-call-of-the-node",
+        "route": "/v1/chat/completions",
+        "context": "standard",
+        "n": 1,
+        "input_tokens": 1000,
+        "max_output_tokens": 100,
+        "held_usd": "0.001200000000",
+        "authorized_at": (clock.now() - timedelta(seconds=10)).isoformat(),
+    }
+    return row(f"rsv_{'5' * 28}", lease=lease, call=told) | changes
+
+
+def test_a_call_under_a_lease_that_was_never_delivered_is_booked_by_the_pull(
+    world: World, journal: Journal
+) -> None:
+    journal.rows = [leased_row(world)]
+    assert pull_source(source=journal).booked == 1
+    ImportCursor.objects.update(position="")
+    assert pull_source(source=journal).known == 1
+    assert Entry.objects.get().amount_usd == Decimal("0.0003")
+    reservation = Reservation.objects.get()
+    assert reservation.lease == Lease.objects.get()
+    assert Lease.objects.get().held_usd == Decimal("0.9988")
+    assert GatewayCall.objects.get().at == reservation.authorized_at
+    assert reconcile_day(source=journal.name, day=reservation.authorized_at.date()).state == RunState.MATCHED
+
+
+def test_a_call_under_a_lease_that_consumed_nothing_draws_nothing(world: World, journal: Journal) -> None:
+    journal.rows = [leased_row(world, kind="release", usage=None)]
+    counts = pull_source(source=journal)
+    assert (counts.released, counts.quarantined) == (1, 0)
+    assert not Reservation.objects.exists()
+    assert Lease.objects.get().held_usd == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"lease": "lse_never_given"}, "unknown_call"),
+        ({"lease": "lse_never_given", "kind": "release"}, "unknown_call"),
+        ({"lease": 7}, "malformed"),
+        ({"id": "rsv_UPPER"}, "malformed"),
+        ({"call": None}, "malformed"),
+        ({"call": {"context": "lunch"}}, "malformed"),
+        ({"call": {"request_id": "short"}}, "malformed"),
+        ({"call": {"route": ""}}, "malformed"),
+        ({"call": {"n": 129}}, "malformed"),
+        ({"call": {"input_tokens": -1}}, "malformed"),
+        ({"call": {"held_usd": "1e9"}}, "malformed"),
+        ({"call": {"authorized_at": "2026-11-24T09:30:00"}}, "malformed"),
+        ({"call": {"authorized_at": None}}, "malformed"),
+    ],
+)
+def test_a_leased_call_that_cannot_be_believed_goes_to_quarantine(
+    world: World, journal: Journal, changes: dict[str, Any], reason: str
+) -> None:
+    good = leased_row(world)
+    if isinstance(changes.get("call"), dict):
+        changes = {"call": good["call"] | changes["call"]}
+    journal.rows = [good | changes]
+    assert pull_source(source=journal).quarantined == 1
+    assert Quarantine.objects.get().reason == reason
+    assert not Entry.objects.exists()

@@ -92,7 +92,7 @@ class Server:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
-def portal_server(*, log: Path) -> Server:
+def portal_server(*, log: Path, **settings: str) -> Server:
     """Return the portal's web process, not started yet, on the test's database."""
     port = free_port()
     environment = {
@@ -101,6 +101,7 @@ def portal_server(*, log: Path) -> Server:
         "DATABASE_URL": database_url_of_tests(),
         "BASE_URL": f"http://127.0.0.1:{port}",
         "PORT": str(port),
+        **settings,
     }
     command = [
         sys.executable,

@@ -108,8 +108,12 @@ def write_plugin(out: Path) -> None:
 
 
 def write_environment(out: Path, gateway: Gateway, *, portal_url: str) -> None:
-    """Write the environment file, readable by its owner only. A master key that is there already stays."""
+    """Write the environment file, readable by its owner only.
+
+    The master key and the switch for leases stay as they are in a file that is there already.
+    """
     path = out / ENVIRONMENT_FILE
+    before = read_environment(path)
     newest, *older = sorted(gateway.live_versions, reverse=True)
     values = {
         "PURSER_URL": portal_url,
@@ -118,8 +122,10 @@ def write_environment(out: Path, gateway: Gateway, *, portal_url: str) -> None:
         "PURSER_GATEWAY_SECRET": secret_for(gateway, newest),
         "PURSER_GATEWAY_SECRET_2": secret_for(gateway, older[0]) if older else "",
         "PURSER_STATE_DIR": str(out / "state"),
-        "LITELLM_MASTER_KEY": read_environment(path).get("LITELLM_MASTER_KEY")
-        or f"sk-{secrets.token_urlsafe(32)}",
+        # 1: the gateway decides calls of busy keys by itself for a while; docs/gateways/litellm.md says when.
+        "PURSER_LEASES": before.get("PURSER_LEASES") or "0",
+        "PURSER_LEASE_WANT_USD": before.get("PURSER_LEASE_WANT_USD") or "0.50",
+        "LITELLM_MASTER_KEY": before.get("LITELLM_MASTER_KEY") or f"sk-{secrets.token_urlsafe(32)}",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     }
     fresh = path.with_suffix(".fresh")

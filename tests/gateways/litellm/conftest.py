@@ -5,6 +5,7 @@ session.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -167,7 +168,7 @@ def proxy(
     server.stop()
 
 
-def litellm_server(portal: Server, provider: Server, programs: Path, out: Path) -> Server:
+def litellm_server(portal: Server, provider: Server, programs: Path, out: Path, **settings: str) -> Server:
     """Write the files of a gateway into `out` and return its process, not started yet."""
     port = free_port()
     options = ConfigOptions(upstream=provider.url, retries=1, call_seconds=60)
@@ -180,6 +181,7 @@ def litellm_server(portal: Server, provider: Server, programs: Path, out: Path) 
         "UPSTREAM_API_KEY": PROVIDER_KEY,
         "PURSER_PUBLIC_URL": portal.url,
         "PURSER_SETTLE_GRACE_SECONDS": "3",
+        **settings,
     }
     environment = process_environment(own)
     command: list[str | Path] = [
@@ -200,15 +202,20 @@ def story(
     transactional_db: None, live_portal: Server, fake_provider: Server, proxy: Server
 ) -> Iterator[Story]:
     """Return a fresh organisation behind running processes; a ledger that does not add up fails the test."""
+    with story_of(live_portal, fake_provider, proxy) as told:
+        yield told
+
+
+@contextmanager
+def story_of(portal: Server, provider: Server, proxy: Server) -> Iterator[Story]:
+    """Write a fresh organisation for these processes; at its end all is resolved and the ledger adds up."""
     world = build_world()
     gateway = Gateway.objects.create(**GATEWAY, base_url=proxy.url)
     for route in ROUTES:
         _catalogued(world, route)
-    httpx.delete(f"{fake_provider.url}/_log", trust_env=False)
+    httpx.delete(f"{provider.url}/_log", trust_env=False)
     state = Path(proxy.environment["PURSER_STATE_DIR"])
-    told = Story(
-        world=world, gateway=gateway, proxy=proxy, portal=live_portal, provider=fake_provider, state=state
-    )
+    told = Story(world=world, gateway=gateway, proxy=proxy, portal=portal, provider=provider, state=state)
     yield told
     told.http.close()
     told.all_resolved()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,30 @@ def test_the_environment_is_private_complete_and_stable(out: Path) -> None:
     call_command("gateway_config", "litellm", out=out, verbosity=0)
     assert read_environment(path) == first
     assert Gateway.objects.filter(name="litellm").count() == 1
+
+
+def test_leases_are_off_and_a_switch_stays_when_the_files_are_written_again(out: Path) -> None:
+    path = out / "gateway.env"
+    plugin = from_environment(read_environment(path))
+    assert (plugin.leases, plugin.lease_want_usd) == (False, Decimal("0.50"))
+    path.write_text(path.read_text().replace("LEASES=0", "LEASES=1").replace("WANT_USD=0.50", "WANT_USD=2"))
+    call_command("gateway_config", "litellm", out=out, verbosity=0)
+    plugin = from_environment(read_environment(path))
+    assert (plugin.leases, plugin.lease_want_usd) == (True, Decimal(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PURSER_LEASES", "yes"),
+        ("PURSER_LEASE_WANT_USD", "0.00"),
+        ("PURSER_LEASE_WANT_USD", "-1"),
+        ("PURSER_LEASE_WANT_USD", "NaN"),
+    ],
+)
+def test_a_setting_of_leases_that_means_nothing_stops_the_gateway(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        from_environment(COMPLETE | {name: value})
 
 
 def test_a_rotation_keeps_the_secret_before_it_alive(out: Path) -> None:

@@ -27,12 +27,14 @@ class Portal:
     down_for: int = 0
     unreadable: set[str] = field(default_factory=set)
     settled: list[str] = field(default_factory=list)
+    items: list[Mapping[str, object]] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
 
     async def settle(self, items: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
         self._answer()
         if any(item["reservation"] in self.unreadable for item in items):
             raise ValueError("400 invalid_request")
+        self.items += items
         self.settled += [str(item["reservation"]) for item in items]
         return [{"reservation": item["reservation"], "status": "settled"} for item in items]
 
@@ -124,6 +126,43 @@ def test_settlements_and_releases_are_delivered_in_order(tmp_path: Path) -> None
 
     run(tmp_path, portal, add=add, until=lambda: len(portal.settled) == 2 and len(portal.released) == 1)
     assert (portal.settled, portal.released) == (["rsv_1", "rsv_2"], ["rsv_3"])
+
+
+def test_a_call_under_a_lease_tells_of_it_and_its_release_is_nobodys_business(tmp_path: Path) -> None:
+    portal = Portal()
+
+    def add(delivery: Delivery) -> None:
+        for number in (1, 2):
+            leased = call(number)
+            leased.leased = {"lease": "lse_1", "call": {"n": 1}}
+            usage = {"input_tokens": 1}
+            delivery.add(records.settlement(leased, usage=usage, served_model="small", finish="stop"))
+            delivery.add(records.release(leased, reason="upstream_refused"))
+        delivery.add(settled_line(3))
+
+    run(tmp_path, portal, add=add, until=lambda: len(portal.settled) == 3)
+    assert portal.released == []
+    assert [(item.get("lease"), item.get("call")) for item in portal.items] == [
+        ("lse_1", {"n": 1}),
+        ("lse_1", {"n": 1}),
+        (None, None),
+    ]
+
+
+def test_a_line_is_delivered_when_the_portal_is_past_its_position(tmp_path: Path) -> None:
+    portal = Portal()
+    positions: list[Position] = []
+
+    def add(delivery: Delivery) -> None:
+        for number in range(5):
+            position = delivery.add(settled_line(number))
+            assert position is not None
+            positions.append(position)
+
+    delivery = run(tmp_path, portal, add=add, until=(tmp_path / "delivered.position").exists)
+    assert positions == sorted(set(positions))
+    assert len({position.file for position in positions}) > 1
+    assert delivery.delivered() == positions[-1]
 
 
 def test_a_portal_that_is_down_gets_everything_when_it_is_back(tmp_path: Path) -> None:

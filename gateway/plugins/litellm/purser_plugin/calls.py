@@ -12,7 +12,11 @@ RESERVATION_FIELD = "purser_reservation"
 
 @dataclass(slots=True)
 class Call:
-    """One authorised call. `asked` and `answer` are kept only to estimate usage when nobody reports it."""
+    """One authorised call. `asked` and `answer` are kept only to estimate usage when nobody reports it.
+
+    `leased` is empty for a call that the portal decided; else it holds `lease` and `call`, as the gateway API
+    reads them in a settlement.
+    """
 
     reservation: str
     request_id: str
@@ -20,6 +24,7 @@ class Call:
     model: str
     max_output_tokens: int | None
     asked: Mapping[str, object]
+    leased: Mapping[str, object] = field(default_factory=dict)
     answer: object = None
     closed: bool = False
 

@@ -52,28 +52,34 @@ class Delivery:
         self._arrived = asyncio.Event()
         self.healthy = True
 
-    def add(self, line: bytes) -> None:
-        """Write a line to the journal.
+    def add(self, line: bytes) -> Position | None:
+        """Write a line to the journal; return the position after it.
 
-        While the disk refuses, lines wait in memory and `healthy` is false.
+        While the disk refuses, lines wait in memory, `healthy` is false and there is no position.
         """
         self._waiting.append(line)
-        self.write()
+        position = self.write()
         self._added.set()
         self._arrived.set()
+        return position
 
-    def write(self) -> None:
-        """Write the lines that wait."""
+    def write(self) -> Position | None:
+        """Write the lines that wait; return the position after them, None when nothing was written."""
         if not self._waiting:
-            return
+            return None
         try:
-            self._journal.append(self._waiting)
+            position = self._journal.append(self._waiting)
         except OSError as error:
             self.healthy = False
             log.error("purser.journal_unwritable: %s lines wait: %s", len(self._waiting), error)
-        else:
-            self.healthy = True
-            self._waiting = []
+            return None
+        self.healthy = True
+        self._waiting = []
+        return position
+
+    def delivered(self) -> Position:
+        """Return the position up to which the portal has acknowledged the journal, whichever worker asked."""
+        return self._journal.load_position(POSITION)
 
     async def sync_forever(self) -> None:
         """Sync the journal soon after lines came, many to one sync; write again what the disk refused."""
@@ -123,9 +129,12 @@ class Delivery:
         """Deliver one page; raises UndeliveredError when any of it must be tried again."""
         settlements = [item for item in page.items if item.get("kind") == "settle"]
         if settlements:
-            await self._settle([{name: item.get(name) for name in SETTLEMENT_FIELDS} for item in settlements])
+            await self._settle(
+                [{name: item[name] for name in SETTLEMENT_FIELDS if name in item} for item in settlements]
+            )
         for item in page.items:
-            if item.get("kind") == "release":
+            # The portal never heard of a call under a lease that consumed nothing.
+            if item.get("kind") == "release" and not item.get("lease"):
                 answer = await self._receiver.release({name: item.get(name) for name in RELEASE_FIELDS})
                 log.debug("purser.released: %s %s", item.get("id"), answer)
 

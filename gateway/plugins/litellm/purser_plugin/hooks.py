@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Request
@@ -67,10 +68,24 @@ def install(runtime: Runtime) -> None:
     A second call changes nothing.
     """
     app = proxy_server.app
+    if not isinstance(proxy_server.proxy_shutdown_event, Ending):
+        proxy_server.proxy_shutdown_event = Ending(runtime, proxy_server.proxy_shutdown_event)
     if app.middleware_stack is None:
         app.middleware_stack = app.build_middleware_stack()
     if not isinstance(app.middleware_stack, Edge):
         app.middleware_stack = Edge(app.middleware_stack, runtime)
+
+
+class Ending:
+    """LiteLLM's own shutdown, with the plugin's before it: a signal ends the process right after."""
+
+    def __init__(self, runtime: Runtime, ending: Callable[..., Awaitable[None]]) -> None:
+        self._runtime = runtime
+        self._ending = ending
+
+    async def __call__(self, *arguments: Any, **named: Any) -> None:
+        await self._runtime.stop()
+        await self._ending(*arguments, **named)
 
 
 class Hooks(CustomLogger):

@@ -75,11 +75,12 @@ class Journal:
         self._state_directory = state_directory
         self._file_bytes = file_bytes
         self._descriptor: int | None = None
+        self._number = 0
         state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory.mkdir(mode=0o700, exist_ok=True)
 
-    def append(self, lines: Sequence[bytes]) -> None:
-        """Write `lines` (without line ends).
+    def append(self, lines: Sequence[bytes]) -> Position:
+        """Write `lines` (without line ends); return the position after them.
 
         Raises OSError when the disk refuses; a torn line is closed by the next write.
         """
@@ -89,6 +90,7 @@ class Journal:
         data = (b"\n" if torn else b"") + b"".join(line + b"\n" for line in lines)
         if os.write(descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, "the journal took only a part of its lines")
+        return Position(self._number, os.lseek(descriptor, 0, os.SEEK_CUR))
 
     def sync(self) -> None:
         """Return when everything that this process appended is on the disk. Raises OSError."""
@@ -165,10 +167,10 @@ class Journal:
             os.close(self._descriptor)
             self._descriptor = None
         numbers = self._numbers()
-        number = numbers[-1] if numbers else 1
-        if numbers and self._path(number).stat().st_size >= self._file_bytes:
-            number += 1
-        self._descriptor = os.open(self._path(number), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._number = numbers[-1] if numbers else 1
+        if numbers and self._path(self._number).stat().st_size >= self._file_bytes:
+            self._number += 1
+        self._descriptor = os.open(self._path(self._number), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         return self._descriptor
 
     def _lines(self, position: Position) -> Iterator[tuple[bytes, int]]:

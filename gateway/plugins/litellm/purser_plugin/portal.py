@@ -5,11 +5,12 @@ the background.
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
 
+from .answers import Answer
 from .delivery import UndeliveredError
 from .refusals import UNAVAILABLE, Refusal, relayed
 from .settings import Settings
@@ -20,6 +21,9 @@ log = logging.getLogger("purser")
 AUTHORIZE = "/gateway/v1/authorize"
 SETTLE = "/gateway/v1/settle"
 RELEASE = "/gateway/v1/release"
+LEASE = "/gateway/v1/leases"
+LEASE_POLL = "/gateway/v1/leases/poll"
+LEASE_RETURN = "/gateway/v1/leases/return"
 CONNECTIONS = 256
 
 
@@ -30,18 +34,6 @@ class Decision:
     reservation: str
     key_id: str
     max_output_tokens: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An HTTP answer of the portal.
-
-    Header names are lower case; `document` is empty when the body was not a JSON object.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    document: Mapping[str, object]
 
 
 class RefusedError(Exception):
@@ -100,15 +92,44 @@ class Portal:
         answer = await self._deliver(RELEASE, body, final=(200, 400, 404, 409, 413, 422))
         return str(answer.document.get("status" if answer.status == 200 else "code"))
 
+    async def lease(self, body: Mapping[str, object]) -> Answer:
+        """Ask for a lease or for more of one. Raises UndeliveredError when there is no answer to the wish."""
+        final = (200, 400, 401, 403, 404, 409, 422, 429)
+        answer = await self._deliver(LEASE, body, final=final, seconds=self._settings.decision_seconds)
+        if str(answer.document.get("code", "")).startswith("gateway_"):
+            raise UndeliveredError(f"{answer.status} {answer.document.get('code')}")
+        return answer
+
+    async def poll_leases(self, node: str) -> Collection[str]:
+        """Return the ids of the leases that `node` must not use any more. Raises UndeliveredError."""
+        seconds = self._settings.decision_seconds
+        answer = await self._deliver(LEASE_POLL, {"node": node}, final=(200,), seconds=seconds)
+        stop = answer.document.get("stop")
+        if not isinstance(stop, list):
+            raise UndeliveredError("an answer without `stop`")
+        return frozenset(map(str, stop))
+
+    async def return_lease(self, lease: str, *, keep: str) -> bool:
+        """Give back what a lease holds beyond `keep` US dollars. Whether it is over.
+
+        Raises UndeliveredError.
+        """
+        body = {"lease": lease, "keep_usd": keep}
+        seconds = self._settings.decision_seconds
+        answer = await self._deliver(LEASE_RETURN, body, final=(200, 404), seconds=seconds)
+        return answer.status == 404 or answer.document.get("status") == "closed"
+
     async def close(self) -> None:
         """Close the pooled connections."""
         if self._session is not None:
             await self._session.close()
 
-    async def _deliver(self, path: str, body: Mapping[str, object], *, final: Sequence[int]) -> Answer:
+    async def _deliver(
+        self, path: str, body: Mapping[str, object], *, final: Sequence[int], seconds: float | None = None
+    ) -> Answer:
         """Post a delivery. Whatever is not one of the `final` answers says nothing about it: try again."""
         try:
-            async with asyncio.timeout(self._settings.delivery_seconds):
+            async with asyncio.timeout(seconds or self._settings.delivery_seconds):
                 answer = await self._post(path, body)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise UndeliveredError(type(error).__name__) from None

@@ -16,6 +16,8 @@ SETTLEMENT_FIELDS = (
     "estimated",
     "cache_hit",
     "provider_id",
+    "lease",
+    "call",
 )
 RELEASE_FIELDS = ("reservation", "reason")
 MAX_PROVIDER_ID = 100  # as much as the portal keeps
@@ -58,4 +60,4 @@ def _line(call: Call, **fields: object) -> bytes:
         "key_id": call.key_id,
         "model": call.model,
     }
-    return json.dumps({**head, **fields}, separators=(",", ":")).encode()
+    return json.dumps({**head, **fields, **call.leased}, separators=(",", ":")).encode()

@@ -12,6 +12,7 @@ from .calls import Call, Exchange, Register
 from .delivery import Delivery
 from .estimates import estimated
 from .journal import CursorError, Journal, decode_cursor, encode_cursor
+from .leases import Leases
 from .portal import Decision, Portal, RefusedError
 from .refusals import JOURNAL_UNAVAILABLE, UNAVAILABLE, Refusal, refusal
 from .settings import Settings
@@ -35,6 +36,11 @@ class Runtime:
         self.journal = Journal(settings.state_directory, file_bytes=settings.journal_file_bytes)
         self.delivery = Delivery(self.journal, self.portal, keep_days=settings.journal_keep_days)
         self.withdrawals = Withdrawals(self._withdraw)
+        self.leases = (
+            Leases(self.portal, want_usd=settings.lease_want_usd, delivered=self.delivery.delivered)
+            if settings.leases
+            else None
+        )
         self._verifier = Verifier(gateway_id=settings.gateway_id, secrets=settings.secrets)
         # The deadline counts from the moment that LiteLLM waits for the answer: its first call on a route
         # stops the event loop for seconds, which is not the portal's fault.
@@ -43,9 +49,17 @@ class Runtime:
 
     def start(self) -> None:
         """Start the background jobs: what a dead predecessor left is delivered without new traffic."""
-        for job in (self.delivery.sync_forever, self.delivery.deliver_forever, self.withdrawals.run_forever):
+        jobs = [self.delivery.sync_forever, self.delivery.deliver_forever, self.withdrawals.run_forever]
+        if self.leases is not None:
+            jobs.append(self.leases.run_forever)
+        for job in jobs:
             self._keep(asyncio.get_running_loop().create_task(_always(job)))
         atexit.register(self.delivery.write)
+
+    async def stop(self) -> None:
+        """Give back what this worker holds, when it ends in good order."""
+        if self.leases is not None:
+            await self.leases.give_all_back()
 
     def admit(self, exchange: Exchange, body: dict[str, object]) -> dict[str, object]:
         """Return the fields of `body` that may pass, and start asking the portal. Raises bodies.BadBodyError.
@@ -102,14 +116,11 @@ class Runtime:
             cache_hit=cache_hit,
             provider_id=provider_id,
         )
-        if self.calls.close(call):
-            self.delivery.add(line)
+        self._close(call, line)
 
     def release(self, call: Call, *, reason: str) -> None:
         """Close a call that consumed nothing."""
-        line = records.release(call, reason=reason)
-        if self.calls.close(call):
-            self.delivery.add(line)
+        self._close(call, records.release(call, reason=reason))
 
     def answered(self, exchange: Exchange) -> None:
         """Watch a call whose answer is over: its settlement comes within moments, or the call was dropped
@@ -145,6 +156,12 @@ class Runtime:
             "has_more": page.has_more,
         }
 
+    def _close(self, call: Call, line: bytes) -> None:
+        if self.calls.close(call):
+            position = self.delivery.add(line)
+            if self.leases is not None:
+                self.leases.closed(call, position)
+
     def _close_if_forgotten(self, call: Call) -> None:
         if call.closed:
             return
@@ -169,6 +186,9 @@ class Runtime:
     async def _ask(
         self, exchange: Exchange, question: bodies.Question, asked: Mapping[str, object]
     ) -> Call | Refusal:
+        if self.leases is not None and (leased := self.leases.decide(exchange, question, asked)):
+            self.calls.open(leased)
+            return leased
         body = {
             "request_id": uuid.uuid4().hex,
             "key": exchange.key,
@@ -187,6 +207,8 @@ class Runtime:
             if error.may_hold:
                 self.withdrawals.add(body)
             return error.refusal
+        if self.leases is not None:
+            self.leases.allowed(exchange, question)
         call = _call(decision, body, asked)
         self.calls.open(call)
         return call

@@ -1,9 +1,13 @@
 """What the plugin is told by its environment; anything missing or empty stops the gateway at start."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
+
+_USD = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,12})?", re.ASCII)
 
 
 class SettingsError(RuntimeError):
@@ -30,6 +34,8 @@ class Settings:
     journal_file_bytes: int = 16 * 1024 * 1024
     journal_keep_days: int = 35
     extra_parameters: frozenset[str] = frozenset()
+    leases: bool = False
+    lease_want_usd: Decimal = Decimal("0.50")
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -55,6 +61,8 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         journal_file_bytes=int(_number(source, "PURSER_JOURNAL_FILE_BYTES", 16 * 1024 * 1024)),
         journal_keep_days=int(_number(source, "PURSER_JOURNAL_KEEP_DAYS", 35)),
         extra_parameters=frozenset(source.get("PURSER_EXTRA_PARAMETERS", "").replace(",", " ").split()),
+        leases=_switch(source, "PURSER_LEASES"),
+        lease_want_usd=_usd(source, "PURSER_LEASE_WANT_USD", "0.50"),
     )
 
 
@@ -65,6 +73,20 @@ def _required(source: Mapping[str, str], name: str) -> str:
             f"{name} is empty. `manage.py gateway_config litellm` writes it for the gateway's environment."
         )
     return value
+
+
+def _switch(source: Mapping[str, str], name: str) -> bool:
+    text = source.get(name, "").strip()
+    if text not in ("", "0", "1"):
+        raise SettingsError(f"{name} is {text!r}; 1 switches it on, 0 off.")
+    return text == "1"
+
+
+def _usd(source: Mapping[str, str], name: str, default: str) -> Decimal:
+    text = source.get(name, "").strip() or default
+    if not _USD.fullmatch(text) or not Decimal(text):
+        raise SettingsError(f"{name} is {text!r}, which is not an amount of US dollars such as 0.50.")
+    return Decimal(text)
 
 
 def _number(source: Mapping[str, str], name: str, default: float) -> float:
