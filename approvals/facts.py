@@ -31,6 +31,7 @@ MONTH_DAYS = 30
 WHOLE_WINDOW_DAYS = {Window.WEEK: 7, Window.MONTH: MONTH_DAYS}
 NOT_FORECAST = (Window.DAY, Window.LIFETIME)
 CHEAPER_SHOWN = 10
+WORTH_TELLING = Decimal("1.5")  # times cheaper; less is within what a month's use varies by
 SIZES = ((10**9, "B"), (10**6, "M"), (10**3, "k"))
 
 Offered = Mapping[LlmModel, Sequence[PriceRow]]
@@ -195,11 +196,11 @@ def _repriced(
 
 
 def _shown(rows: Sequence[Alternative]) -> tuple[Alternative, ...]:
-    """Keep what is asked for and the nearest cheaper ones, when there is something to compare with."""
+    """Keep what is asked for and the nearest that are much cheaper, when there is something to compare."""
     asked = [row for row in rows if row.asked and row.monthly_usd is not None]
     if not asked:
         return ()
-    cheaper = [row for row in rows if not row.asked and row.times_cheaper and row.times_cheaper > 1]
+    cheaper = [row for row in rows if not row.asked and (row.times_cheaper or 0) >= WORTH_TELLING]
     return (*asked, *cheaper[:CHEAPER_SHOWN])
 
 
