@@ -31,14 +31,12 @@ def terms(world: World, model: str, route: str = "/v1/chat/completions") -> Term
 
 
 @pytest.fixture
-def small(world: World) -> Terms:
-    return terms(world, "small")
-
-
-@pytest.fixture
-def large(world: World) -> Terms:
-    world.grant(tier=2)
-    return terms(world, "large")
+def lent(world: World) -> dict[str, Terms]:
+    """Return the terms of two models; the prices of "odd" have more decimals than the ledger."""
+    model = make_model("odd", tier=1)
+    world.price(model, "input", "0.000000033333333")
+    world.price(model, "output", "0.000000077777777")
+    return {name: terms(world, name) for name in ("small", "odd")}
 
 
 @EXAMPLES
@@ -46,34 +44,35 @@ def large(world: World) -> Terms:
     size=st.integers(0, 250_000),
     asked=st.none() | st.integers(1, 20_000),
     choices=st.integers(1, 5),
-    is_large=st.booleans(),
+    model=st.sampled_from(["small", "odd"]),
 )
 def test_the_hold_is_the_portals_own(
-    world: World, small: Terms, large: Terms, *, size: int, asked: int | None, choices: int, is_large: bool
+    world: World, lent: dict[str, Terms], *, size: int, asked: int | None, choices: int, model: str
 ) -> None:
     changes: dict[str, Any] = {"input_bytes": size, "max_output_tokens": asked, "n": choices}
-    theirs = world.gus.authorize(world.token, model="large" if is_large else "small", **changes).json()
-    ours = (large if is_large else small).decide(
-        bound=size, asked=asked, choices=choices, left_usd=Decimal(1_000), clamp=False
-    )
+    theirs = world.gus.authorize(world.token, model=model, **changes).json()
+    ours = lent[model].decide(bound=size, asked=asked, choices=choices, left_usd=Decimal(1_000), clamp=False)
     assert ours is not None
     assert (f"{ours.held_usd:.12f}", ours.output_tokens) == (theirs["held_usd"], theirs["max_output_tokens"])
 
 
 @EXAMPLES
 @given(
-    left=st.integers(1, 20_000_000_000), asked=st.none() | st.integers(1, 9_000), choices=st.integers(1, 3)
+    left=st.integers(1, 20_000_000_000),
+    asked=st.none() | st.integers(1, 9_000),
+    choices=st.integers(1, 3),
+    model=st.sampled_from(["small", "odd"]),
 )
 def test_a_call_is_cut_to_the_money_as_the_portal_would(
-    world: World, small: Terms, left: int, asked: int | None, choices: int
+    world: World, lent: dict[str, Terms], *, left: int, asked: int | None, choices: int, model: str
 ) -> None:
     money = Decimal(left).scaleb(-12)
     if "key" in world.budgets:
         world.limit(world.budgets["key"], f"{money:.12f}")
     else:
         world.budget("key", kind=ScopeKind.KEY, limit=f"{money:.12f}")
-    answer = world.gus.authorize(world.token, max_output_tokens=asked, n=choices)
-    ours = small.decide(bound=1_000, asked=asked, choices=choices, left_usd=money, clamp=True)
+    answer = world.gus.authorize(world.token, model=model, max_output_tokens=asked, n=choices)
+    ours = lent[model].decide(bound=1_000, asked=asked, choices=choices, left_usd=money, clamp=True)
     if ours is None:
         assert answer.status_code == 429
         return

@@ -91,6 +91,12 @@ def leased_calls() -> int:
     return Reservation.objects.filter(lease__isnull=False).count()
 
 
+def written_down(story: Story) -> int:
+    """Return how many calls of this test's key the gateway's journal tells of."""
+    files = (story.state / "journal").glob("*.jsonl")
+    return sum(file.read_text().count(story.world.key.public_id) for file in files)
+
+
 def assert_pull_finds_nothing_new(story: Story, *, released: int) -> None:
     """Read the gateway's journal: every line is known already."""
     counts = pull_source(source=LiteLlmJournal(story.gateway))
@@ -176,6 +182,7 @@ def test_a_gateway_that_is_stopped_gives_its_lease_back_at_once(story: Story) ->
 def test_a_killed_gateways_calls_are_booked_when_it_is_back_and_its_lease_is_reclaimed(story: Story) -> None:
     for number in range(5):
         story.chat(f"the last words {number} {story.world.token}")
+    eventually(lambda: written_down(story) == len(story.served()), what="the last line of the journal")
     story.proxy.stop(signal.SIGKILL)
     assert Lease.objects.get().held_usd > 4
     story.proxy.start()
