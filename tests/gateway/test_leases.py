@@ -200,6 +200,12 @@ def test_a_rate_limited_key_is_decided_call_by_call(world: World) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "lease_not_offered")
 
 
+def test_a_model_that_is_priced_by_more_than_tokens_is_decided_call_by_call(world: World) -> None:
+    world.price(world.small, "search", "0.01")
+    answer = take(world)
+    assert (answer.status_code, answer.json()["code"]) == (409, "lease_not_offered")
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "code"),
     [
