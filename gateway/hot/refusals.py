@@ -65,7 +65,7 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str, str]] = {
         HTTPStatus.CONFLICT,
         "Lease not offered",
         (
-            "Calls of {model} with this key are decided one by one: a rate or a unit that is no token bounds them. "
+            "Calls of {model} with this key are decided one by one: a rate or an open unit bounds them. "
             "Ask for each with /gateway/v1/authorize."
         ),
     ),
