@@ -9,6 +9,19 @@ from usage.tokens import MAX_TOKENS
 
 CONTEXTS = frozenset({"standard", "batch", "flex", "priority", "fast"})
 MAX_CHOICES = 128
+# What `call` may hold.
+FIELDS = frozenset(
+    {
+        "request_id",
+        "route",
+        "context",
+        "n",
+        "input_tokens",
+        "max_output_tokens",
+        "held_usd",
+        "authorized_at",
+    }
+)
 _RESERVATION = re.compile(r"rsv_[0-9a-f]{28}")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{8,64}")
 _USD = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,12})?")

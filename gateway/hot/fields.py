@@ -1,7 +1,7 @@
 """Reads the fields of a request's JSON and says what is wrong with one. Pure: no database, no framework."""
 
 import re
-from datetime import UTC, datetime
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
@@ -50,7 +50,7 @@ def parse_object(body: bytes, *, max_bytes: int = MAX_BODY_BYTES) -> JsonObject:
     return value
 
 
-def refuse_unknown(value: JsonObject, known: set[str]) -> None:
+def refuse_unknown(value: JsonObject, known: AbstractSet[str]) -> None:
     """Refuse fields that nobody reads. Raises WireError."""
     unknown = sorted(set(value) - known)
     if unknown:
@@ -83,17 +83,6 @@ def read_usd(value: JsonObject, field: str) -> Decimal:
             f"{field} must be US dollars as a text such as 0.041200000000, below a billion.", field=field
         )
     return Decimal(text)
-
-
-def read_moment(value: JsonObject, field: str) -> str:
-    """Return a moment with its zone, in UTC. Raises WireError."""
-    try:
-        moment = datetime.fromisoformat(read_text(value, field, most=40))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise WireError(f"{field} must be a moment such as 2026-11-24T09:30:00Z.", field=field)
-    return moment.astimezone(UTC).isoformat()
 
 
 def read_flag(value: JsonObject, field: str) -> bool:

@@ -22,19 +22,17 @@ from gateway.hot.fields import (
     parse_object,
     read_count,
     read_flag,
-    read_moment,
     read_text,
     read_usd,
     refuse_unknown,
 )
+from usage.leased import CONTEXTS, MAX_CHOICES, LeasedCallError, checked_leased_call
+from usage.leased import FIELDS as LEASED_FIELDS
 from usage.tokens import MAX_TOKENS, TOKEN_FIELDS, TokenCountError, checked_tokens, checked_units
 
 MAX_BATCH_BODY_BYTES = 1_048_576
 MAX_BATCH_ITEMS = 1_000
-MAX_CHOICES = 128
-RESERVATION = re.compile(r"rsv_[0-9a-f]{28}")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{8,64}")
-CONTEXTS = frozenset({"standard", "batch", "flex", "priority", "fast"})
 FINISHES = frozenset({"stop", "length", "error", "cancelled"})
 ROUTE_MODES: Mapping[str, str] = {
     "/v1/chat/completions": "chat",
@@ -323,45 +321,13 @@ def _settlement_or_error(item: Any) -> JsonObject | DomainError:
 
 def _leased_call(value: JsonObject) -> JsonObject:
     """Check the part of a settlement that tells of a call which its node decided under a lease."""
-    if value.get("lease") is None:
-        return {}
     call = value.get("call")
-    if not isinstance(call, dict):
-        raise WireError("A call under a lease needs `call`, which tells what was decided.", field="call")
-    refuse_unknown(
-        call,
-        {
-            "request_id",
-            "route",
-            "context",
-            "n",
-            "input_tokens",
-            "max_output_tokens",
-            "held_usd",
-            "authorized_at",
-        },
-    )
-    if not RESERVATION.fullmatch(read_text(value, "reservation", most=40)):
-        raise WireError("A node names its reservations rsv_ and 28 of 0-9, a-f.", field="reservation")
-    request_id = read_text(call, "request_id", most=64)
-    if not REQUEST_ID.fullmatch(request_id):
-        raise WireError("request_id must have 8 to 64 printable characters.", field="request_id")
-    context = read_text(call, "context", most=16, default="standard")
-    if context not in CONTEXTS:
-        raise WireError(f"context must be one of {', '.join(sorted(CONTEXTS))}.", field="context")
-    return {
-        "lease": read_text(value, "lease", most=40),
-        "call": {
-            "request_id": request_id,
-            "route": read_text(call, "route", most=100),
-            "context": context,
-            "choices": read_count(call, "n", least=1, most=MAX_CHOICES) if "n" in call else 1,
-            "input_bound": read_count(call, "input_tokens"),
-            "max_output": read_count(call, "max_output_tokens"),
-            "held_usd": f"{read_usd(call, 'held_usd'):f}",
-            "authorized_at": read_moment(call, "authorized_at"),
-        },
-    }
+    if value.get("lease") is not None and isinstance(call, dict):
+        refuse_unknown(call, LEASED_FIELDS)
+    try:
+        return checked_leased_call(value, reservation=read_text(value, "reservation", most=40))
+    except LeasedCallError as error:
+        raise WireError(str(error), field="call") from error
 
 
 def _units(value: JsonObject) -> JsonObject | None:
