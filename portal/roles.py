@@ -20,6 +20,7 @@ RECORDS = frozenset(
         "budgets_budgetlimit",
         "budgets_entry",
         "core_auditevent",
+        "teams_formername",
         "usage_event",
         "usage_gateway_call",
     }

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from budgets.models import ScopeKind
 from catalog.pricing import Use
 from core import charts
 from core.money import ZERO
+from keys.models import ApiKey
 
 ALERT_SHARE = Decimal("0.8")
 
@@ -27,7 +28,7 @@ class Scope:
     department_ids: tuple[int, ...] = ()
     team_ids: tuple[int, ...] = ()
     project_ids: tuple[int, ...] = ()
-    key_ids: tuple[int, ...] = ()
+    key_ids: tuple[int, ...] | QuerySet[ApiKey, int] = ()
     budget: tuple[ScopeKind, int] | None = None
 
     @property
@@ -43,7 +44,7 @@ class Scope:
         }
         found = Q(pk__in=[])
         for name, ids in parts.items():
-            if ids:
+            if ids != ():
                 found |= Q(**{name: ids})
         return found
 

@@ -172,17 +172,6 @@ def test_whoever_may_not_or_not_enough_is_led_to_the_form_that_asks(
         assert "For more ask Ann Keller, Cleo Hart or Fay Tanaka. Ask for more" in page.words
 
 
-def test_without_such_a_form_the_page_only_says_whom_to_ask(cast: Cast, budget: OpenBudget) -> None:
-    budget(cast.search, "1000")
-    mine = budget(cast.ranking, "300")
-
-    pages = [Visitor(who).get(f"/budgets/{mine.public_id}/") for who in (cast.ada, cast.ben)]
-    pages.append(Visitor(cast.ben).get(f"/budgets/{mine.public_id}/change/"))
-
-    assert not [link for page in pages for link in page.links if link.endswith("/ask/") and "budgets" in link]
-    assert "For more ask Ann Keller" in pages[2].words
-
-
 def test_rules_are_shown_and_changed(cast: Cast, budget: OpenBudget) -> None:
     mine = budget(cast.search, "1000")
     budget(cast.ranking, "300")

@@ -30,7 +30,7 @@ class Person:
     def close(self) -> None:
         """Leave; the console must have stayed empty."""
         self._context.close()
-        assert self.troubles == []
+        assert self.troubles == [], self.troubles
 
     def ask_for_tier(self, *, project: str, tier: int, model: str, reason: str, expected_usd: str) -> str:
         """Answer the questions one by one, check, send, and return the address of the request."""

@@ -134,7 +134,7 @@ class Ledger:
         )
         if figures == (booked.tokens, booked.model, booked.cache_hit, booked.units):
             return Outcome(status="duplicate", charged=booked.amount, held=hold.held)
-        self.conflicts.add((hold.public_id, json.dumps(item, sort_keys=True)))
+        self.conflicts.add((hold.public_id, _told(item, tokens)))
         return Outcome(status="conflict", charged=booked.amount, held=hold.held)
 
     def _take_back(self, hold: Hold) -> None:
@@ -212,8 +212,7 @@ class Ledger:
         return next((hold for hold in self.holds.values() if hold.public_id == public_id), None)
 
     def _served(self, hold: Hold, item: Body) -> Model:
-        served = self.models.get(item.get("served_model") or "")
-        return served if served and not served.is_retired else hold.model
+        return self.models.get(item.get("served_model") or "") or hold.model
 
 
 def seconds(at: datetime) -> Fraction:
@@ -237,3 +236,17 @@ def _token_cost(card: Card, tokens: Sequence[int]) -> Decimal:
         + reasoning * card.rate("reasoning")
         + card.rate("request")
     )
+
+
+def _told(item: Body, tokens: tuple[int, ...]) -> str:
+    """Write all that a settlement tells, whether it names what is usual or leaves it out."""
+    told = {
+        "tokens": tokens,
+        "units": item["usage"].get("units") or {},
+        "served_model": item.get("served_model"),
+        "finish": item["finish"],
+        "estimated": item.get("estimated", False),
+        "cache_hit": item.get("cache_hit", False),
+        "provider_id": item.get("provider_id") or "",
+    }
+    return json.dumps(told, sort_keys=True)

@@ -30,6 +30,13 @@ TABLE = """
     /budgets/                             302       200  200  200  200  200  200    200
     /budgets/{budget}/                    302       404  200  200  200  200  200    200
     /budgets/{budget}/change/             302       404  403  200  200  200  403    200
+    /budgets/{budget}/close/              302       404  403  200  200  200  403    200
+    /budgets/{budget}/plan/               302       404  403  200  200  200  403    200
+    /budgets/{budget}/plan/withdraw/      302       404  403  404  404  404  403    404
+    /budgets/{budget}/rate/               302       404  403  200  200  200  403    200
+    /budgets/{budget}/rules/              302       404  403  200  200  200  403    200
+    /budgets/{budget}/top-up/             302       404  403  200  200  200  403    200
+    /budgets/open/                        302       403  403  200  200  200  403    200
     /blocked/                             302       200  200  200  200  200  200    200
     /reconciliation/                      302       404  404  404  404  200  200    200
     /reconciliation/{source}/{day}/       302       404  404  404  404  200  200    200

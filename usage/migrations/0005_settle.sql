@@ -116,8 +116,8 @@ BEGIN
         output_tokens bigint, reasoning_tokens bigint, units jsonb, served_model text, finish text, cache_hit boolean, estimated boolean, provider_id text)) WITH ORDINALITY
       AS i (source, reservation, release, input, cached, cache_write, output, reasoning, units, served_model, finish, cache_hit, estimated, provider_id, place)
     LEFT JOIN budgets_reservation x ON x.public_id = i.reservation AND x.source = i.source
-    LEFT JOIN catalog_llmmodel m ON m.retired_at IS NULL
-      AND m.id = coalesce((SELECT l.id FROM catalog_llmmodel l WHERE l.name = i.served_model), (SELECT l.model_id FROM catalog_alias l WHERE l.name = i.served_model))
+    LEFT JOIN catalog_llmmodel m  -- a model that was retired since then was served all the same
+      ON m.id = coalesce((SELECT l.id FROM catalog_llmmodel l WHERE l.name = i.served_model), (SELECT l.model_id FROM catalog_alias l WHERE l.name = i.served_model))
     LEFT JOIN LATERAL catalog_place(coalesce(m.id, x.model_id), x.authorized_at, coalesce(i.input, 0)) c ON x.id IS NOT NULL
     ORDER BY card_number, i.place
   LOOP
