@@ -3,7 +3,6 @@ from django.db import migrations
 from core.sql import sql_beside
 
 UNDO = """
-DROP FUNCTION catalog_model_id(text);
 DROP TRIGGER price_is_dated ON catalog_price;
 DROP TRIGGER price_is_not_truncated ON catalog_price;
 DROP FUNCTION catalog_price_is_dated();

@@ -22,10 +22,3 @@ BEGIN
 END $$;
 CREATE TRIGGER price_is_dated BEFORE UPDATE OR DELETE ON catalog_price FOR EACH ROW EXECUTE FUNCTION catalog_price_is_dated();
 CREATE TRIGGER price_is_not_truncated BEFORE TRUNCATE ON catalog_price FOR EACH STATEMENT EXECUTE FUNCTION core_append_only();
-
-CREATE FUNCTION catalog_model_id(p_name text) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS $$
-  SELECT id FROM catalog_llmmodel WHERE name = p_name AND retired_at IS NULL
-  UNION ALL
-  SELECT a.model_id FROM catalog_alias a JOIN catalog_llmmodel m ON m.id = a.model_id WHERE a.name = p_name AND m.retired_at IS NULL
-  LIMIT 1
-$$;

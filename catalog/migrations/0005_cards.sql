@@ -1,3 +1,4 @@
+DROP FUNCTION IF EXISTS catalog_model_id(text);
 DROP FUNCTION IF EXISTS catalog_dearest(bigint, text, timestamptz, bigint);
 DROP FUNCTION IF EXISTS catalog_rates(bigint, text, timestamptz, bigint);
 DROP FUNCTION IF EXISTS catalog_live_prices(bigint, text, timestamptz, bigint);

@@ -144,7 +144,7 @@ DECLARE
   v_rates bigint[] := '{}'; v_rate_rpm float[] := '{}'; v_rate_tpm float[] := '{}'; v_rate_most int[] := '{}'; v_rate_flight int[] := '{}'; v_rate_tat float[] := '{}'; v_rate_token_tat float[] := '{}';
   -- of the call at hand
   v_from int; v_to int; v_rate_from int; v_rate_to int;
-  v_output bigint; v_hold numeric; v_free numeric; v_least_free numeric; v_left numeric; v_tight int; v_wait float; v_why text; v_tokens bigint; v_slow int; v_units jsonb;
+  v_output bigint; v_hold numeric; v_free numeric; v_least_free numeric; v_left numeric; v_tight int; v_wait float; v_why text; v_slow int; v_units jsonb;
   v_blocked jsonb[] := '{}'; v_unpriced bigint[] := '{}'; v_missing boolean;
 BEGIN
   FOR q IN SELECT * FROM gateway_callers(p_calls, v_now) ORDER BY 1 LOOP

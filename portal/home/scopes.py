@@ -64,10 +64,6 @@ def _rows(user: User, wanted: str) -> list[tuple[str, int, str, str, bool]]:
     return sorted(columns[0].union(*columns[1:]), key=lambda row: (order[row[0]], row[3], row[1]))
 
 
-def _word(text: str) -> Value:
-    return Value(text, output_field=CharField())
-
-
 def _scope(kind: str, pk: int, name: str) -> Scope:
     match kind:
         case "department":
