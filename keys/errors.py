@@ -15,3 +15,10 @@ class KeyEndedError(GoneError):
 
     code = "key_ended"
     title = "This key has ended"
+
+
+class GrantEndedError(GoneError):
+    """The grant is revoked or over, and stays so."""
+
+    code = "grant_ended"
+    title = "This grant has ended"

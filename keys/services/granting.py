@@ -1,19 +1,16 @@
-"""Raises what a key may call for a time, and takes it back. A trigger asks for the approved request."""
+"""Raises what a key may call for a time. A trigger asks for the approved request."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 
 from django.db import transaction
-from django.urls import reverse
 
-from budgets.models import Budget, Mode, ScopeKind, Window
-from budgets.services import limits
 from catalog.models import Tier
-from core import clock, outbox
-from core.errors import AlreadyDoneError
+from core import clock
 from keys.models import ApiKey, Grant
-from keys.services.common import clean_reason, locked, record, require_authority, require_usable
+from keys.services.capping import follow_grants
+from keys.services.common import locked, record, require_usable
 from teams.models import User
 
 
@@ -58,83 +55,5 @@ def grant(
         "source_request": source_request,
     }
     record(actor, "grant.given", given, mine, after=after)
-    _apply_cap(actor=actor, key=mine, tier=tier, reason=f"Approved request {source_request}")
+    follow_grants(actor=actor, key=mine, tier=tier, reason=f"Approved request {source_request}")
     return given
-
-
-@transaction.atomic
-def revoke_grant(*, actor: User, grant: Grant, reason: str) -> Grant:
-    """End a grant now and leave the key and its other grants as they are; those who may revoke the key may.
-
-    Raises RoleNeededError for others, and AlreadyDoneError the second time, saying who did it and when.
-    """
-    text = clean_reason(reason)
-    mine = locked(grant.key)
-    require_authority(actor, mine)
-    grants = Grant.objects.select_related("tier", "revoked_by").select_for_update(no_key=True, of=("self",))
-    given = grants.order_by("pk").get(pk=grant.pk)
-    if given.revoked_at:
-        raise AlreadyDoneError(
-            f"{given.revoked_by or 'Purser'} ended {given} on {given.revoked_at:%d %B %Y at %H:%M} UTC:"
-            f" {given.revoked_reason}",
-            by=str(given.revoked_by or "Purser"),
-            at=given.revoked_at.isoformat(),
-            what="revoked",
-        )
-    before = {"state": given.state}
-    given.revoked_at, given.revoked_by, given.revoked_reason = clock.now(), actor, text
-    given.save(update_fields=["revoked_at", "revoked_by", "revoked_reason"])
-    record(actor, "grant.revoked", given, mine, before=before, after={"state": given.state}, reason=text)
-    # A consequence, not a wish of the actor: an owner may give up access without the right to set limits.
-    _apply_cap(actor=None, key=mine, tier=given.tier, reason=f"Ended grant {given.public_id}")
-    if actor.pk != mine.owner_id:
-        _tell_owner(mine, given, actor)
-    return given
-
-
-def _apply_cap(*, actor: User | None, key: ApiKey, tier: Tier, reason: str) -> None:
-    """Set the key's monthly limit for the tier to the largest cap of its active grants; access is their OR.
-
-    With no active grant left the limit stays: the key may not call the tier at all.
-    """
-    now = clock.now()
-    active = Grant.objects.filter(
-        key=key, tier=tier, revoked_at__isnull=True, starts_at__lte=now, expires_at__gt=now
-    )
-    caps = [cap for (cap,) in active.values_list("monthly_cap_usd")]
-    if not caps:
-        return
-    amount_usd = None if None in caps else max(cap for cap in caps if cap is not None)
-    budget = Budget.objects.filter(
-        scope_kind=ScopeKind.KEY,
-        scope_id=key.pk,
-        window=Window.MONTH,
-        mode=Mode.HARD,
-        only_tier=tier,
-        closed_at__isnull=True,
-    ).first()
-    if budget is not None:
-        limits.change_limit(actor=actor, budget=budget, amount_usd=amount_usd, reason=reason, confirm=True)
-    elif amount_usd is not None:
-        limits.open_budget(
-            actor=actor,
-            scope_kind=ScopeKind.KEY,
-            scope_id=key.pk,
-            department=key.project.team.department,
-            window=Window.MONTH,
-            mode=Mode.HARD,
-            amount_usd=amount_usd,
-            reason=reason,
-            only_tier=tier,
-        )
-
-
-def _tell_owner(key: ApiKey, given: Grant, actor: User) -> None:
-    outbox.put_mail(
-        topic="grant.revoked",
-        recipient=key.owner.email,
-        dedupe_key=f"grant.revoked:{given.public_id}",
-        subject=f"Your access to {given.tier} has ended",
-        body=f"{actor} ended the {given.tier} access of your key {key.name}: {given.revoked_reason}",
-        link=reverse("keys:list"),
-    )

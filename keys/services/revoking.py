@@ -27,13 +27,18 @@ def revoke(*, actor: User, key: ApiKey, reason: str) -> ApiKey:
             at=mine.revoked_at.isoformat(),
             what="revoked",
         )
-    before = {"state": mine.state}
-    mine.revoked_at, mine.revoked_by, mine.revoked_reason = clock.now(), actor, text
-    mine.save(update_fields=["revoked_at", "revoked_by", "revoked_reason"])
-    record(actor, "key.revoked", mine, mine, before=before, after={"state": mine.state}, reason=text)
+    end_key(actor=actor, key=mine, reason=text)
     if actor.pk != mine.owner_id:
         _tell_owner(mine, actor)
     return mine
+
+
+def end_key(*, actor: User | None, key: ApiKey, reason: str) -> None:
+    """Revoke a key that the caller locked; the record says who, or that Purser did."""
+    before = {"state": key.state}
+    key.revoked_at, key.revoked_by, key.revoked_reason = clock.now(), actor, reason
+    key.save(update_fields=["revoked_at", "revoked_by", "revoked_reason"])
+    record(actor, "key.revoked", key, key, before=before, after={"state": key.state}, reason=reason)
 
 
 def _tell_owner(key: ApiKey, actor: User) -> None:

@@ -1,0 +1,31 @@
+"""What a leaver's keys do: nothing any more."""
+
+from django.db import transaction
+
+from core import clock
+from keys.models import ApiKey, Grant
+from keys.services.common import clean_reason, locked
+from keys.services.revoking import end_key
+from keys.services.shrinking import end_grant
+from teams.models import User
+
+
+@transaction.atomic
+def revoke_keys_of(*, actor: User | None, person: User, reason: str) -> list[ApiKey]:
+    """Revoke every key of a person who leaves, with their grants, and return the keys; the caller decides
+    whether he leaves.
+
+    Keys that have ended already stay as they are. Locks the keys in the order of their ids. Again changes
+    nothing.
+    """
+    text = clean_reason(reason)
+    now = clock.now()
+    owned = ApiKey.objects.filter(owner=person, revoked_at__isnull=True)
+    keys = [locked(key) for key in owned.order_by("pk")]
+    ended = [key for key in keys if key.revoked_at is None and key.expires_at > now]
+    for key in ended:
+        live = Grant.objects.filter(key=key, revoked_at__isnull=True, expires_at__gt=now)
+        for given in live.select_related("tier").select_for_update(no_key=True, of=("self",)).order_by("pk"):
+            end_grant(actor=actor, key=key, given=given, reason=text)
+        end_key(actor=actor, key=key, reason=text)
+    return ended
