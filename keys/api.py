@@ -1,4 +1,4 @@
-"""Keys and grants in the API: list, make a Tier 1 key, reveal it once, revoke it."""
+"""Keys and grants in the API: make a Tier 1 key, reveal, rotate, rename, revoke; take grants back."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from catalog.models import LlmModel
 from catalog.selectors import model_names
+from core.errors import InvalidInputError
 from core.rest.fields import id_pattern
 from core.rest.schema import operation
 from core.rest.serializers import NothingIn
@@ -19,9 +21,13 @@ from keys.serializers import (
     ApiKeyCreateIn,
     ApiKeyOut,
     ApiKeyQuery,
+    ApiKeyRenameIn,
     ApiKeyRevokeIn,
+    ApiKeyRotateIn,
     GrantOut,
     GrantQuery,
+    GrantRevokeIn,
+    GrantShrinkIn,
     RevealedOut,
 )
 from teams.models import Project
@@ -63,6 +69,30 @@ class ApiKeyViewSet(NounViewSet):
         revealed = services.reveal(actor=self.actor, key=self.found(id))
         return Response(RevealedOut(revealed).data, headers={"Cache-Control": "no-store"})
 
+    @operation(takes=ApiKeyRotateIn, gives=ApiKeyOut, refuses=(404, 409, 410, 422))
+    @action(detail=True, methods=["post"])
+    def rotate(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Let the owner reveal another secret; the present one then goes on for the overlap (24 hours)."""
+        wanted = self.body(ApiKeyRotateIn)
+        services.rotate(actor=self.actor, key=self.found(id), **wanted)
+        return self.answer(self.found(id))
+
+    @operation(gives=ApiKeyOut, refuses=(404,))
+    @action(detail=True, methods=["post"])
+    def end_previous(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """End the secret before the present one now, as soon as nothing uses it any more."""
+        self.body(NothingIn)
+        services.end_previous_secret(actor=self.actor, key=self.found(id))
+        return self.answer(self.found(id))
+
+    @operation(takes=ApiKeyRenameIn, gives=ApiKeyOut, refuses=(404, 410, 422))
+    @action(detail=True, methods=["post"])
+    def rename(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Give a key another name."""
+        wanted = self.body(ApiKeyRenameIn)
+        services.rename_key(actor=self.actor, key=self.found(id), name=wanted["name"])
+        return self.answer(self.found(id))
+
     @operation(takes=ApiKeyRevokeIn, gives=ApiKeyOut, refuses=(404, 409, 422))
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
@@ -88,6 +118,33 @@ class GrantViewSet(NounViewSet):
         """Narrow the list down to a key."""
         return self.narrowed(rows, key="key__public_id")
 
+    @operation(takes=GrantShrinkIn, gives=GrantOut, refuses=(404, 410, 422))
+    @action(detail=True, methods=["post"])
+    def shrink(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Let a grant end sooner, for fewer models or with a lower cap; in force when this is answered."""
+        wanted = self.body(GrantShrinkIn)
+        names = wanted.pop("models", None)
+        model_ids = None if names is None else _model_ids(names)
+        services.shrink_grant(actor=self.actor, grant=self.found(id), model_ids=model_ids, **wanted)
+        return self.answer(self.found(id))
+
+    @operation(takes=GrantRevokeIn, gives=GrantOut, refuses=(404, 409, 422))
+    @action(detail=True, methods=["post"])
+    def revoke(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """End a grant; the key keeps Tier 1 and its other grants. In force when this is answered."""
+        wanted = self.body(GrantRevokeIn)
+        services.revoke_grant(actor=self.actor, grant=self.found(id), reason=wanted["reason"])
+        return self.answer(self.found(id))
+
     def about(self, rows: Sequence[Grant]) -> dict[str, Any]:
         """Return the names of the models that the grants are for."""
         return {"model_names": model_names({model for grant in rows for model in grant.model_ids})}
+
+
+def _model_ids(names: Sequence[str]) -> list[int]:
+    """Return the ids of models. Raises InvalidInputError naming those that do not exist."""
+    known = dict(LlmModel.objects.filter(name__in=names).values_list("name", "pk"))
+    unknown = sorted(set(names) - known.keys())
+    if unknown:
+        raise InvalidInputError(f"There is no model {', '.join(unknown)}.", field="models")
+    return sorted(known.values())

@@ -10,6 +10,20 @@ class AlreadyRevealedError(AlreadyDoneError):
     title = "Already revealed"
 
 
+class NotRevealedError(AlreadyDoneError):
+    """The key has no secret yet, so there is none to replace."""
+
+    code = "not_revealed"
+    title = "Not revealed yet"
+
+
+class RotationRunningError(AlreadyDoneError):
+    """The key has two live secrets, which is the most."""
+
+    code = "two_live_secrets"
+    title = "Two secrets are live"
+
+
 class KeyEndedError(GoneError):
     """The key is revoked or expired, and stays so."""
 

@@ -1,16 +1,24 @@
 """What people enter about keys."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
 
-from core.forms import ReasonField
-from keys.services.common import MAX_REASON_CHARACTERS
-from keys.services.issuing import DEFAULT_DAYS, MAX_DAYS, MAX_NAME_CHARACTERS
+from core.forms import ReasonField, UsdField
+from keys.services.common import MAX_NAME_CHARACTERS, MAX_REASON_CHARACTERS
+from keys.services.issuing import DEFAULT_DAYS, MAX_DAYS
+from keys.services.rotating import DEFAULT_OVERLAP_HOURS
 from teams.models import Project
 
 LIVES_DAYS = (30, 90, DEFAULT_DAYS, MAX_DAYS)
+OVERLAPS = {
+    0: "no time: it ends at once",
+    1: "1 hour",
+    DEFAULT_OVERLAP_HOURS: "1 day",
+    3 * 24: "3 days",
+    7 * 24: "7 days",
+}
 
 
 class NewKeyForm(forms.Form):
@@ -48,6 +56,84 @@ class NewKeyForm(forms.Form):
     def __init__(self, *args: Any, projects: Iterable[Project], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["project"].choices = [(project.code, project.name) for project in projects]  # type: ignore[attr-defined]  # a ChoiceField
+
+
+class RenameForm(forms.Form):
+    """What a key is called from now on."""
+
+    name = forms.CharField(
+        label="Name",
+        help_text="What is past keeps the name that it had.",
+        max_length=MAX_NAME_CHARACTERS,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={
+            "required": "Enter a name, such as where the key is used",
+            "max_length": f"Use at most {MAX_NAME_CHARACTERS} characters for the name",
+        },
+    )
+
+
+class RotateForm(forms.Form):
+    """How long the present secret goes on once the new one was shown."""
+
+    overlap_hours = forms.TypedChoiceField(
+        label="The present secret then goes on for",
+        choices=list(OVERLAPS.items()),
+        initial=DEFAULT_OVERLAP_HOURS,
+        coerce=int,
+        error_messages={
+            "required": "Choose how long the present secret goes on",
+            "invalid_choice": "Choose one of the lengths",
+        },
+    )
+
+
+class ShrinkForm(forms.Form):
+    """What is left of a grant; an empty field leaves it as it is."""
+
+    days = forms.IntegerField(
+        label="Ends in days from now",
+        help_text="Leave it empty to keep its end.",
+        min_value=1,
+        max_value=MAX_DAYS,
+        required=False,
+        widget=forms.NumberInput(attrs={"class": "short", "autocomplete": "off"}),
+    )
+    monthly_cap_usd = UsdField(
+        label="Most a month, in US dollars", help_text="Leave it empty to keep its cap.", required=False
+    )
+    models = forms.MultipleChoiceField(
+        label="Models",
+        help_text="Take away those that are not needed.",
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={
+            "required": "Leave one model at least. To end the access, revoke it.",
+            "invalid_choice": "Choose among the models that are granted",
+        },
+    )
+    reason = ReasonField(
+        label="Why?",
+        help_text="Kept in the audit. The owner of the key will read it.",
+        missing="Enter why the access gets less",
+        max_length=MAX_REASON_CHARACTERS,
+    )
+
+    def __init__(self, *args: Any, models: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["models"]
+        field.choices = list(models.items())  # type: ignore[attr-defined]  # a MultipleChoiceField
+        field.initial = list(models)
+
+
+class EndGrantForm(forms.Form):
+    """Why a grant ends."""
+
+    reason = ReasonField(
+        label="Why?",
+        help_text="Kept in the audit. The owner of the key will read it.",
+        missing="Enter why the access ends",
+        max_length=MAX_REASON_CHARACTERS,
+    )
 
 
 class RevokeForm(forms.Form):

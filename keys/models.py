@@ -12,6 +12,8 @@ from core.clock import now
 from core.ids import PublicIdField
 from teams.models import Project, Team, User
 
+MAX_OVERLAP_HOURS = 7 * 24
+
 
 class KeyState(models.TextChoices):
     """What a key is at a moment; computed from its facts, never stored."""
@@ -34,7 +36,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 class ApiKey(models.Model):
     """A virtual key: one person's, for one project, good for Tier 1 and for whatever active grants add.
 
-    Only the HMAC of the secret is kept, made at the reveal; before that there is no secret at all.
+    Only the HMAC of the secret is kept, made at the reveal; before that there is no secret at all. A rotation
+    gives the key another secret at its next reveal, and the one before goes on until `previous_until`: two
+    are live at most, and name, grants, budgets and spend stay those of the one key.
     """
 
     public_id = PublicIdField(prefix="key")
@@ -45,6 +49,12 @@ class ApiKey(models.Model):
     pepper_id = models.PositiveSmallIntegerField(null=True, editable=False)
     prefix = models.CharField(max_length=16, blank=True, editable=False)
     last4 = models.CharField(max_length=4, blank=True, editable=False)
+    rotation_asked_at = models.DateTimeField(null=True, editable=False)
+    rotation_overlap_hours = models.PositiveSmallIntegerField(null=True, editable=False)
+    previous_hmac = models.BinaryField(max_length=32, null=True, unique=True, editable=False)
+    previous_pepper_id = models.PositiveSmallIntegerField(null=True, editable=False)
+    previous_masked = models.CharField(max_length=32, blank=True, editable=False)
+    previous_until = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=now)
     revealed_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField()
@@ -72,6 +82,28 @@ class ApiKey(models.Model):
                 | (Q(revoked_at__isnull=False) & ~Q(revoked_reason="")),
                 name="key_revoked_has_a_reason",
             ),
+            models.CheckConstraint(
+                condition=Q(rotation_asked_at__isnull=True, rotation_overlap_hours__isnull=True)
+                | Q(
+                    rotation_asked_at__isnull=False,
+                    rotation_overlap_hours__isnull=False,
+                    rotation_overlap_hours__lte=MAX_OVERLAP_HOURS,
+                    revealed_at__isnull=False,
+                ),
+                name="key_rotation_follows_a_reveal_and_overlaps_a_week_at_most",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    previous_hmac__isnull=True, previous_pepper_id__isnull=True, previous_until__isnull=True
+                )
+                | Q(
+                    previous_hmac__isnull=False,
+                    previous_pepper_id__isnull=False,
+                    previous_until__isnull=False,
+                    secret_hmac__isnull=False,
+                ),
+                name="key_previous_secret_has_an_end_and_a_successor",
+            ),
         )
 
     def __str__(self) -> str:
@@ -92,6 +124,16 @@ class ApiKey(models.Model):
     def masked(self) -> str:
         """Return the secret as it may be shown: its prefix and last four characters."""
         return f"{self.prefix}…{self.last4}" if self.prefix else "not revealed"
+
+    @property
+    def awaits_successor(self) -> bool:
+        """Whether its owner may reveal the secret that replaces the present one."""
+        return self.rotation_asked_at is not None and self.state in {KeyState.LIVE, KeyState.SUSPENDED}
+
+    @property
+    def previous_is_live(self) -> bool:
+        """Whether the secret before the present one is still good, as far as the key itself is."""
+        return self.previous_until is not None and self.previous_until > now()
 
 
 class GrantState(models.TextChoices):

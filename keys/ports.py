@@ -1,7 +1,7 @@
 """What a page of keys shows of their use. `usage` stands to the left, so the portal hands its reader in."""
 
-from collections.abc import Collection, Mapping
-from datetime import date
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
@@ -23,3 +23,42 @@ class UseOfKeys(Protocol):
 
     def __call__(self, key_ids: Collection[int], /) -> Mapping[int, KeyUse]:
         """Return what each key consumed."""
+
+
+class ExposedTime(Protocol):
+    """Calls and cost of a key in one of the last times, such as its last 24 hours, in US dollars."""
+
+    @property
+    def label(self) -> str:
+        """Return what the time is called."""
+
+    @property
+    def calls(self) -> int:
+        """Return how many calls were made."""
+
+    @property
+    def usd(self) -> Decimal:
+        """Return what they cost."""
+
+
+class KeyExposure(Protocol):
+    """What a key did lately, and so what its end stops."""
+
+    @property
+    def last_used_at(self) -> datetime | None:
+        """Return the moment of the last call, if it was in the last 24 hours."""
+
+    @property
+    def last_used_on(self) -> date | None:
+        """Return the day of the last call, if there was one."""
+
+    @property
+    def times(self) -> Sequence[ExposedTime]:
+        """Return the last times, the shortest first."""
+
+
+class ExposureOfKey(Protocol):
+    """Reads what one key did lately, by its id."""
+
+    def __call__(self, key_id: int, /) -> KeyExposure:
+        """Return what the key did."""

@@ -25,7 +25,7 @@ TONES = {
 
 def listed(user: User) -> QuerySet[ApiKey]:
     """Return the keys that the user may see, the newest first, with all that a row shows. Two queries."""
-    grants = Grant.objects.select_related("tier").order_by("tier_id", "-expires_at", "-id")
+    grants = Grant.objects.select_related("tier", "granted_by").order_by("tier_id", "-expires_at", "-id")
     return (
         ApiKey.objects.visible_to(user)
         .select_related("project__team__department", "owner", "revoked_by")

@@ -2,12 +2,13 @@
 
 from rest_framework import serializers
 
-from core.rest.fields import Moment, PublicId, Text, Usd
+from core.rest.fields import Moment, PublicId, Text, Usd, WholeNumber
 from core.rest.serializers import CodedOut, In, NamedOut, Out, PageQuery
 from keys import selectors
-from keys.models import ApiKey, Grant, GrantState, KeyState
+from keys.models import MAX_OVERLAP_HOURS, ApiKey, Grant, GrantState, KeyState
 
 MAX_TEXT_CHARACTERS = 240
+MAX_MODELS = 200
 
 
 class ApiKeyOut(Out):
@@ -23,6 +24,12 @@ class ApiKeyOut(Out):
     created_at = Moment()
     revealed_at = Moment(allow_null=True)
     expires_at = Moment()
+    rotation_asked_at = Moment(
+        allow_null=True, help_text="Since when its owner may reveal the secret that follows."
+    )
+    rotation_overlap_hours = serializers.IntegerField(allow_null=True)
+    previous_masked = serializers.CharField(help_text="The secret before, after a rotation.")
+    previous_until = Moment(allow_null=True, help_text="Until when the secret before is good.")
     suspended_at = Moment(allow_null=True)
     suspended_reason = serializers.CharField()
     revoked_at = Moment(allow_null=True)
@@ -84,6 +91,39 @@ class ApiKeyCreateIn(In):
     project = PublicId("prj")
     name = Text(max_length=MAX_TEXT_CHARACTERS, help_text="Such as where the key will be used.")
     expires_at = Moment(required=False, help_text="180 days from now unless said otherwise, at most 365.")
+
+
+class ApiKeyRotateIn(In):
+    """How long the present secret goes on once the next was revealed."""
+
+    overlap_hours = WholeNumber(min_value=0, max_value=MAX_OVERLAP_HOURS, required=False)
+
+
+class ApiKeyRenameIn(In):
+    """What a key is called from now on; what is past keeps the name it had."""
+
+    name = Text(max_length=MAX_TEXT_CHARACTERS)
+
+
+class GrantShrinkIn(In):
+    """What is left of a grant. What is not named stays, and nothing may grow."""
+
+    expires_at = Moment(required=False)
+    monthly_cap_usd = Usd(required=False)
+    models = serializers.ListField(
+        child=Text(max_length=MAX_TEXT_CHARACTERS),
+        required=False,
+        min_length=1,
+        max_length=MAX_MODELS,
+        help_text="The names of the models that stay.",
+    )
+    reason = Text(max_length=MAX_TEXT_CHARACTERS)
+
+
+class GrantRevokeIn(In):
+    """Why a grant ends; kept with it."""
+
+    reason = Text(max_length=MAX_TEXT_CHARACTERS)
 
 
 class ApiKeyRevokeIn(In):

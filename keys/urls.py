@@ -3,15 +3,21 @@
 from django.urls import URLPattern, path
 
 from keys import views
-from keys.ports import UseOfKeys
+from keys.ports import ExposureOfKey, UseOfKeys
 
 
-def routes(*, use_of: UseOfKeys) -> tuple[list[URLPattern], str]:
-    """Return the pages with their name space; `use_of` reads what keys consumed."""
+def routes(*, use_of: UseOfKeys, exposure_of: ExposureOfKey) -> tuple[list[URLPattern], str]:
+    """Return the pages with their name space; `use_of` and `exposure_of` read what keys consumed."""
     patterns = [
         path("", views.list_keys, {"use_of": use_of}, name="list"),
         path("new/", views.create_key, name="create"),
         path("<slug:public_id>/reveal/", views.reveal_key, name="reveal"),
-        path("<slug:public_id>/revoke/", views.revoke_key, {"use_of": use_of}, name="revoke"),
+        path("<slug:public_id>/", views.show_key, {"exposure_of": exposure_of}, name="detail"),
+        path("<slug:public_id>/rename/", views.rename_key, name="rename"),
+        path("<slug:public_id>/rotate/", views.rotate_key, name="rotate"),
+        path("<slug:public_id>/rotate/end/", views.end_previous_secret, name="end_previous"),
+        path("<slug:public_id>/revoke/", views.revoke_key, {"exposure_of": exposure_of}, name="revoke"),
+        path("<slug:public_id>/grants/<slug:grant_id>/shrink/", views.shrink_grant, name="shrink_grant"),
+        path("<slug:public_id>/grants/<slug:grant_id>/end/", views.end_grant, name="end_grant"),
     ]
     return patterns, "keys"

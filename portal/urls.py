@@ -15,7 +15,7 @@ from portal.home.overview import overview
 from portal.home.search import search
 from portal.home.status import status
 from portal.views import theme
-from usage.selectors import forecast_budgets, key_use
+from usage.selectors import forecast_budgets, key_exposure, key_use
 
 model_pages = catalog.urls.routes(projects_of=projects_with_grants, approvers=approvers_by_tier)
 budget_pages = budgets.urls.routes(
@@ -38,7 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", readyz, name="readyz"),
     path("accounts/", include("allauth.account.urls")),
     path("approvals/", include("approvals.urls")),
-    path("keys/", include(keys.urls.routes(use_of=key_use))),
+    path("keys/", include(keys.urls.routes(use_of=key_use, exposure_of=key_exposure))),
     path("api/", include("portal.api_urls")),
     path("", include("gateway.urls")),
 ]

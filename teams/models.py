@@ -202,10 +202,11 @@ class NamedKind(models.TextChoices):
     DEPARTMENT = "department", "Department"
     TEAM = "team", "Team"
     PROJECT = "project", "Project"
+    KEY = "key", "Key"
 
 
 class FormerName(models.Model):
-    """What a department, team or project was called until a moment, so that the past keeps its labels.
+    """What a department, team, project or key was called until a moment, so that the past keeps its labels.
 
     Insert-only (trigger).
     """

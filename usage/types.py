@@ -299,3 +299,21 @@ class KeyUse:
     calls: int
     month_usd: Decimal
     total_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposedTime:
+    """What a key did in one of the last times, in US dollars."""
+
+    label: str
+    calls: int
+    usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyExposure:
+    """What a key did lately; `last_used_at` is known for the last 24 hours, before only the day."""
+
+    last_used_at: datetime | None
+    last_used_on: date | None
+    times: tuple[ExposedTime, ...]

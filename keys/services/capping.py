@@ -1,7 +1,7 @@
 """Keeps a key's monthly limit for a tier equal to the largest cap of the grants in force, at every moment.
 
-Access is the OR of the grants, so the largest cap rules. When a grant starts or lapses by time nobody runs: the
-limit of that moment was written, dated, when the grant was. The decision reads limits and grants by one clock.
+Access is the OR of the grants, so the largest cap rules. When a grant starts or lapses by time nobody runs:
+the limit of that moment was written, dated, when the grant was. A decision reads both by one clock.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from teams.models import User
 
 
 def follow_grants(*, actor: User | None, key: ApiKey, tier: Tier, reason: str) -> None:
-    """Set the limit that rules now, by `actor`, and plan those of the moments at which a grant starts or ends.
+    """Set the limit that rules now, by `actor`, and plan those of the moments when a grant starts or ends.
 
     With no grant in force the limit stays as it was: the key may not call the tier at all. The caller holds
     the key's lock. Raises what `budgets` raises for a cap that does not fit the budgets above.

@@ -12,6 +12,7 @@ from teams.models import Role, User
 from teams.selectors import approvers_for, names_of, roles_of
 
 MAX_REASON_CHARACTERS = 240
+MAX_NAME_CHARACTERS = 80
 ENDED = (KeyState.REVOKED, KeyState.EXPIRED)
 
 
@@ -48,6 +49,17 @@ def clean_reason(reason: str) -> str:
         raise InvalidInputError(
             f"Enter a reason of up to {MAX_REASON_CHARACTERS} characters: it is kept with the key.",
             field="reason",
+        )
+    return text
+
+
+def clean_name(name: str) -> str:
+    """Return the name of a key without surrounding space. Raises InvalidInputError: empty or too long."""
+    text = name.strip()
+    if not text or len(text) > MAX_NAME_CHARACTERS:
+        raise InvalidInputError(
+            f"Enter a name of up to {MAX_NAME_CHARACTERS} characters, such as where the key will be used.",
+            field="name",
         )
     return text
 

@@ -7,14 +7,13 @@ from django.db import transaction
 from core import clock
 from core.errors import InvalidInputError
 from keys.models import ApiKey
-from keys.services.common import record
+from keys.services.common import clean_name, record
 from teams.errors import NotInTeamError
 from teams.models import Project, Role, User
 from teams.selectors import approvers_for, names_of, works_in
 
 DEFAULT_DAYS = 180
 MAX_DAYS = 365
-MAX_NAME_CHARACTERS = 80
 
 
 @transaction.atomic
@@ -59,15 +58,10 @@ def _unrevealed(owner: User, project: Project, name: str) -> ApiKey | None:
 
 def _issue(*, actor: User, owner: User, project: Project, name: str, expires_at: datetime | None) -> ApiKey:
     now = clock.now()
-    label = name.strip()
     ends_at = expires_at or now + timedelta(days=DEFAULT_DAYS)
     if project.archived_at or project.team.archived_at:
         raise InvalidInputError(f"{project} is closed. Choose an open project.", field="project")
-    if not label or len(label) > MAX_NAME_CHARACTERS:
-        raise InvalidInputError(
-            f"Enter a name of up to {MAX_NAME_CHARACTERS} characters, such as where the key will be used.",
-            field="name",
-        )
+    label = clean_name(name)
     if not now < ends_at <= now + timedelta(days=MAX_DAYS):
         raise InvalidInputError(f"Choose an end within the next {MAX_DAYS} days.", field="expires_at")
     key = ApiKey.objects.create(name=label, project=project, owner=owner, created_at=now, expires_at=ends_at)

@@ -1,4 +1,4 @@
-"""Takes back what a grant gave, or a part of it. A grant may only shrink: more needs a new approval (trigger)."""
+"""Takes back what a grant gave, or a part of it. It may only shrink: more needs a new approval (trigger)."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -11,7 +11,7 @@ from core.money import format_usd
 from keys import selectors, services
 from keys.forms import RevokeForm
 from keys.models import ApiKey
-from keys.ports import KeyUse, UseOfKeys
+from keys.ports import ExposureOfKey, KeyExposure
 from keys.selectors import active_grants
 from keys.services.common import require_authority, require_usable
 from teams.models import User
@@ -19,13 +19,13 @@ from teams.types import PersonRequest
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def revoke_key(request: PersonRequest, public_id: str, *, use_of: UseOfKeys) -> HttpResponse:
+def revoke_key(request: PersonRequest, public_id: str, *, exposure_of: ExposureOfKey) -> HttpResponse:
     """Name the consequences and ask for a reason; on POST revoke the key."""
     key = selectors.find(request.user, public_id)
     if request.method != "POST":
         require_authority(request.user, key)
         require_usable(key)
-        return _confirm(request, key, RevokeForm(), use_of)
+        return _confirm(request, key, RevokeForm(), exposure_of)
     form = RevokeForm(request.POST)
     if form.is_valid():
         try:
@@ -35,17 +35,16 @@ def revoke_key(request: PersonRequest, public_id: str, *, use_of: UseOfKeys) -> 
         else:
             messages.success(request, f"{key.name} is revoked: calls with it are refused from now on.")
             return redirect("keys:list")
-    return _confirm(request, key, form, use_of, status=422)
+    return _confirm(request, key, form, exposure_of, status=422)
 
 
 def _confirm(
-    request: PersonRequest, key: ApiKey, form: RevokeForm, use_of: UseOfKeys, *, status: int = 200
+    request: PersonRequest, key: ApiKey, form: RevokeForm, exposure_of: ExposureOfKey, *, status: int = 200
 ) -> HttpResponse:
-    use = use_of([key.pk]).get(key.pk)
     confirm = {
         "title": f"Revoke the key {key.name}?",
         "text": "A revoked key stays revoked. For a new one, make or ask for another key.",
-        "consequences": tuple(_consequences(key, request.user, use)),
+        "consequences": tuple(_consequences(key, request.user, exposure_of(key.pk))),
         "url": reverse("keys:revoke", args=[key.public_id]),
         "submit_text": "Revoke the key",
         "cancel_url": reverse("keys:list"),
@@ -54,21 +53,35 @@ def _confirm(
     return render(request, "confirm.html", {"form": form, "confirm": confirm}, status=status)
 
 
-def _consequences(key: ApiKey, user: User, use: KeyUse | None) -> list[str]:
-    lines = [
-        f"Calls with {key.masked} are refused with 401 at once."
-        if key.revealed_at
-        else "It has no secret yet."
-    ]
+def _consequences(key: ApiKey, user: User, exposure: KeyExposure) -> list[str]:
+    lines = [f"Calls with {_secrets(key)} are refused with 401 at once, on every gateway within a second."]
+    if not key.revealed_at:
+        lines = ["It has no secret yet."]
+    lines.append(f"Project {key.project} of team {key.project.team} loses what runs with it.")
     lines += [
         f"Its access to {grant.tier} ends, which was granted until {grant.expires_at:%-d %B %Y}."
         for grant in active_grants(key)
     ]
-    lines.append(
-        f"It was last used on {use.last_day:%-d %B %Y}, and cost {format_usd(use.month_usd)} this month."
-        if use
-        else "It was never used."
-    )
+    lines += _use(exposure)
     if key.owner_id != user.pk:
         lines.append(f"{key.owner}, who owns it, is told by e-mail.")
     return lines
+
+
+def _secrets(key: ApiKey) -> str:
+    return f"{key.masked} and {key.previous_masked}" if key.previous_is_live else key.masked
+
+
+def _use(exposure: KeyExposure) -> list[str]:
+    """Say how much depends on the key: when it was last used, and its calls and cost lately."""
+    if exposure.last_used_at:
+        last = f"{exposure.last_used_at:%-d %B %Y at %H:%M} UTC"
+    elif exposure.last_used_on:
+        last = f"{exposure.last_used_on:%-d %B %Y}"
+    else:
+        return ["It was never used."]
+    lately = [
+        f"{time.label}: {time.calls:,} {'call' if time.calls == 1 else 'calls'} for {format_usd(time.usd)}."
+        for time in exposure.times
+    ]
+    return [f"It was last used on {last}.", *lately]

@@ -38,13 +38,14 @@ class KeyRow:
     expires_at: datetime
     last_used_on: date | None
     spent_usd: Decimal
+    url: str
     reveal_url: str
     revoke_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFacts:
-    """One key on its own page, to its owner."""
+    """One key on its own pages; `rotates` when its next reveal replaces a secret."""
 
     name: str
     project: str
@@ -53,6 +54,8 @@ class KeyFacts:
     may_call: str
     expires_at: datetime
     revealed_at: datetime | None
+    rotates: bool
+    overlap_hours: int | None
     reveal_url: str
     revoke_url: str
 
@@ -69,13 +72,18 @@ def key_row(key: ApiKey, *, user: User, roles: RolesHeld, use: KeyUse | None) ->
         expires_at=key.expires_at,
         last_used_on=use.last_day if use else None,
         spent_usd=use.month_usd if use else ZERO,
+        url=reverse("keys:detail", args=[key.public_id]),
         reveal_url=_reveal_url(key, user),
         revoke_url=_revoke_url(key) if _may_revoke(key, user, roles) else "",
     )
 
 
-def key_facts(key: ApiKey, *, user: User, models: Sequence[tuple[int, str]] = ()) -> KeyFacts:
-    """Return a key as its owner's page shows it; `models` are ids and names of what it may call."""
+def key_facts(
+    key: ApiKey, *, user: User, acts: bool = True, models: Sequence[tuple[int, str]] = ()
+) -> KeyFacts:
+    """Return a key as its pages show it to somebody who `acts` on it or only watches; `models` are ids and
+    names of what it may call.
+    """
     return KeyFacts(
         name=key.name,
         project=key.project.name,
@@ -84,13 +92,15 @@ def key_facts(key: ApiKey, *, user: User, models: Sequence[tuple[int, str]] = ()
         may_call=_may_call(key, dict(models)),
         expires_at=key.expires_at,
         revealed_at=key.revealed_at,
+        rotates=key.awaits_successor,
+        overlap_hours=key.rotation_overlap_hours,
         reveal_url=_reveal_url(key, user),
-        revoke_url="" if key.state in ENDED else _revoke_url(key),
+        revoke_url=_revoke_url(key) if acts and key.state not in ENDED else "",
     )
 
 
 def _reveal_url(key: ApiKey, user: User) -> str:
-    waits = key.state is KeyState.AWAITING_REVEAL and key.owner_id == user.pk
+    waits = key.owner_id == user.pk and (key.state is KeyState.AWAITING_REVEAL or key.awaits_successor)
     return reverse("keys:reveal", args=[key.public_id]) if waits else ""
 
 

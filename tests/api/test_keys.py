@@ -131,3 +131,28 @@ def test_grant_names_its_models_and_its_request(ada: Caller, world: World) -> No
     assert grant["granted_by"]["name"] == "Ben Okafor"
     assert grant["supersedes"] is None
     assert ada.get(f"requests/{grant['request']}/").json()["status"] == "approved"
+
+
+def test_a_rotation_by_api_is_asked_revealed_and_ended(ada: Caller, world: World) -> None:
+    path = f"keys/{world.key.public_id}/"
+    before = ada.get(path).json()["masked"]
+    asked = ada.post(f"{path}rotate/", {"overlap_hours": 1}).json()
+    assert (asked["masked"], asked["rotation_overlap_hours"], asked["previous_until"]) == (before, 1, None)
+
+    shown = ada.post(f"{path}reveal/", {})
+
+    assert shown.json()["key"]["previous_masked"] == before
+    assert ada.post(f"{path}rotate/", {}).json()["code"] == "two_live_secrets"
+    ended = ada.post(f"{path}end_previous/", {}).json()
+    assert ended["masked"] == shown.json()["key"]["masked"]
+    assert ended["rotation_asked_at"] is None
+
+
+def test_a_grant_shrinks_by_the_names_of_its_models(ada: Caller, world: World) -> None:
+    path = f"grants/{world.grant.public_id}/shrink/"
+    body = {"models": ["large"], "monthly_cap_usd": "7", "reason": "Enough."}
+    assert ada.post(path, body).json()["monthly_cap_usd"] == "7.000000000000"
+    unknown = ada.post(path, {**body, "models": ["gone"]})
+    assert (unknown.status_code, unknown.json()["errors"]) == (422, {"models": ["There is no model gone."]})
+    wider = ada.post(path, {**body, "models": ["large", "larger"]})
+    assert (wider.status_code, list(wider.json()["errors"])) == (422, ["models"])

@@ -1,4 +1,4 @@
-"""A key's monthly limit for a tier is the largest cap of the grants in force, at every moment, without a job."""
+"""A key's monthly limit for a tier is the largest cap of its grants, at every moment, without a job."""
 
 from __future__ import annotations
 

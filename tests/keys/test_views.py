@@ -71,7 +71,8 @@ def test_ended_key_offers_nothing_any_more(cast: Cast, ranking_key: ApiKey) -> N
     page = Visitor(cast.ada).get(LIST)
 
     assert page.rows(TABLE)[0][1] == "Revoked"
-    assert not any(ranking_key.public_id in link for link in page.links)
+    offered = [link for link in page.links if ranking_key.public_id in link]
+    assert offered == [f"/keys/{ranking_key.public_id}/"]
 
 
 @pytest.mark.parametrize(

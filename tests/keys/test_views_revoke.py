@@ -35,10 +35,12 @@ def test_page_names_what_ends(cast: Cast, live: ApiKey) -> None:
 
     page = Visitor(cast.ben).get(revoke_path(live))
 
-    assert f"Calls with {live.masked} are refused with 401 at once." in page.words
+    assert f"Calls with {live.masked} are refused with 401 at once, on every gateway" in page.words
+    assert "Project Ranking of team Search loses what runs with it." in page.words
     ends = clock.now() + timedelta(days=20)
     assert f"Its access to Tier 2 ends, which was granted until {ends:%-d %B %Y}." in page.words
-    assert f"It was last used on {today:%-d %B %Y}, and cost $312.21 this month." in page.words
+    assert f"It was last used on {today:%-d %B %Y}. Last 24 hours: 0 calls for $0.00." in page.words
+    assert "Last 7 days: 1 call for $312.21. Last 30 days: 1 call for $312.21." in page.words
     assert "Ada Moreno, who owns it, is told by e-mail." in page.words
 
 
@@ -47,7 +49,8 @@ def test_unused_key_without_a_secret_says_so(cast: Cast) -> None:
 
     page = Visitor(cast.ada).get(revoke_path(key))
 
-    assert "It has no secret yet. It was never used." in page.words
+    assert "It has no secret yet." in page.words
+    assert "It was never used." in page.words
     assert "is told by e-mail" not in page.words
 
 

@@ -51,8 +51,14 @@ TABLE = """
     /approvals/{request}/withdraw/        302       404  200  403  403  403  403    403
     /keys/                                302       200  200  200  200  200  200    200
     /keys/new/                            302       200  200  200  200  200  200    200
+    /keys/{key}/                          302       404  200  200  200  200  200    200
+    /keys/{key}/rename/                   302       404  200  200  200  403  403    200
     /keys/{key}/reveal/                   302       404  200  403  403  403  403    403
     /keys/{key}/revoke/                   302       404  200  200  200  403  403    200
+    /keys/{live_key}/rotate/              302       404  200  200  200  403  403    200
+    /keys/{live_key}/rotate/end/          302       404  200  200  200  403  403    200
+    /keys/{live_key}/grants/{grant}/shrink/         302 404 200  200  200  403  403  200
+    /keys/{live_key}/grants/{grant}/end/            302 404 200  200  200  403  403  200
 """
 HEAD, *LINES = [line.split() for line in TABLE.strip().splitlines()]
 ROLES = HEAD[1:]
@@ -71,6 +77,8 @@ IDS: Mapping[str, Callable[[World], str]] = {
         ).public_id
     ),
     "key": lambda world: world.fresh_key.public_id,
+    "live_key": lambda world: world.key.public_id,
+    "grant": lambda world: world.grant.public_id,
     "source": lambda world: world.run.source,
     "day": lambda world: world.run.day.isoformat(),
 }
@@ -95,6 +103,9 @@ def _plain(path: str) -> str:
     noun = NAMES.get(path.split("/")[1], "")
     if path.startswith("/approvals/budgets/"):
         noun = "increase" if "/requests/" in path else "budget"
+    if path.startswith("/keys/") and ("/rotate/" in path or "/grants/" in path):
+        noun = "live_key"
+    path = path.replace("<slug:grant_id>", "{grant}")
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
     return path.replace("<str:source>", "{source}").replace("<str:day>", "{day}")

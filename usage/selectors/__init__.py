@@ -1,6 +1,7 @@
 """Every money figure that is shown anywhere: pages, CSV, API and metrics read usage here and nowhere else."""
 
 from usage.selectors.blocked import blocked_hours, blocked_lines, blocked_since, blocked_today, watched_by
+from usage.selectors.exposure import key_exposure
 from usage.selectors.freshness import freshness
 from usage.selectors.outlook import forecast_budgets
 from usage.selectors.overview import overview
@@ -39,6 +40,7 @@ __all__ = [
     "forecast_budgets",
     "freshness",
     "home_scope",
+    "key_exposure",
     "key_use",
     "last_days",
     "last_month",

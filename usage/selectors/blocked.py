@@ -184,7 +184,7 @@ def _key_names() -> dict[str, F]:
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> list[BlockedLine]:
-    """Make lines; projects and teams bear the names that they had when the last call was refused."""
+    """Make lines; keys, projects and teams bear the names that they had when the last call was refused."""
     former = former_names(min(row["last"] for row in rows)) if rows else FormerNames()
     return [_line(row, former) for row in rows]
 
@@ -196,6 +196,8 @@ def _line(row: Mapping[str, Any], former: FormerNames) -> BlockedLine:
         name = f"{kind}_name"
         known[name] = former.at(row["last"], kind, row[f"{kind}_id"], row[name])
     named: dict[str, Any] = {name: row.get(name) or "" for name in KEY_NAMES}
+    if named["key_name"]:
+        named["key_name"] = former.at(row["last"], NamedKind.KEY, row["key_id"], named["key_name"])
     return BlockedLine(
         **known,
         **named,

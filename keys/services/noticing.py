@@ -1,0 +1,52 @@
+"""Tells owners that a key is about to end, 14, 3 and 1 days before, once each."""
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.urls import reverse
+
+from core import clock, outbox
+from keys.models import ApiKey
+
+NOTICE_DAYS = (1, 3, 14)
+
+
+@transaction.atomic
+def tell_of_expiring_keys() -> int:
+    """Queue the mails that are due and return how many keys end within 14 days.
+
+    A key is told of by the nearest notice alone, so a job that was dead for days sends one mail, not two; one
+    that never was to live longer than a notice's days gets none of it.
+    """
+    now = clock.now()
+    soon = ApiKey.objects.filter(
+        revoked_at__isnull=True,
+        revealed_at__isnull=False,
+        owner__is_active=True,
+        project__archived_at__isnull=True,
+        expires_at__gt=now,
+        expires_at__lte=now + timedelta(days=max(NOTICE_DAYS)),
+    )
+    keys = soon.select_related("owner", "project").order_by("pk")
+    for key in keys:
+        days = next(days for days in NOTICE_DAYS if key.expires_at <= now + timedelta(days=days))
+        if key.expires_at - key.created_at > timedelta(days=days):
+            _tell(key, days)
+    return len(keys)
+
+
+def _tell(key: ApiKey, days: int) -> None:
+    outbox.put_mail(
+        topic="key.expires",
+        recipient=key.owner.email,
+        dedupe_key=f"key.expires:{key.public_id}:{days}",
+        subject=f"Your key {key.name} expires in {_in_words(days)}",
+        body=f"Your key {key.name} ({key.masked}) of project {key.project} ends on"
+        f" {key.expires_at:%-d %B %Y at %H:%M} UTC, with everything that was granted to it. Make or ask for"
+        " another key before, and put it where this one is used.",
+        link=reverse("keys:detail", args=[key.public_id]),
+    )
+
+
+def _in_words(days: int) -> str:
+    return "1 day" if days == 1 else f"{days} days"

@@ -1,0 +1,117 @@
+"""One key on a page of its own: its secret, what it may call, what it did, and what can be done with it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from catalog.selectors import model_names
+from core.shapes import Tone
+from keys import selectors
+from keys.models import ApiKey, Grant, GrantState
+from keys.ports import ExposureOfKey, KeyExposure
+from keys.services.common import ENDED
+from keys.views.shapes import KeyFacts, key_facts
+from teams.selectors import roles_of
+from teams.types import PersonRequest
+
+GRANT_TONES = {
+    GrantState.SCHEDULED: "info",
+    GrantState.ACTIVE: "ok",
+    GrantState.EXPIRED: "",
+    GrantState.REVOKED: "bad",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantRow:
+    """One grant of the key; an address is empty where nothing can be taken away."""
+
+    grant: Grant
+    state: Tone
+    models: str
+    shrink_url: str
+    end_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPage:
+    """A key with everything that its page shows besides its facts."""
+
+    facts: KeyFacts
+    owner: str
+    team: str
+    created_at: datetime
+    previous_masked: str
+    previous_until: datetime | None
+    rotation_text: str
+    grants: tuple[GrantRow, ...]
+    exposure: KeyExposure
+    rotate_url: str
+    rename_url: str
+    end_previous_url: str
+    revoked_text: str
+
+
+@require_safe
+def show_key(request: PersonRequest, public_id: str, *, exposure_of: ExposureOfKey) -> HttpResponse:
+    """Show a key to its owner and to those who oversee it; who may act on it finds the ways to."""
+    key = selectors.find(request.user, public_id)
+    request.roles_held = roles_of(request.user)
+    acts = key.owner_id == request.user.pk or request.roles_held.oversees(key.project.team)
+    names = model_names({model for grant in key.grants.all() for model in grant.model_ids})
+    page = KeyPage(
+        facts=key_facts(key, user=request.user, acts=acts, models=list(names.items())),
+        owner=str(key.owner),
+        team=key.project.team.name,
+        created_at=key.created_at,
+        previous_masked=key.previous_masked if key.previous_is_live else "",
+        previous_until=key.previous_until,
+        rotation_text=_rotation_text(key),
+        grants=tuple(_grant_row(key, grant, names, acts=acts) for grant in key.grants.all()),
+        exposure=exposure_of(key.pk),
+        rotate_url=_url("rotate", key) if acts and _may_rotate(key) else "",
+        rename_url=_url("rename", key) if acts and key.state not in ENDED else "",
+        end_previous_url=_url("end_previous", key) if acts and key.previous_is_live else "",
+        revoked_text=_revoked_text(key),
+    )
+    return render(request, "keys/detail.html", {"page": page})
+
+
+def _url(view: str, key: ApiKey) -> str:
+    return reverse(f"keys:{view}", args=[key.public_id])
+
+
+def _may_rotate(key: ApiKey) -> bool:
+    return key.state not in ENDED and key.revealed_at is not None and not key.previous_is_live
+
+
+def _rotation_text(key: ApiKey) -> str:
+    if not key.awaits_successor:
+        return ""
+    return (
+        f"A new secret waits for {key.owner}, who owns the key, to reveal it. {key.masked} goes on until"
+        f" then, and for {key.rotation_overlap_hours} hours more."
+    )
+
+
+def _revoked_text(key: ApiKey) -> str:
+    if key.revoked_at is None:
+        return ""
+    return f"{key.revoked_by or 'Purser'} on {key.revoked_at:%-d %B %Y at %H:%M} UTC: {key.revoked_reason}"
+
+
+def _grant_row(key: ApiKey, grant: Grant, names: dict[int, str], *, acts: bool) -> GrantRow:
+    state = grant.state
+    live = acts and key.state not in ENDED and state in {GrantState.ACTIVE, GrantState.SCHEDULED}
+    where = [key.public_id, grant.public_id]
+    return GrantRow(
+        grant=grant,
+        state=Tone(tone=GRANT_TONES[state], text=state.label),
+        models=", ".join(names.get(model, "a retired model") for model in grant.model_ids) or "every model",
+        shrink_url=reverse("keys:shrink_grant", args=where) if live else "",
+        end_url=reverse("keys:end_grant", args=where) if live else "",
+    )

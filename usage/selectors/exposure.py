@@ -1,0 +1,46 @@
+"""What one key did lately: what stops with it, and how much a thief could have spent."""
+
+from datetime import timedelta
+
+from django.db.models import Count, Max, Q, Sum
+
+from budgets.models import Entry
+from core import clock
+from core.money import ZERO
+from usage.models import UsageDay
+from usage.selectors.periods import last_days, organisation_today
+from usage.types import ExposedTime, KeyExposure
+
+HOURS, WEEK_DAYS, MONTH_DAYS = 24, 7, 30
+
+
+def key_exposure(key_id: int) -> KeyExposure:
+    """Return the calls and cost of a key in the last 24 hours, 7 days and 30 days, and its last call.
+
+    The hours come from the ledger, whose rows of the last day are found by their time; the days, today
+    included, from the roll-up. Two queries.
+    """
+    posted = Entry.objects.filter(
+        key_id=key_id, effective_at__gt=clock.now() - timedelta(hours=HOURS)
+    ).aggregate(calls=Count("reservation", distinct=True), usd=Sum("amount_usd"), last=Max("effective_at"))
+    today = organisation_today()
+    month, week = last_days(today, MONTH_DAYS), last_days(today, WEEK_DAYS)
+    this_week = Q(day__gte=week.first_day)
+    booked = UsageDay.objects.filter(key_id=key_id).aggregate(
+        week_calls=Sum("calls", filter=this_week),
+        week_usd=Sum("cost_usd", filter=this_week),
+        month_calls=Sum("calls", filter=Q(day__gte=month.first_day)),
+        month_usd=Sum("cost_usd", filter=Q(day__gte=month.first_day)),
+        last=Max("day"),
+    )
+    return KeyExposure(
+        last_used_at=posted["last"],
+        last_used_on=booked["last"],
+        times=(
+            ExposedTime(label="Last 24 hours", calls=posted["calls"], usd=posted["usd"] or ZERO),
+            ExposedTime(label="Last 7 days", calls=booked["week_calls"] or 0, usd=booked["week_usd"] or ZERO),
+            ExposedTime(
+                label="Last 30 days", calls=booked["month_calls"] or 0, usd=booked["month_usd"] or ZERO
+            ),
+        ),
+    )
