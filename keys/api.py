@@ -1,12 +1,16 @@
-"""Keys and grants in the API: make a Tier 1 key, reveal, rotate, rename, revoke; take grants back."""
+"""Keys and grants in the API: make, reveal, rotate, rename, revoke; take grants back; report leaks."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
 from rest_framework.decorators import action
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
 
 from catalog.models import LlmModel
 from catalog.selectors import model_names
@@ -14,6 +18,7 @@ from core.errors import InvalidInputError
 from core.rest.fields import id_pattern
 from core.rest.schema import operation
 from core.rest.serializers import NothingIn
+from core.rest.throttling import LeakReports
 from core.rest.views import NounViewSet, referred
 from keys import selectors, services
 from keys.models import ApiKey, Grant
@@ -28,6 +33,8 @@ from keys.serializers import (
     GrantQuery,
     GrantRevokeIn,
     GrantShrinkIn,
+    LeakReportIn,
+    LeakReportOut,
     RevealedOut,
 )
 from teams.models import Project
@@ -139,6 +146,39 @@ class GrantViewSet(NounViewSet):
     def about(self, rows: Sequence[Grant]) -> dict[str, Any]:
         """Return the names of the models that the grants are for."""
         return {"model_names": model_names({model for grant in rows for model in grant.model_ids})}
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # carries no types
+    """How the OpenAPI document describes the token."""
+
+    target_class = "keys.authentication.Bearer"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        """Describe the header."""
+        return {"type": "http", "scheme": "bearer", "description": "An API token, such as `psr_api_...`."}
+
+
+class LeakViewSet(GenericViewSet[Any]):
+    """Reports of leaked secrets, from anybody: whoever knows a secret may end it."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = (LeakReports,)
+    http_method_names = ["post"]
+
+    @operation(takes=LeakReportIn, gives=LeakReportOut, status=202, refuses=(429,))
+    def create(self, request: Request) -> Response:
+        """End keys and API tokens whose secrets were seen where they must not be, and tell their owners.
+
+        The answer is the same for live, ended and unknown secrets.
+        """
+        checked = LeakReportIn(data=request.data)
+        checked.is_valid(raise_exception=True)
+        found = dict.fromkeys(checked.validated_data["secrets"])
+        for secret in found:
+            services.report_leak(secret=secret, place=checked.validated_data["place"])
+        return Response(LeakReportOut({"received": len(found)}).data, status=202)
 
 
 def _model_ids(names: Sequence[str]) -> list[int]:

@@ -6,12 +6,15 @@ from typing import Any
 from django import forms
 
 from core.forms import ReasonField, UsdField
+from keys.scopes import SCOPES
 from keys.services.common import MAX_NAME_CHARACTERS, MAX_REASON_CHARACTERS
 from keys.services.issuing import DEFAULT_DAYS, MAX_DAYS
 from keys.services.rotating import DEFAULT_OVERLAP_HOURS
+from keys.services.tokens import DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS
 from teams.models import Project
 
 LIVES_DAYS = (30, 90, DEFAULT_DAYS, MAX_DAYS)
+TOKEN_LIVES_DAYS = (7, 30, DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS)
 OVERLAPS = {
     0: "no time: it ends at once",
     1: "1 hour",
@@ -56,6 +59,41 @@ class NewKeyForm(forms.Form):
     def __init__(self, *args: Any, projects: Iterable[Project], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["project"].choices = [(project.code, project.name) for project in projects]  # type: ignore[attr-defined]  # a ChoiceField
+
+
+class NewTokenForm(forms.Form):
+    """A token of the management API for oneself."""
+
+    name = forms.CharField(
+        label="Name",
+        help_text="The program that will use the token, such as “monthly report”.",
+        max_length=MAX_NAME_CHARACTERS,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={
+            "required": "Enter a name, such as the program that will use the token",
+            "max_length": f"Use at most {MAX_NAME_CHARACTERS} characters for the name",
+        },
+    )
+    scopes = forms.MultipleChoiceField(
+        label="Good for",
+        help_text="Choose as little as the program needs. It can never do more than you can.",
+        choices=list(SCOPES.items()),
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={
+            "required": "Choose what the token is good for",
+            "invalid_choice": "Choose among what is offered",
+        },
+    )
+    days = forms.TypedChoiceField(
+        label="Expires after",
+        choices=[(days, f"{days} days") for days in TOKEN_LIVES_DAYS],
+        initial=DEFAULT_TOKEN_DAYS,
+        coerce=int,
+        error_messages={
+            "required": "Choose when the token expires",
+            "invalid_choice": "Choose one of the lengths",
+        },
+    )
 
 
 class RenameForm(forms.Form):

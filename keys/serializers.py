@@ -9,6 +9,7 @@ from keys.models import MAX_OVERLAP_HOURS, ApiKey, Grant, GrantState, KeyState
 
 MAX_TEXT_CHARACTERS = 240
 MAX_MODELS = 200
+MAX_LEAKS = 20
 
 
 class ApiKeyOut(Out):
@@ -130,3 +131,20 @@ class ApiKeyRevokeIn(In):
     """Why a key is revoked; kept with the key."""
 
     reason = Text(max_length=MAX_TEXT_CHARACTERS)
+
+
+class LeakReportIn(In):
+    """Secrets that were seen where they must not be."""
+
+    secrets = serializers.ListField(
+        child=Text(max_length=MAX_TEXT_CHARACTERS), min_length=1, max_length=MAX_LEAKS
+    )
+    place = Text(
+        max_length=MAX_TEXT_CHARACTERS, required=False, default="", help_text="Such as the address of a file."
+    )
+
+
+class LeakReportOut(Out):
+    """The report arrived. Whether a secret was live is told to its owner, not to whoever reports it."""
+
+    received = serializers.IntegerField(help_text="How many secrets the report named.")

@@ -5,12 +5,18 @@ from django.urls import URLPattern, path
 from keys import views
 from keys.ports import ExposureOfKey, UseOfKeys
 
+public_routes = [path("secret-patterns.json", views.secret_patterns, name="secret_patterns")]
+
 
 def routes(*, use_of: UseOfKeys, exposure_of: ExposureOfKey) -> tuple[list[URLPattern], str]:
     """Return the pages with their name space; `use_of` and `exposure_of` read what keys consumed."""
     patterns = [
         path("", views.list_keys, {"use_of": use_of}, name="list"),
         path("new/", views.create_key, name="create"),
+        path("tokens/", views.list_tokens, name="tokens"),
+        path("tokens/new/", views.create_token, name="create_token"),
+        path("tokens/<slug:token_id>/reveal/", views.reveal_token, name="reveal_token"),
+        path("tokens/<slug:token_id>/revoke/", views.revoke_token, name="revoke_token"),
         path("<slug:public_id>/reveal/", views.reveal_key, name="reveal"),
         path("<slug:public_id>/", views.show_key, {"exposure_of": exposure_of}, name="detail"),
         path("<slug:public_id>/rename/", views.rename_key, name="rename"),

@@ -9,7 +9,7 @@ from approvals.api import AccessRequestViewSet
 from budgets.api import BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
 from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
-from keys.api import ApiKeyViewSet, GrantViewSet
+from keys.api import ApiKeyViewSet, GrantViewSet, LeakViewSet
 from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
@@ -61,6 +61,7 @@ router.register("budgets", Budgets, "budgets")
 router.register("rate-limits", RateLimits, "rate_limits")
 router.register("keys", ApiKeyViewSet, "keys")
 router.register("grants", GrantViewSet, "grants")
+router.register("leaks", LeakViewSet, "leaks")
 router.register("requests", AccessRequestViewSet, "requests")
 router.register("usage/days", UsageDayViewSet, "usage_days")
 router.register("blocked-calls", BlockedCallsViewSet, "blocked_calls")

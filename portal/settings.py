@@ -173,6 +173,8 @@ HOLD_GRACE_SECONDS: int = env.int("HOLD_GRACE_SECONDS", 60)
 LEASE_SECONDS: int = env.int("LEASE_SECONDS", 30)
 LEASE_FLOOR_USD: Decimal = env.decimal("LEASE_FLOOR_USD", Decimal("0.05"))
 
+LEAK_REPORTS_PER_MINUTE: int = env.int("LEAK_REPORTS_PER_MINUTE", 30)
+
 REDIS_URL: str = env.str("REDIS_URL")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
@@ -253,8 +255,8 @@ EMAIL_FILE_PATH = str(BASE_DIR / ".local" / "mail")
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "purser@localhost")
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["core.rest.authentication.Session"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["keys.authentication.Bearer", "core.rest.authentication.Session"],
+    "DEFAULT_PERMISSION_CLASSES": ["keys.authentication.SignedInWithinScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["core.rest.parsing.JsonParser"],
     "DEFAULT_SCHEMA_CLASS": "core.rest.schema.NounSchema",

@@ -21,7 +21,7 @@ from catalog.models import Alias, LlmModel, Price, PriceSource, Provider, Tier, 
 from core import clock
 from gateway.models import Gateway
 from keys import secrets
-from keys.models import ApiKey, Grant
+from keys.models import ApiKey, ApiToken, Grant
 from teams.models import Department, Membership, Project, Role, RoleAssignment, Team, User
 
 LONG_AGO = timedelta(days=400)
@@ -174,6 +174,19 @@ class ApiKeyFactory(DjangoModelFactory[ApiKey]):
     owner = factory.SubFactory(UserFactory)
     created_at = factory.LazyFunction(clock.now)
     expires_at = factory.LazyAttribute(lambda key: key.created_at + timedelta(days=180))
+
+
+class ApiTokenFactory(DjangoModelFactory[ApiToken]):
+    """A token of the API awaiting reveal, good for reading keys for 90 days."""
+
+    class Meta:
+        model = ApiToken
+
+    name = factory.Sequence(lambda number: f"token {number}")
+    owner = factory.SubFactory(UserFactory)
+    scopes = factory.LazyFunction(lambda: ["keys:read"])
+    created_at = factory.LazyFunction(clock.now)
+    expires_at = factory.LazyAttribute(lambda token: token.created_at + timedelta(days=90))
 
 
 class BudgetFactory(DjangoModelFactory[Budget]):

@@ -8,10 +8,6 @@ from rest_framework.request import Request
 class Session(SessionAuthentication):
     """The portal's own sign-in, with its CSRF token in `X-CSRFToken` for everything that is not a read."""
 
-    def authenticate_header(self, request: Request) -> str:
-        """Name the scheme, so that a missing sign-in is a 401 and not a 403."""
-        return 'Session realm="purser"'
-
     def enforce_csrf(self, request: Request) -> None:
         """Refuse a request that another site could have made a browser send."""
         try:

@@ -38,6 +38,7 @@ MEANING = {
     412: "It changed since it was read.",
     413: "The body is too large.",
     415: "Only application/json is read.",
+    429: "Too many in a minute from this address; Retry-After says how long to wait.",
     422: "The values do not fit what is there.",
 }
 

@@ -2,24 +2,31 @@
 
 from keys.services.granting import grant
 from keys.services.issuing import issue_approved_key, issue_key
+from keys.services.leaks import report_leak
 from keys.services.leaving import revoke_keys_of
 from keys.services.renaming import rename_key
 from keys.services.revealing import Revealed, reveal
 from keys.services.revoking import revoke
 from keys.services.rotating import end_previous_secret, rotate
 from keys.services.shrinking import revoke_grant, shrink_grant
+from keys.services.tokens import RevealedToken, make_token, reveal_token, revoke_token
 
 __all__ = [
     "Revealed",
+    "RevealedToken",
     "end_previous_secret",
     "grant",
     "issue_approved_key",
     "issue_key",
+    "make_token",
     "rename_key",
+    "report_leak",
     "reveal",
+    "reveal_token",
     "revoke",
     "revoke_grant",
     "revoke_keys_of",
+    "revoke_token",
     "rotate",
     "shrink_grant",
 ]

@@ -3,17 +3,18 @@
 from django.db import transaction
 
 from core import clock
-from keys.models import ApiKey, Grant
+from keys.models import ApiKey, ApiToken, Grant
 from keys.services.common import clean_reason, locked
 from keys.services.revoking import end_key
 from keys.services.shrinking import end_grant
+from keys.services.tokens import end_token
 from teams.models import User
 
 
 @transaction.atomic
 def revoke_keys_of(*, actor: User | None, person: User, reason: str) -> list[ApiKey]:
-    """Revoke every key of a person who leaves, with their grants, and return the keys; the caller decides
-    whether he leaves.
+    """Revoke every key and API token of a person who leaves, with the grants, and return the keys; the caller
+    decides whether he leaves.
 
     Keys that have ended already stay as they are. Locks the keys in the order of their ids. Again changes
     nothing.
@@ -28,4 +29,7 @@ def revoke_keys_of(*, actor: User | None, person: User, reason: str) -> list[Api
         for given in live.select_related("tier").select_for_update(no_key=True, of=("self",)).order_by("pk"):
             end_grant(actor=actor, key=key, given=given, reason=text)
         end_key(actor=actor, key=key, reason=text)
+    tokens = ApiToken.objects.filter(owner=person, revoked_at__isnull=True, expires_at__gt=now)
+    for token in tokens.select_for_update(no_key=True).order_by("pk"):
+        end_token(actor=actor, token=token, reason=text)
     return ended

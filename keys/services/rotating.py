@@ -63,7 +63,7 @@ def rotate(*, actor: User, key: ApiKey, overlap_hours: int = DEFAULT_OVERLAP_HOU
 
 
 @transaction.atomic
-def end_previous_secret(*, actor: User | None, key: ApiKey) -> ApiKey:
+def end_previous_secret(*, actor: User | None, key: ApiKey, reason: str = "") -> ApiKey:
     """End the secret before the present one now; the present one, its successor, goes on.
 
     Those who may revoke the key may, and the system after a leak (`actor` None). Again changes nothing.
@@ -77,5 +77,5 @@ def end_previous_secret(*, actor: User | None, key: ApiKey) -> ApiKey:
     mine.previous_until = clock.now()
     mine.save(update_fields=["previous_until"])
     after = {"masked": mine.previous_masked, "previous_until": mine.previous_until}
-    record(actor, "key.previous_secret_ended", mine, mine, before=before, after=after)
+    record(actor, "key.previous_secret_ended", mine, mine, before=before, after=after, reason=reason)
     return mine

@@ -5,17 +5,24 @@ from keys.views.detail import show_key
 from keys.views.granting import end_grant, shrink_grant
 from keys.views.listing import list_keys
 from keys.views.making import create_key, reveal_key
+from keys.views.patterns import secret_patterns
 from keys.views.revoking import revoke_key
+from keys.views.tokens import create_token, list_tokens, reveal_token, revoke_token
 
 __all__ = [
     "create_key",
+    "create_token",
     "end_grant",
     "end_previous_secret",
     "list_keys",
+    "list_tokens",
     "rename_key",
     "reveal_key",
+    "reveal_token",
     "revoke_key",
+    "revoke_token",
     "rotate_key",
+    "secret_patterns",
     "show_key",
     "shrink_grant",
 ]

@@ -40,7 +40,7 @@ def test_stranger_is_asked_to_sign_in(cast: Cast) -> None:
     response = Caller(None).get("keys/")
     document = problem(response, 401, "not_authenticated")
     assert "Sign in at /accounts/login/" in document["detail"]
-    assert response["WWW-Authenticate"] == 'Session realm="purser"'
+    assert response["WWW-Authenticate"] == 'Session realm="purser", Bearer realm="purser"'
 
 
 def test_somebody_who_left_is_a_stranger(cast: Cast) -> None:

@@ -64,6 +64,7 @@ TABLE = """
     requests_retrieve            401        404    200    200    200    200    200    200
     requests_withdraw            401        404    200    403    403    403    403    403
     requests_decide              401        404    403    200    403    403    403    403
+    leaks_create                 202        202    202    202    202    202    202    202
     usage_days_list              401        empty  sees   sees   sees   sees   sees   sees
     blocked_calls_list           401        empty  sees   sees   sees   sees   sees   sees
     reconciliation_runs_list     401        403    403    403    403    sees   sees   sees
@@ -129,6 +130,7 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
     "grants_shrink": lambda _: {"monthly_cap_usd": "5", "reason": "Enough."},
     "grants_revoke": lambda _: {"reason": "Done."},
     "keys_revoke": lambda _: {"reason": "Lost."},
+    "leaks_create": lambda _: {"secrets": ["psr_live_unknown"], "place": "a test"},
     "requests_create": lambda world: {
         "project": world.cast.ranking.public_id,
         "tier": 3,

@@ -13,7 +13,7 @@ from portal.urls import urlpatterns
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
 from tests.cast import Cast
-from tests.factories import LlmModelFactory
+from tests.factories import ApiTokenFactory, LlmModelFactory
 
 # 302 is the way to the sign-in, or from a form that was sent back to its page; 404 is "not there, or not
 # yours", 405 a page that only takes a form.
@@ -51,6 +51,11 @@ TABLE = """
     /approvals/{request}/withdraw/        302       404  200  403  403  403  403    403
     /keys/                                302       200  200  200  200  200  200    200
     /keys/new/                            302       200  200  200  200  200  200    200
+    /secret-patterns.json                 200       200  200  200  200  200  200    200
+    /keys/tokens/                         302       200  200  200  200  200  200    200
+    /keys/tokens/new/                     302       200  200  200  200  200  200    200
+    /keys/tokens/{token}/reveal/          302       404  200  404  404  404  404    404
+    /keys/tokens/{token}/revoke/          302       404  200  404  404  404  404    404
     /keys/{key}/                          302       404  200  200  200  200  200    200
     /keys/{key}/rename/                   302       404  200  200  200  403  403    200
     /keys/{key}/reveal/                   302       404  200  403  403  403  403    403
@@ -78,6 +83,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     ),
     "key": lambda world: world.fresh_key.public_id,
     "live_key": lambda world: world.key.public_id,
+    "token": lambda world: ApiTokenFactory.create(owner=world.cast.ada).public_id,
     "grant": lambda world: world.grant.public_id,
     "source": lambda world: world.run.source,
     "day": lambda world: world.run.day.isoformat(),
@@ -105,7 +111,7 @@ def _plain(path: str) -> str:
         noun = "increase" if "/requests/" in path else "budget"
     if path.startswith("/keys/") and ("/rotate/" in path or "/grants/" in path):
         noun = "live_key"
-    path = path.replace("<slug:grant_id>", "{grant}")
+    path = path.replace("<slug:grant_id>", "{grant}").replace("<slug:token_id>", "{token}")
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
     return path.replace("<str:source>", "{source}").replace("<str:day>", "{day}")

@@ -1,0 +1,49 @@
+"""What a token of the management API may be good for. Pure.
+
+A token does what its owner may do, within its scopes; what no scope covers takes a person who is signed in.
+"""
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+SCOPES = {
+    "organisation:read": "See departments, teams, projects and people",
+    "catalogue:read": "See tiers, models and prices",
+    "budgets:read": "See budgets, limits and rates",
+    "budgets:write": "Change budgets, limits and rates",
+    "keys:read": "See keys and grants",
+    "keys:write": "Make, rotate, rename and revoke keys, and take grants back",
+    "requests:read": "See requests for access",
+    "requests:write": "Ask for access, and withdraw what was asked",
+    "usage:read": "See usage, spend and refused calls",
+    "reconciliation:read": "See reconciliation runs and differences",
+}
+# By the name that a noun's addresses are registered under. One that is not here is closed to tokens.
+STEMS = {
+    "departments": "organisation",
+    "teams": "organisation",
+    "projects": "organisation",
+    "people": "organisation",
+    "tiers": "catalogue",
+    "models": "catalogue",
+    "prices": "catalogue",
+    "budgets": "budgets",
+    "rate_limits": "budgets",
+    "keys": "keys",
+    "grants": "keys",
+    "requests": "requests",
+    "usage_days": "usage",
+    "blocked_calls": "usage",
+    "reconciliation_runs": "reconciliation",
+    "discrepancies": "reconciliation",
+}
+# A secret is shown to a human, and only humans decide: separation of duties counts them.
+SIGNED_IN_ONLY = frozenset({"keys_reveal", "requests_decide"})
+PUBLIC = frozenset({"leaks_create"})
+
+
+def scope_of(noun: str, action: str, method: str) -> str | None:
+    """Return the scope that an operation asks of a token; None is "no token may"."""
+    if f"{noun}_{action}" in SIGNED_IN_ONLY or noun not in STEMS:
+        return None
+    scope = f"{STEMS[noun]}:{'read' if method in READS else 'write'}"
+    return scope if scope in SCOPES else None
