@@ -81,3 +81,33 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.topic} to {self.recipient}"
+
+
+class IdempotentCall(models.Model):
+    """A call that its caller may repeat with the same `Idempotency-Key`, written in the transaction of its
+    effect.
+
+    `caller` is who called; `fingerprint` is of what was asked. Without a `status` the answer is not kept (it
+    held a secret, or is a page), so the repeated act itself answers. Kept for a day.
+    """
+
+    caller = models.CharField(max_length=80)
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32)
+    status = models.PositiveSmallIntegerField(null=True)
+    body = models.TextField(blank=True)
+    location = models.CharField(max_length=500, blank=True)
+    called_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(fields=("called_at",), name="idempotent_call_by_age"),)
+        constraints = (
+            models.UniqueConstraint(fields=("caller", "key"), name="idempotent_call_once_per_caller_and_key"),
+            models.CheckConstraint(
+                condition=Q(status__isnull=True, body="", location="") | Q(status__range=(200, 399)),
+                name="idempotent_call_keeps_what_was_done",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.caller}"

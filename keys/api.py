@@ -22,6 +22,7 @@ from core.rest.throttling import LeakReports
 from core.rest.views import NounViewSet, referred
 from keys import selectors, services
 from keys.models import ApiKey, Grant
+from keys.scopes import scope_of
 from keys.serializers import (
     ApiKeyCreateIn,
     ApiKeyOut,
@@ -47,6 +48,7 @@ class ApiKeyViewSet(NounViewSet):
     out = ApiKeyOut
     list_query = ApiKeyQuery
     lookup_value_regex = id_pattern("key")
+    shows_once = frozenset({"reveal"})
 
     def get_queryset(self) -> QuerySet[ApiKey]:
         """Return the keys in scope."""
@@ -153,6 +155,12 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     target_class = "keys.authentication.Bearer"
     name = "token"
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> dict[str, list[Any]] | None:  # type: ignore[override]  # None is "not this one"
+        """Ask for a token where one is good for the operation."""
+        view: Any = auto_schema.view
+        scope = scope_of(view.basename, view.action, auto_schema.method)
+        return None if scope is None else {self.name: []}
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
         """Describe the header."""

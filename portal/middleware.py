@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -9,7 +10,7 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 
-from core import audit
+from core import audit, idempotency
 from core.errors import DomainError
 from core.problems import CONTENT_TYPE, from_error
 
@@ -59,6 +60,45 @@ class sign_in_required(LoginRequiredMiddleware):  # noqa: N801  named like its f
         if response is None or request.headers.get("HX-Request") != "true":
             return response
         return HttpResponse(headers={"HX-Redirect": response["Location"]})
+
+
+def repeated_forms(get_response: Handler) -> Handler:
+    """Let a form that a program sends with an `Idempotency-Key` have one effect; the API sees to its own.
+
+    Only the way to the next page is kept, no page: one may show a secret.
+    """
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        key = request.headers.get(idempotency.HEADER)
+        if key is None or request.method != "POST" or not _is_a_persons_form(request):
+            return get_response(request)
+        try:
+            return idempotency.once(
+                caller=f"user:{request.user.pk}",
+                key=key,
+                asked=idempotency.fingerprint(request.get_full_path(), _entered(request)),
+                act=lambda: get_response(request),
+                keep=lambda response: (
+                    idempotency.Kept(status=response.status_code, location=response["Location"])
+                    if response.has_header("Location")
+                    else None
+                ),
+                repeat=lambda kept: HttpResponse(status=kept.status, headers={"Location": kept.location}),
+                refused=lambda response: response.status_code >= HTTPStatus.BAD_REQUEST,
+            )
+        except DomainError as error:
+            document = from_error(error)
+            return render(request, "error.html", {"problem": document}, status=int(error.status))
+
+    return handle
+
+
+def _is_a_persons_form(request: HttpRequest) -> bool:
+    return request.user.is_authenticated and not request.path.startswith("/api/")
+
+
+def _entered(request: HttpRequest) -> list[tuple[str, list[str]]]:
+    return [(name, values) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken"]
 
 
 class domain_errors:  # noqa: N801  named like its function neighbours; a class because Django asks for process_exception

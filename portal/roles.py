@@ -42,6 +42,7 @@ PASSING = frozenset(
     {
         "account_emailaddress",
         "account_emailconfirmation",
+        "core_idempotentcall",
         "django_session",
         "gateway_used_nonce",
         "usage_importcursor",

@@ -113,6 +113,7 @@ MIDDLEWARE = [
     "portal.middleware.private_pages",
     "portal.refusals.bare_refusals",
     "portal.middleware.domain_errors",
+    "portal.middleware.repeated_forms",
 ]
 
 ROOT_URLCONF = "portal.urls"
@@ -296,6 +297,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "forget-nonces": {"task": "gateway.forget_nonces", "schedule": 60.0},
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
     "tell-of-expiring-keys": {"task": "keys.tell_of_expiring", "schedule": 3600.0},
+    "forget-idempotent-calls": {"task": "portal.forget_idempotent_calls", "schedule": 3600.0},
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
     "verify-ledger": {"task": "portal.verify_ledger", "schedule": crontab(hour=2, minute=40)},

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from core import notify, outbox
+from core import idempotency, notify, outbox
 from portal.health import beat, keep_verification
 from portal.ledger import verify_and_tell
 
@@ -11,6 +11,12 @@ from portal.ledger import verify_and_tell
 def drain_outbox() -> dict[str, int]:
     """Deliver what is due."""
     return outbox.drain(senders=notify.SENDERS)
+
+
+@shared_task(name="portal.forget_idempotent_calls")
+def forget_idempotent_calls() -> int:
+    """Delete the answers that nobody repeats any more."""
+    return idempotency.forget()
 
 
 @shared_task(name="portal.heartbeat")

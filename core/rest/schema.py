@@ -16,8 +16,10 @@ from drf_spectacular.utils import Direction, OpenApiParameter, OpenApiResponse, 
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.serializers import Serializer
 
+from core.idempotency import HEADER, KEY_PATTERN
 from core.problems import CONTENT_TYPE
 from core.rest.fields import DATE, TEXT_PATTERN, USD_PATTERN, Day, Moment, PublicId, Text, Usd, id_pattern
+from core.rest.repeats import Repeatable
 from core.rest.serializers import In, ProblemOut
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -26,7 +28,7 @@ Json = dict[str, Any]
 ALWAYS = (400, 401, 406)
 WITH_ID = (404,)
 LISTS = (422,)
-WRITES = (403, 413, 415)
+WRITES = (403, 409, 413, 415, 422)
 MEANING = {
     400: "The parameters or the body are not what this document says.",
     401: "Nobody is signed in.",
@@ -41,6 +43,15 @@ MEANING = {
     429: "Too many in a minute from this address; Retry-After says how long to wait.",
     422: "The values do not fit what is there.",
 }
+
+
+REPEATS = OpenApiParameter(
+    HEADER,
+    type={"type": "string", "pattern": f"^{KEY_PATTERN}$"},
+    location=OpenApiParameter.HEADER,
+    description="A text of your own, such as a UUID: repeated with the same body, the call has one effect and"
+    " one answer for a day. With another body it is refused (422).",
+)
 
 
 def operation(
@@ -95,6 +106,8 @@ class NounSchema(AutoSchema):
             parameters.append(self.view.list_query)
         if self.view.action == "retrieve":
             parameters += self.view.reads_carry
+        if self.method not in SAFE_METHODS and isinstance(self.view, Repeatable):
+            parameters.append(REPEATS)
         if "{id}" in self.path:
             parameters.append(
                 OpenApiParameter(

@@ -7,16 +7,16 @@ from django.db.models import Model, QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet
 
 from core.errors import InvalidInputError, NotFoundError
 from core.rest.pages import CursorPages
+from core.rest.repeats import Repeatable
 from core.rest.serializers import In, Out, PageQuery, Query
 
 _Row = TypeVar("_Row", bound=Model)
 
 
-class ListViewSet(GenericViewSet[Any]):
+class ListViewSet(Repeatable):
     """A list of pages of what the person may see.
 
     A subclass gives `get_queryset()`, scoped to the person, and `out`. What is outside does not exist.
