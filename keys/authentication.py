@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import structlog
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
@@ -33,7 +32,6 @@ class Bearer(BaseAuthentication):
                 "This API token is unknown, expired or revoked. Make one under Keys, API tokens.",
                 code="invalid_token",
             )
-        structlog.contextvars.bind_contextvars(api_token=token.public_id)
         return token.owner, token
 
     def authenticate_header(self, request: Request) -> str:
