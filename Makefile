@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. They need Python 3.11 or newer and make; everything else is installed.
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test test-all mutants-ledger e2e bench screenshots check fmt lock chromium
+.PHONY: help run gateway test test-all mutants-ledger matrix fuzz e2e bench screenshots check fmt lock chromium
 
 PYTHON3 ?= python3
 PYTEST_WORKERS ?= 2
@@ -34,6 +34,12 @@ test-all: $(DEVELOP) chromium ## Run every test
 
 mutants-ledger: $(DEVELOP) ## Seed bugs into decisions and books, one by one, and name the test that notices each
 	$(PYTHON) -m pytest -p tests.ledger.seeding -n 0 -q tests/ledger/test_machine.py tests/gateway -m "not full" $(PYTEST_ARGUMENTS)
+
+matrix: $(DEVELOP) ## Ask every page, form and operation as every role, and hold the answers against the tables
+	$(PYTHON) -m pytest -p tests.matrix -n 0 -q tests/api/test_matrix.py tests/portal/test_matrix.py $(PYTEST_ARGUMENTS)
+
+fuzz: $(DEVELOP) ## Call the API with all that its OpenAPI document allows and forbids, 2,000 times and more
+	$(PYTHON) -m pytest -n 0 -q -m full tests/api/test_fuzz.py $(PYTEST_ARGUMENTS)
 
 e2e: $(DEVELOP) chromium ## Run the main job from the request to the revoked key, and print its table
 	$(PYTHON) -m pytest tests/e2e -n 0 -s -q $(PYTEST_ARGUMENTS)

@@ -22,8 +22,8 @@ from teams.types import PersonRequest
 def revoke_key(request: PersonRequest, public_id: str, *, exposure_of: ExposureOfKey) -> HttpResponse:
     """Name the consequences and ask for a reason; on POST revoke the key."""
     key = selectors.find(request.user, public_id)
+    require_authority(request.user, key)
     if request.method != "POST":
-        require_authority(request.user, key)
         require_usable(key)
         return _confirm(request, key, RevokeForm(), exposure_of)
     form = RevokeForm(request.POST)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from urllib.parse import urlencode
 
 import pytest
 from django.urls import URLPattern, URLResolver
 
 from approvals.services import ask_increase
 from portal.urls import urlpatterns
+from tests import matrix
+from tests.api.test_matrix import planned, undone
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
 from tests.cast import Cast
@@ -32,7 +35,7 @@ TABLE = """
     /budgets/{budget}/change/             302       404  403  200  200  200  403    200
     /budgets/{budget}/close/              302       404  403  200  200  200  403    200
     /budgets/{budget}/plan/               302       404  403  200  200  200  403    200
-    /budgets/{budget}/plan/withdraw/      302       404  403  404  404  404  403    404
+    /budgets/{budget}/plan/withdraw/      302       404  403  200  200  200  403    200
     /budgets/{budget}/rate/               302       404  403  200  200  200  403    200
     /budgets/{budget}/rules/              302       404  403  200  200  200  403    200
     /budgets/{budget}/top-up/             302       404  403  200  200  200  403    200
@@ -71,6 +74,14 @@ CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
 ELSEWHERE = ("/api/", "/gateway/", "/accounts/", "/healthz", "/readyz")
 NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model"}
+
+# What becomes of an empty form; one without a page of its own (302, 405) decides for itself.
+FORMS = {"403": "not allowed", "404": "not there", "302": "decides itself", "405": "decides itself"}
+# The lead and the director of another team: what they are there is nothing here.
+ELSEWHERE_ROLES = ("eve", "olga")
+QUERIES: Mapping[str, Callable[[World], str]] = {
+    "/budgets/{budget}/plan/withdraw/": lambda world: "?" + urlencode({"valid_from": planned(world)}),
+}
 
 IDS: Mapping[str, Callable[[World], str]] = {
     "model": lambda _: LlmModelFactory.create().public_id,
@@ -124,16 +135,61 @@ def world(cast: Cast) -> World:
 
 
 def test_every_page_has_a_row() -> None:
-    assert sorted(pages()) == sorted(CELLS)
+    matrix.check_declared("pages", pages(), list(CELLS))
+
+
+@pytest.mark.parametrize("page", CELLS)
+def test_every_refusal_has_a_positive_control(page: str) -> None:
+    cells = set(CELLS[page].values())
+    assert cells - {"403", "404"} - ({"302"} if cells & {"200"} else set()), "nobody may"
 
 
 @pytest.mark.parametrize("page", CELLS)
 def test_page_answers_each_role_as_declared(page: str, world: World) -> None:
+    path = address(page, world)
+
+    answered = {role: str(visitor(role, world).get(path).status) for role in ROLES}
+
+    matrix.check("pages", page, CELLS[page], answered)
+
+
+@pytest.mark.parametrize("page", CELLS)
+def test_form_is_refused_to_whom_its_page_is_refused(page: str, world: World) -> None:
+    path = address(page, world)
+    answered = {}
+    for role in ROLES:
+        with undone():
+            answered[role] = visitor(role, world).post(path).status
+    if {answered[role] for role in ROLES[1:]} == {405}:
+        declared = dict.fromkeys(ROLES, "takes no form")
+        matrix.check("forms", page, declared, dict.fromkeys(answered, "takes no form"))
+        return
+    declared = {role: FORMS.get(cell, "let in") for role, cell in CELLS[page].items()}
+    declared["anonymous"] = "sent to the sign-in"
+    matrix.check("forms", page, declared, {role: _form(role, page, answered[role]) for role in ROLES})
+
+
+@pytest.mark.parametrize("page", [page for page in CELLS if "{" in page])
+def test_a_role_elsewhere_opens_nothing_here(page: str, world: World) -> None:
+    path = address(page, world)
+    declared = dict.fromkeys(ELSEWHERE_ROLES, CELLS[page]["dan"])
+    answered = {role: str(visitor(role, world).get(path).status) for role in ELSEWHERE_ROLES}
+    matrix.check("pages, other team", page, declared, answered)
+
+
+def address(page: str, world: World) -> str:
     path = page.format(**{name: made(world) for name, made in IDS.items() if f"{{{name}}}" in page})
+    query = QUERIES.get(page)
+    return f"{path}{query(world) if query else ''}"
 
-    answered = {
-        role: str(Visitor(None if role == "anonymous" else getattr(world.cast, role)).get(path).status)
-        for role in ROLES
-    }
 
-    assert answered == CELLS[page]
+def visitor(role: str, world: World) -> Visitor:
+    return Visitor(None if role == "anonymous" else getattr(world.cast, role))
+
+
+def _form(role: str, page: str, status: int) -> str:
+    if role == "anonymous":
+        return "sent to the sign-in" if status == 302 else str(status)
+    if FORMS.get(CELLS[page][role]) == "decides itself":
+        return "decides itself"
+    return FORMS.get(str(status), "let in") if status in {403, 404} else "let in"
