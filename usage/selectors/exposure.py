@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, F, Max, Q, Sum
+from django.db.models.functions import Coalesce
 
 from budgets.models import Entry
 from core import clock
@@ -20,9 +21,10 @@ def key_exposure(key_id: int) -> KeyExposure:
     The hours come from the ledger, whose rows of the last day are found by their time; the days, today
     included, from the roll-up. Two queries.
     """
+    call = Coalesce("reservation_id", -F("id"))  # several entries may correct one call
     posted = Entry.objects.filter(
         key_id=key_id, effective_at__gt=clock.now() - timedelta(hours=HOURS)
-    ).aggregate(calls=Count("reservation", distinct=True), usd=Sum("amount_usd"), last=Max("effective_at"))
+    ).aggregate(calls=Count(call, distinct=True), usd=Sum("amount_usd"), last=Max("effective_at"))
     today = organisation_today()
     month, week = last_days(today, MONTH_DAYS), last_days(today, WEEK_DAYS)
     this_week = Q(day__gte=week.first_day)
