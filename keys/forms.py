@@ -95,6 +95,40 @@ class NewTokenForm(forms.Form):
         },
     )
 
+    def __init__(self, *args: Any, owners: Mapping[str, str], **kwargs: Any) -> None:
+        """Offer a choice of owners, by public id, where there is more than the person himself."""
+        super().__init__(*args, **kwargs)
+        if len(owners) > 1:
+            self.fields["owner"] = forms.ChoiceField(
+                label="For",
+                choices=list(owners.items()),
+                error_messages={"invalid_choice": "Choose yourself or a service that you answer for"},
+            )
+
+
+class NewServiceForm(forms.Form):
+    """A program that is somebody of its own at the API."""
+
+    name = forms.CharField(
+        label="Name",
+        help_text="What the program is, such as “cost report”.",
+        max_length=MAX_NAME_CHARACTERS,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={
+            "required": "Enter a name, such as what the program is",
+            "max_length": f"Use at most {MAX_NAME_CHARACTERS} characters for the name",
+        },
+    )
+    responsible = forms.EmailField(
+        label="Who answers for it",
+        help_text="The e-mail address of a person, who makes and revokes its tokens.",
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+        error_messages={
+            "required": "Enter the e-mail address of a person",
+            "invalid": "Enter an e-mail address such as ada@example.com",
+        },
+    )
+
 
 class RenameForm(forms.Form):
     """What a key is called from now on."""

@@ -198,12 +198,32 @@ class Grant(models.Model):
         return GrantState.ACTIVE if self.starts_at <= now() else GrantState.SCHEDULED
 
 
+class ServiceAccount(models.Model):
+    """A program that calls the API as itself: a user who cannot sign in, for whom one person answers."""
+
+    user = models.OneToOneField(User, on_delete=models.PROTECT, related_name="service_account")
+    responsible = models.ForeignKey(User, on_delete=models.PROTECT, related_name="service_accounts")
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=now)
+
+    class Meta:
+        ordering = ("user__name", "id")
+        constraints = (
+            models.CheckConstraint(
+                condition=~Q(user=F("responsible")), name="service_account_is_answered_for_by_somebody_else"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return str(self.user)
+
+
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     """Tokens, as people may see them."""
 
     def visible_to(self, user: User) -> Self:
-        """Return the user's own tokens: nobody else's, whatever his role."""
-        return self.filter(owner=user)
+        """Return the user's own tokens and those of services that he answers for; no role shows more."""
+        return self.filter(Q(owner=user) | Q(owner__service_account__responsible=user))
 
 
 class ApiToken(models.Model):

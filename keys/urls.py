@@ -15,6 +15,7 @@ def routes(*, use_of: UseOfKeys, exposure_of: ExposureOfKey) -> tuple[list[URLPa
         path("new/", views.create_key, name="create"),
         path("tokens/", views.list_tokens, name="tokens"),
         path("tokens/new/", views.create_token, name="create_token"),
+        path("tokens/services/new/", views.create_service, name="create_service"),
         path("tokens/<slug:token_id>/reveal/", views.reveal_token, name="reveal_token"),
         path("tokens/<slug:token_id>/revoke/", views.revoke_token, name="revoke_token"),
         path("<slug:public_id>/reveal/", views.reveal_key, name="reveal"),

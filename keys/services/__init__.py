@@ -1,5 +1,6 @@
 """What may be done with keys and grants; one module an act."""
 
+from keys.services.accounts import open_service_account
 from keys.services.granting import grant
 from keys.services.issuing import issue_approved_key, issue_key
 from keys.services.leaks import report_leak
@@ -19,6 +20,7 @@ __all__ = [
     "issue_approved_key",
     "issue_key",
     "make_token",
+    "open_service_account",
     "rename_key",
     "report_leak",
     "reveal",

@@ -8,7 +8,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from core import clock, outbox
 from keys import secrets
-from keys.models import ApiKey, ApiToken
+from keys.models import ApiKey, ApiToken, ServiceAccount
 from keys.services.common import MAX_REASON_CHARACTERS, locked
 from keys.services.revoking import end_key
 from keys.services.rotating import end_previous_secret
@@ -64,7 +64,8 @@ def _end_token(digests: list[bytes], reason: str) -> bool:
     end_token(actor=None, token=token, reason=reason)
     log.warning("token.leaked", token=token.public_id)
     what = f"The API token {token.name} ({token.masked}) of {token.owner}"
-    _tell({token.owner}, token, what, reason, reverse("keys:tokens"))
+    account = ServiceAccount.objects.filter(user=token.owner).select_related("responsible").first()
+    _tell({account.responsible if account else token.owner}, token, what, reason, reverse("keys:tokens"))
     return True
 
 

@@ -14,7 +14,7 @@ from teams.models import User
 @transaction.atomic
 def revoke_keys_of(*, actor: User | None, person: User, reason: str) -> list[ApiKey]:
     """Revoke every key and API token of a person who leaves, with the grants, and return the keys; the caller
-    decides whether he leaves.
+    decides whether he leaves. Tokens of services that he answered for end too: he knows them.
 
     Keys that have ended already stay as they are. Locks the keys in the order of their ids. Again changes
     nothing.
@@ -29,7 +29,7 @@ def revoke_keys_of(*, actor: User | None, person: User, reason: str) -> list[Api
         for given in live.select_related("tier").select_for_update(no_key=True, of=("self",)).order_by("pk"):
             end_grant(actor=actor, key=key, given=given, reason=text)
         end_key(actor=actor, key=key, reason=text)
-    tokens = ApiToken.objects.filter(owner=person, revoked_at__isnull=True, expires_at__gt=now)
-    for token in tokens.select_for_update(no_key=True).order_by("pk"):
+    tokens = ApiToken.objects.visible_to(person).filter(revoked_at__isnull=True, expires_at__gt=now)
+    for token in tokens.select_for_update(no_key=True, of=("self",)).order_by("pk"):
         end_token(actor=actor, token=token, reason=text)
     return ended

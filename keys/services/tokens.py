@@ -13,6 +13,7 @@ from keys import secrets
 from keys.errors import AlreadyRevealedError, KeyEndedError
 from keys.models import ApiToken, KeyState
 from keys.scopes import SCOPES
+from keys.services.accounts import answers_for
 from keys.services.common import ENDED, clean_name, clean_reason
 from teams.models import User
 
@@ -32,15 +33,23 @@ class RevealedToken:
 
 @transaction.atomic
 def make_token(
-    *, actor: User, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+    *,
+    actor: User,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
+    owner: User | None = None,
 ) -> ApiToken:
-    """Make a token for the actor himself, awaiting its reveal; it ends after 90 days unless said otherwise.
+    """Make a token for the actor himself, or for a service that he answers for, awaiting its reveal; it ends
+    after 90 days unless said otherwise.
 
-    A second one with a name of his that still waits is that one. Raises InvalidInputError for an empty name,
-    no scope, an unknown one, or an end that is past or more than a year away.
+    A second one with a name that still waits is that one. Raises NotAllowedError for somebody else's owner,
+    InvalidInputError for an empty name, no scope, an unknown one, or an end that is past or more than a year
+    away.
     """
-    if not actor.is_active:
-        raise NotAllowedError("Only somebody who works here makes tokens.")
+    mine = owner or actor
+    if not answers_for(actor, mine):
+        raise NotAllowedError("Make tokens for yourself and for services that you answer for.")
     label, now = clean_name(name), clock.now()
     wanted = sorted(set(scopes))
     if not wanted or not set(wanted) <= SCOPES.keys():
@@ -48,17 +57,15 @@ def make_token(
     ends_at = expires_at or now + timedelta(days=DEFAULT_TOKEN_DAYS)
     if not now < ends_at <= now + timedelta(days=MAX_TOKEN_DAYS):
         raise InvalidInputError(f"Choose an end within the next {MAX_TOKEN_DAYS} days.", field="expires_at")
-    User.objects.select_for_update(no_key=True).order_by("pk").get(pk=actor.pk)  # one token at a time
+    User.objects.select_for_update(no_key=True).order_by("pk").get(pk=mine.pk)  # one token at a time
     waiting = ApiToken.objects.filter(
-        owner=actor, name=label, scopes=wanted, revealed_at__isnull=True, revoked_at__isnull=True
+        owner=mine, name=label, scopes=wanted, revealed_at__isnull=True, revoked_at__isnull=True
     )
     same = waiting.filter(expires_at__gt=now).order_by("pk").first()
     if same is not None:
         return same
-    token = ApiToken.objects.create(
-        name=label, owner=actor, scopes=wanted, created_at=now, expires_at=ends_at
-    )
-    after = {"name": label, "scopes": wanted, "expires_at": ends_at}
+    token = ApiToken.objects.create(name=label, owner=mine, scopes=wanted, created_at=now, expires_at=ends_at)
+    after = {"name": label, "owner": mine, "scopes": wanted, "expires_at": ends_at}
     audit.record(actor=actor, action="token.made", subject=token, after=after)
     return token
 
@@ -66,12 +73,12 @@ def make_token(
 @sensitive_variables("secret")
 @transaction.atomic
 def reveal_token(*, actor: User, token: ApiToken) -> RevealedToken:
-    """Make the secret of a token and return it; only its owner may, exactly once.
+    """Make the secret of a token and return it; only its owner may, or who answers for it, exactly once.
 
     Raises NotAllowedError, KeyEndedError, and AlreadyRevealedError the second time.
     """
     mine = _locked(token)
-    if actor.pk != mine.owner_id or not actor.is_active:
+    if not answers_for(actor, mine.owner):
         raise NotAllowedError(f"Only {mine.owner}, who owns this token, may reveal it.")
     if mine.state in ENDED:
         raise KeyEndedError(f"The token {mine.name} has ended. Make another.")
@@ -93,13 +100,13 @@ def reveal_token(*, actor: User, token: ApiToken) -> RevealedToken:
 
 @transaction.atomic
 def revoke_token(*, actor: User, token: ApiToken, reason: str) -> ApiToken:
-    """End a token for good; only its owner may. In force on the next call.
+    """End a token for good; only its owner may, or who answers for it. In force on the next call.
 
     Raises NotAllowedError, InvalidInputError without a reason, and AlreadyDoneError the second time.
     """
     text = clean_reason(reason)
     mine = _locked(token)
-    if actor.pk != mine.owner_id:
+    if not answers_for(actor, mine.owner):
         raise NotAllowedError(f"Only {mine.owner}, who owns this token, may revoke it.")
     if mine.revoked_at:
         raise AlreadyDoneError(f"{mine.name} was revoked on {mine.revoked_at:%d %B %Y at %H:%M} UTC.")

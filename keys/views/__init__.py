@@ -7,10 +7,11 @@ from keys.views.listing import list_keys
 from keys.views.making import create_key, reveal_key
 from keys.views.patterns import secret_patterns
 from keys.views.revoking import revoke_key
-from keys.views.tokens import create_token, list_tokens, reveal_token, revoke_token
+from keys.views.tokens import create_service, create_token, list_tokens, reveal_token, revoke_token
 
 __all__ = [
     "create_key",
+    "create_service",
     "create_token",
     "end_grant",
     "end_previous_secret",

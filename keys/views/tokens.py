@@ -1,4 +1,4 @@
-"""A person's tokens of the management API: made, shown once, revoked."""
+"""Tokens of the management API, of a person and of services: made, shown once, revoked."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,11 +16,13 @@ from core.errors import InvalidInputError, NotFoundError
 from core.shapes import Tone
 from keys import services
 from keys.errors import AlreadyRevealedError
-from keys.forms import NewTokenForm, RevokeForm
+from keys.forms import NewServiceForm, NewTokenForm, RevokeForm
 from keys.models import ApiToken, KeyState
 from keys.scopes import SCOPES
 from keys.selectors import TONES
 from keys.services.common import ENDED
+from teams.models import Role, User
+from teams.selectors import require_admin, roles_of
 from teams.types import PersonRequest
 
 
@@ -37,15 +39,18 @@ class TokenRow:
 
 @require_safe
 def list_tokens(request: PersonRequest) -> HttpResponse:
-    """List the person's own tokens, ended ones too, the newest first."""
-    rows = [_row(token) for token in ApiToken.objects.visible_to(request.user)]
-    return render(request, "keys/tokens.html", {"rows": rows})
+    """List the tokens of the person and of his services, ended ones too, the newest first."""
+    request.roles_held = roles_of(request.user)
+    rows = [_row(token) for token in ApiToken.objects.visible_to(request.user).select_related("owner")]
+    opens = Role.ADMIN in request.roles_held.organisation_wide
+    return render(request, "keys/tokens.html", {"rows": rows, "opens_services": opens})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def create_token(request: PersonRequest) -> HttpResponse:
     """Ask what the token is for; on POST make it and go on to its reveal."""
-    form = NewTokenForm(request.POST or None)
+    owners = {owner.public_id: owner for owner in _owners(request.user)}
+    form = NewTokenForm(request.POST or None, owners={key: str(owner) for key, owner in owners.items()})
     if request.method == "POST" and form.is_valid():
         entered = form.cleaned_data
         try:
@@ -53,6 +58,7 @@ def create_token(request: PersonRequest) -> HttpResponse:
                 actor=request.user,
                 name=entered["name"],
                 scopes=entered["scopes"],
+                owner=owners[entered.get("owner", request.user.public_id)],
                 expires_at=clock.now() + timedelta(days=entered["days"]),
             )
             return redirect("keys:reveal_token", token.public_id)
@@ -109,6 +115,41 @@ def revoke_token(request: PersonRequest, token_id: str) -> HttpResponse:
     return render(
         request, "confirm.html", {"form": form, "confirm": confirm}, status=422 if form.errors else 200
     )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def create_service(request: PersonRequest) -> HttpResponse:
+    """Ask for a program's name and who answers for it; on POST open its account."""
+    require_admin(request.user, "open a service account")
+    form = NewServiceForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        entered = form.cleaned_data
+        responsible = User.objects.filter(email=entered["responsible"].lower()).first()
+        try:
+            if responsible is None:
+                raise InvalidInputError("There is nobody with this address.", field="responsible")
+            account = services.open_service_account(
+                actor=request.user, name=entered["name"], responsible=responsible
+            )
+        except InvalidInputError as error:
+            form.add_error(error.field if error.field in form.fields else None, error.detail)
+        else:
+            messages.success(request, f"{account} has an account. {responsible} can make its tokens.")
+            return redirect("keys:tokens")
+    page = {
+        "title": "New service account",
+        "text": "A program with roles of its own: give it a team or a role afterwards, as you do a person."
+        " It cannot sign in. Whoever answers for it makes its tokens, and they end when he leaves.",
+        "submit_text": "Open the account",
+        "url": reverse("keys:create_service"),
+        "cancel_url": reverse("keys:tokens"),
+    }
+    return render(request, "keys/form.html", {"form": form, "page": page}, status=422 if form.errors else 200)
+
+
+def _owners(person: User) -> list[User]:
+    """Return for whom a person makes tokens: himself first. One query."""
+    return [person, *User.objects.filter(service_account__responsible=person, is_active=True)]
 
 
 def _found(request: PersonRequest, token_id: str) -> ApiToken:

@@ -56,6 +56,7 @@ TABLE = """
     /keys/new/                            302       200  200  200  200  200  200    200
     /secret-patterns.json                 200       200  200  200  200  200  200    200
     /keys/tokens/                         302       200  200  200  200  200  200    200
+    /keys/tokens/services/new/            302       403  403  403  403  403  403    200
     /keys/tokens/new/                     302       200  200  200  200  200  200    200
     /keys/tokens/{token}/reveal/          302       404  200  404  404  404  404    404
     /keys/tokens/{token}/revoke/          302       404  200  404  404  404  404    404
