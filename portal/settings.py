@@ -37,6 +37,8 @@ SECURE = BASE_URL.startswith("https://")
 ORGANISATION_NAME: str = env.str("ORGANISATION_NAME", "Northwind")
 GATEWAY_PUBLIC_URL: str = env.str("GATEWAY_PUBLIC_URL", "http://127.0.0.1:4000").rstrip("/")
 VERSION = "0.1.0"
+# How many proxies stand before the portal and add to X-Forwarded-For.
+TRUSTED_PROXY_COUNT: int = env.int("TRUSTED_PROXY_COUNT", 0)
 
 
 def _key_peppers(text: str) -> dict[int, bytes]:
@@ -88,6 +90,10 @@ INSTALLED_APPS = [
     "django.forms",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "django_htmx",
     "template_partials",
     "csp",
@@ -110,6 +116,8 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.middleware.sign_in_required",
+    "portal.gates.second_factor_first",
+    "portal.gates.confirmation_first",
     "portal.middleware.private_pages",
     "portal.refusals.bare_refusals",
     "portal.middleware.domain_errors",
@@ -174,7 +182,14 @@ LEASE_SECONDS: int = env.int("LEASE_SECONDS", 30)
 LEASE_FLOOR_USD: Decimal = env.decimal("LEASE_FLOOR_USD", Decimal("0.05"))
 
 REDIS_URL: str = env.str("REDIS_URL")
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CACHES = {
+    "default": {
+        "BACKEND": "portal.cache.SharedCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "purser-cache",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    }
+}
 
 AUTH_USER_MODEL = "teams.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
@@ -193,6 +208,21 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",
+    "reauthenticate": "10/m/user",
+    "reset_password": "20/m/ip,5/m/key",
+}
+# Off for demonstrations only, such as `make run`: `check --deploy` refuses it.
+MFA_REQUIRED: bool = env.bool("MFA_REQUIRED", True)
+MFA_ADAPTER = "teams.adapter.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Purser"
+# Browsers give passkeys to https:// and to http://localhost alone.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SECURE
+OIDC_PROVIDES_MFA: bool = env.bool("OIDC_PROVIDES_MFA", False)
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
@@ -200,6 +230,8 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_NAME = "purser_session"
 SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 14 * 86_400
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 CSRF_FAILURE_VIEW = "portal.refusals.csrf_failure"

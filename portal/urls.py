@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path, reverse
 import budgets.urls
 import catalog.urls
 import keys.urls
+import teams.urls
 import usage.urls
 from approvals.terms import approvers_by_tier
 from gateway.selectors import gateway_names
@@ -30,6 +31,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("search/", search, name="search"),
     path("status/", status, name="status"),
     path("theme/", theme, name="theme"),
+    path("sessions/", include(teams.urls.session_routes())),
     path("models/", include(model_pages)),
     path("budgets/", include(budget_pages)),
     path("blocked/", include(usage.urls.blocked_routes())),
@@ -37,6 +39,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("accounts/", include("allauth.account.urls")),
+    path("accounts/2fa/", include("allauth.mfa.urls")),
+    path("accounts/provider/", include("allauth.socialaccount.urls")),
+    path("accounts/", include("allauth.socialaccount.providers.openid_connect.urls")),
     path("approvals/", include("approvals.urls")),
     path("keys/", include(keys.urls.routes(use_of=key_use))),
     path("api/", include("portal.api_urls")),

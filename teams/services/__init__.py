@@ -10,6 +10,7 @@ from teams.services.changes import (
     rename_project,
     rename_team,
 )
+from teams.services.factors import record_sign_in_change
 from teams.services.organisation import (
     add_member,
     assign_role,
@@ -19,6 +20,7 @@ from teams.services.organisation import (
     end_membership,
     end_role,
 )
+from teams.services.sessions import end_sessions
 
 __all__ = [
     "add_member",
@@ -31,8 +33,10 @@ __all__ = [
     "deactivate_person",
     "end_membership",
     "end_role",
+    "end_sessions",
     "move_project",
     "move_team",
+    "record_sign_in_change",
     "rename_department",
     "rename_project",
     "rename_team",

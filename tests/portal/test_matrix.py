@@ -23,6 +23,8 @@ TABLE = """
     /search/                              302       200  200  200  200  200  200    200
     /status/                              302       200  200  200  200  200  200    200
     /theme/                               405       405  405  405  405  405  405    405
+    /sessions/                            302       200  200  200  200  200  200    200
+    /sessions/{session}/end/              302       405  405  405  405  405  405    405
     /models/                              302       200  200  200  200  200  200    200
     /models/unpriced/                     302       403  403  403  403  403  403    200
     /models/unpriced/{model}/price/       302       403  403  403  403  403  403    200
@@ -72,6 +74,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     ),
     "key": lambda world: world.fresh_key.public_id,
     "source": lambda world: world.run.source,
+    "session": lambda _: "1",
     "day": lambda world: world.run.day.isoformat(),
 }
 
@@ -97,6 +100,7 @@ def _plain(path: str) -> str:
         noun = "increase" if "/requests/" in path else "budget"
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
+    path = path.replace("<int:pk>", "{session}")
     return path.replace("<str:source>", "{source}").replace("<str:day>", "{day}")
 
 
