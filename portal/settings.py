@@ -219,6 +219,7 @@ MFA_REQUIRED: bool = env.bool("MFA_REQUIRED", True)
 MFA_ADAPTER = "teams.adapter.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_FORMS = {"add_webauthn": "teams.forms.AddPasskeyForm"}
 MFA_TOTP_ISSUER = "Purser"
 # Browsers give passkeys to https:// and to http://localhost alone.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SECURE
