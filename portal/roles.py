@@ -48,6 +48,8 @@ PASSING = frozenset(
         "mfa_authenticator",
         "socialaccount_socialaccount",
         "socialaccount_socialtoken",
+        "teams_directorygroup",
+        "teams_directorygroup_members",
         "usage_importcursor",
         "usersessions_usersession",
     }

@@ -66,6 +66,22 @@ def _secret(name: str) -> bytes:
     return value.encode()
 
 
+def _directory_roles(text: str) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Read `GROUP=ROLE` or `GROUP=ROLE:CODE`, several with semicolons between them."""
+    roles: dict[str, tuple[tuple[str, str], ...]] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(";"))):
+        group, _, target = part.rpartition("=")
+        role, _, code = target.partition(":")
+        placed = role in {"lead", "director"}
+        if not group or not (placed or role in {"finance", "auditor", "admin"}) or placed != bool(code):
+            raise ImproperlyConfigured(
+                f"DIRECTORY_ROLES: `{part}` must look like `Search leads=lead:search`,"
+                " `Product heads=director:product`, or `Accountants=finance` (auditor, admin)."
+            )
+        roles[group.strip()] = (*roles.get(group.strip(), ()), (role, code))
+    return roles
+
+
 KEY_PEPPERS = _key_peppers(env.str("KEY_PEPPERS"))
 GATEWAY_ROOT_SECRET = _secret("GATEWAY_ROOT_SECRET")
 AUDIT_HMAC_KEY = _secret("AUDIT_HMAC_KEY")
@@ -223,6 +239,40 @@ MFA_FORMS = {"add_webauthn": "teams.forms.AddPasskeyForm"}
 MFA_TOTP_ISSUER = "Purser"
 # Browsers give passkeys to https:// and to http://localhost alone.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SECURE
+SOCIALACCOUNT_ADAPTER = "teams.adapter.IdentityProviderAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+# A form that leads to another site is against our own content policy; a link is not.
+SOCIALACCOUNT_LOGIN_ON_GET = True
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
+OIDC_ISSUER: str = env.str("OIDC_ISSUER", "").rstrip("/")
+OIDC_CLIENT_ID: str = env.str("OIDC_CLIENT_ID", "purser")
+OIDC_CLIENT_SECRET: str = env.str("OIDC_CLIENT_SECRET", "")
+OIDC_NAME: str = env.str("OIDC_NAME", "your company account")
+OIDC_SCOPES: list[str] = env.list("OIDC_SCOPES", ["openid", "profile", "email"])
+OIDC_GROUPS_CLAIM: str = env.str("OIDC_GROUPS_CLAIM", "groups")
+OIDC_VERIFIES_EMAIL: bool = env.bool("OIDC_VERIFIES_EMAIL", False)
+OIDC_CREATES_PEOPLE: bool = env.bool("OIDC_CREATES_PEOPLE", True)
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "company",
+                "name": OIDC_NAME,
+                "client_id": OIDC_CLIENT_ID,
+                "secret": OIDC_CLIENT_SECRET,
+                "settings": {
+                    "server_url": OIDC_ISSUER,
+                    "scope": OIDC_SCOPES,
+                    "verified_email": OIDC_VERIFIES_EMAIL,
+                },
+            }
+        ]
+        if OIDC_ISSUER
+        else [],
+    }
+}
+DIRECTORY_ROLES = _directory_roles(env.str("DIRECTORY_ROLES", ""))
 OIDC_PROVIDES_MFA: bool = env.bool("OIDC_PROVIDES_MFA", False)
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"

@@ -16,6 +16,7 @@ from portal.home.overview import overview
 from portal.home.search import search
 from portal.home.status import status
 from portal.views import theme
+from teams.views import confirm_at_provider
 from usage.selectors import forecast_budgets, key_use
 
 model_pages = catalog.urls.routes(projects_of=projects_with_grants, approvers=approvers_by_tier)
@@ -39,6 +40,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("accounts/", include("allauth.account.urls")),
+    path("accounts/confirm/", confirm_at_provider, name="confirm_at_provider"),
     path("accounts/2fa/", include("allauth.mfa.urls")),
     path("accounts/provider/", include("allauth.socialaccount.urls")),
     path("accounts/", include("allauth.socialaccount.providers.openid_connect.urls")),

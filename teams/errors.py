@@ -22,3 +22,10 @@ class AlreadyHeldError(AlreadyDoneError):
 
     code = "already_held"
     title = "Already held"
+
+
+class AddressTakenError(AlreadyDoneError):
+    """Somebody has this e-mail address already."""
+
+    code = "address_taken"
+    title = "The address is taken"

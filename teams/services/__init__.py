@@ -3,13 +3,13 @@
 from teams.services.changes import (
     archive_project,
     archive_team,
-    deactivate_person,
     move_project,
     move_team,
     rename_department,
     rename_project,
     rename_team,
 )
+from teams.services.directory import follow_groups
 from teams.services.factors import record_sign_in_change
 from teams.services.organisation import (
     add_member,
@@ -20,6 +20,13 @@ from teams.services.organisation import (
     end_membership,
     end_role,
 )
+from teams.services.people import (
+    change_address,
+    create_person,
+    deactivate_person,
+    reactivate_person,
+    rename_person,
+)
 from teams.services.sessions import end_sessions
 
 __all__ = [
@@ -27,17 +34,22 @@ __all__ = [
     "archive_project",
     "archive_team",
     "assign_role",
+    "change_address",
     "create_department",
+    "create_person",
     "create_project",
     "create_team",
     "deactivate_person",
     "end_membership",
     "end_role",
     "end_sessions",
+    "follow_groups",
     "move_project",
     "move_team",
+    "reactivate_person",
     "record_sign_in_change",
     "rename_department",
+    "rename_person",
     "rename_project",
     "rename_team",
 ]

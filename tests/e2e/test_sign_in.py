@@ -76,7 +76,7 @@ def look(page: Page) -> list[str]:
     """Return what is wrong with the page as it stands: light and dark, wide and narrow."""
     wrong = []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             where = f"{page.url} {scheme} at {width}"
