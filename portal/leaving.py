@@ -31,7 +31,7 @@ def consequences(person: User) -> Sequence[str]:
         + BudgetRequest.objects.pending().filter(requester=person).count()
     )
     lines = [
-        f"The key {key.name} of project {key.project} ({key.masked}) is revoked: its calls are refused at once."
+        f"The key {key.name} of project {key.project} ({key.masked}) is revoked: calls are refused at once."
         for key in keys.select_related("project").order_by("name", "pk")
     ]
     lines += [f"Access to higher tiers ends: {grants} in force."] if grants else []

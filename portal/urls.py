@@ -15,6 +15,7 @@ from portal.health import healthz, readyz
 from portal.home.overview import overview
 from portal.home.search import search
 from portal.home.status import status
+from portal.leaving import LEAVING
 from portal.views import theme
 from teams.views import confirm_at_provider
 from usage.selectors import forecast_budgets, key_use
@@ -32,6 +33,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("search/", search, name="search"),
     path("status/", status, name="status"),
     path("theme/", theme, name="theme"),
+    path("people/", include(teams.urls.routes(leaving=LEAVING))),
     path("sessions/", include(teams.urls.session_routes())),
     path("models/", include(model_pages)),
     path("budgets/", include(budget_pages)),

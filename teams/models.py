@@ -58,8 +58,8 @@ class UserManager(_BaseManager):
 class User(AbstractBaseUser, PermissionsMixin):
     """A person, signed in by e-mail address.
 
-    `external_id` is what the identity provider's directory calls him; since `removed_at`, when it dropped him,
-    it does not find him.
+    `external_id` is what the provider's directory calls him; since `removed_at`, when it dropped him, it does
+    not find him.
     """
 
     public_id = PublicIdField(prefix="usr")

@@ -3,6 +3,22 @@
 from django.urls import URLPattern, path
 
 from teams import views
+from teams.ports import Leaving
+
+
+def routes(*, leaving: Leaving) -> tuple[list[URLPattern], str]:
+    """Return the pages of people with their name space; what a leaver holds elsewhere is handed in."""
+    patterns = [
+        path("", views.list_people, name="list"),
+        path("add/", views.add_person, name="add"),
+        path("roles/<slug:public_id>/end/", views.end_role, name="end_role"),
+        path("<slug:public_id>/", views.show_person, name="detail"),
+        path("<slug:public_id>/rename/", views.rename_person, name="rename"),
+        path("<slug:public_id>/role/", views.give_role, name="give_role"),
+        path("<slug:public_id>/leave/", views.let_leave, {"leaving": leaving}, name="leave"),
+        path("<slug:public_id>/return/", views.let_return, name="return"),
+    ]
+    return patterns, "people"
 
 
 def session_routes() -> tuple[list[URLPattern], str]:

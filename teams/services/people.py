@@ -90,7 +90,7 @@ def deactivate_person(
 ) -> User:
     """Let a person no longer sign in, decide or call, in one transaction; administrators may.
 
-    The leaver rule: it ends his memberships, roles and sessions, and by `endings` what he holds in the apps to
+    The leaver rule: it ends his memberships, roles and sessions, and by `endings` what he holds to
     the left. `removed` says that the directory dropped him. Nobody does it to himself. Raises AlreadyDoneError
     when he has left.
     """

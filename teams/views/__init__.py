@@ -1,6 +1,20 @@
 """The pages of people and of their sign-ins."""
 
+from teams.views.changing import add_person, end_role, give_role, let_leave, let_return, rename_person
 from teams.views.confirming import confirm_at_provider
+from teams.views.people import list_people, show_person
 from teams.views.sessions import end_session, list_sessions
 
-__all__ = ["confirm_at_provider", "end_session", "list_sessions"]
+__all__ = [
+    "add_person",
+    "confirm_at_provider",
+    "end_role",
+    "end_session",
+    "give_role",
+    "let_leave",
+    "let_return",
+    "list_people",
+    "list_sessions",
+    "rename_person",
+    "show_person",
+]

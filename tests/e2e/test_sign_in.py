@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.hashers import ScryptPasswordHasher
+from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from teams.services import rename_person
+from tests import factories
 from tests.cast import Cast, make_cast
 from tests.e2e.conftest import PASSWORD
 from tests.gateways.servers import ROOT, Server, portal_server
+from tests.signing import sign_in
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -62,7 +66,7 @@ def portal(organisation: Cast, tmp_path: Path) -> Iterator[Server]:
 
 def visit(browser: Browser, portal: Server, troubles: list[str]) -> tuple[BrowserContext, Page]:
     """Open a browser with a passkey device of its own."""
-    context = browser.new_context(base_url=f"http://localhost:{portal.port}")
+    context = browser.new_context(base_url=portal_address(portal))
     page = context.new_page()
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
@@ -70,6 +74,11 @@ def visit(browser: Browser, portal: Server, troubles: list[str]) -> tuple[Browse
     session.send("WebAuthn.enable")
     session.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})
     return context, page
+
+
+def portal_address(portal: Server) -> str:
+    """Return the address under a name: browsers give passkeys to names alone."""
+    return f"http://localhost:{portal.port}"
 
 
 def look(page: Page) -> list[str]:
@@ -155,3 +164,44 @@ def test_a_lead_sets_up_a_passkey_and_signs_in_with_it(
     context.close()
     assert wrong == []
     assert troubles == []
+
+
+def test_the_pages_of_people_fit_and_can_be_read(
+    portal: Server, organisation: Cast, browser: Browser
+) -> None:
+    cast = organisation
+    client = Client()
+    sign_in(client, cast.ann, method="mfa")
+    factories.ApiKeyFactory.create(owner=cast.ada, project=cast.ranking, name="nightly")
+    rename_person(actor=None, user=cast.ada, name="Ada May", reason="She married.")
+    troubles: list[str] = []
+    context, page = visit(browser, portal, troubles)
+    session = client.cookies["purser_session"].value
+    context.add_cookies([{"name": "purser_session", "value": session, "url": portal_address(portal)}])
+    ada, role = f"/people/{cast.ada.public_id}/", cast.ben.role_assignments.get().public_id
+    wrong = []
+    for path in (
+        "/people/",
+        "/people/?q=nobody",
+        "/people/add/",
+        ada,
+        f"/people/{cast.ben.public_id}/",
+        f"{ada}rename/",
+        f"{ada}role/",
+        f"{ada}leave/",
+        f"/people/roles/{role}/end/",
+    ):
+        page.goto(path)
+        wrong += look(page)
+    page.goto(f"{ada}role/")
+    page.get_by_label("Role").select_option("lead")
+    page.get_by_role("button", name="Give the role").click()
+    expect(page.get_by_role("alert")).to_contain_text("Choose the team that he leads")
+    wrong += look(page)
+    page.goto(f"{ada}leave/")
+    page.get_by_label("Why?").fill("The contract ended.")
+    page.get_by_role("button", name="Let the person leave").click()
+    expect(page.get_by_text("has left: keys are revoked")).to_be_visible()
+    context.close()
+    assert wrong == []
+    assert [said for said in troubles if "422" not in said] == []

@@ -23,6 +23,14 @@ TABLE = """
     /search/                              302       200  200  200  200  200  200    200
     /status/                              302       200  200  200  200  200  200    200
     /theme/                               405       405  405  405  405  405  405    405
+    /people/                              302       200  200  200  200  200  200    200
+    /people/add/                          302       403  403  403  403  403  403    200
+    /people/{person}/                     302       404  200  200  200  200  200    200
+    /people/{person}/rename/              302       404  403  403  403  403  403    200
+    /people/{person}/role/                302       404  403  403  403  403  403    200
+    /people/{person}/leave/               302       404  403  403  403  403  403    200
+    /people/{person}/return/              302       404  403  403  403  403  403    200
+    /people/roles/{role}/end/             302       404  403  403  403  403  403    200
     /sessions/                            302       200  200  200  200  200  200    200
     /sessions/{session}/end/              302       405  405  405  405  405  405    405
     /models/                              302       200  200  200  200  200  200    200
@@ -61,7 +69,7 @@ ROLES = HEAD[1:]
 CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
 ELSEWHERE = ("/api/", "/gateway/", "/accounts/", "/healthz", "/readyz")
-NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model"}
+NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model", "people": "person"}
 
 IDS: Mapping[str, Callable[[World], str]] = {
     "model": lambda _: LlmModelFactory.create().public_id,
@@ -74,6 +82,8 @@ IDS: Mapping[str, Callable[[World], str]] = {
     ),
     "key": lambda world: world.fresh_key.public_id,
     "source": lambda world: world.run.source,
+    "person": lambda world: world.cast.ada.public_id,
+    "role": lambda world: world.cast.ben.role_assignments.get().public_id,
     "session": lambda _: "1",
     "day": lambda world: world.run.day.isoformat(),
 }
@@ -98,6 +108,8 @@ def _plain(path: str) -> str:
     noun = NAMES.get(path.split("/")[1], "")
     if path.startswith("/approvals/budgets/"):
         noun = "increase" if "/requests/" in path else "budget"
+    if path.startswith("/people/roles/"):
+        noun = "role"
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
     path = path.replace("<int:pk>", "{session}")

@@ -33,6 +33,11 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "api:budgets-limits": ("ben", "post", lambda w: url("api:budgets-limits", w.budget.public_id), {}),
     "api:budgets-top-up": ("ben", "post", lambda w: url("api:budgets-top-up", w.budget.public_id), {}),
     "api:budgets-set-rules": ("ben", "post", lambda w: url("api:budgets-set-rules", w.budget.public_id), {}),
+    "people:add": ("ann", "get", lambda _: "/people/add/", {}),
+    "people:give_role": ("ann", "get", lambda w: url("people:give_role", w.cast.ada.public_id), {}),
+    "people:end_role": ("ann", "get", lambda w: url("people:end_role", leads(w)), {}),
+    "people:leave": ("ann", "post", lambda w: url("people:leave", w.cast.ada.public_id), {}),
+    "people:return": ("ann", "get", lambda w: url("people:return", w.cast.ada.public_id), {}),
     "overview": ("ben", "get", lambda _: "/?format=csv", {}),
     "budgets:list": ("ben", "get", lambda _: "/budgets/?format=csv", {}),
     "blocked:list": ("ben", "get", lambda _: "/blocked/?format=csv", {}),
@@ -42,6 +47,11 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
 def url(name: str, public_id: str) -> str:
     """Return the address of an act on one thing."""
     return reverse(name, args=[public_id])
+
+
+def leads(world: World) -> str:
+    """Return the role of Ben's."""
+    return world.cast.ben.role_assignments.get().public_id
 
 
 def third(world: World) -> str:
