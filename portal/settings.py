@@ -82,6 +82,14 @@ def _directory_roles(text: str) -> dict[str, tuple[tuple[str, str], ...]]:
     return roles
 
 
+def _scim_tokens(tokens: list[str]) -> list[bytes]:
+    if any(len(token) < 32 for token in tokens):
+        raise ImproperlyConfigured(
+            "SCIM_TOKENS: each must have at least 32 characters; make one with `openssl rand -hex 32`."
+        )
+    return [token.encode() for token in tokens]
+
+
 KEY_PEPPERS = _key_peppers(env.str("KEY_PEPPERS"))
 GATEWAY_ROOT_SECRET = _secret("GATEWAY_ROOT_SECRET")
 AUDIT_HMAC_KEY = _secret("AUDIT_HMAC_KEY")
@@ -273,6 +281,7 @@ SOCIALACCOUNT_PROVIDERS = {
     }
 }
 DIRECTORY_ROLES = _directory_roles(env.str("DIRECTORY_ROLES", ""))
+SCIM_TOKENS = _scim_tokens(env.list("SCIM_TOKENS", []))
 OIDC_PROVIDES_MFA: bool = env.bool("OIDC_PROVIDES_MFA", False)
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"

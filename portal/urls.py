@@ -48,6 +48,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/", include("allauth.socialaccount.providers.openid_connect.urls")),
     path("approvals/", include("approvals.urls")),
     path("keys/", include(keys.urls.routes(use_of=key_use))),
+    path("scim/v2/", include(teams.urls.scim_routes(leaving=LEAVING))),
     path("api/", include("portal.api_urls")),
     path("", include("gateway.urls")),
 ]

@@ -29,3 +29,10 @@ class AddressTakenError(AlreadyDoneError):
 
     code = "address_taken"
     title = "The address is taken"
+
+
+class GroupTakenError(AlreadyDoneError):
+    """The directory has a group of this name already."""
+
+    code = "group_taken"
+    title = "The name is taken"

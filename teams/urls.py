@@ -1,6 +1,6 @@
 """Addresses of the pages of people and of their sign-ins."""
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, re_path
 
 from teams import views
 from teams.ports import Leaving
@@ -19,6 +19,21 @@ def routes(*, leaving: Leaving) -> tuple[list[URLPattern], str]:
         path("<slug:public_id>/return/", views.let_return, name="return"),
     ]
     return patterns, "people"
+
+
+def scim_routes(*, leaving: Leaving) -> list[URLPattern]:
+    """Return the endpoints of SCIM; what a leaver holds elsewhere is handed in."""
+    given = {"leaving": leaving}
+    return [
+        path("Users", views.scim.users, given, name="scim_users"),
+        path("Users/<str:public_id>", views.scim.user, given, name="scim_user"),
+        path("Groups", views.scim.groups, name="scim_groups"),
+        path("Groups/<str:public_id>", views.scim.group, name="scim_group"),
+        path("ServiceProviderConfig", views.scim.service_provider_config, name="scim_config"),
+        path("ResourceTypes", views.scim.resource_types, name="scim_resource_types"),
+        path("Schemas", views.scim.schemas, name="scim_schemas"),
+        re_path("", views.scim.unknown, name="scim_unknown"),
+    ]
 
 
 def session_routes() -> tuple[list[URLPattern], str]:

@@ -9,7 +9,7 @@ from teams.services.changes import (
     rename_project,
     rename_team,
 )
-from teams.services.directory import follow_groups
+from teams.services.directory import follow_groups, remove_group, save_group
 from teams.services.factors import record_sign_in_change
 from teams.services.organisation import (
     add_member,
@@ -24,7 +24,9 @@ from teams.services.people import (
     change_address,
     create_person,
     deactivate_person,
+    link_person,
     reactivate_person,
+    remove_person,
     rename_person,
 )
 from teams.services.sessions import end_sessions
@@ -44,12 +46,16 @@ __all__ = [
     "end_role",
     "end_sessions",
     "follow_groups",
+    "link_person",
     "move_project",
     "move_team",
     "reactivate_person",
     "record_sign_in_change",
+    "remove_group",
+    "remove_person",
     "rename_department",
     "rename_person",
     "rename_project",
     "rename_team",
+    "save_group",
 ]

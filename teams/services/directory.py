@@ -8,7 +8,8 @@ from django.conf import settings
 from django.db import transaction
 
 from core import audit, clock
-from teams.models import Department, Role, RoleAssignment, RoleSource, Team, User
+from teams.errors import GroupTakenError
+from teams.models import Department, DirectoryGroup, Role, RoleAssignment, RoleSource, Team, User
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,43 @@ class _Place:
         """Return what makes it the same role."""
         team, department = self.team, self.department
         return self.role.value, team.pk if team else None, department.pk if department else None
+
+
+@transaction.atomic
+def save_group(
+    *, group: DirectoryGroup | None, name: str, external_id: str, members: Collection[User]
+) -> DirectoryGroup:
+    """Write down a group of the directory with all its members, and let their roles follow.
+
+    None makes a new one. Raises GroupTakenError when another group has this name.
+    """
+    others = DirectoryGroup.objects.filter(name=name)
+    if group is not None:
+        group = DirectoryGroup.objects.select_for_update(no_key=True).order_by("pk").get(pk=group.pk)
+        others = others.exclude(pk=group.pk)
+    if others.exists():
+        raise GroupTakenError(f"There is a group {name} already.", field="displayName")
+    before = set(group.members.all()) if group else set()
+    saved = group or DirectoryGroup()
+    renamed = saved.name != name
+    saved.name, saved.external_id = name, external_id
+    saved.save()
+    now_in = set(members)
+    saved.members.set(now_in)
+    came, went = now_in - before, before - now_in
+    if group is None or renamed or came or went:
+        _record_group("group.changed" if group else "group.created", saved, came=came, went=went)
+    _let_roles_follow(now_in | went if renamed else came | went)
+    return saved
+
+
+@transaction.atomic
+def remove_group(*, group: DirectoryGroup) -> None:
+    """Forget a group that the directory dropped, and end the roles that it stood for."""
+    members = set(group.members.all())
+    _record_group("group.removed", group, came=set(), went=members)
+    group.delete()
+    _let_roles_follow(members)
 
 
 @transaction.atomic
@@ -48,6 +86,22 @@ def follow_groups(*, user: User, source: RoleSource, groups: Collection[str]) ->
     for key, place in wanted.items():
         if key not in kept:
             _give(mine, place, source)
+
+
+def _let_roles_follow(people: Collection[User]) -> None:
+    """Hold the roles of people against all groups that they are in now; in one order, as every lock."""
+    for person in sorted(people, key=lambda one: one.pk):
+        names = list(person.directory_groups.values_list("name", flat=True))
+        follow_groups(user=person, source=RoleSource.DIRECTORY, groups=names)
+
+
+def _record_group(action: str, group: DirectoryGroup, *, came: set[User], went: set[User]) -> None:
+    after = {
+        "name": group.name,
+        "came": sorted(person.public_id for person in came),
+        "went": sorted(person.public_id for person in went),
+    }
+    audit.record(actor=None, action=action, subject=group, after=after, reason="By the directory.")
 
 
 def _places(groups: Collection[str]) -> list[_Place]:

@@ -90,9 +90,9 @@ def deactivate_person(
 ) -> User:
     """Let a person no longer sign in, decide or call, in one transaction; administrators may.
 
-    The leaver rule: it ends his memberships, roles and sessions, and by `endings` what he holds to
-    the left. `removed` says that the directory dropped him. Nobody does it to himself. Raises AlreadyDoneError
-    when he has left.
+    The leaver rule: it ends his memberships, roles and sessions, and by `endings` what he holds to the left.
+    `removed` says that the directory dropped him. Nobody does it to himself. Raises AlreadyDoneError when he
+    has left.
     """
     if actor is not None:
         require_admin(actor, "let people leave")
@@ -148,6 +148,38 @@ def reactivate_person(*, actor: User | None, user: User, reason: str) -> User:
         after={"is_active": True},
         reason=reason.strip(),
     )
+    return mine
+
+
+@transaction.atomic
+def remove_person(*, user: User, reason: str, endings: Sequence[Ending]) -> User:
+    """Let a person leave whom the directory dropped, and let it find him no more. Again changes nothing."""
+    mine = _locked(user)
+    if mine.removed_at is not None:
+        return mine
+    if mine.is_active:
+        return deactivate_person(actor=None, user=mine, reason=reason, endings=endings, removed=True)
+    mine.removed_at = clock.now()
+    mine.save(update_fields=["removed_at"])
+    after = {"removed_at": mine.removed_at}
+    audit.record(actor=None, action="person.removed", subject=mine, after=after, reason=reason)
+    return mine
+
+
+@transaction.atomic
+def link_person(*, user: User, external_id: str) -> User:
+    """Remember what the directory calls a person. Again changes nothing."""
+    mine = _locked(user)
+    if mine.external_id != external_id:
+        before, mine.external_id = mine.external_id, external_id
+        mine.save(update_fields=["external_id"])
+        audit.record(
+            actor=None,
+            action="person.linked",
+            subject=mine,
+            before={"external_id": before},
+            after={"external_id": external_id},
+        )
     return mine
 
 

@@ -1,5 +1,6 @@
 """The pages of people and of their sign-ins."""
 
+from teams.views import scim
 from teams.views.changing import add_person, end_role, give_role, let_leave, let_return, rename_person
 from teams.views.confirming import confirm_at_provider
 from teams.views.people import list_people, show_person
@@ -16,5 +17,6 @@ __all__ = [
     "list_people",
     "list_sessions",
     "rename_person",
+    "scim",
     "show_person",
 ]

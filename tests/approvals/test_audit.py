@@ -21,7 +21,7 @@ from core import audit
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey
 from keys.services import issue_approved_key, issue_key
-from teams.models import Role, RoleAssignment, RoleSource
+from teams.models import DirectoryGroup, Role, RoleAssignment, RoleSource
 from tests import factories
 from tests.api.world import open_budget
 from tests.approvals.conftest import REASON, ask_for
@@ -62,6 +62,11 @@ def come_back(cast: Cast) -> None:
 def follow(cast: Cast) -> None:
     with override_settings(DIRECTORY_ROLES={"Accountants": (("finance", ""),)}):
         teams.services.follow_groups(user=cast.ada, source=RoleSource.SIGN_IN, groups=["Accountants"])
+
+
+@override_settings(DIRECTORY_ROLES={"Accountants": (("finance", ""),)})
+def save_group(cast: Cast) -> DirectoryGroup:
+    return teams.services.save_group(group=None, name="Accountants", external_id="", members=[cast.ada])
 
 
 def sign_out(cast: Cast) -> None:
@@ -231,6 +236,19 @@ WALK: dict[str, tuple[Act, list[str]]] = {
         ["person.address_changed"],
     ),
     "teams.reactivate_person": (come_back, ["person.deactivated", "person.reactivated"]),
+    "teams.remove_person": (
+        lambda cast: teams.services.remove_person(user=cast.ada, reason=WHY, endings=()),
+        ["person.deactivated"],
+    ),
+    "teams.link_person": (
+        lambda cast: teams.services.link_person(user=cast.ada, external_id="00u"),
+        ["person.linked"],
+    ),
+    "teams.save_group": (save_group, ["group.created", "role.assigned"]),
+    "teams.remove_group": (
+        lambda cast: teams.services.remove_group(group=save_group(cast)),
+        ["group.created", "role.assigned", "group.removed", "role.ended"],
+    ),
     "teams.follow_groups": (follow, ["role.assigned"]),
     "teams.record_sign_in_change": (
         lambda cast: teams.services.record_sign_in_change(user=cast.ada, change="totp_activated"),

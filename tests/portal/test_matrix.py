@@ -68,7 +68,7 @@ HEAD, *LINES = [line.split() for line in TABLE.strip().splitlines()]
 ROLES = HEAD[1:]
 CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
-ELSEWHERE = ("/api/", "/gateway/", "/accounts/", "/healthz", "/readyz")
+ELSEWHERE = ("/api/", "/gateway/", "/scim/", "/accounts/", "/healthz", "/readyz")
 NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model", "people": "person"}
 
 IDS: Mapping[str, Callable[[World], str]] = {
