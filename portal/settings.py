@@ -211,7 +211,7 @@ CACHES = {
         "BACKEND": "portal.cache.SharedCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "purser-cache",
-        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+        "OPTIONS": {"serializer": "portal.cache.Json", "socket_connect_timeout": 1, "socket_timeout": 1},
     }
 }
 
