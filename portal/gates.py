@@ -79,6 +79,7 @@ SENSITIVE: Mapping[str, Condition] = {
     "people:add": always,
     "people:give_role": always,
     "people:end_role": always,
+    "people:reset_factors": always,
     "people:leave": always,
     "people:return": always,
     "overview": exports,

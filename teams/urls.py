@@ -16,6 +16,7 @@ def routes(*, leaving: Leaving) -> tuple[list[URLPattern], str]:
         path("<slug:public_id>/rename/", views.rename_person, name="rename"),
         path("<slug:public_id>/role/", views.give_role, name="give_role"),
         path("<slug:public_id>/leave/", views.let_leave, {"leaving": leaving}, name="leave"),
+        path("<slug:public_id>/factors/", views.reset_factors, name="reset_factors"),
         path("<slug:public_id>/return/", views.let_return, name="return"),
     ]
     return patterns, "people"

@@ -10,7 +10,7 @@ from teams.services.changes import (
     rename_team,
 )
 from teams.services.directory import follow_groups, remove_group, save_group
-from teams.services.factors import record_sign_in_change
+from teams.services.factors import record_sign_in_change, reset_factors
 from teams.services.organisation import (
     add_member,
     assign_role,
@@ -57,5 +57,6 @@ __all__ = [
     "rename_person",
     "rename_project",
     "rename_team",
+    "reset_factors",
     "save_group",
 ]

@@ -1,9 +1,14 @@
 """What is kept of the ways to sign in: that one came or went, when, from where."""
 
+from allauth.mfa.models import Authenticator
 from django.db import transaction
 
 from core import audit, clock, outbox
+from core.errors import AlreadyDoneError, NotAllowedError
 from teams.models import User
+from teams.selectors import require_admin
+from teams.services.changes import require_reason
+from teams.services.sessions import end_sessions
 
 ADDED, REMOVED, PASSWORD = (
     "person.second_factor_added",
@@ -40,3 +45,39 @@ def record_sign_in_change(*, user: User, change: str) -> None:
         ),
         link="/accounts/2fa/",
     )
+
+
+@transaction.atomic
+def reset_factors(*, actor: User, user: User, reason: str) -> int:
+    """Take away the second factors of somebody who lost them, and sign him out; administrators may.
+
+    Returns how many there were. Who holds a role sets up another one at the next sign-in. Nobody does it to
+    himself. Raises AlreadyDoneError when there are none.
+    """
+    require_admin(actor, "reset second factors")
+    if actor.pk == user.pk:
+        raise NotAllowedError("Nobody resets his own second factor. Ask another administrator.")
+    require_reason(reason)
+    mine = User.objects.select_for_update(no_key=True).order_by("pk").get(pk=user.pk)
+    factors = Authenticator.objects.filter(user=mine)
+    count: int = factors.count()
+    if not count:
+        raise AlreadyDoneError(f"{mine} has no second factor. Nothing needs to be done.")
+    factors.delete()
+    end_sessions(actor=actor, user=mine)
+    event = audit.record(
+        actor=actor,
+        action="person.factors_reset",
+        subject=mine,
+        after={"factors": count},
+        reason=reason.strip(),
+    )
+    outbox.put_mail(
+        topic="person.sign_in_changed",
+        recipient=mine.email,
+        dedupe_key=f"person.sign_in_changed:{event.public_id}",
+        subject="Your second factor was reset: your Purser account",
+        body=f"{actor} took away your second factor: {reason.strip()} If you did not ask for it, say so now.",
+        link="/accounts/2fa/",
+    )
+    return count

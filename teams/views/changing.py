@@ -147,6 +147,31 @@ def let_return(request: PersonRequest, public_id: str) -> HttpResponse:
     )
 
 
+@require_http_methods(METHODS)
+def reset_factors(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Take away the second factors of somebody who lost them."""
+    person = find_person(request.user, public_id)
+    require_admin(request.user, "reset second factors")
+    form = WhyForm(request.POST or None)
+    if _done(form, lambda entered: services.reset_factors(actor=request.user, user=person, **entered)):
+        messages.success(request, f"{person.name} has no second factor now, and is signed out everywhere.")
+        return redirect("people:detail", public_id)
+    lines = [
+        "The authenticator app, passkeys and recovery codes no longer sign in.",
+        "He is signed out everywhere, and told by e-mail.",
+        "With a role, he sets up another second factor at the next sign-in.",
+        "Be sure that it is he who asks: this is how accounts are stolen.",
+    ]
+    return _confirm(
+        request,
+        form,
+        title=f"Reset the second factor of {person.name}?",
+        lines=lines,
+        submit="Reset the second factor",
+        back=_page_of(person),
+    )
+
+
 def _done(form: forms.Form, act: Act) -> Any:
     """Do it when the form is filled in rightly; what it refuses goes to its field. None when not done."""
     if not form.is_bound or not form.is_valid():

@@ -40,6 +40,7 @@ class PersonFacts:
     give_role_url: str
     leave_url: str
     return_url: str
+    reset_url: str
 
 
 @require_safe
@@ -85,6 +86,7 @@ def _facts(person: User, viewer: User, *, is_admin: bool) -> PersonFacts:
     ordered = list(roles.order_by("-valid_from", "-pk"))
     live = [held for held in ordered if held.valid_until is None or held.valid_until > now]
     names = FormerName.objects.filter(kind=NamedKind.PERSON, object_id=person.pk)
+    factor = _factor(person) if is_admin or person.pk == viewer.pk else None
     may_act = is_admin and person.pk != viewer.pk
     return PersonFacts(
         name=person.name,
@@ -95,7 +97,8 @@ def _facts(person: User, viewer: User, *, is_admin: bool) -> PersonFacts:
         teams=tuple(_teams(person)),
         roles=tuple(role_row(held, may_end=is_admin) for held in live),
         past_roles=tuple(role_row(held, may_end=False) for held in ordered if held not in live),
-        factor=_factor(person) if is_admin or person.pk == viewer.pk else None,
+        factor=factor,
+        reset_url=_address("reset_factors", person) if may_act and factor and factor.tone == "ok" else "",
         rename_url=_address("rename", person) if is_admin else "",
         give_role_url=_address("give_role", person) if may_act and person.is_active else "",
         leave_url=_address("leave", person) if may_act and person.is_active else "",

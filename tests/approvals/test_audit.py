@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.test import override_settings
 
@@ -67,6 +68,11 @@ def follow(cast: Cast) -> None:
 @override_settings(DIRECTORY_ROLES={"Accountants": (("finance", ""),)})
 def save_group(cast: Cast) -> DirectoryGroup:
     return teams.services.save_group(group=None, name="Accountants", external_id="", members=[cast.ada])
+
+
+def reset_factors(cast: Cast) -> None:
+    Authenticator.objects.create(user=cast.ben, type=Authenticator.Type.TOTP, data={})
+    teams.services.reset_factors(actor=cast.ann, user=cast.ben, reason=WHY)
 
 
 def sign_out(cast: Cast) -> None:
@@ -236,6 +242,7 @@ WALK: dict[str, tuple[Act, list[str]]] = {
         ["person.address_changed"],
     ),
     "teams.reactivate_person": (come_back, ["person.deactivated", "person.reactivated"]),
+    "teams.reset_factors": (reset_factors, ["person.factors_reset"]),
     "teams.remove_person": (
         lambda cast: teams.services.remove_person(user=cast.ada, reason=WHY, endings=()),
         ["person.deactivated"],

@@ -141,7 +141,7 @@ def test_a_lead_sets_up_a_passkey_and_signs_in_with_it(
 
     page.goto("/accounts/logout/")
     page.get_by_role("button", name="Sign out").last.click()
-    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.get_by_role("button", name="Use a passkey instead").click()
     expect(page.get_by_role("navigation", name="Main")).to_be_attached()
     page.goto("/keys/")
     assert page.url.endswith("/keys/")

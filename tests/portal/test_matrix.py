@@ -29,6 +29,7 @@ TABLE = """
     /people/{person}/rename/              302       404  403  403  403  403  403    200
     /people/{person}/role/                302       404  403  403  403  403  403    200
     /people/{person}/leave/               302       404  403  403  403  403  403    200
+    /people/{person}/factors/             302       404  403  403  403  403  403    200
     /people/{person}/return/              302       404  403  403  403  403  403    200
     /people/roles/{role}/end/             302       404  403  403  403  403  403    200
     /sessions/                            302       200  200  200  200  200  200    200

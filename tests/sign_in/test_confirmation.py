@@ -36,6 +36,7 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "people:add": ("ann", "get", lambda _: "/people/add/", {}),
     "people:give_role": ("ann", "get", lambda w: url("people:give_role", w.cast.ada.public_id), {}),
     "people:end_role": ("ann", "get", lambda w: url("people:end_role", leads(w)), {}),
+    "people:reset_factors": ("ann", "get", lambda w: url("people:reset_factors", w.cast.ben.public_id), {}),
     "people:leave": ("ann", "post", lambda w: url("people:leave", w.cast.ada.public_id), {}),
     "people:return": ("ann", "get", lambda w: url("people:return", w.cast.ada.public_id), {}),
     "overview": ("ben", "get", lambda _: "/?format=csv", {}),

@@ -14,7 +14,9 @@ from django.db import connection
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
+from core.errors import NotAllowedError
 from core.models import AuditEvent, Outbox
+from teams import services
 from teams.models import User
 from teams.sealing import seal, unseal
 from tests.browsing import Page, Visitor
@@ -230,3 +232,30 @@ def test_one_address_may_not_try_many_accounts(cast: Cast) -> None:
     ]
 
     assert "Too many" in Page(answers[-1]).words
+
+
+def test_an_administrator_resets_what_somebody_lost(cast: Cast, settings: Settings) -> None:
+    ben = with_password(cast.ben)
+    browser = Client()
+    sign_in(browser, ben)
+    set_up_app(browser)
+    ann = Client()
+    sign_in(ann, cast.ann, method="mfa")
+    path = f"/people/{ben.public_id}/factors/"
+    assert path in Page(ann.get(f"/people/{ben.public_id}/")).links
+
+    assert ann.post(path, {"reason": "His phone is in the lake."}).status_code == 302
+
+    assert not Authenticator.objects.filter(user=ben).exists()
+    again = Client()
+    assert again.post("/accounts/login/", {"login": ben.email, "password": PASSWORD}).status_code == 302
+    assert again.get("/keys/")["Location"] == SET_UP
+    assert AuditEvent.objects.get(action="person.factors_reset").reason == "His phone is in the lake."
+    assert Outbox.objects.filter(payload__subject__startswith="Your second factor was reset").exists()
+    assert ann.post(path, {"reason": "Again."}).status_code == 422
+
+
+def test_nobody_but_an_administrator_resets_and_nobody_his_own(cast: Cast) -> None:
+    for actor, user in ((cast.cleo, cast.ben), (cast.ann, cast.ann)):
+        with pytest.raises(NotAllowedError):
+            services.reset_factors(actor=actor, user=user, reason="His phone is in the lake.")
