@@ -39,19 +39,11 @@ BEN = (
     "/blocked/?p=30d",
     "/status/",
     "/search/?q=search",
-    "/people/",
 )
-ADA = (
-    "/approvals/ask/",
-    "/approvals/?tab=team",
-    "/keys/",
-    "/blocked/?code=none",
-    "/accounts/2fa/",
-    "/sessions/",
-)
+ADA = ("/approvals/ask/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")
 BUDGET_FORMS = ("plan/", "top-up/", "rules/", "close/", "rate/")
 FAY = ("/", "/reconciliation/", "/budgets/", "/blocked/?p=24h")
-ANN = ("/models/", "/models/unpriced/", "/people/", "/people/add/")
+ANN = ("/models/", "/models/unpriced/")
 # The web process knows these only; the tests' own process has fast ones.
 REAL_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 WIDE, NARROW, NARROWEST = 1440, 390, 320
