@@ -1,8 +1,11 @@
 """Checks for a deployment: `manage.py check --deploy` says what an operator should change."""
 
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from django.core.checks import CheckMessage, Tags, Warning, register  # noqa: A004  Django's name for it
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  Django's name for it
 from django.db import DatabaseError, connection
 
 from portal.roles import standing
@@ -34,3 +37,75 @@ def serving_role_cannot_rewrite_history(**_options: Any) -> list[CheckMessage]:
         text = f"The role {found.role} lacks rights: {', '.join(found.too_little)}."
         warnings.append(Warning(text, hint="Run `manage.py database_roles --apply`.", id="purser.W003"))
     return warnings
+
+
+@register("sign_in", deploy=True)
+def sign_in_is_fit_for_production(**_options: Any) -> list[CheckMessage]:
+    """Refuse settings with which somebody else could sign in as a person here."""
+    return [*_second_factor(), *_hosts(), *_cookies(), *_proxies(), *_limits(), *_provider()]
+
+
+def _second_factor() -> Iterator[CheckMessage]:
+    if not settings.MFA_REQUIRED:
+        yield Error(
+            "MFA_REQUIRED is off: leads, finance and administrators sign in with a password alone.",
+            hint="Remove MFA_REQUIRED from the environment.",
+            id="purser.E001",
+        )
+
+
+def _hosts() -> Iterator[CheckMessage]:
+    if "*" in settings.ALLOWED_HOSTS or not settings.ALLOWED_HOSTS:
+        yield Error(
+            "ALLOWED_HOSTS lets requests name any host, so links in mails could lead elsewhere.",
+            hint="Name the hosts that people use, such as purser.example.com.",
+            id="purser.E002",
+        )
+
+
+def _cookies() -> Iterator[CheckMessage]:
+    flags = {
+        "SESSION_COOKIE_SECURE": settings.SESSION_COOKIE_SECURE,
+        "CSRF_COOKIE_SECURE": settings.CSRF_COOKIE_SECURE,
+        "SESSION_COOKIE_HTTPONLY": settings.SESSION_COOKIE_HTTPONLY,
+        "SESSION_COOKIE_SAMESITE": settings.SESSION_COOKIE_SAMESITE in {"Lax", "Strict"},
+    }
+    wrong = [name for name, right in flags.items() if not right]
+    if wrong:
+        yield Error(
+            f"Cookies of sessions can be read or sent where they should not: {', '.join(wrong)}.",
+            hint="Set BASE_URL to the https:// address; the cookies follow it.",
+            id="purser.E003",
+        )
+
+
+def _proxies() -> Iterator[CheckMessage]:
+    behind_proxy = settings.SECURE_PROXY_SSL_HEADER is not None
+    if settings.TRUSTED_PROXY_COUNT < 0 or behind_proxy != (settings.TRUSTED_PROXY_COUNT > 0):
+        yield Error(
+            "TRUST_FORWARDED_PROTO and TRUSTED_PROXY_COUNT disagree about whether a proxy stands before the"
+            " portal: attempts to sign in would be counted by a wrong address, and the audit would name it.",
+            hint="Behind a proxy that ends TLS set both; without one, neither.",
+            id="purser.E004",
+        )
+
+
+def _limits() -> Iterator[CheckMessage]:
+    limits = settings.ACCOUNT_RATE_LIMITS or {}
+    missing = [name for name in ("login", "login_failed", "reauthenticate") if not limits.get(name)]
+    if missing:
+        yield Error(
+            f"Passwords can be guessed without limit: ACCOUNT_RATE_LIMITS lacks {', '.join(missing)}.",
+            id="purser.E005",
+        )
+
+
+def _provider() -> Iterator[CheckMessage]:
+    if not settings.OIDC_ISSUER:
+        return
+    if urlsplit(settings.OIDC_ISSUER).scheme != "https" or not settings.OIDC_CLIENT_SECRET:
+        yield Error(
+            "The identity provider is asked without TLS or without a client secret.",
+            hint="Give OIDC_ISSUER an https:// address, and set OIDC_CLIENT_SECRET.",
+            id="purser.E006",
+        )

@@ -62,6 +62,7 @@ SECTIONS = (
     Section(label="Ask for access", view="approvals:ask", icon="send"),
     Section(label="Approvals", view="approvals:list", icon="inbox", counts_waiting=True),
     Section(label="Keys", view="keys:list", icon="key-round"),
+    Section(label="People", view="people:list", icon="users"),
     Section(label="Budgets", view="budgets:list", icon="wallet"),
     Section(label="Blocked calls", view="blocked:list", icon="shield-ban"),
     Section(label="Reconciliation", view="reconciliation:list", icon="scale", shown_to=checks_the_books),

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.shortcuts import render
 
 from core import audit, idempotency
+from core.clients import client_address
 from core.errors import DomainError
 from core.problems import CONTENT_TYPE, from_error
 
@@ -24,7 +25,7 @@ def request_context(get_response: Handler) -> Handler:
         request_id = secrets.token_hex(8)
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id),
-            audit.origin(request_id=request_id, ip_address=request.META.get("REMOTE_ADDR") or None),
+            audit.origin(request_id=request_id, ip_address=client_address(request)),
         ):
             response = get_response(request)
         response["X-Request-Id"] = request_id

@@ -14,7 +14,7 @@ from portal.context import theme_of
 
 RETRY_AFTER_SECONDS = 10
 DATABASE_IS_AWAY = (OperationalError, InterfaceError)
-FOR_PROGRAMS = ("/api/", "/gateway/")
+FOR_PROGRAMS = ("/api/", "/gateway/", "/scim/")
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -37,7 +37,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Say that the portal failed, or that its database is away (503), without asking the database."""
     away = isinstance(sys.exc_info()[1], DATABASE_IS_AWAY)
     status = HTTPStatus.SERVICE_UNAVAILABLE if away else HTTPStatus.INTERNAL_SERVER_ERROR
-    response = failed(status) if request.path.startswith("/api/") else _failure_page(request, status)
+    response = (
+        failed(status) if request.path.startswith(("/api/", "/scim/")) else _failure_page(request, status)
+    )
     response["Cache-Control"] = "no-store"
     if away:
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)

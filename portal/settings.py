@@ -37,6 +37,8 @@ SECURE = BASE_URL.startswith("https://")
 ORGANISATION_NAME: str = env.str("ORGANISATION_NAME", "Northwind")
 GATEWAY_PUBLIC_URL: str = env.str("GATEWAY_PUBLIC_URL", "http://127.0.0.1:4000").rstrip("/")
 VERSION = "0.1.0"
+# How many proxies stand before the portal and add to X-Forwarded-For.
+TRUSTED_PROXY_COUNT: int = env.int("TRUSTED_PROXY_COUNT", 0)
 
 
 def _key_peppers(text: str) -> dict[int, bytes]:
@@ -64,6 +66,30 @@ def _secret(name: str) -> bytes:
     return value.encode()
 
 
+def _directory_roles(text: str) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Read `GROUP=ROLE` or `GROUP=ROLE:CODE`, several with semicolons between them."""
+    roles: dict[str, tuple[tuple[str, str], ...]] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(";"))):
+        group, _, target = part.rpartition("=")
+        role, _, code = target.partition(":")
+        placed = role in {"lead", "director"}
+        if not group or not (placed or role in {"finance", "auditor", "admin"}) or placed != bool(code):
+            raise ImproperlyConfigured(
+                f"DIRECTORY_ROLES: `{part}` must look like `Search leads=lead:search`,"
+                " `Product heads=director:product`, or `Accountants=finance` (auditor, admin)."
+            )
+        roles[group.strip()] = (*roles.get(group.strip(), ()), (role, code))
+    return roles
+
+
+def _scim_tokens(tokens: list[str]) -> list[bytes]:
+    if any(len(token) < 32 for token in tokens):
+        raise ImproperlyConfigured(
+            "SCIM_TOKENS: each must have at least 32 characters; make one with `openssl rand -hex 32`."
+        )
+    return [token.encode() for token in tokens]
+
+
 KEY_PEPPERS = _key_peppers(env.str("KEY_PEPPERS"))
 GATEWAY_ROOT_SECRET = _secret("GATEWAY_ROOT_SECRET")
 AUDIT_HMAC_KEY = _secret("AUDIT_HMAC_KEY")
@@ -88,6 +114,10 @@ INSTALLED_APPS = [
     "django.forms",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "django_htmx",
     "template_partials",
     "csp",
@@ -110,6 +140,8 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.middleware.sign_in_required",
+    "portal.gates.second_factor_first",
+    "portal.gates.confirmation_first",
     "portal.middleware.private_pages",
     "portal.refusals.bare_refusals",
     "portal.middleware.domain_errors",
@@ -177,7 +209,14 @@ LEASE_FLOOR_USD: Decimal = env.decimal("LEASE_FLOOR_USD", Decimal("0.05"))
 LEAK_REPORTS_PER_MINUTE: int = env.int("LEAK_REPORTS_PER_MINUTE", 30)
 
 REDIS_URL: str = env.str("REDIS_URL")
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CACHES = {
+    "default": {
+        "BACKEND": "portal.cache.SharedCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "purser-cache",
+        "OPTIONS": {"serializer": "portal.cache.Json", "socket_connect_timeout": 1, "socket_timeout": 1},
+    }
+}
 
 AUTH_USER_MODEL = "teams.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
@@ -196,6 +235,57 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",
+    "reauthenticate": "10/m/user",
+    "reset_password": "20/m/ip,5/m/key",
+}
+# Off for demonstrations only, such as `make run`: `check --deploy` refuses it.
+MFA_REQUIRED: bool = env.bool("MFA_REQUIRED", True)
+MFA_ADAPTER = "teams.adapter.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_FORMS = {"add_webauthn": "teams.forms.AddPasskeyForm"}
+MFA_TOTP_ISSUER = "Purser"
+# Browsers give passkeys to https:// and to http://localhost alone.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SECURE
+SOCIALACCOUNT_ADAPTER = "teams.adapter.IdentityProviderAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+# A form that leads to another site is against our own content policy; a link is not.
+SOCIALACCOUNT_LOGIN_ON_GET = True
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
+OIDC_ISSUER: str = env.str("OIDC_ISSUER", "").rstrip("/")
+OIDC_CLIENT_ID: str = env.str("OIDC_CLIENT_ID", "purser")
+OIDC_CLIENT_SECRET: str = env.str("OIDC_CLIENT_SECRET", "")
+OIDC_NAME: str = env.str("OIDC_NAME", "your company account")
+OIDC_SCOPES: list[str] = env.list("OIDC_SCOPES", ["openid", "profile", "email"])
+OIDC_GROUPS_CLAIM: str = env.str("OIDC_GROUPS_CLAIM", "groups")
+OIDC_VERIFIES_EMAIL: bool = env.bool("OIDC_VERIFIES_EMAIL", False)
+OIDC_CREATES_PEOPLE: bool = env.bool("OIDC_CREATES_PEOPLE", True)
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "company",
+                "name": OIDC_NAME,
+                "client_id": OIDC_CLIENT_ID,
+                "secret": OIDC_CLIENT_SECRET,
+                "settings": {
+                    "server_url": OIDC_ISSUER,
+                    "scope": OIDC_SCOPES,
+                    "verified_email": OIDC_VERIFIES_EMAIL,
+                },
+            }
+        ]
+        if OIDC_ISSUER
+        else [],
+    }
+}
+DIRECTORY_ROLES = _directory_roles(env.str("DIRECTORY_ROLES", ""))
+SCIM_TOKENS = _scim_tokens(env.list("SCIM_TOKENS", []))
+OIDC_PROVIDES_MFA: bool = env.bool("OIDC_PROVIDES_MFA", False)
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
@@ -203,6 +293,8 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_NAME = "purser_session"
 SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 14 * 86_400
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 CSRF_FAILURE_VIEW = "portal.refusals.csrf_failure"

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path, reverse
 import budgets.urls
 import catalog.urls
 import keys.urls
+import teams.urls
 import usage.urls
 from approvals.terms import approvers_by_tier
 from gateway.selectors import gateway_names
@@ -14,7 +15,9 @@ from portal.health import healthz, readyz
 from portal.home.overview import overview
 from portal.home.search import search
 from portal.home.status import status
+from portal.leaving import LEAVING
 from portal.views import theme
+from teams.views import confirm_at_provider
 from usage.selectors import forecast_budgets, key_exposure, key_use
 
 model_pages = catalog.urls.routes(projects_of=projects_with_grants, approvers=approvers_by_tier)
@@ -30,6 +33,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("search/", search, name="search"),
     path("status/", status, name="status"),
     path("theme/", theme, name="theme"),
+    path("people/", include(teams.urls.routes(leaving=LEAVING))),
+    path("sessions/", include(teams.urls.session_routes())),
     path("models/", include(model_pages)),
     path("budgets/", include(budget_pages)),
     path("blocked/", include(usage.urls.blocked_routes())),
@@ -38,8 +43,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("accounts/", include("allauth.account.urls")),
+    path("accounts/confirm/", confirm_at_provider, name="confirm_at_provider"),
+    path("accounts/2fa/", include("allauth.mfa.urls")),
+    path("accounts/provider/", include("allauth.socialaccount.urls")),
+    path("accounts/", include("allauth.socialaccount.providers.openid_connect.urls")),
     path("approvals/", include("approvals.urls")),
     path("keys/", include(keys.urls.routes(use_of=key_use, exposure_of=key_exposure))),
+    path("scim/v2/", include(teams.urls.scim_routes(leaving=LEAVING))),
     path("api/", include("portal.api_urls")),
     path("", include("gateway.urls")),
 ]

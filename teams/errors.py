@@ -22,3 +22,17 @@ class AlreadyHeldError(AlreadyDoneError):
 
     code = "already_held"
     title = "Already held"
+
+
+class AddressTakenError(AlreadyDoneError):
+    """Somebody has this e-mail address already."""
+
+    code = "address_taken"
+    title = "The address is taken"
+
+
+class GroupTakenError(AlreadyDoneError):
+    """The directory has a group of this name already."""
+
+    code = "group_taken"
+    title = "The name is taken"

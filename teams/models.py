@@ -56,12 +56,18 @@ class UserManager(_BaseManager):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person, signed in by e-mail address."""
+    """A person, signed in by e-mail address.
+
+    `external_id` is what the provider's directory calls him; since `removed_at`, when it dropped him, it does
+    not find him.
+    """
 
     public_id = PublicIdField(prefix="usr")
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=150)
     is_active = models.BooleanField(default=True)
+    external_id = models.CharField(max_length=254, blank=True, default="")
+    removed_at = models.DateTimeField(null=True, blank=True)
     is_staff = models.BooleanField(default=False)
     date_joined = models.DateTimeField(default=now)
 
@@ -75,6 +81,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         ordering = ("name", "id")
         constraints = (
             models.CheckConstraint(condition=Q(email=Lower("email")), name="user_email_is_lower_case"),
+            models.CheckConstraint(
+                condition=Q(removed_at__isnull=True) | Q(is_active=False), name="user_removed_is_not_active"
+            ),
         )
 
     def __str__(self) -> str:
@@ -203,17 +212,18 @@ class NamedKind(models.TextChoices):
     TEAM = "team", "Team"
     PROJECT = "project", "Project"
     KEY = "key", "Key"
+    PERSON = "person", "Person"
 
 
 class FormerName(models.Model):
-    """What a department, team, project or key was called until a moment, so that the past keeps its labels.
+    """What somebody or something was called until a moment, so that the past keeps its labels.
 
     Insert-only (trigger).
     """
 
     kind = models.CharField(max_length=10, choices=NamedKind)
     object_id = models.BigIntegerField()
-    name = models.CharField(max_length=120)
+    name = models.CharField(max_length=150)
     used_until = models.DateTimeField()
 
     class Meta:
@@ -264,6 +274,14 @@ class Role(models.TextChoices):
     ADMIN = "admin", "Administrator"
 
 
+class RoleSource(models.TextChoices):
+    """Who gave a role, and who alone takes it away again by himself."""
+
+    PORTAL = "portal", "Given here"
+    SIGN_IN = "sign_in", "From the identity provider, at sign-in"
+    DIRECTORY = "directory", "From the directory"
+
+
 class RoleAssignment(models.Model):
     """A role held for a time: lead of one team, director of one department, the others everywhere."""
 
@@ -279,6 +297,7 @@ class RoleAssignment(models.Model):
     valid_from = models.DateTimeField(default=now)
     valid_until = models.DateTimeField(null=True, blank=True)
     granted_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    source = models.CharField(max_length=10, choices=RoleSource, default=RoleSource.PORTAL)
 
     objects = ValidityQuerySet.as_manager()
 
@@ -304,6 +323,21 @@ class RoleAssignment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.get_role_display()}"
+
+
+class DirectoryGroup(models.Model):
+    """A group of the identity provider's directory; which role it stands for is declared in the settings."""
+
+    public_id = PublicIdField(prefix="grp")
+    name = models.CharField(max_length=254, unique=True)
+    external_id = models.CharField(max_length=254, blank=True, default="")
+    members = models.ManyToManyField(User, related_name="directory_groups")
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 ORGANISATION_WIDE = (Role.FINANCE, Role.AUDITOR, Role.ADMIN)

@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from teams.models import User
+from tests.signing import sign_in
 
 # What every request of somebody who is signed in asks before its view: the session and its person.
 SIGN_IN = ('FROM "django_session"', 'FROM "teams_user" WHERE "teams_user"."id" =')
@@ -93,7 +94,7 @@ class Visitor:
     def __init__(self, user: User | None) -> None:
         self.client = Client(raise_request_exception=False)
         if user is not None:
-            self.client.force_login(user)
+            sign_in(self.client, user)
 
     def get(self, path: str, *, htmx_target: str = "", **query: str) -> Page:
         """Open a page."""

@@ -38,6 +38,7 @@ TEST_SECRETS = {
     "KEY_PEPPERS": "1:" + "5a" * 32,
     "GATEWAY_ROOT_SECRET": "c3" * 32,
     "AUDIT_HMAC_KEY": "e7" * 32,
+    "MFA_REQUIRED": "false",  # the tests of it switch it on
 }
 _services: list[LocalServices] = []
 

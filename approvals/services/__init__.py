@@ -1,6 +1,7 @@
 """What may be done with a request; one module an act. `decide` is the only way to a decision."""
 
 from approvals.services.amending import amend
+from approvals.services.closing import close_requests_of
 from approvals.services.deciding import Outcome, decide
 from approvals.services.expiring import expire_due
 from approvals.services.increases.asking import amend_increase, ask_increase, withdraw_increase
@@ -14,6 +15,7 @@ __all__ = [
     "amend",
     "amend_increase",
     "ask_increase",
+    "close_requests_of",
     "decide",
     "expire_due",
     "submit",

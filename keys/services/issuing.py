@@ -24,15 +24,14 @@ def issue_key(*, actor: User, project: Project, name: str, expires_at: datetime 
     It ends after 180 days unless `expires_at` says otherwise, at most 365. Raises NotInTeamError, and
     InvalidInputError for a closed project, an empty name or an end that is past or too far.
     """
+    # One key of a person at a time, and none while he leaves: whether he is here is asked behind the lock.
+    actor = User.objects.select_for_update(no_key=True).order_by("pk").get(pk=actor.pk)
     if not works_in(actor, project.team):
         lead = names_of(approvers_for(Role.LEAD, project))
         raise NotInTeamError(
             f"You do not work in team {project.team}, so you cannot have a key of {project}."
             f" Ask {lead} to add you."
         )
-    User.objects.select_for_update(no_key=True).order_by("pk").get(
-        pk=actor.pk
-    )  # one key of a person at a time
     return _unrevealed(actor, project, name) or _issue(
         actor=actor, owner=actor, project=project, name=name, expires_at=expires_at
     )

@@ -98,6 +98,8 @@ def default_environment(base_dir: Path) -> dict[str, str]:
     services = {
         "DATABASE_URL": database_url(state, values["POSTGRES_PASSWORD"]),
         "REDIS_URL": redis_url(state),
+        # One machine, for trying out: leads may sign in with a password alone.
+        "MFA_REQUIRED": "false",
     }
     return {name: values[name] for name in APPLICATION_SECRETS} | services
 

@@ -104,3 +104,10 @@ document.addEventListener('keydown', (event) => {
   }[event.key];
   if (act) { event.preventDefault(); act(); }
 });
+
+// Passkeys: what the browser refuses, or the person cancels, is said on the page instead of in the console.
+document.addEventListener('allauth.error', (event) => {
+  event.preventDefault();
+  const said = one('[data-passkey-said]');
+  if (said) said.textContent = 'No passkey was used. Try again, or choose another way.';
+});

@@ -3,13 +3,14 @@
 from teams.services.changes import (
     archive_project,
     archive_team,
-    deactivate_person,
     move_project,
     move_team,
     rename_department,
     rename_project,
     rename_team,
 )
+from teams.services.directory import follow_groups, remove_group, save_group
+from teams.services.factors import record_sign_in_change, reset_factors
 from teams.services.organisation import (
     add_member,
     assign_role,
@@ -19,21 +20,43 @@ from teams.services.organisation import (
     end_membership,
     end_role,
 )
+from teams.services.people import (
+    change_address,
+    create_person,
+    deactivate_person,
+    link_person,
+    reactivate_person,
+    remove_person,
+    rename_person,
+)
+from teams.services.sessions import end_sessions
 
 __all__ = [
     "add_member",
     "archive_project",
     "archive_team",
     "assign_role",
+    "change_address",
     "create_department",
+    "create_person",
     "create_project",
     "create_team",
     "deactivate_person",
     "end_membership",
     "end_role",
+    "end_sessions",
+    "follow_groups",
+    "link_person",
     "move_project",
     "move_team",
+    "reactivate_person",
+    "record_sign_in_change",
+    "remove_group",
+    "remove_person",
     "rename_department",
+    "rename_person",
     "rename_project",
     "rename_team",
+    "reset_factors",
+    "save_group",
 ]

@@ -7,16 +7,14 @@ from typing import TypeVar
 from django.db import transaction
 
 from core import audit, clock
-from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
+from core.errors import AlreadyDoneError, InvalidInputError
 from teams.errors import RoleNeededError
 from teams.models import (
     Department,
     FormerName,
-    Membership,
     NamedKind,
     Project,
     Role,
-    RoleAssignment,
     Team,
     User,
 )
@@ -61,7 +59,7 @@ def move_project(*, actor: User | None, project: Project, team: Team, reason: st
     What it used before stays with the team of then. Its keys and budgets go with it. Raises InvalidInputError
     for a team that is archived or has it already.
     """
-    _require_reason(reason)
+    require_reason(reason)
     mine = _locked_project(project)
     target = _locked_team(team)
     before = mine.team
@@ -93,7 +91,7 @@ def move_team(*, actor: User | None, team: Team, department: Department, reason:
     What it used before stays with the department of then. Its projects, keys and budgets go with it. Raises
     InvalidInputError for a department that is archived or has it already.
     """
-    _require_reason(reason)
+    require_reason(reason)
     mine = _locked_team(team)
     target = Department.objects.select_for_update(no_key=True).order_by("pk").get(pk=department.pk)
     before = mine.department
@@ -124,7 +122,7 @@ def archive_project(*, actor: User | None, project: Project, reason: str) -> Pro
 
     Raises AlreadyDoneError when it is closed.
     """
-    _require_reason(reason)
+    require_reason(reason)
     mine = _locked_project(project)
     _require_director(actor, mine.team.department_id)
     _require_open(mine, f"Project {mine}")
@@ -137,7 +135,7 @@ def archive_team(*, actor: User | None, team: Team, reason: str) -> Team:
 
     Raises AlreadyDoneError when it is closed.
     """
-    _require_reason(reason)
+    require_reason(reason)
     mine = _locked_team(team)
     _require_director(actor, mine.department_id)
     _require_open(mine, f"Team {mine}")
@@ -156,38 +154,6 @@ def archive_team(*, actor: User | None, team: Team, reason: str) -> Team:
         reason=reason,
         team_id=mine.pk,
         department_id=mine.department_id,
-    )
-    return mine
-
-
-@transaction.atomic
-def deactivate_person(*, actor: User | None, user: User, reason: str) -> User:
-    """Let a person no longer sign in, decide or call, and end his memberships and roles; administrators may.
-
-    Nobody does it to himself. Raises AlreadyDoneError when he has left.
-    """
-    if actor is not None:
-        require_admin(actor, "let people leave")
-        if actor.pk == user.pk:
-            raise NotAllowedError("Nobody lets himself leave. Ask another administrator.")
-    _require_reason(reason)
-    mine = User.objects.select_for_update(no_key=True).order_by("pk").get(pk=user.pk)
-    if not mine.is_active:
-        raise AlreadyDoneError(f"{mine} has left already. Nothing needs to be done.")
-    at = clock.now()
-    mine.is_active = False
-    mine.save(update_fields=["is_active"])
-    ended = {
-        "memberships": Membership.objects.live(at).filter(user=mine).update(valid_until=at),
-        "roles": RoleAssignment.objects.live(at).filter(user=mine).update(valid_until=at),
-    }
-    audit.record(
-        actor=actor,
-        action="person.deactivated",
-        subject=mine,
-        before={"is_active": True},
-        after={"is_active": False, **ended},
-        reason=reason.strip(),
     )
     return mine
 
@@ -219,7 +185,7 @@ def _require_director(actor: User | None, department_id: int) -> None:
     )
 
 
-def _require_reason(reason: str) -> None:
+def require_reason(reason: str) -> None:
     if not reason.strip():
         raise InvalidInputError("Enter a reason: it is kept in the audit.", field="reason")
 
@@ -230,7 +196,7 @@ def _require_open(row: Department | Team | Project, what: str) -> None:
 
 
 def _rename(actor: User | None, row: _Named, kind: NamedKind, name: str, reason: str, **home: int) -> _Named:
-    _require_reason(reason)
+    require_reason(reason)
     wanted, before = name.strip(), row.name
     if not wanted or len(wanted) > MAX_NAME_CHARACTERS:
         raise InvalidInputError(f"Enter a name of 1 to {MAX_NAME_CHARACTERS} characters.", field="name")

@@ -19,6 +19,7 @@ from keys.models import ApiKey, Grant
 from teams.models import User
 from tests import factories
 from tests.cast import Cast
+from tests.signing import sign_in
 from tests.usage.books import book, refuse
 from usage.models import Discrepancy, ReconciliationRun, RunState
 from usage.selectors import organisation_today
@@ -56,7 +57,7 @@ class Caller:
     def __init__(self, user: User | None) -> None:
         self.client = APIClient()
         if user is not None:
-            self.client.force_login(user)
+            sign_in(self.client, user)
 
     def get(self, path: str, **query: object) -> Answer:
         """Read `path`, below /api/v1/ unless it starts with a slash."""

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import time_machine
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.test import override_settings
 
 import approvals.services
 import keys.services
@@ -19,7 +22,7 @@ from core import audit
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey
 from keys.services import issue_approved_key, issue_key
-from teams.models import Role, RoleAssignment
+from teams.models import DirectoryGroup, Role, RoleAssignment, RoleSource
 from tests import factories
 from tests.api.world import open_budget
 from tests.approvals.conftest import REASON, ask_for
@@ -50,6 +53,31 @@ def grant(cast: Cast) -> None:
         days=1,
         source_request=request.public_id,
     )
+
+
+def come_back(cast: Cast) -> None:
+    teams.services.deactivate_person(actor=cast.ann, user=cast.ada, reason=WHY, endings=())
+    teams.services.reactivate_person(actor=cast.ann, user=cast.ada, reason=WHY)
+
+
+def follow(cast: Cast) -> None:
+    with override_settings(DIRECTORY_ROLES={"Accountants": (("finance", ""),)}):
+        teams.services.follow_groups(user=cast.ada, source=RoleSource.SIGN_IN, groups=["Accountants"])
+
+
+@override_settings(DIRECTORY_ROLES={"Accountants": (("finance", ""),)})
+def save_group(cast: Cast) -> DirectoryGroup:
+    return teams.services.save_group(group=None, name="Accountants", external_id="", members=[cast.ada])
+
+
+def reset_factors(cast: Cast) -> None:
+    Authenticator.objects.create(user=cast.ben, type=Authenticator.Type.TOTP, data={})
+    teams.services.reset_factors(actor=cast.ann, user=cast.ben, reason=WHY)
+
+
+def sign_out(cast: Cast) -> None:
+    UserSession.objects.create(user=cast.ada, ip="192.0.2.1", session_key="of-a-test", user_agent="")
+    teams.services.end_sessions(actor=cast.ada, user=cast.ada)
 
 
 def amend(cast: Cast) -> AccessRequest:
@@ -199,8 +227,51 @@ WALK: dict[str, tuple[Act, list[str]]] = {
         lambda cast: teams.services.archive_team(actor=cast.cleo, team=cast.search, reason=WHY),
         ["project.archived", "team.archived"],
     ),
+    "teams.create_person": (
+        lambda cast: teams.services.create_person(actor=cast.ann, email="nia@example.com", name="Nia"),
+        ["person.created"],
+    ),
+    "teams.rename_person": (
+        lambda cast: teams.services.rename_person(actor=cast.ann, user=cast.ada, name="Ada May", reason=WHY),
+        ["person.renamed"],
+    ),
+    "teams.change_address": (
+        lambda cast: teams.services.change_address(
+            actor=cast.ann, user=cast.ada, email="may@example.com", reason=WHY
+        ),
+        ["person.address_changed"],
+    ),
+    "teams.reactivate_person": (come_back, ["person.deactivated", "person.reactivated"]),
+    "teams.reset_factors": (reset_factors, ["person.factors_reset"]),
+    "teams.remove_person": (
+        lambda cast: teams.services.remove_person(user=cast.ada, reason=WHY, endings=()),
+        ["person.deactivated"],
+    ),
+    "teams.link_person": (
+        lambda cast: teams.services.link_person(user=cast.ada, external_id="00u"),
+        ["person.linked"],
+    ),
+    "teams.save_group": (save_group, ["group.created", "role.assigned"]),
+    "teams.remove_group": (
+        lambda cast: teams.services.remove_group(group=save_group(cast)),
+        ["group.created", "role.assigned", "group.removed", "role.ended"],
+    ),
+    "teams.follow_groups": (follow, ["role.assigned"]),
+    "teams.record_sign_in_change": (
+        lambda cast: teams.services.record_sign_in_change(user=cast.ada, change="totp_activated"),
+        ["person.second_factor_added"],
+    ),
+    "teams.end_sessions": (sign_out, ["person.sessions_ended"]),
+    "approvals.close_requests_of": (
+        lambda cast: approvals.services.close_requests_of(ask_for(cast).requester),
+        ["request.closed"],
+    ),
+    "keys.revoke_keys_of": (
+        lambda cast: keys.services.revoke_keys_of(actor=cast.ann, person=own_key(cast).owner, reason=WHY),
+        ["key.revoked"],
+    ),
     "teams.deactivate_person": (
-        lambda cast: teams.services.deactivate_person(actor=cast.ann, user=cast.ada, reason=WHY),
+        lambda cast: teams.services.deactivate_person(actor=cast.ann, user=cast.ada, reason=WHY, endings=()),
         ["person.deactivated"],
     ),
 }

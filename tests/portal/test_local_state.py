@@ -29,6 +29,7 @@ def test_environment_is_made_once_and_stays(project_directory: Path) -> None:
         "DATABASE_URL",
         "GATEWAY_ROOT_SECRET",
         "KEY_PEPPERS",
+        "MFA_REQUIRED",
         "REDIS_URL",
         "SECRET_KEY",
     }

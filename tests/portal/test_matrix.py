@@ -26,6 +26,17 @@ TABLE = """
     /search/                              302       200  200  200  200  200  200    200
     /status/                              302       200  200  200  200  200  200    200
     /theme/                               405       405  405  405  405  405  405    405
+    /people/                              302       200  200  200  200  200  200    200
+    /people/add/                          302       403  403  403  403  403  403    200
+    /people/{person}/                     302       404  200  200  200  200  200    200
+    /people/{person}/rename/              302       404  403  403  403  403  403    200
+    /people/{person}/role/                302       404  403  403  403  403  403    200
+    /people/{person}/leave/               302       404  403  403  403  403  403    200
+    /people/{person}/factors/             302       404  403  403  403  403  403    200
+    /people/{person}/return/              302       404  403  403  403  403  403    200
+    /people/roles/{role}/end/             302       404  403  403  403  403  403    200
+    /sessions/                            302       200  200  200  200  200  200    200
+    /sessions/{session}/end/              302       405  405  405  405  405  405    405
     /models/                              302       200  200  200  200  200  200    200
     /models/unpriced/                     302       403  403  403  403  403  403    200
     /models/unpriced/{model}/price/       302       403  403  403  403  403  403    200
@@ -73,8 +84,8 @@ HEAD, *LINES = [line.split() for line in TABLE.strip().splitlines()]
 ROLES = HEAD[1:]
 CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
-ELSEWHERE = ("/api/", "/gateway/", "/accounts/", "/healthz", "/readyz")
-NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model"}
+ELSEWHERE = ("/api/", "/gateway/", "/scim/", "/accounts/", "/healthz", "/readyz")
+NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model", "people": "person"}
 
 # What becomes of an empty form; one without a page of its own (302, 405) decides for itself.
 FORMS = {"403": "not allowed", "404": "not there", "302": "decides itself", "405": "decides itself"}
@@ -98,6 +109,9 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "token": lambda world: ApiTokenFactory.create(owner=world.cast.ada).public_id,
     "grant": lambda world: world.grant.public_id,
     "source": lambda world: world.run.source,
+    "person": lambda world: world.cast.ada.public_id,
+    "role": lambda world: world.cast.ben.role_assignments.get().public_id,
+    "session": lambda _: "1",
     "day": lambda world: world.run.day.isoformat(),
 }
 
@@ -124,8 +138,11 @@ def _plain(path: str) -> str:
     if path.startswith("/keys/") and ("/rotate/" in path or "/grants/" in path):
         noun = "live_key"
     path = path.replace("<slug:grant_id>", "{grant}").replace("<slug:token_id>", "{token}")
+    if path.startswith("/people/roles/"):
+        noun = "role"
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
+    path = path.replace("<int:pk>", "{session}")
     return path.replace("<str:source>", "{source}").replace("<str:day>", "{day}")
 
 

@@ -69,7 +69,7 @@ ACTS: dict[str, tuple[Act, set[str]]] = {
         {"cleo", "ann"},
     ),
     "deactivate_person": (
-        lambda cast, actor: services.deactivate_person(actor=actor, user=cast.ada, reason=WHY),
+        lambda cast, actor: services.deactivate_person(actor=actor, user=cast.ada, reason=WHY, endings=()),
         {"ann"},
     ),
 }
@@ -183,18 +183,18 @@ def test_former_names_are_never_rewritten(cast: Cast) -> None:
 
 
 def test_who_leaves_is_nothing_any_more(cast: Cast) -> None:
-    services.deactivate_person(actor=cast.ann, user=cast.ben, reason=WHY)
+    services.deactivate_person(actor=cast.ann, user=cast.ben, reason=WHY, endings=())
 
     cast.ben.refresh_from_db()
     roles = roles_of(cast.ben)
     assert not cast.ben.is_active
     assert not roles.leads | roles.member_of
     assert not RoleAssignment.objects.live().filter(user=cast.ben).exists()
-    assert AuditEvent.objects.get().after == {"is_active": False, "memberships": 1, "roles": 1}
+    assert AuditEvent.objects.get().after == {"is_active": False, "memberships": 1, "roles": 1, "sessions": 0}
     with pytest.raises(AlreadyDoneError, match="has left already"):
-        services.deactivate_person(actor=cast.ann, user=cast.ben, reason=WHY)
+        services.deactivate_person(actor=cast.ann, user=cast.ben, reason=WHY, endings=())
 
 
 def test_nobody_lets_himself_leave(cast: Cast) -> None:
     with pytest.raises(NotAllowedError, match="Ask another administrator"):
-        services.deactivate_person(actor=cast.ann, user=cast.ann, reason=WHY)
+        services.deactivate_person(actor=cast.ann, user=cast.ann, reason=WHY, endings=())

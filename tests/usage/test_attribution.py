@@ -148,7 +148,7 @@ def revoke_key(story: Story) -> None:
 
 
 def let_ada_leave(story: Story) -> None:
-    services.deactivate_person(actor=story.ann, user=story.world.ada, reason=WHY)
+    services.deactivate_person(actor=story.ann, user=story.world.ada, reason=WHY, endings=())
 
 
 Change = Callable[[Story], None]

@@ -1,0 +1,159 @@
+"""Two gates before every page and call of the API: a second factor for lead and above, and a fresh sign-in
+for what is declared sensitive. A new sensitive act is one line of SENSITIVE.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from allauth.account.adapter import get_adapter
+from allauth.account.internal.flows.reauthentication import suspend_request
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
+
+from approvals.models import AccessRequest
+from core.errors import NotAllowedError
+from core.problems import CONTENT_TYPE, from_error
+from teams.models import User
+from teams.sign_in import confirmed_lately, lacks_second_factor
+
+Handler = Callable[[HttpRequest], HttpResponse]
+Condition = Callable[[HttpRequest, Mapping[str, Any]], bool]
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+HIGHEST_TIER_WITHOUT = 2
+# Reached without a second factor: where one is set up, the way out, and what shows nothing of the house.
+OPEN_PATHS = ("/accounts/", "/theme/", "/healthz", "/readyz", "/api/schema/", "/sessions/")
+
+
+class SecondFactorMissingError(NotAllowedError):
+    """The person's role needs a second factor, and he has none yet."""
+
+    code = "second_factor_missing"
+    title = "A second factor is needed"
+
+
+class ConfirmationNeededError(NotAllowedError):
+    """The act needs that the person signed in, or confirmed who he is, within five minutes."""
+
+    code = "confirmation_needed"
+    title = "Confirm that it is you"
+
+
+def writes(request: HttpRequest, kwargs: Mapping[str, Any]) -> bool:
+    """Whether the request may change something."""
+    return request.method not in SAFE
+
+
+def always(request: HttpRequest, kwargs: Mapping[str, Any]) -> bool:
+    """Whatever is asked of this view: its form is not shown either, so that nothing is typed in vain."""
+    return True
+
+
+def exports(request: HttpRequest, kwargs: Mapping[str, Any]) -> bool:
+    """Whether the page is asked for as a file."""
+    return request.GET.get("format") == "csv"
+
+
+def decides_tier_three(request: HttpRequest, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a request for Tier 3 is decided. One query."""
+    if not writes(request, kwargs):
+        return False
+    public_id = kwargs.get("public_id") or kwargs.get("id")
+    return AccessRequest.objects.filter(public_id=public_id, tier__gt=HIGHEST_TIER_WITHOUT).exists()
+
+
+SENSITIVE: Mapping[str, Condition] = {
+    "approvals:decide": decides_tier_three,
+    "api:requests-decide": decides_tier_three,
+    "keys:reveal": writes,
+    "api:keys-reveal": writes,
+    "approvals:decide_budget": writes,
+    "budgets:change": always,
+    "budgets:plan": always,
+    "budgets:top_up": always,
+    "budgets:rules": always,
+    "api:budgets-limits": writes,
+    "api:budgets-top-up": writes,
+    "api:budgets-set-rules": writes,
+    "people:add": always,
+    "people:give_role": always,
+    "people:end_role": always,
+    "people:reset_factors": always,
+    "people:leave": always,
+    "people:return": always,
+    "overview": exports,
+    "budgets:list": exports,
+    "blocked:list": exports,
+}
+
+
+class second_factor_first:  # noqa: N801  named like its neighbours; a class because Django asks for process_view
+    """Lead whoever needs a second factor and has none to where he sets one up, before anything else."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponse | None:
+        """Stop a signed-in person who lacks his second factor."""
+        user = request.user
+        if not isinstance(user, User) or request.path.startswith(OPEN_PATHS):
+            return None
+        if not lacks_second_factor(request, user):
+            return None
+        target = reverse("mfa_index")
+        if request.path.startswith("/api/"):
+            return _problem(
+                SecondFactorMissingError(
+                    "Your role needs a second factor. Set one up in the browser, then call again.",
+                    next_url=target,
+                )
+            )
+        return _lead_to(request, f"{target}?{urlencode({'needed': 'yes'})}")
+
+
+class confirmation_first:  # noqa: N801  named like its neighbours; a class because Django asks for process_view
+    """Ask a person again who he is before a declared act, unless he has just shown it."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponse | None:
+        """Keep the act until the person has confirmed; it goes on from there by itself."""
+        match = request.resolver_match
+        condition = SENSITIVE.get(match.view_name) if match else None
+        if condition is None or not isinstance(request.user, User) or confirmed_lately(request):
+            return None
+        if not condition(request, kwargs):
+            return None
+        ways = get_adapter(request).get_reauthentication_methods(request.user)
+        where = ways[0]["url"] if ways else reverse("account_login")
+        if request.path.startswith("/api/"):
+            return _problem(
+                ConfirmationNeededError(
+                    "Sign in again, or confirm at the address in next_url; it holds for five minutes.",
+                    next_url=where,
+                )
+            )
+        return _lead_to(request, suspend_request(request, where)["Location"])
+
+
+def _lead_to(request: HttpRequest, target: str) -> HttpResponse:
+    """Send the browser; a swapped fragment would show that page inside another."""
+    if request.headers.get("HX-Request") == "true":
+        return HttpResponse(headers={"HX-Redirect": target})
+    return HttpResponseRedirect(target)
+
+
+def _problem(error: NotAllowedError) -> JsonResponse:
+    return JsonResponse(from_error(error), status=int(error.status), content_type=CONTENT_TYPE)

@@ -1,0 +1,103 @@
+"""Forms of people and of their sign-ins."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from allauth.mfa.webauthn.forms import AddWebAuthnForm
+from django import forms
+
+from core.forms import ReasonField
+from teams.models import Department, Role, Team
+from teams.services.people import MAX_NAME_CHARACTERS
+
+
+class AddPasskeyForm(AddWebAuthnForm):  # type: ignore[misc]  # allauth ships no types
+    """A new passkey; it signs in alone unless the person says otherwise."""
+
+    passwordless = forms.BooleanField(
+        label="Sign in with it alone",
+        required=False,
+        initial=True,
+        help_text="No password then. The device asks for a fingerprint, a face or a PIN.",
+    )
+
+
+class PersonForm(forms.Form):
+    """Somebody new."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=MAX_NAME_CHARACTERS,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Enter a name"},
+    )
+    email = forms.CharField(
+        label="Work e-mail",
+        help_text="He signs in with it, and sets a password by “Forgot your password?”.",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Enter a work e-mail"},
+    )
+
+
+class RenameForm(forms.Form):
+    """Another name, and why."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=MAX_NAME_CHARACTERS,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Enter a name"},
+    )
+    reason = ReasonField(label="Why", help_text="Kept in the audit.", missing="Enter why the name changes")
+
+
+class RoleForm(forms.Form):
+    """A role, where it is held, and until when."""
+
+    role = forms.ChoiceField(
+        label="Role",
+        choices=Role.choices,
+        error_messages={"required": "Choose a role", "invalid_choice": "Choose a role"},
+    )
+    team = forms.ChoiceField(label="Team", required=False, help_text="For a team lead.")
+    department = forms.ChoiceField(label="Department", required=False, help_text="For a director.")
+    valid_until = forms.DateField(
+        label="Last day",
+        required=False,
+        help_text="Empty: until it is ended.",
+        input_formats=["%Y-%m-%d"],
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date", "class": "short"}),
+        error_messages={"invalid": "Enter a day such as 2026-12-31"},
+    )
+
+    def __init__(
+        self, *args: Any, teams: Iterable[Team], departments: Iterable[Department], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        nothing = [("", "None")]
+        fields: dict[str, Any] = self.fields
+        fields["team"].choices = nothing + [(team.public_id, team.name) for team in teams]
+        fields["department"].choices = nothing + [(one.public_id, one.name) for one in departments]
+
+    def clean(self) -> dict[str, Any]:
+        """Ask for exactly the place that the role needs."""
+        cleaned = super().clean() or {}
+        role = cleaned.get("role")
+        if role is None:
+            return cleaned
+        for field, needs, sentence in (
+            ("team", role == Role.LEAD, "Choose the team that he leads"),
+            ("department", role == Role.DIRECTOR, "Choose the department that he directs"),
+        ):
+            if needs and not cleaned.get(field):
+                self.add_error(field, sentence)
+            elif cleaned.get(field) and not needs:
+                self.add_error(field, f"{Role(role).label} is not a role in a {field}: choose None")
+        return cleaned
+
+
+class WhyForm(forms.Form):
+    """Why something about a person is done."""
+
+    reason = ReasonField(label="Why?", help_text="Kept in the audit.", missing="Enter why")

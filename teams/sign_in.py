@@ -1,0 +1,52 @@
+"""Who sits at the browser: how lately he has shown it, and whether with a second factor."""
+
+from datetime import timedelta
+from typing import Any
+
+from allauth.account.authentication import get_authentication_records
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.http import HttpRequest
+
+from core import clock
+from teams.models import RoleAssignment, User
+
+CONFIRMED_FOR = timedelta(minutes=5)
+# Recovery codes help out when one of these is lost; they are none themselves.
+FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+
+
+def confirmed_lately(request: HttpRequest) -> bool:
+    """Whether the person signed in, or confirmed that it is he, within the last five minutes."""
+    since = (clock.now() - CONFIRMED_FOR).timestamp()
+    return any(record["at"] > since for record in _records(request))
+
+
+def needs_second_factor(user: User) -> bool:
+    """Whether the person holds a role, lead and above, so that he has to have a second factor. One query."""
+    if not settings.MFA_REQUIRED:
+        return False
+    return RoleAssignment.objects.live().filter(user=user).exists()
+
+
+def lacks_second_factor(request: HttpRequest, user: User) -> bool:
+    """Whether the person has to set up a second factor before anything else.
+
+    None that he has can be taken away from under him, so one query is asked only until he signed in with it.
+    """
+    if not settings.MFA_REQUIRED or any(map(_shows_second_factor, _records(request))):
+        return False
+    holds_role = RoleAssignment.objects.live().filter(user=user)
+    has_factor = Authenticator.objects.filter(user=user, type__in=FACTORS)
+    return holds_role.exists() and not has_factor.exists()
+
+
+def _shows_second_factor(record: dict[str, Any]) -> bool:
+    if record["method"] == "socialaccount":
+        return bool(settings.OIDC_PROVIDES_MFA)
+    return bool(record["method"] == "mfa")
+
+
+def _records(request: HttpRequest) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = get_authentication_records(request, request.user)
+    return records

@@ -1,0 +1,218 @@
+"""What an administrator changes about people: names, roles, that they come, leave and come back."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from core.errors import AlreadyDoneError, InvalidInputError, NotFoundError
+from teams import services
+from teams.forms import PersonForm, RenameForm, RoleForm, WhyForm
+from teams.models import Department, Role, RoleAssignment, Team, User
+from teams.ports import Leaving
+from teams.selectors import people_visible_to, require_admin
+from teams.types import PersonRequest
+from teams.views.people import find_person
+from teams.views.shapes import role_in_words
+
+METHODS = ["GET", "HEAD", "POST"]
+Act = Callable[[dict[str, Any]], Any]
+
+
+@require_http_methods(METHODS)
+def add_person(request: PersonRequest) -> HttpResponse:
+    """Let somebody new sign in."""
+    require_admin(request.user, "add people")
+    form = PersonForm(request.POST or None)
+    made = _done(form, lambda entered: services.create_person(actor=request.user, **entered))
+    if made is not None:
+        messages.success(request, f"{made.name} can sign in once a password is set by the link in the mail.")
+        return redirect("people:detail", made.public_id)
+    text = "The person sees nothing until a team takes him in or a role is given."
+    return _form_page(
+        request, form, title="Add a person", text=text, submit="Add the person", cancel=reverse("people:list")
+    )
+
+
+@require_http_methods(METHODS)
+def rename_person(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Give a person another name."""
+    person = find_person(request.user, public_id)
+    require_admin(request.user, "rename people")
+    form = RenameForm(request.POST or None, initial={"name": person.name})
+    if _done(form, lambda entered: services.rename_person(actor=request.user, user=person, **entered)):
+        messages.success(request, "The name is changed. Records keep the name of their time.")
+        return redirect("people:detail", public_id)
+    text = "Audit and decisions of the past keep the name that he had then."
+    title = f"Rename {person.name}"
+    return _form_page(request, form, title=title, text=text, submit="Save the name", cancel=_page_of(person))
+
+
+@require_http_methods(METHODS)
+def give_role(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Give a person a role from now on."""
+    person = find_person(request.user, public_id)
+    require_admin(request.user, "give roles")
+    teams = {team.public_id: team for team in Team.objects.filter(archived_at__isnull=True)}
+    departments = {one.public_id: one for one in Department.objects.filter(archived_at__isnull=True)}
+    form = RoleForm(request.POST or None, teams=teams.values(), departments=departments.values())
+
+    def give(entered: dict[str, Any]) -> RoleAssignment:
+        return services.assign_role(
+            actor=request.user,
+            user=person,
+            role=Role(entered["role"]),
+            team=teams.get(entered["team"]),
+            department=departments.get(entered["department"]),
+            valid_until=_end_of(entered["valid_until"]),
+        )
+
+    if held := _done(form, give):
+        messages.success(request, f"{person.name} is {role_in_words(held)} from now on.")
+        return redirect("people:detail", public_id)
+    text = "It is in force at once, in decisions and in what he sees."
+    title = f"Give {person.name} a role"
+    return _form_page(request, form, title=title, text=text, submit="Give the role", cancel=_page_of(person))
+
+
+@require_http_methods(METHODS)
+def end_role(request: PersonRequest, public_id: str) -> HttpResponse:
+    """End a role of a person now."""
+    roles = RoleAssignment.objects.live().filter(user__in=people_visible_to(request.user).values("pk"))
+    held = roles.filter(public_id=public_id).select_related("user", "team", "department").first()
+    if held is None:
+        raise NotFoundError("There is no such role, or it has ended.")
+    require_admin(request.user, "end roles")
+    form = WhyForm(request.POST or None)
+    if _done(form, lambda entered: services.end_role(actor=request.user, assignment=held, **entered)):
+        messages.success(request, f"{held.user.name} is no longer {role_in_words(held)}.")
+        return redirect("people:detail", held.user.public_id)
+    lines = ["He can no longer decide as such, from this moment.", "What he decided stays."]
+    return _confirm(
+        request,
+        form,
+        title=f"End the role {role_in_words(held)} of {held.user.name}?",
+        lines=lines,
+        submit="End the role",
+        back=_page_of(held.user),
+    )
+
+
+@require_http_methods(METHODS)
+def let_leave(request: PersonRequest, public_id: str, *, leaving: Leaving) -> HttpResponse:
+    """Name what ends when a person leaves; on POST end it all at once."""
+    person = find_person(request.user, public_id)
+    require_admin(request.user, "let people leave")
+    if not person.is_active:
+        raise AlreadyDoneError(f"{person} has left already. Nothing needs to be done.")
+    form = WhyForm(request.POST or None)
+
+    def leave(entered: dict[str, Any]) -> User:
+        return services.deactivate_person(actor=request.user, user=person, endings=leaving.endings, **entered)
+
+    if _done(form, leave):
+        messages.success(request, f"{person.name} has left: keys are revoked and nobody signs in as him.")
+        return redirect("people:detail", public_id)
+    return _confirm(
+        request,
+        form,
+        title=f"Let {person.name} leave?",
+        lines=leaving.consequences(person),
+        submit="Let the person leave",
+        back=_page_of(person),
+    )
+
+
+@require_http_methods(METHODS)
+def let_return(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Let a person who left sign in again."""
+    person = find_person(request.user, public_id)
+    require_admin(request.user, "let people come back")
+    form = WhyForm(request.POST or None)
+    if _done(form, lambda entered: services.reactivate_person(actor=request.user, user=person, **entered)):
+        messages.success(request, f"{person.name} can sign in again.")
+        return redirect("people:detail", public_id)
+    text = "Nothing of what he had comes back: no team, no role, no key."
+    title = f"Let {person.name} come back"
+    return _form_page(
+        request, form, title=title, text=text, submit="Let the person come back", cancel=_page_of(person)
+    )
+
+
+@require_http_methods(METHODS)
+def reset_factors(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Take away the second factors of somebody who lost them."""
+    person = find_person(request.user, public_id)
+    require_admin(request.user, "reset second factors")
+    form = WhyForm(request.POST or None)
+    if _done(form, lambda entered: services.reset_factors(actor=request.user, user=person, **entered)):
+        messages.success(request, f"{person.name} has no second factor now, and is signed out everywhere.")
+        return redirect("people:detail", public_id)
+    lines = [
+        "The authenticator app, passkeys and recovery codes no longer sign in.",
+        "He is signed out everywhere, and told by e-mail.",
+        "With a role, he sets up another second factor at the next sign-in.",
+        "Be sure that it is he who asks: this is how accounts are stolen.",
+    ]
+    return _confirm(
+        request,
+        form,
+        title=f"Reset the second factor of {person.name}?",
+        lines=lines,
+        submit="Reset the second factor",
+        back=_page_of(person),
+    )
+
+
+def _done(form: forms.Form, act: Act) -> Any:
+    """Do it when the form is filled in rightly; what it refuses goes to its field. None when not done."""
+    if not form.is_bound or not form.is_valid():
+        return None
+    try:
+        return act(form.cleaned_data)
+    except (InvalidInputError, AlreadyDoneError) as error:
+        form.add_error(error.field if error.field in form.fields else None, error.detail)
+        return None
+
+
+def _end_of(day: Any) -> datetime | None:
+    """Return the moment after a last day, in the organisation's time zone."""
+    if day is None:
+        return None
+    return datetime.combine(day + timedelta(days=1), time(), tzinfo=ZoneInfo(settings.TIME_ZONE))
+
+
+def _page_of(person: User) -> str:
+    return reverse("people:detail", args=[person.public_id])
+
+
+def _form_page(
+    request: PersonRequest, form: forms.Form, *, title: str, text: str, submit: str, cancel: str
+) -> HttpResponse:
+    page = {"title": title, "text": text, "submit_text": submit, "cancel_url": cancel, "url": request.path}
+    return render(request, "teams/form.html", {"form": form, "page": page}, status=_status(form))
+
+
+def _confirm(
+    request: PersonRequest, form: forms.Form, *, title: str, lines: Sequence[str], submit: str, back: str
+) -> HttpResponse:
+    confirm = {
+        "title": title,
+        "consequences": lines,
+        "url": request.path,
+        "submit_text": submit,
+        "cancel_url": back,
+    }
+    return render(request, "confirm.html", {"form": form, "confirm": confirm}, status=_status(form))
+
+
+def _status(form: forms.Form) -> int:
+    return 422 if form.is_bound else 200

@@ -1,0 +1,188 @@
+"""The leaver rule: in one transaction nothing of a leaver is live any more, whatever happens beside it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from threading import Event
+
+import pytest
+from allauth.usersessions.models import UserSession
+from django.test import Client
+
+from approvals.models import AccessRequest, BudgetRequest, RequestStatus, Verdict
+from approvals.services import ask_increase, decide
+from core.errors import DomainError
+from core.models import AuditEvent
+from keys.models import ApiKey, Grant
+from keys.services import issue_key
+from portal.leaving import LEAVING, consequences
+from teams.models import User
+from teams.selectors import roles_of
+from teams.services import deactivate_person
+from tests import factories
+from tests.api.world import World, make_world
+from tests.approvals.conftest import ask_for
+from tests.browsing import Visitor
+from tests.cast import Cast, make_cast
+from tests.racing import at_once
+from tests.signing import sign_in
+
+WHY = "The contract ended."
+
+
+def leave(cast: Cast, who: User | None = None) -> User:
+    """Let Ada leave, as the page and the directory do."""
+    return deactivate_person(actor=cast.ann, user=who or cast.ada, reason=WHY, endings=LEAVING.endings)
+
+
+def nothing_is_live(person: User) -> None:
+    """Hold the person against the rule."""
+    person.refresh_from_db()
+    roles = roles_of(person)
+    assert not person.is_active
+    assert not roles.member_of | roles.leads | roles.directs
+    assert not ApiKey.objects.filter(owner=person, revoked_at__isnull=True).exists()
+    assert not Grant.objects.filter(key__owner=person, revoked_at__isnull=True).exists()
+    assert not AccessRequest.objects.pending().filter(beneficiary=person).exists()
+    assert not BudgetRequest.objects.pending().filter(requester=person).exists()
+    assert not UserSession.objects.filter(user=person).exists()
+
+
+@pytest.fixture
+def world(cast: Cast) -> World:
+    """Make one of everything of Ada's."""
+    made = make_world(cast)
+    ask_increase(actor=cast.ada, budget=made.budget, limit_usd=Decimal(600), reason="A launch in December.")
+    return made
+
+
+def test_nothing_of_a_leaver_is_live(world: World) -> None:
+    ada = Client()
+    sign_in(ada, world.cast.ada)
+    UserSession.objects.create(
+        user=world.cast.ada, ip="192.0.2.1", session_key=ada.session.session_key, user_agent=""
+    )
+
+    leave(world.cast)
+
+    nothing_is_live(world.cast.ada)
+    assert ada.get("/keys/").status_code == 302
+    event = AuditEvent.objects.get(action="person.deactivated")
+    assert event.reason == WHY
+    assert event.after == {
+        "is_active": False,
+        "memberships": 1,
+        "roles": 0,
+        "requests": 1,
+        "increases": 1,
+        "keys": 2,
+        "sessions": 1,
+    }
+    closed = AccessRequest.objects.get(pk=world.request.pk)
+    assert (closed.status, closed.closed_reason) == (RequestStatus.CLOSED, f"Ada Moreno has left: {WHY}")
+
+
+def test_others_keep_what_they_have(world: World) -> None:
+    cast = world.cast
+    dans = factories.ApiKeyFactory.create(owner=cast.dan, project=cast.fraud)
+    asked = factories.AccessRequestFactory.create(requester=cast.dan, project=cast.fraud)
+
+    leave(cast)
+
+    dans.refresh_from_db()
+    assert dans.revoked_at is None
+    assert AccessRequest.objects.get(pk=asked.pk).status == RequestStatus.PENDING
+
+
+def test_it_happens_whole_or_not_at_all(world: World) -> None:
+    def broken(**_: object) -> dict[str, int]:
+        raise ConnectionError("an app to the left failed")
+
+    with pytest.raises(ConnectionError):
+        deactivate_person(
+            actor=world.cast.ann, user=world.cast.ada, reason=WHY, endings=(*LEAVING.endings, broken)
+        )
+
+    world.cast.ada.refresh_from_db()
+    assert world.cast.ada.is_active
+    assert AccessRequest.objects.get(pk=world.request.pk).status == RequestStatus.PENDING
+    assert not ApiKey.objects.filter(revoked_at__isnull=False).exists()
+    assert not AuditEvent.objects.filter(action__in=("person.deactivated", "key.revoked")).exists()
+
+
+def test_the_page_says_before_what_ends_and_ends_it(world: World) -> None:
+    cast = world.cast
+    ann = Visitor(cast.ann)
+    path = f"/people/{cast.ada.public_id}/leave/"
+
+    page = ann.get(path)
+
+    for line in consequences(cast.ada):
+        assert line in page.words
+    assert "The key prod of project Ranking" in page.words
+    assert ann.post(path, reason="").status == 422
+    assert User.objects.get(pk=cast.ada.pk).is_active
+    assert ann.post(path, reason=WHY).status == 302
+    nothing_is_live(cast.ada)
+    assert ann.get(path).status == 409
+
+
+def test_a_lead_who_leaves_is_named_with_what_stays_behind(cast: Cast) -> None:
+    lines = consequences(cast.ben)
+
+    assert "Team lead of Search: the role ends." in lines
+    assert "Project Ranking stays and still names him as its owner: name another one." in lines
+
+
+def test_who_comes_back_has_nothing(world: World) -> None:
+    cast = world.cast
+    leave(cast)
+
+    assert (
+        Visitor(cast.ann).post(f"/people/{cast.ada.public_id}/return/", reason="Hired again.").status == 302
+    )
+
+    cast.ada.refresh_from_db()
+    assert cast.ada.is_active
+    assert not roles_of(cast.ada).member_of
+    assert not ApiKey.objects.filter(owner=cast.ada, revoked_at__isnull=True).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.race
+def test_without_the_lock_a_key_issued_meanwhile_outlives_him() -> None:
+    cast = make_cast()
+    has_looked, has_left = Event(), Event()
+
+    def naive_issue() -> ApiKey:
+        assert User.objects.get(pk=cast.ada.pk).is_active
+        has_looked.set()
+        assert has_left.wait(20)
+        return factories.ApiKeyFactory.create(owner=cast.ada, project=cast.ranking)
+
+    def leave_then() -> None:
+        assert has_looked.wait(20)
+        leave(cast)
+        has_left.set()
+
+    at_once(naive_issue, leave_then)
+
+    assert ApiKey.objects.filter(owner=cast.ada, revoked_at__isnull=True).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.race
+@pytest.mark.parametrize("round_", range(5))
+def test_whatever_is_issued_and_approved_while_he_leaves_is_not_live_after(round_: int) -> None:
+    cast = make_cast()
+    asked = ask_for(cast)
+
+    outcomes = at_once(
+        lambda: leave(cast),
+        lambda: issue_key(actor=cast.ada, project=cast.ranking, name=f"laptop {round_}"),
+        lambda: decide(actor=cast.ben, request=asked, verdict=Verdict.APPROVE, seen_revision=1),
+    )
+
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    assert all(isinstance(error, DomainError) for error in failed), failed
+    nothing_is_live(cast.ada)

@@ -1,0 +1,168 @@
+"""Sensitive acts need a sign-in, or a confirmation, that is at most five minutes old."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from approvals.models import RequestStatus
+from portal.gates import SENSITIVE
+from tests import factories
+from tests.api.world import World, make_world
+from tests.cast import Cast
+from tests.signing import JUST_NOW, LONG_AGO, sign_in
+
+PASSWORD = "a password of the tests, 2026"
+ASK = "/accounts/reauthenticate/"
+
+# Who does it, how, and where; each is allowed to him and would happen.
+ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
+    "approvals:decide": ("cleo", "post", lambda w: url("approvals:decide", third(w)), {"verdict": "approve"}),
+    "api:requests-decide": ("cleo", "post", lambda w: url("api:requests-decide", third(w)), {}),
+    "keys:reveal": ("ada", "post", lambda w: url("keys:reveal", w.fresh_key.public_id), {}),
+    "api:keys-reveal": ("ada", "post", lambda w: url("api:keys-reveal", w.fresh_key.public_id), {}),
+    "approvals:decide_budget": ("ben", "post", lambda _: url("approvals:decide_budget", "brq_none"), {}),
+    "budgets:change": ("ben", "get", lambda w: url("budgets:change", w.budget.public_id), {}),
+    "budgets:plan": ("ben", "get", lambda w: url("budgets:plan", w.budget.public_id), {}),
+    "budgets:top_up": ("ben", "get", lambda w: url("budgets:top_up", w.budget.public_id), {}),
+    "budgets:rules": ("ben", "get", lambda w: url("budgets:rules", w.budget.public_id), {}),
+    "api:budgets-limits": ("ben", "post", lambda w: url("api:budgets-limits", w.budget.public_id), {}),
+    "api:budgets-top-up": ("ben", "post", lambda w: url("api:budgets-top-up", w.budget.public_id), {}),
+    "api:budgets-set-rules": ("ben", "post", lambda w: url("api:budgets-set-rules", w.budget.public_id), {}),
+    "people:add": ("ann", "get", lambda _: "/people/add/", {}),
+    "people:give_role": ("ann", "get", lambda w: url("people:give_role", w.cast.ada.public_id), {}),
+    "people:end_role": ("ann", "get", lambda w: url("people:end_role", leads(w)), {}),
+    "people:reset_factors": ("ann", "get", lambda w: url("people:reset_factors", w.cast.ben.public_id), {}),
+    "people:leave": ("ann", "post", lambda w: url("people:leave", w.cast.ada.public_id), {}),
+    "people:return": ("ann", "get", lambda w: url("people:return", w.cast.ada.public_id), {}),
+    "overview": ("ben", "get", lambda _: "/?format=csv", {}),
+    "budgets:list": ("ben", "get", lambda _: "/budgets/?format=csv", {}),
+    "blocked:list": ("ben", "get", lambda _: "/blocked/?format=csv", {}),
+}
+
+
+def url(name: str, public_id: str) -> str:
+    """Return the address of an act on one thing."""
+    return reverse(name, args=[public_id])
+
+
+def leads(world: World) -> str:
+    """Return the role of Ben's."""
+    return world.cast.ben.role_assignments.get().public_id
+
+
+def third(world: World) -> str:
+    """Ask for Tier 3, which the director decides."""
+    cast = world.cast
+    asked = factories.AccessRequestFactory.create(
+        requester=cast.ada, project=cast.ranking, tier=cast.tier3, policy=factories.policy_of(cast.tier3)
+    )
+    return asked.public_id
+
+
+@pytest.fixture
+def world(cast: Cast) -> World:
+    """Make one of everything, with passwords that people can confirm with."""
+    for person in (cast.ada, cast.ben, cast.cleo):
+        person.set_password(PASSWORD)
+        person.save()
+    return make_world(cast)
+
+
+def test_every_declared_act_is_tried_here() -> None:
+    assert set(ACTS) == set(SENSITIVE)
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_an_old_sign_in_is_confirmed_before_a_sensitive_act(act: str, world: World) -> None:
+    who, method, address, entered = ACTS[act]
+    path = address(world)
+    client = Client()
+    sign_in(client, getattr(world.cast, who), ago=LONG_AGO)
+
+    answer = getattr(client, method)(path, entered)
+
+    if act.startswith("api:"):
+        assert (answer.status_code, answer.json()["code"]) == (403, "confirmation_needed")
+    else:
+        assert answer.status_code == 302
+        assert answer["Location"].startswith(ASK)
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_fresh_sign_in_does_it_at_once(act: str, world: World) -> None:
+    who, method, address, entered = ACTS[act]
+    path = address(world)
+    client = Client(raise_request_exception=False)
+    sign_in(client, getattr(world.cast, who), ago=JUST_NOW)
+
+    answer = getattr(client, method)(path, entered)
+
+    assert ASK not in answer.headers.get("Location", "")
+    assert b"confirmation_needed" not in answer.content
+
+
+def test_the_act_goes_on_after_the_password(world: World) -> None:
+    public_id = third(world)
+    client = Client()
+    sign_in(client, world.cast.cleo, ago=LONG_AGO)
+    sent = {"verdict": "approve", "seen_revision": "1", "monthly_cap_usd": "100", "duration_days": "10"}
+    way = client.post(url("approvals:decide", public_id), sent)["Location"]
+
+    wrong = client.post(way, {"password": "not the password", "next": url("approvals:decide", public_id)})
+    assert wrong.status_code == 200
+    assert world.cast.ada.requests.get(public_id=public_id).status == RequestStatus.PENDING
+
+    client.post(way, {"password": PASSWORD, "next": url("approvals:decide", public_id)})
+    assert world.cast.ada.requests.get(public_id=public_id).status == RequestStatus.APPROVED
+
+
+def test_htmx_is_led_away_whole_and_the_act_still_goes_on(world: World) -> None:
+    public_id = third(world)
+    client = Client()
+    sign_in(client, world.cast.cleo, ago=LONG_AGO)
+    path = url("approvals:decide", public_id)
+    sent = {"verdict": "approve", "seen_revision": "1", "monthly_cap_usd": "100", "duration_days": "10"}
+
+    answer = client.post(path, sent, headers={"HX-Request": "true", "HX-Target": "inbox"})
+    assert answer["HX-Redirect"].startswith(ASK)
+    assert answer.content == b""
+
+    done = client.post(answer["HX-Redirect"], {"password": PASSWORD, "next": path})
+    assert done.status_code == 302
+    assert world.cast.ada.requests.get(public_id=public_id).status == RequestStatus.APPROVED
+
+
+def test_tier_two_needs_no_confirmation(world: World) -> None:
+    client = Client()
+    sign_in(client, world.cast.ben, ago=LONG_AGO)
+    sent = {"verdict": "approve", "seen_revision": "1", "monthly_cap_usd": "100", "duration_days": "10"}
+
+    client.post(url("approvals:decide", world.request.public_id), sent)
+
+    world.request.refresh_from_db()
+    assert world.request.status == RequestStatus.APPROVED
+
+
+def test_a_page_is_shown_without_confirmation_and_its_file_is_not(world: World) -> None:
+    client = Client()
+    sign_in(client, world.cast.ben, ago=LONG_AGO)
+
+    assert client.get("/budgets/").status_code == 200
+    assert client.get("/budgets/?format=csv").status_code == 302
+
+
+def test_only_the_sign_in_of_this_person_counts(world: World) -> None:
+    client = Client()
+    sign_in(client, world.cast.ben)
+    stolen = dict(client.session.items())
+    client.force_login(world.cast.cleo)
+    session = client.session
+    session.update({name: value for name, value in stolen.items() if name.startswith("account_")})
+    session.save()
+
+    assert client.get("/budgets/?format=csv").status_code == 302

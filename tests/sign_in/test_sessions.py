@@ -1,0 +1,104 @@
+"""A person sees where he is signed in, and ends it there."""
+
+from __future__ import annotations
+
+import pytest
+from allauth.usersessions.models import UserSession
+from django.core.cache import cache
+from django.test import Client
+from pytest_django import Settings
+
+from core.models import AuditEvent
+from teams import services
+from teams.models import User
+from teams.views.sessions import browser_of
+from tests.browsing import Page
+from tests.cast import Cast
+
+PASSWORD = "a password of the tests, 2026"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
+EDGE = "Mozilla/5.0 (Windows NT 10.0; Win64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0"
+
+
+@pytest.fixture(autouse=True)
+def own_counter(settings: Settings) -> None:
+    """Count attempts for this test alone."""
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    cache.clear()
+
+
+def signed_in(user: User, browser: str) -> Client:
+    """Sign somebody in by the form, in a browser of his."""
+    user.set_password(PASSWORD)
+    user.save()
+    client = Client(headers={"User-Agent": browser})
+    answer = client.post("/accounts/login/", {"login": user.email, "password": PASSWORD})
+    assert answer.status_code == 302
+    return client
+
+
+def test_every_browser_is_listed_and_this_one_marked(cast: Cast) -> None:
+    cast.ada.set_password(PASSWORD)
+    cast.ada.save()
+    clients = []
+    for browser in (FIREFOX, EDGE):
+        client = Client(headers={"User-Agent": browser})
+        client.post("/accounts/login/", {"login": cast.ada.email, "password": PASSWORD})
+        clients.append(client)
+
+    rows = Page(clients[0].get("/sessions/")).rows("Sign-ins table")
+
+    assert [(row[0], row[-1].split(":")[0].strip()) for row in rows] == [
+        ("Edge on Windows", "Sign out there"),
+        ("Firefox on Linux", "This browser"),
+    ]
+
+
+def test_signing_out_there_ends_that_session_and_is_recorded(cast: Cast) -> None:
+    cast.ada.set_password(PASSWORD)
+    cast.ada.save()
+    here, there = Client(headers={"User-Agent": FIREFOX}), Client(headers={"User-Agent": EDGE})
+    for client in (here, there):
+        client.post("/accounts/login/", {"login": cast.ada.email, "password": PASSWORD})
+    session = UserSession.objects.get(user=cast.ada, user_agent=EDGE)
+
+    answer = here.post(f"/sessions/{session.pk}/end/")
+
+    assert answer.status_code == 302
+    assert there.get("/keys/").status_code == 302
+    assert here.get("/keys/").status_code == 200
+    assert AuditEvent.objects.get(action="person.sessions_ended").after["sessions"] == 1
+
+
+def test_nobody_ends_the_session_of_another(cast: Cast) -> None:
+    dan, ada = signed_in(cast.dan, FIREFOX), signed_in(cast.ada, EDGE)
+    session = UserSession.objects.get(user=cast.ada)
+
+    assert dan.post(f"/sessions/{session.pk}/end/").status_code == 404
+    assert ada.get("/keys/").status_code == 200
+
+
+def test_all_sessions_of_a_person_end(cast: Cast) -> None:
+    ada, dan = signed_in(cast.ada, FIREFOX), signed_in(cast.dan, EDGE)
+
+    assert services.end_sessions(actor=cast.ann, user=cast.ada) == 1
+
+    assert ada.get("/keys/").status_code == 302
+    assert dan.get("/keys/").status_code == 200
+
+
+def test_looking_at_the_list_changes_nothing(cast: Cast) -> None:
+    ada = signed_in(cast.ada, FIREFOX)
+    before = list(UserSession.objects.filter(user=cast.ada).values())
+
+    ada.get("/sessions/")
+
+    assert list(UserSession.objects.filter(user=cast.ada).values()) == before
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "named"),
+    [(FIREFOX, "Firefox on Linux"), (EDGE, "Edge on Windows"), ("curl/8.0", "A program"), ("", "A program")],
+)
+def test_browsers_are_named_as_people_do(user_agent: str, named: str) -> None:
+    assert browser_of(user_agent) == named
