@@ -56,8 +56,9 @@ def record(
     department_id: int | None = None,
     team_id: int | None = None,
     on_behalf_of: Actor | None = None,
+    policy_version: int | None = None,
 ) -> AuditEvent:
-    """Write one audit row about `subject` (a model with `public_id`).
+    """Write one audit row about `subject` (a model with `public_id`), under a version of a policy if any.
 
     Raises RuntimeError outside a transaction: an act and its record are committed together or not at all.
     """
@@ -78,6 +79,7 @@ def record(
         before=_plain(before or {}),
         after=_plain(after or {}),
         reason=reason,
+        policy_version=policy_version,
         request_id=here.request_id,
         ip_address=here.ip_address,
     )

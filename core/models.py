@@ -1,7 +1,7 @@
-"""Two tables everybody writes to: what was done (audit) and what must still be told (outbox)."""
+"""Tables everybody writes to: what was done (audit, sealed) and what must still be told (outbox)."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from core.ids import PublicIdField
 
@@ -26,6 +26,7 @@ class AuditEvent(models.Model):
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
     reason = models.TextField(blank=True)
+    policy_version = models.PositiveIntegerField(null=True)
     request_id = models.CharField(max_length=64, blank=True)
     ip_address = models.GenericIPAddressField(null=True)
 
@@ -34,10 +35,39 @@ class AuditEvent(models.Model):
         indexes = (
             models.Index(fields=("object_type", "object_id", "id"), name="audit_by_object"),
             models.Index(fields=("at",), name="audit_by_time"),
+            models.Index(fields=("actor_id", "id"), name="audit_by_actor"),
+            models.Index(fields=("team_id", "id"), name="audit_by_team"),
         )
 
     def __str__(self) -> str:
         return f"{self.actor_label} {self.action} {self.object_label}"
+
+
+class AuditSeal(models.Model):
+    """A closed range of audit events under one chain of HMACs, whose key is not in the database.
+
+    `marks` holds 40 bytes an event: its id and its link of the chain (core/seal.py). Append-only by trigger.
+    """
+
+    number = models.PositiveIntegerField(unique=True)
+    first_event_id = models.BigIntegerField(unique=True)
+    last_event_id = models.BigIntegerField(unique=True)
+    events = models.PositiveIntegerField()
+    marks = models.BinaryField()
+    head = models.CharField(max_length=64)
+    sealed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("number",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(number__gte=1, events__gte=1, last_event_id__gte=F("first_event_id")),
+                name="audit_seal_closes_a_range",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"seal {self.number}"
 
 
 class OutboxKind(models.TextChoices):

@@ -67,6 +67,7 @@ def _secret(name: str) -> bytes:
 KEY_PEPPERS = _key_peppers(env.str("KEY_PEPPERS"))
 GATEWAY_ROOT_SECRET = _secret("GATEWAY_ROOT_SECRET")
 AUDIT_HMAC_KEY = _secret("AUDIT_HMAC_KEY")
+AUDIT_ANCHOR_DIR: str = env.str("AUDIT_ANCHOR_DIR", str(BASE_DIR / ".local" / "anchors"))
 
 INSTALLED_APPS = [
     "portal",
@@ -294,6 +295,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "forget-nonces": {"task": "gateway.forget_nonces", "schedule": 60.0},
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
+    "seal-audit": {"task": "portal.seal_audit", "schedule": 60.0},
+    "verify-audit": {"task": "portal.verify_audit", "schedule": crontab(hour=3, minute=10)},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
     "verify-ledger": {"task": "portal.verify_ledger", "schedule": crontab(hour=2, minute=40)},
     "reconcile": {"task": "usage.reconcile_recent_days", "schedule": 600.0},
