@@ -65,6 +65,7 @@ SECTIONS = (
     Section(label="Budgets", view="budgets:list", icon="wallet"),
     Section(label="Blocked calls", view="blocked:list", icon="shield-ban"),
     Section(label="Reconciliation", view="reconciliation:list", icon="scale", shown_to=checks_the_books),
+    Section(label="Audit", view="audit:list", icon="scroll-text"),
     Section(label="Status", view="status", icon="activity"),
 )
 

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path, reverse
 import budgets.urls
 import catalog.urls
 import keys.urls
+import portal.audit.views
 import usage.urls
 from approvals.terms import approvers_by_tier
 from gateway.selectors import gateway_names
@@ -29,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", overview, name="overview"),
     path("search/", search, name="search"),
     path("status/", status, name="status"),
+    path("audit/", include(portal.audit.views.routes())),
     path("theme/", theme, name="theme"),
     path("models/", include(model_pages)),
     path("budgets/", include(budget_pages)),

@@ -9,6 +9,7 @@ import pytest
 from django.urls import URLPattern, URLResolver
 
 from approvals.services import ask_increase
+from core import audit
 from portal.urls import urlpatterns
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
@@ -22,6 +23,8 @@ TABLE = """
     /                                     302       200  200  200  200  200  200    200
     /search/                              302       200  200  200  200  200  200    200
     /status/                              302       200  200  200  200  200  200    200
+    /audit/                               302       200  200  200  200  200  200    200
+    /audit/{event}/                       302       404  200  200  200  404  200    200
     /theme/                               405       405  405  405  405  405  405    405
     /models/                              302       200  200  200  200  200  200    200
     /models/unpriced/                     302       403  403  403  403  403  403    200
@@ -59,7 +62,7 @@ ROLES = HEAD[1:]
 CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
 ELSEWHERE = ("/api/", "/gateway/", "/accounts/", "/healthz", "/readyz")
-NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model"}
+NAMES = {"approvals": "request", "audit": "event", "budgets": "budget", "keys": "key", "models": "model"}
 
 IDS: Mapping[str, Callable[[World], str]] = {
     "model": lambda _: LlmModelFactory.create().public_id,
@@ -71,6 +74,15 @@ IDS: Mapping[str, Callable[[World], str]] = {
         ).public_id
     ),
     "key": lambda world: world.fresh_key.public_id,
+    "event": lambda world: (
+        audit.record(
+            actor=world.cast.ada,
+            action="request.submitted",
+            subject=world.request,
+            team_id=world.cast.search.pk,
+            department_id=world.cast.product.pk,
+        ).public_id
+    ),
     "source": lambda world: world.run.source,
     "day": lambda world: world.run.day.isoformat(),
 }
