@@ -153,11 +153,11 @@ def _pull() -> tuple[bool, str]:
 
 
 def _outbox() -> tuple[bool, str]:
-    oldest = outbox.due().order_by("created_at").values_list("created_at", flat=True).first()
+    oldest = outbox.due().order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
     if oldest is None:
         return True, "nothing is waiting"
     age_seconds = (clock.now() - oldest).total_seconds()
-    return age_seconds <= OUTBOX_STALE_SECONDS, f"the oldest message has waited {age_seconds:.0f} s"
+    return age_seconds <= OUTBOX_STALE_SECONDS, f"the oldest message has been due for {age_seconds:.0f} s"
 
 
 def _ledger() -> tuple[bool, str]:

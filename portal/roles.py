@@ -21,6 +21,7 @@ RECORDS = frozenset(
         "budgets_entry",
         "core_auditevent",
         "core_auditseal",
+        "core_deliveryattempt",
         "teams_formername",
         "usage_event",
         "usage_gateway_call",

@@ -253,6 +253,10 @@ EMAIL_TIMEOUT = 10
 EMAIL_FILE_PATH = str(BASE_DIR / ".local" / "mail")
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "purser@localhost")
 
+SLACK_BOT_TOKEN: str = env.str("SLACK_BOT_TOKEN", "")
+SLACK_SIGNING_SECRET: str = env.str("SLACK_SIGNING_SECRET", "")
+SLACK_API_URL: str = env.str("SLACK_API_URL", "https://slack.com/api").rstrip("/")
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["core.rest.authentication.Session"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -294,6 +298,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "reclaim-leases": {"task": "usage.reclaim_leases", "schedule": 15.0},
     "forget-nonces": {"task": "gateway.forget_nonces", "schedule": 60.0},
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
+    "collect-digests": {"task": "portal.collect_digests", "schedule": 60.0},
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
     "seal-audit": {"task": "portal.seal_audit", "schedule": 60.0},
     "verify-audit": {"task": "portal.verify_audit", "schedule": crontab(hour=3, minute=10)},

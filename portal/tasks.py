@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from core import notify, outbox, seal
+from core import digests, notify, outbox, seal
 from portal.audit.verification import verify_audit_and_tell
 from portal.health import beat, keep_audit_verification, keep_verification
 from portal.ledger import verify_and_tell
@@ -12,6 +12,12 @@ from portal.ledger import verify_and_tell
 def drain_outbox() -> dict[str, int]:
     """Deliver what is due."""
     return outbox.drain(senders=notify.SENDERS)
+
+
+@shared_task(name="portal.collect_digests")
+def collect_digests() -> int:
+    """Make the daily mails whose time has come; draining sends them."""
+    return digests.collect()
 
 
 @shared_task(name="portal.heartbeat")

@@ -6,6 +6,7 @@ import budgets.urls
 import catalog.urls
 import keys.urls
 import portal.audit.views
+import portal.news.deliveries
 import usage.urls
 from approvals.terms import approvers_by_tier
 from gateway.selectors import gateway_names
@@ -15,6 +16,7 @@ from portal.health import healthz, readyz
 from portal.home.overview import overview
 from portal.home.search import search
 from portal.home.status import status
+from portal.news.preferences import notifications
 from portal.views import theme
 from usage.selectors import forecast_budgets, key_use
 
@@ -31,6 +33,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("search/", search, name="search"),
     path("status/", status, name="status"),
     path("audit/", include(portal.audit.views.routes())),
+    path("notifications/", notifications, name="notifications"),
+    path("deliveries/", include(portal.news.deliveries.routes())),
     path("theme/", theme, name="theme"),
     path("models/", include(model_pages)),
     path("budgets/", include(budget_pages)),

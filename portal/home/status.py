@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from core import clock, outbox
-from core.models import Outbox
+from core.models import WAITS, Outbox
 from core.shapes import Tone
 from gateway.selectors import gateway_names
 from portal.context import roles_here
@@ -96,8 +96,8 @@ def _source_line(cursor: ImportCursor, name: str, *, in_full: bool) -> StatusLin
 
 
 def _outbox_lines() -> list[StatusLine]:
-    waits, gave_up = Q(delivered_at__isnull=True, dead_at__isnull=True), Q(dead_at__isnull=False)
-    counted = Outbox.objects.aggregate(waiting=Count("pk", filter=waits), dead=Count("pk", filter=gave_up))
+    gave_up = Q(dead_at__isnull=False)
+    counted = Outbox.objects.aggregate(waiting=Count("pk", filter=WAITS), dead=Count("pk", filter=gave_up))
     waiting, dead = counted["waiting"], counted["dead"]
     line = StatusLine(name="Messages to send", tone="ok", text="Working", detail=f"{waiting:,} waiting")
     if not dead:

@@ -30,14 +30,17 @@ from budgets.services import limits, rates, rules
 from budgets.types import Rate
 from catalog.models import LlmModel, Unit
 from core import clock
-from core.models import AuditEvent
+from core.models import AuditEvent, Channel, NewsKind, Outbox
 from gateway.models import GatewayKind
+from portal.services.deliveries import send_again
+from portal.services.preferences import Wishes, choose_notifications
 from tests import factories
 from tests.api.world import open_budget
 from tests.approvals.test_audit import WALK as WALKED_THERE
 from tests.approvals.test_audit import ask_increase
 from tests.cast import Cast
 from tests.catalog.test_import_prices import listed
+from tests.core.test_wishes import put
 
 APPS = ("teams", "catalog", "budgets", "keys", "usage", "gateway", "approvals", "portal")
 WHY = "A test of the audit."
@@ -150,6 +153,23 @@ WALK: dict[str, tuple[Act, list[str]]] = {
 }  # fmt: skip
 
 
+def chosen(cast: Cast) -> Any:
+    wishes = Wishes(channels=dict.fromkeys(NewsKind, Channel.DIGEST))
+    return choose_notifications(actor=cast.ada, wishes=wishes)
+
+
+def resent(cast: Cast) -> Any:
+    message = put(cast.ada)
+    Outbox.objects.update(dead_at=clock.now())
+    return send_again(actor=cast.ann, message=message)
+
+
+WALK |= {
+    "portal.choose_notifications": (chosen, ["notifications.chosen"]),
+    "portal.send_again": (resent, ["message.sent_again"]),
+}
+
+
 @dataclass(slots=True)
 class Transaction:
     """What one outermost transaction wrote: tables, and how many audit events."""
@@ -162,7 +182,7 @@ class Transaction:
 
     @property
     def changes(self) -> list[str]:
-        return [table for table in self.tables if table not in {"core_auditevent", "core_outbox"}]
+        return [table for table in self.tables if table != "core_auditevent"]
 
 
 class Trace:

@@ -14,6 +14,7 @@ from portal.urls import urlpatterns
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
 from tests.cast import Cast
+from tests.core.test_wishes import put as put_message
 from tests.factories import LlmModelFactory
 
 # 302 is the way to the sign-in, or from a form that was sent back to its page; 404 is "not there, or not
@@ -25,6 +26,10 @@ TABLE = """
     /status/                              302       200  200  200  200  200  200    200
     /audit/                               302       200  200  200  200  200  200    200
     /audit/{event}/                       302       404  200  200  200  404  200    200
+    /notifications/                       302       200  200  200  200  200  200    200
+    /deliveries/                          302       404  404  404  404  404  404    200
+    /deliveries/{message}/                302       404  404  404  404  404  404    200
+    /deliveries/{message}/again/          302       405  405  405  405  405  405    405
     /theme/                               405       405  405  405  405  405  405    405
     /models/                              302       200  200  200  200  200  200    200
     /models/unpriced/                     302       403  403  403  403  403  403    200
@@ -62,7 +67,14 @@ ROLES = HEAD[1:]
 CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
 ELSEWHERE = ("/api/", "/gateway/", "/accounts/", "/healthz", "/readyz")
-NAMES = {"approvals": "request", "audit": "event", "budgets": "budget", "keys": "key", "models": "model"}
+NAMES = {
+    "approvals": "request",
+    "audit": "event",
+    "deliveries": "message",
+    "budgets": "budget",
+    "keys": "key",
+    "models": "model",
+}
 
 IDS: Mapping[str, Callable[[World], str]] = {
     "model": lambda _: LlmModelFactory.create().public_id,
@@ -74,6 +86,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
         ).public_id
     ),
     "key": lambda world: world.fresh_key.public_id,
+    "message": lambda world: put_message(world.cast.ada).public_id,
     "event": lambda world: (
         audit.record(
             actor=world.cast.ada,
