@@ -72,6 +72,7 @@ SECTIONS = (
     Section(label="Reconciliation", view="reconciliation:list", icon="scale", shown_to=checks_the_books),
     Section(label="Audit", view="audit:list", icon="scroll-text"),
     Section(label="Deliveries", view="deliveries:list", icon="mail", shown_to=administers),
+    Section(label="Webhooks", view="webhooks:list", icon="webhook", shown_to=administers),
     Section(label="Status", view="status", icon="activity"),
 )
 

@@ -253,6 +253,7 @@ EMAIL_TIMEOUT = 10
 EMAIL_FILE_PATH = str(BASE_DIR / ".local" / "mail")
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "purser@localhost")
 
+WEBHOOK_ALLOWED_NETWORKS: list[str] = env.list("WEBHOOK_ALLOWED_NETWORKS", [])
 SLACK_BOT_TOKEN: str = env.str("SLACK_BOT_TOKEN", "")
 SLACK_SIGNING_SECRET: str = env.str("SLACK_SIGNING_SECRET", "")
 SLACK_API_URL: str = env.str("SLACK_API_URL", "https://slack.com/api").rstrip("/")

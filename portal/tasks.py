@@ -2,16 +2,17 @@
 
 from celery import shared_task
 
-from core import digests, notify, outbox, seal
+from core import digests, outbox, seal
 from portal.audit.verification import verify_audit_and_tell
 from portal.health import beat, keep_audit_verification, keep_verification
 from portal.ledger import verify_and_tell
+from portal.news.senders import SENDERS
 
 
 @shared_task(name="portal.drain_outbox")
 def drain_outbox() -> dict[str, int]:
     """Deliver what is due."""
-    return outbox.drain(senders=notify.SENDERS)
+    return outbox.drain(senders=SENDERS)
 
 
 @shared_task(name="portal.collect_digests")

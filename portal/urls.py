@@ -7,6 +7,7 @@ import catalog.urls
 import keys.urls
 import portal.audit.views
 import portal.news.deliveries
+import portal.news.webhooks
 import usage.urls
 from approvals.terms import approvers_by_tier
 from gateway.selectors import gateway_names
@@ -35,6 +36,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("audit/", include(portal.audit.views.routes())),
     path("notifications/", notifications, name="notifications"),
     path("deliveries/", include(portal.news.deliveries.routes())),
+    path("webhooks/", include(portal.news.webhooks.routes())),
     path("theme/", theme, name="theme"),
     path("models/", include(model_pages)),
     path("budgets/", include(budget_pages)),

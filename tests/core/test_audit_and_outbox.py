@@ -12,7 +12,7 @@ from django.db import transaction
 
 from core import audit, clock, outbox
 from core.models import AuditEvent, Outbox
-from core.notify import SENDERS
+from portal.news.senders import SENDERS
 from teams.models import Team, User
 from tests import factories
 

@@ -30,9 +30,9 @@ from core.models import (
     Preference,
     SlackLink,
 )
-from core.notify import SENDERS
 from core.routing import kind_of
 from core.schedule import QuietHours, quiet_until
+from portal.news.senders import SENDERS
 from teams.models import User
 from tests import factories
 from tests.cast import Cast

@@ -45,7 +45,7 @@ BEN = (
 ADA = ("/approvals/ask/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")
 BUDGET_FORMS = ("plan/", "top-up/", "rules/", "close/", "rate/")
 FAY = ("/", "/reconciliation/", "/budgets/", "/blocked/?p=24h")
-ANN = ("/models/", "/models/unpriced/", "/audit/", "/audit/?action=budget.", "/deliveries/")
+ANN = ("/models/", "/models/unpriced/", "/audit/", "/audit/?action=budget.", "/deliveries/", "/webhooks/")
 # The web process knows these only; the tests' own process has fast ones.
 REAL_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 WIDE, NARROW, NARROWEST = 1440, 390, 320

@@ -30,8 +30,9 @@ from budgets.services import limits, rates, rules
 from budgets.types import Rate
 from catalog.models import LlmModel, Unit
 from core import clock
-from core.models import AuditEvent, Channel, NewsKind, Outbox
+from core.models import AuditEvent, Channel, NewsKind, Outbox, Webhook
 from gateway.models import GatewayKind
+from portal.services import webhooks
 from portal.services.deliveries import send_again
 from portal.services.preferences import Wishes, choose_notifications
 from tests import factories
@@ -41,6 +42,7 @@ from tests.approvals.test_audit import ask_increase
 from tests.cast import Cast
 from tests.catalog.test_import_prices import listed
 from tests.core.test_wishes import put
+from tests.factories import WebhookFactory
 
 APPS = ("teams", "catalog", "budgets", "keys", "usage", "gateway", "approvals", "portal")
 WHY = "A test of the audit."
@@ -164,7 +166,30 @@ def resent(cast: Cast) -> Any:
     return send_again(actor=cast.ann, message=message)
 
 
+def disabled(cast: Cast) -> Webhook:
+    return webhooks.disable_webhook(actor=cast.ann, webhook=WebhookFactory.create(), reason=WHY)
+
+
 WALK |= {
+    "portal.add_webhook": (
+        lambda cast: webhooks.add_webhook(
+            actor=cast.ann, url="https://8.8.8.8/", description="A test", actions=["x."]
+        ),
+        ["webhook.added"],
+    ),
+    "portal.rotate_webhook_secret": (
+        lambda cast: webhooks.rotate_webhook_secret(actor=cast.ann, webhook=WebhookFactory.create()),
+        ["webhook.secret_rotated"],
+    ),
+    "portal.send_test_event": (
+        lambda cast: webhooks.send_test_event(actor=cast.ann, webhook=WebhookFactory.create()),
+        ["webhook.tested"],
+    ),
+    "portal.disable_webhook": (disabled, ["webhook.disabled"]),
+    "portal.enable_webhook": (
+        lambda cast: webhooks.enable_webhook(actor=cast.ann, webhook=disabled(cast)),
+        ["webhook.enabled"],
+    ),
     "portal.choose_notifications": (chosen, ["notifications.chosen"]),
     "portal.send_again": (resent, ["message.sent_again"]),
 }

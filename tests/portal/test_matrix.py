@@ -15,7 +15,7 @@ from tests.api.world import World, make_world
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.core.test_wishes import put as put_message
-from tests.factories import LlmModelFactory
+from tests.factories import LlmModelFactory, WebhookFactory
 
 # 302 is the way to the sign-in, or from a form that was sent back to its page; 404 is "not there, or not
 # yours", 405 a page that only takes a form.
@@ -30,6 +30,12 @@ TABLE = """
     /deliveries/                          302       404  404  404  404  404  404    200
     /deliveries/{message}/                302       404  404  404  404  404  404    200
     /deliveries/{message}/again/          302       405  405  405  405  405  405    405
+    /webhooks/                            302       404  404  404  404  404  404    200
+    /webhooks/{webhook}/                  302       404  404  404  404  404  404    200
+    /webhooks/{webhook}/rotate/           302       405  405  405  405  405  405    405
+    /webhooks/{webhook}/test/             302       405  405  405  405  405  405    405
+    /webhooks/{webhook}/enable/           302       405  405  405  405  405  405    405
+    /webhooks/{webhook}/disable/          302       404  404  404  404  404  404    200
     /theme/                               405       405  405  405  405  405  405    405
     /models/                              302       200  200  200  200  200  200    200
     /models/unpriced/                     302       403  403  403  403  403  403    200
@@ -74,6 +80,7 @@ NAMES = {
     "budgets": "budget",
     "keys": "key",
     "models": "model",
+    "webhooks": "webhook",
 }
 
 IDS: Mapping[str, Callable[[World], str]] = {
@@ -87,6 +94,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     ),
     "key": lambda world: world.fresh_key.public_id,
     "message": lambda world: put_message(world.cast.ada).public_id,
+    "webhook": lambda _: WebhookFactory.create().public_id,
     "event": lambda world: (
         audit.record(
             actor=world.cast.ada,

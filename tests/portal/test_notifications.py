@@ -13,8 +13,8 @@ from approvals.models import RequestStatus
 from core import outbox
 from core.errors import AlreadyDoneError
 from core.models import AuditEvent, Outbox, Preference
-from core.notify import SENDERS
 from portal.news import deliveries
+from portal.news.senders import SENDERS
 from portal.services.deliveries import send_again
 from teams.errors import RoleNeededError
 from tests.approvals.conftest import ask_for

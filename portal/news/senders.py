@@ -1,0 +1,7 @@
+"""How each message leaves the house."""
+
+from core.mails import send_mail
+from core.models import OutboxKind
+from portal.services.webhooks import deliver_event
+
+SENDERS = {OutboxKind.MAIL.value: send_mail, OutboxKind.WEBHOOK.value: deliver_event}
