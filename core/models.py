@@ -267,15 +267,14 @@ class Webhook(models.Model):
 
 
 class SlackLink(models.Model):
-    """Whose Slack account is whose. It counts once the person has entered the code that was sent there."""
+    """Whose Slack account is whose. It counts once the code that the portal showed came from that account."""
 
     person = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="slack_link"
     )
-    slack_user = models.CharField(max_length=32)
+    slack_user = models.CharField(max_length=32, blank=True)
     code_hash = models.CharField(max_length=64, blank=True)
     code_expires_at = models.DateTimeField(null=True)
-    tries_left = models.PositiveSmallIntegerField(default=0)
     confirmed_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -284,6 +283,10 @@ class SlackLink(models.Model):
                 fields=("slack_user",),
                 condition=Q(confirmed_at__isnull=False),
                 name="slack_link_one_person_an_account",
+            ),
+            models.CheckConstraint(
+                condition=Q(confirmed_at__isnull=True) | ~Q(slack_user=""),
+                name="slack_link_is_confirmed_by_an_account",
             ),
         )
 

@@ -38,6 +38,14 @@ def put_mail(
     return _put(OutboxKind.MAIL, topic, recipient, dedupe_key, payload)
 
 
+def put_slack(
+    *, topic: str, recipient: str, dedupe_key: str, subject: str, body: str, link: str
+) -> Outbox | None:
+    """Queue one message to a person's Slack account, as put_mail does; it goes out at once."""
+    payload = {"subject": subject, "body": body, "link": link}
+    return _put(OutboxKind.SLACK, topic, recipient, dedupe_key, payload)
+
+
 def put_event(*, webhook_id: str, topic: str, dedupe_key: str, payload: Mapping[str, Any]) -> Outbox | None:
     """Queue one event for a webhook, as put_mail does."""
     return _put(OutboxKind.WEBHOOK, topic, webhook_id, dedupe_key, payload)
@@ -97,16 +105,24 @@ def _deliver_next(senders: Mapping[str, Sender]) -> str | None:
         if route.fate is not Fate.SEND:
             return _hold(message, route)
         message.attempts += 1
-        try:
-            senders[route.channel](message)
-        except RefusedError as error:
-            return _give_up(message, route.channel, str(error))
-        except Exception as error:  # noqa: BLE001  any failure of an outside system means "later"
-            return _postpone(message, route.channel, f"{type(error).__name__}: {error}")
-        message.delivered_at = clock.now()
-        message.save(update_fields=["attempts", "delivered_at"])
-        _log(message, route.channel, delivered=True)
-        return "sent"
+        return _send(message, route.channel, senders)
+
+
+def _send(message: Outbox, channel: OutboxKind, senders: Mapping[str, Sender]) -> str:
+    try:
+        senders[channel](message)
+    except RefusedError as error:
+        if channel == message.kind:
+            return _give_up(message, channel, str(error))
+        # What a person chose does not work any more: the message's own channel stands in.
+        _log(message, channel, delivered=False, detail=str(error)[:500])
+        return _send(message, OutboxKind(message.kind), senders)
+    except Exception as error:  # noqa: BLE001  any failure of an outside system means "later"
+        return _postpone(message, channel, f"{type(error).__name__}: {error}")
+    message.delivered_at = clock.now()
+    message.save(update_fields=["attempts", "delivered_at"])
+    _log(message, channel, delivered=True)
+    return "sent"
 
 
 def _hold(message: Outbox, route: Route) -> str:

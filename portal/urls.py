@@ -17,7 +17,8 @@ from portal.health import healthz, readyz
 from portal.home.overview import overview
 from portal.home.search import search
 from portal.home.status import status
-from portal.news.preferences import notifications
+from portal.news.preferences import link_slack, notifications, unlink_slack
+from portal.news.slack import slack_action, slack_command
 from portal.views import theme
 from usage.selectors import forecast_budgets, key_use
 
@@ -35,6 +36,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("status/", status, name="status"),
     path("audit/", include(portal.audit.views.routes())),
     path("notifications/", notifications, name="notifications"),
+    path("notifications/slack/", link_slack, name="link_slack"),
+    path("notifications/slack/unlink/", unlink_slack, name="unlink_slack"),
+    path("slack/commands/", slack_command, name="slack_command"),
+    path("slack/actions/", slack_action, name="slack_action"),
     path("deliveries/", include(portal.news.deliveries.routes())),
     path("webhooks/", include(portal.news.webhooks.routes())),
     path("theme/", theme, name="theme"),

@@ -106,10 +106,9 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("slack_user", models.CharField(max_length=32)),
+                ("slack_user", models.CharField(blank=True, max_length=32)),
                 ("code_hash", models.CharField(blank=True, max_length=64)),
                 ("code_expires_at", models.DateTimeField(null=True)),
-                ("tries_left", models.PositiveSmallIntegerField(default=0)),
                 ("confirmed_at", models.DateTimeField(null=True)),
             ],
         ),
@@ -329,6 +328,17 @@ class Migration(migrations.Migration):
                 condition=models.Q(("confirmed_at__isnull", False)),
                 fields=("slack_user",),
                 name="slack_link_one_person_an_account",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="slacklink",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("confirmed_at__isnull", True),
+                    models.Q(("slack_user", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="slack_link_is_confirmed_by_an_account",
             ),
         ),
         sql_beside(__file__, undo=UNDO),

@@ -9,11 +9,12 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from core.models import Channel, NewsKind, SlackLink
 from core.schedule import QuietHours
 from portal.services.preferences import Wishes, choose_notifications, wishes_of
+from portal.services.slack import end_slack_link, start_slack_link
 from teams.types import PersonRequest
 
 NO_ZONES = {"Factory", "localtime"}
@@ -78,6 +79,23 @@ class NotificationsForm(forms.Form):
         elif starts is not None and starts == ends:
             self.add_error("quiet_ends", "Enter another time than the start, or leave both empty.")
         return entered
+
+
+@require_POST
+def link_slack(request: PersonRequest) -> HttpResponse:
+    """Show the code that links the person's Slack account, this once."""
+    code = start_slack_link(actor=request.user)
+    response = render(request, "portal/slack_code.html", {"code": code})
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@require_POST
+def unlink_slack(request: PersonRequest) -> HttpResponse:
+    """Forget the person's Slack account."""
+    end_slack_link(actor=request.user)
+    messages.success(request, "Your Slack account is not linked any more.")
+    return redirect("notifications")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -27,6 +27,8 @@ TABLE = """
     /audit/                               302       200  200  200  200  200  200    200
     /audit/{event}/                       302       404  200  200  200  404  200    200
     /notifications/                       302       200  200  200  200  200  200    200
+    /notifications/slack/                 302       405  405  405  405  405  405    405
+    /notifications/slack/unlink/          302       405  405  405  405  405  405    405
     /deliveries/                          302       404  404  404  404  404  404    200
     /deliveries/{message}/                302       404  404  404  404  404  404    200
     /deliveries/{message}/again/          302       405  405  405  405  405  405    405
@@ -72,7 +74,7 @@ HEAD, *LINES = [line.split() for line in TABLE.strip().splitlines()]
 ROLES = HEAD[1:]
 CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
-ELSEWHERE = ("/api/", "/gateway/", "/accounts/", "/healthz", "/readyz")
+ELSEWHERE = ("/api/", "/gateway/", "/slack/", "/accounts/", "/healthz", "/readyz")
 NAMES = {
     "approvals": "request",
     "audit": "event",
