@@ -48,9 +48,9 @@ class NotificationsForm(forms.Form):
         widget=forms.TextInput(attrs={"class": "short", "autocomplete": "off", "spellcheck": "false"}),
     )
     slack_decides = forms.BooleanField(
-        label="Let me approve and deny in Slack",
+        label="Let me approve in Slack",
         required=False,
-        help_text="Tier 2 requests only. Everything else is decided on its page.",
+        help_text="Tier 2 requests only. Everything else is decided on its page, and so is a denial.",
     )
 
     def __init__(self, *arguments: Any, has_slack: bool, **options: Any) -> None:
