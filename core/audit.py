@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from django.db import transaction
 
-from core import clock
+from core import clock, events
 from core.models import AuditEvent
 
 
@@ -56,15 +56,17 @@ def record(
     department_id: int | None = None,
     team_id: int | None = None,
     on_behalf_of: Actor | None = None,
+    policy_version: int | None = None,
 ) -> AuditEvent:
-    """Write one audit row about `subject` (a model with `public_id`).
+    """Write one audit row about `subject` (a model with `public_id`), under a version of a policy if any,
+    and tell the webhooks that listen.
 
     Raises RuntimeError outside a transaction: an act and its record are committed together or not at all.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("audit.record() must run in the transaction of the change it describes")
     here = _origin.get()
-    return AuditEvent.objects.create(
+    event = AuditEvent.objects.create(
         at=clock.now(),
         action=action,
         actor_id=actor.pk if actor else None,
@@ -78,9 +80,12 @@ def record(
         before=_plain(before or {}),
         after=_plain(after or {}),
         reason=reason,
+        policy_version=policy_version,
         request_id=here.request_id,
         ip_address=here.ip_address,
     )
+    events.tell(event)
+    return event
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

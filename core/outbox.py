@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from core import clock
-from core.models import Outbox, OutboxKind
+from core import clock, routing
+from core.models import WAITS, DeliveryAttempt, Outbox, OutboxKind
+from core.routing import Fate, Route
 
 log = structlog.get_logger(__name__)
 
@@ -20,32 +22,57 @@ MAX_ATTEMPTS = 12  # about seven hours of a dead mail server
 Sender = Callable[[Outbox], None]
 
 
-def put_mail(*, topic: str, recipient: str, dedupe_key: str, subject: str, body: str, link: str) -> None:
-    """Queue one mail. The same `dedupe_key` is queued once, whatever is retried.
+class RefusedError(Exception):
+    """The other side will never take this message: trying again would help nobody."""
 
+
+def put_mail(
+    *, topic: str, recipient: str, dedupe_key: str, subject: str, body: str, link: str
+) -> Outbox | None:
+    """Queue one mail and return it. The same `dedupe_key` is queued once, whatever is retried: then None.
+
+    How and when it reaches the person is decided at delivery, by what he chose for news of this kind.
     Raises RuntimeError outside a transaction, for the reason that audit.record() gives.
     """
-    _put(OutboxKind.MAIL, topic, recipient, dedupe_key, {"subject": subject, "body": body, "link": link})
+    payload = {"subject": subject, "body": body, "link": link}
+    return _put(OutboxKind.MAIL, topic, recipient, dedupe_key, payload)
 
 
-def _put(kind: OutboxKind, topic: str, recipient: str, dedupe_key: str, payload: Mapping[str, Any]) -> None:
+def put_slack(
+    *, topic: str, recipient: str, dedupe_key: str, subject: str, body: str, link: str
+) -> Outbox | None:
+    """Queue one message to a person's Slack account, as put_mail does; it goes out at once."""
+    payload = {"subject": subject, "body": body, "link": link}
+    return _put(OutboxKind.SLACK, topic, recipient, dedupe_key, payload)
+
+
+def put_event(*, webhook_id: str, topic: str, dedupe_key: str, payload: Mapping[str, Any]) -> Outbox | None:
+    """Queue one event for a webhook, as put_mail does."""
+    return _put(OutboxKind.WEBHOOK, topic, webhook_id, dedupe_key, payload)
+
+
+def address(link: str) -> str:
+    """Return the address of a page of the portal, as others see it."""
+    return f"{settings.BASE_URL}{link}"
+
+
+def _put(
+    kind: OutboxKind, topic: str, recipient: str, dedupe_key: str, payload: Mapping[str, Any]
+) -> Outbox | None:
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an outbox row must be written in the transaction of the change it tells of")
     now = clock.now()
-    Outbox.objects.bulk_create(
-        [
-            Outbox(
-                kind=kind,
-                topic=topic,
-                recipient=recipient,
-                dedupe_key=dedupe_key,
-                payload=dict(payload),
-                created_at=now,
-                next_attempt_at=now,
-            )
-        ],
-        ignore_conflicts=True,
+    message = Outbox(
+        kind=kind,
+        topic=topic,
+        recipient=recipient,
+        dedupe_key=dedupe_key,
+        payload=dict(payload),
+        created_at=now,
+        next_attempt_at=now,
     )
+    Outbox.objects.bulk_create([message], ignore_conflicts=True)
+    return Outbox.objects.filter(public_id=message.public_id).first()
 
 
 def drain(*, senders: Mapping[str, Sender], limit: int = 100) -> dict[str, int]:
@@ -55,7 +82,7 @@ def drain(*, senders: Mapping[str, Sender], limit: int = 100) -> dict[str, int]:
     send and before the commit sends it again: delivery is at least once, and receivers get a stable id to
     drop the second.
     """
-    counts = {"sent": 0, "retried": 0, "dead": 0}
+    counts = {"sent": 0, "retried": 0, "dead": 0, "held": 0, "dropped": 0}
     for _ in range(limit):
         outcome = _deliver_next(senders)
         if outcome is None:
@@ -66,9 +93,7 @@ def drain(*, senders: Mapping[str, Sender], limit: int = 100) -> dict[str, int]:
 
 def due() -> QuerySet[Outbox]:
     """Return the messages whose time has come."""
-    return Outbox.objects.filter(
-        delivered_at__isnull=True, dead_at__isnull=True, next_attempt_at__lte=clock.now()
-    )
+    return Outbox.objects.filter(WAITS, next_attempt_at__lte=clock.now())
 
 
 def _deliver_next(senders: Mapping[str, Sender]) -> str | None:
@@ -76,25 +101,72 @@ def _deliver_next(senders: Mapping[str, Sender]) -> str | None:
         message = due().select_for_update(no_key=True, skip_locked=True).order_by("pk").first()
         if message is None:
             return None
+        route = routing.route(message, clock.now())
+        if route.fate is not Fate.SEND:
+            return _hold(message, route)
         message.attempts += 1
-        try:
-            senders[message.kind](message)
-        except Exception as error:  # noqa: BLE001  any failure of an outside system means "later"
-            return _postpone(message, error)
-        message.delivered_at = clock.now()
-        message.save(update_fields=["attempts", "delivered_at"])
-        return "sent"
+        return _send(message, route.channel, senders)
 
 
-def _postpone(message: Outbox, error: Exception) -> str:
-    message.last_error = f"{type(error).__name__}: {error}"[:500]
+def _send(message: Outbox, channel: OutboxKind, senders: Mapping[str, Sender]) -> str:
+    try:
+        senders[channel](message)
+    except RefusedError as error:
+        if channel == message.kind:
+            return _give_up(message, channel, str(error))
+        # What a person chose does not work any more: the message's own channel stands in.
+        _log(message, channel, delivered=False, detail=str(error)[:500])
+        return _send(message, OutboxKind(message.kind), senders)
+    except Exception as error:  # noqa: BLE001  any failure of an outside system means "later"
+        return _postpone(message, channel, f"{type(error).__name__}: {error}")
+    message.delivered_at = clock.now()
+    message.save(update_fields=["attempts", "delivered_at"])
+    _log(message, channel, delivered=True)
+    return "sent"
+
+
+def _hold(message: Outbox, route: Route) -> str:
+    """Do what the recipient wants instead of sending now."""
+    match route.fate:
+        case Fate.DROP:
+            message.dropped_at = clock.now()
+        case Fate.DIGEST:
+            message.digest_at = route.until
+        case _:
+            message.next_attempt_at = route.until or message.next_attempt_at
+    message.save(update_fields=["dropped_at", "digest_at", "next_attempt_at"])
+    return "dropped" if route.fate is Fate.DROP else "held"
+
+
+def _postpone(message: Outbox, channel: OutboxKind, error: str) -> str:
+    if message.attempts >= MAX_ATTEMPTS:
+        return _give_up(message, channel, error)
     wait_seconds = min(FIRST_RETRY_SECONDS * 2 ** (message.attempts - 1), LONGEST_RETRY_SECONDS)
     message.next_attempt_at = clock.now() + timedelta(seconds=wait_seconds)
-    dead = message.attempts >= MAX_ATTEMPTS
-    if dead:
-        message.dead_at = clock.now()
+    _note_failure(message, channel, error)
+    return "retried"
+
+
+def _give_up(message: Outbox, channel: OutboxKind, error: str) -> str:
+    message.dead_at = clock.now()
+    _note_failure(message, channel, error)
+    return "dead"
+
+
+def _note_failure(message: Outbox, channel: OutboxKind, error: str) -> None:
+    message.last_error = error[:500]
     message.save(update_fields=["attempts", "last_error", "next_attempt_at", "dead_at"])
+    _log(message, channel, delivered=False, detail=message.last_error)
     log.warning(
-        "outbox.failed", message=message.public_id, topic=message.topic, attempts=message.attempts, dead=dead
+        "outbox.failed",
+        message=message.public_id,
+        topic=message.topic,
+        attempts=message.attempts,
+        dead=message.dead_at is not None,
     )
-    return "dead" if dead else "retried"
+
+
+def _log(message: Outbox, channel: OutboxKind, *, delivered: bool, detail: str = "") -> None:
+    DeliveryAttempt.objects.create(
+        message=message, at=clock.now(), channel=channel, delivered=delivered, detail=detail
+    )

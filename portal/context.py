@@ -29,6 +29,11 @@ def checks_the_books(roles: RolesHeld) -> bool:
     return roles.sees_everything
 
 
+def administers(roles: RolesHeld) -> bool:
+    """Whether the person runs the portal."""
+    return Role.ADMIN in roles.organisation_wide
+
+
 def decides(roles: RolesHeld) -> bool:
     """Whether a role could let the person decide requests of others."""
     return bool(roles.leads or roles.directs or {Role.ADMIN, Role.FINANCE} & roles.organisation_wide)
@@ -66,6 +71,9 @@ SECTIONS = (
     Section(label="Budgets", view="budgets:list", icon="wallet"),
     Section(label="Blocked calls", view="blocked:list", icon="shield-ban"),
     Section(label="Reconciliation", view="reconciliation:list", icon="scale", shown_to=checks_the_books),
+    Section(label="Audit", view="audit:list", icon="scroll-text"),
+    Section(label="Deliveries", view="deliveries:list", icon="mail", shown_to=administers),
+    Section(label="Webhooks", view="webhooks:list", icon="webhook", shown_to=administers),
     Section(label="Status", view="status", icon="activity"),
 )
 

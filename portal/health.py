@@ -19,16 +19,18 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from core import clock, outbox
+from core import clock, outbox, seal
 from portal.ledger import Verification
 from usage.models import ImportCursor
 
 HEARTBEAT_KEY = "purser:heartbeat"
 VERIFICATION_KEY = "purser:ledger-verification"
+AUDIT_VERIFICATION_KEY = "purser:audit-verification"
 HEARTBEAT_STALE_SECONDS = 60
 PULL_STALE_SECONDS = 600
 VERIFICATION_STALE_SECONDS = 26 * 3600
 OUTBOX_STALE_SECONDS = 300
+SEAL_STALE_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,12 @@ def keep_verification(result: Verification) -> None:
     _queue().set(VERIFICATION_KEY, json.dumps(outcome))
 
 
+def keep_audit_verification(result: seal.Verification) -> None:
+    """Write down how the last verification of the audit ended."""
+    outcome = {"at": result.at.isoformat(), "broken": len(result.broken)}
+    _queue().set(AUDIT_VERIFICATION_KEY, json.dumps(outcome))
+
+
 def checks() -> list[Check]:
     """Run every check; a check that cannot run is a check that failed."""
     database = _check("database", _database, essential=True)
@@ -72,6 +80,8 @@ def checks() -> list[Check]:
         _check("usage pull", _pull, essential=False),
         _check("outbox", _outbox, essential=False),
         _check("ledger", _ledger, essential=False),
+        _check("audit seal", _seal, essential=False),
+        _check("audit", _audit, essential=False),
     ]
 
 
@@ -143,11 +153,11 @@ def _pull() -> tuple[bool, str]:
 
 
 def _outbox() -> tuple[bool, str]:
-    oldest = outbox.due().order_by("created_at").values_list("created_at", flat=True).first()
+    oldest = outbox.due().order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
     if oldest is None:
         return True, "nothing is waiting"
     age_seconds = (clock.now() - oldest).total_seconds()
-    return age_seconds <= OUTBOX_STALE_SECONDS, f"the oldest message has waited {age_seconds:.0f} s"
+    return age_seconds <= OUTBOX_STALE_SECONDS, f"the oldest message has been due for {age_seconds:.0f} s"
 
 
 def _ledger() -> tuple[bool, str]:
@@ -158,4 +168,23 @@ def _ledger() -> tuple[bool, str]:
     age_seconds = (clock.now() - datetime.fromisoformat(outcome["at"])).total_seconds()
     if outcome["differ"]:
         return False, f"does not recompute: {', '.join(outcome['differ'])}. Run `manage.py ledger_verify`"
+    return age_seconds <= VERIFICATION_STALE_SECONDS, f"verified {age_seconds / 3600:.0f} h ago"
+
+
+def _seal() -> tuple[bool, str]:
+    oldest = seal.oldest_unsealed()
+    if oldest is None:
+        return True, "every event is sealed"
+    age_seconds = (clock.now() - oldest).total_seconds()
+    return age_seconds <= SEAL_STALE_SECONDS, f"the oldest event not sealed is {age_seconds:.0f} s old"
+
+
+def _audit() -> tuple[bool, str]:
+    kept = _queue().get(AUDIT_VERIFICATION_KEY)
+    if kept is None:
+        return True, "not verified yet: it is every night, and by `manage.py audit_verify`"
+    outcome = json.loads(str(kept))
+    age_seconds = (clock.now() - datetime.fromisoformat(outcome["at"])).total_seconds()
+    if outcome["broken"]:
+        return False, f"{outcome['broken']:,} not as sealed. Run `manage.py audit_verify`"
     return age_seconds <= VERIFICATION_STALE_SECONDS, f"verified {age_seconds / 3600:.0f} h ago"

@@ -20,6 +20,8 @@ RECORDS = frozenset(
         "budgets_budgetlimit",
         "budgets_entry",
         "core_auditevent",
+        "core_auditseal",
+        "core_deliveryattempt",
         "teams_formername",
         "usage_event",
         "usage_gateway_call",
@@ -55,8 +57,9 @@ PASSING = frozenset(
         "usersessions_usersession",
     }
 )
-# Makes tables, so it runs as its owner; its arguments are dates, from which it makes the names itself.
-MAKES_TABLES = "usage_make_partitions(date, date)"
+# These run as their owner. The first makes tables; its arguments are dates, from which it makes the names.
+# The second keeps writers of the audit out for a moment, which only who may change its rows can.
+AS_OWNER = ("usage_make_partitions(date, date)", "core_audit_horizon()")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +100,15 @@ def grants(connection: BaseDatabaseWrapper, *, app_role: str) -> list[str]:
         f"GRANT USAGE ON SCHEMA {schema} TO {name}",
         f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM PUBLIC, {name}",
         *(f"GRANT {', '.join(may)} ON {', '.join(which)} TO {name}" for may, which in by_rights.items()),
-        f"ALTER FUNCTION {MAKES_TABLES} SECURITY DEFINER SET search_path = {schema}, pg_temp",
-        f"REVOKE EXECUTE ON FUNCTION {MAKES_TABLES} FROM PUBLIC",
-        f"GRANT EXECUTE ON FUNCTION {MAKES_TABLES} TO {name}",
+        *(
+            statement
+            for function in AS_OWNER
+            for statement in (
+                f"ALTER FUNCTION {function} SECURITY DEFINER SET search_path = {schema}, pg_temp",
+                f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC",
+                f"GRANT EXECUTE ON FUNCTION {function} TO {name}",
+            )
+        ),
     ]
 
 

@@ -93,6 +93,7 @@ def _scim_tokens(tokens: list[str]) -> list[bytes]:
 KEY_PEPPERS = _key_peppers(env.str("KEY_PEPPERS"))
 GATEWAY_ROOT_SECRET = _secret("GATEWAY_ROOT_SECRET")
 AUDIT_HMAC_KEY = _secret("AUDIT_HMAC_KEY")
+AUDIT_ANCHOR_DIR: str = env.str("AUDIT_ANCHOR_DIR", str(BASE_DIR / ".local" / "anchors"))
 
 INSTALLED_APPS = [
     "portal",
@@ -347,6 +348,11 @@ EMAIL_TIMEOUT = 10
 EMAIL_FILE_PATH = str(BASE_DIR / ".local" / "mail")
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "purser@localhost")
 
+WEBHOOK_ALLOWED_NETWORKS: list[str] = env.list("WEBHOOK_ALLOWED_NETWORKS", [])
+SLACK_BOT_TOKEN: str = env.str("SLACK_BOT_TOKEN", "")
+SLACK_SIGNING_SECRET: str = env.str("SLACK_SIGNING_SECRET", "")
+SLACK_API_URL: str = env.str("SLACK_API_URL", "https://slack.com/api").rstrip("/")
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["keys.authentication.Bearer", "core.rest.authentication.Session"],
     "DEFAULT_PERMISSION_CLASSES": ["keys.authentication.SignedInWithinScope"],
@@ -390,7 +396,10 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
     "tell-of-expiring-keys": {"task": "keys.tell_of_expiring", "schedule": 3600.0},
     "forget-idempotent-calls": {"task": "portal.forget_idempotent_calls", "schedule": 3600.0},
+    "collect-digests": {"task": "portal.collect_digests", "schedule": 60.0},
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
+    "seal-audit": {"task": "portal.seal_audit", "schedule": 60.0},
+    "verify-audit": {"task": "portal.verify_audit", "schedule": crontab(hour=3, minute=10)},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
     "verify-ledger": {"task": "portal.verify_ledger", "schedule": crontab(hour=2, minute=40)},
     "reconcile": {"task": "usage.reconcile_recent_days", "schedule": 600.0},

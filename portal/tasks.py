@@ -2,15 +2,23 @@
 
 from celery import shared_task
 
-from core import idempotency, notify, outbox
-from portal.health import beat, keep_verification
+from core import digests, idempotency, outbox, seal
+from portal.audit.verification import verify_audit_and_tell
+from portal.health import beat, keep_audit_verification, keep_verification
 from portal.ledger import verify_and_tell
+from portal.news.senders import SENDERS
 
 
 @shared_task(name="portal.drain_outbox")
 def drain_outbox() -> dict[str, int]:
     """Deliver what is due."""
-    return outbox.drain(senders=notify.SENDERS)
+    return outbox.drain(senders=SENDERS)
+
+
+@shared_task(name="portal.collect_digests")
+def collect_digests() -> int:
+    """Make the daily mails whose time has come; draining sends them."""
+    return digests.collect()
 
 
 @shared_task(name="portal.forget_idempotent_calls")
@@ -31,3 +39,17 @@ def verify_ledger() -> dict[str, int]:
     result = verify_and_tell()
     keep_verification(result)
     return {found.rule: found.count for found in result.findings}
+
+
+@shared_task(name="portal.seal_audit")
+def seal_audit() -> int:
+    """Seal what was done since the last time, and anchor it."""
+    return seal.seal_due()
+
+
+@shared_task(name="portal.verify_audit", time_limit=4 * 3600, soft_time_limit=4 * 3600 - 60)
+def verify_audit() -> int:
+    """Recompute the seals of the audit and tell of what is not as it was sealed."""
+    result = verify_audit_and_tell()
+    keep_audit_verification(result)
+    return len(result.broken)

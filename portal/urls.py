@@ -5,6 +5,9 @@ from django.urls import URLPattern, URLResolver, include, path, reverse
 import budgets.urls
 import catalog.urls
 import keys.urls
+import portal.audit.views
+import portal.news.deliveries
+import portal.news.webhooks
 import teams.urls
 import usage.urls
 from approvals.terms import approvers_by_tier
@@ -16,6 +19,8 @@ from portal.home.overview import overview
 from portal.home.search import search
 from portal.home.status import status
 from portal.leaving import LEAVING
+from portal.news.preferences import link_slack, notifications, unlink_slack
+from portal.news.slack import slack_action, slack_command
 from portal.views import theme
 from teams.views import confirm_at_provider
 from usage.selectors import forecast_budgets, key_exposure, key_use
@@ -32,6 +37,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", overview, name="overview"),
     path("search/", search, name="search"),
     path("status/", status, name="status"),
+    path("audit/", include(portal.audit.views.routes())),
+    path("notifications/", notifications, name="notifications"),
+    path("notifications/slack/", link_slack, name="link_slack"),
+    path("notifications/slack/unlink/", unlink_slack, name="unlink_slack"),
+    path("slack/commands/", slack_command, name="slack_command"),
+    path("slack/actions/", slack_action, name="slack_action"),
+    path("deliveries/", include(portal.news.deliveries.routes())),
+    path("webhooks/", include(portal.news.webhooks.routes())),
     path("theme/", theme, name="theme"),
     path("people/", include(teams.urls.routes(leaving=LEAVING))),
     path("sessions/", include(teams.urls.session_routes())),

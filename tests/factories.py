@@ -19,6 +19,7 @@ from approvals.models import AccessRequest, Decision, Policy, RequestStatus, Sta
 from budgets.models import Budget, BudgetLimit, Mode, ScopeKind, Window
 from catalog.models import Alias, LlmModel, Price, PriceSource, Provider, Tier, Unit, UnpricedCall
 from core import clock
+from core.models import Webhook
 from gateway.models import Gateway
 from keys import secrets
 from keys.models import ApiKey, ApiToken, Grant
@@ -43,6 +44,18 @@ class UserFactory(DjangoModelFactory[User]):
 
     name = factory.Sequence(lambda number: f"Person {number}")
     email = factory.LazyAttribute(lambda user: f"{user.name.lower().replace(' ', '.')}@example.com")
+
+
+class WebhookFactory(DjangoModelFactory[Webhook]):
+    """A webhook that is told of everything."""
+
+    class Meta:
+        model = Webhook
+
+    url = "https://hooks.example.com/purser"
+    description = factory.Sequence(lambda number: f"Hook {number}")
+    live_versions = [1]
+    created_at = factory.LazyFunction(clock.now)
 
 
 class DepartmentFactory(DjangoModelFactory[Department]):

@@ -41,6 +41,7 @@ class Installation:
             **embedded,
             **os.environ,
             "REDIS_URL": embedded["REDIS_URL"],
+            "AUDIT_ANCHOR_DIR": str(base_dir / "anchors"),
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "DATABASE_URL": self.address(APP),
             "MIGRATE_DATABASE_URL": self.address(OWNER),

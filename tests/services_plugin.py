@@ -76,6 +76,7 @@ def _start_services() -> None:
     services.start()
     _services.append(services)
     os.environ.update(default_environment(base_dir) | TEST_SECRETS)
+    os.environ["AUDIT_ANCHOR_DIR"] = str(base_dir / "anchors")
 
 
 def remove_abandoned_runs(root: Path, prefix: str) -> None:

@@ -111,6 +111,7 @@ def record(actor: User | None, action: str, request: AccessRequest, **values: An
         subject=request,
         team_id=team.pk,
         department_id=team.department_id,
+        policy_version=request.policy.version,
         **values,
     )
 

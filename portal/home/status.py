@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from core import clock, outbox
-from core.models import Outbox
+from core.models import WAITS, Outbox
 from core.shapes import Tone
 from gateway.selectors import gateway_names
 from portal.context import roles_here
@@ -95,10 +96,11 @@ def _source_line(cursor: ImportCursor, name: str, *, in_full: bool) -> StatusLin
 
 
 def _outbox_lines() -> list[StatusLine]:
-    waiting = Outbox.objects.filter(delivered_at__isnull=True, dead_at__isnull=True).count()
-    dead = Outbox.objects.filter(dead_at__isnull=False).count()
-    waits = StatusLine(name="Messages to send", tone="ok", text="Working", detail=f"{waiting:,} waiting")
+    gave_up = Q(dead_at__isnull=False)
+    counted = Outbox.objects.aggregate(waiting=Count("pk", filter=WAITS), dead=Count("pk", filter=gave_up))
+    waiting, dead = counted["waiting"], counted["dead"]
+    line = StatusLine(name="Messages to send", tone="ok", text="Working", detail=f"{waiting:,} waiting")
     if not dead:
-        return [waits]
+        return [line]
     detail = f"{dead:,} given up after {outbox.MAX_ATTEMPTS} attempts. Ask an administrator."
-    return [waits, StatusLine(name="Messages not delivered", tone="warn", text="Given up", detail=detail)]
+    return [line, StatusLine(name="Messages not delivered", tone="warn", text="Given up", detail=detail)]

@@ -37,13 +37,15 @@ BEN = (
     "/budgets/?scope=project&window=month",
     "/budgets/open/",
     "/blocked/?p=30d",
+    "/audit/",
+    "/notifications/",
     "/status/",
     "/search/?q=search",
 )
 ADA = ("/approvals/ask/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")
 BUDGET_FORMS = ("plan/", "top-up/", "rules/", "close/", "rate/")
 FAY = ("/", "/reconciliation/", "/budgets/", "/blocked/?p=24h")
-ANN = ("/models/", "/models/unpriced/")
+ANN = ("/models/", "/models/unpriced/", "/audit/", "/audit/?action=budget.", "/deliveries/", "/webhooks/")
 # The web process knows these only; the tests' own process has fast ones.
 REAL_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 WIDE, NARROW, NARROWEST = 1440, 390, 320

@@ -22,7 +22,7 @@ from core import clock
 from gateway.models import GatewayKind
 from gateway.services import register_gateway, rotate_gateway_secret
 from keys.services import issue_key, reveal, revoke
-from portal.tasks import drain_outbox, verify_ledger
+from portal.tasks import drain_outbox, seal_audit, verify_audit, verify_ledger
 from tests import factories
 from tests.gateway.conftest import World, build_world
 from tests.gateway.test_pull import Journal, row
@@ -102,6 +102,8 @@ def _people(world: World) -> None:
 def _upkeep() -> None:
 
     assert verify_ledger() == {}
+    assert seal_audit() > 0
+    assert verify_audit() == 0
     drain_outbox()
     make_partitions()
     with connection.cursor() as cursor:

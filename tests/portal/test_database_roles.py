@@ -16,7 +16,10 @@ from portal import ledger, roles
 from portal.checks import serving_role_cannot_rewrite_history
 from tests.installations import APP, OWNER, Installation, installation
 
-HISTORY = ("budgets_entry", "budgets_budgetlimit", "core_auditevent", "approvals_decision", "usage_event")
+HISTORY = (
+    *("budgets_entry", "budgets_budgetlimit", "core_auditevent", "core_auditseal", "approvals_decision"),
+    "usage_event",
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +104,7 @@ def rights_now(served: Installation) -> list[tuple[object, ...]]:
     return served.query(
         "SELECT relname, relacl::text FROM pg_class WHERE relacl IS NOT NULL AND NOT relispartition"
         " UNION ALL SELECT proname, concat(proacl, prosecdef, proconfig) FROM pg_proc"
-        " WHERE proname LIKE 'usage%' ORDER BY 1"
+        " WHERE proname LIKE 'usage%' OR proname LIKE 'core%' ORDER BY 1"
     )
 
 

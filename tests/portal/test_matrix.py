@@ -25,6 +25,20 @@ TABLE = """
     /                                     302       200  200  200  200  200  200    200
     /search/                              302       200  200  200  200  200  200    200
     /status/                              302       200  200  200  200  200  200    200
+    /audit/                               302       200  200  200  200  200  200    200
+    /audit/{event}/                       302       404  200  200  200  404  200    200
+    /notifications/                       302       200  200  200  200  200  200    200
+    /notifications/slack/                 302       405  405  405  405  405  405    405
+    /notifications/slack/unlink/          302       405  405  405  405  405  405    405
+    /deliveries/                          302       404  404  404  404  404  404    200
+    /deliveries/{message}/                302       404  404  404  404  404  404    200
+    /deliveries/{message}/again/          302       405  405  405  405  405  405    405
+    /webhooks/                            302       404  404  404  404  404  404    200
+    /webhooks/{webhook}/                  302       404  404  404  404  404  404    200
+    /webhooks/{webhook}/rotate/           302       405  405  405  405  405  405    405
+    /webhooks/{webhook}/test/             302       405  405  405  405  405  405    405
+    /webhooks/{webhook}/enable/           302       405  405  405  405  405  405    405
+    /webhooks/{webhook}/disable/          302       404  404  404  404  404  404    200
     /theme/                               405       405  405  405  405  405  405    405
     /people/                              302       200  200  200  200  200  200    200
     /people/add/                          302       403  403  403  403  403  403    200
@@ -84,8 +98,17 @@ HEAD, *LINES = [line.split() for line in TABLE.strip().splitlines()]
 ROLES = HEAD[1:]
 CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
-ELSEWHERE = ("/api/", "/gateway/", "/scim/", "/accounts/", "/healthz", "/readyz")
-NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model", "people": "person"}
+ELSEWHERE = ("/api/", "/gateway/", "/scim/", "/slack/", "/accounts/", "/healthz", "/readyz")
+NAMES = {
+    "approvals": "request",
+    "audit": "event",
+    "deliveries": "message",
+    "budgets": "budget",
+    "keys": "key",
+    "models": "model",
+    "people": "person",
+    "webhooks": "webhook",
+}
 
 # What becomes of an empty form; one without a page of its own (302, 405) decides for itself.
 FORMS = {"403": "not allowed", "404": "not there", "302": "decides itself", "405": "decides itself"}

@@ -63,6 +63,8 @@ def test_everything_works_and_the_version_is_said(cast: Cast) -> None:
         "Usage pull": "Working",
         "Outbox": "Working",
         "Ledger": "Working",
+        "Audit seal": "Working",
+        "Audit": "Working",
         "Usage of edge": "Read",
         "Messages to send": "Working",
     }

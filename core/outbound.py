@@ -1,0 +1,138 @@
+"""Calls addresses that people entered, and lets nobody use the portal to reach what only it can reach.
+
+A name is resolved once, every address it has must be public, and the connection goes to that address: a
+second answer of the name server changes nothing. No redirect is followed; time and size are limited.
+"""
+
+import contextlib
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings
+
+TOTAL_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
+MOST_BYTES = 64 * 1024
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Wrappings of IPv4 that no server of ours has to be called through: local NAT64, 6to4, Teredo.
+TUNNELS = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")))
+
+Address = IPv4Address | IPv6Address
+
+
+class UnsafeAddressError(Exception):
+    """The address is none that may be called; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a call goes: the name for TLS and the Host header, the address for the connection."""
+
+    url: SplitResult
+    host: str
+    port: int
+    address: str
+
+    @property
+    def path(self) -> str:
+        """Return path and query as they are asked for."""
+        return f"{self.url.path or '/'}{'?' + self.url.query if self.url.query else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back; of the body at most MOST_BYTES."""
+
+    status: int
+    body: bytes
+
+
+def find_target(url: str) -> Target:
+    """Resolve the address of a call. Raises UnsafeAddressError for one that may not be called."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise UnsafeAddressError("It has to begin with https:// and a host.")
+    if parts.username is not None or parts.password is not None:
+        raise UnsafeAddressError("It may hold no user name and no password.")
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, ValueError) as error:
+        raise UnsafeAddressError(f"{parts.hostname} cannot be found.") from error
+    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    for address in addresses:
+        _require_callable(address, parts)
+    return Target(url=parts, host=parts.hostname, port=port, address=str(addresses[0]))
+
+
+def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """Send a body and return the answer, whatever its status. Raises UnsafeAddressError, and OSError or
+    HTTPException when there is no answer in time.
+    """
+    target = find_target(url)
+    connection = _connect(target)
+    late = threading.Event()
+    cut = threading.Timer(TOTAL_SECONDS, _cut, [connection.sock, late])
+    cut.daemon = True
+    cut.start()
+    try:
+        connection.request("POST", target.path, body=body, headers=dict(headers))
+        response = connection.getresponse()
+        answer = Answer(status=response.status, body=response.read(MOST_BYTES))
+    finally:
+        cut.cancel()
+        connection.close()
+    if late.is_set():
+        raise TimeoutError(f"no whole answer within {TOTAL_SECONDS:.0f} s")
+    return answer
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address belongs to the public internet, also the one that it wraps."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address in NAT64:
+            return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+        if any(address in network for network in TUNNELS):
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def _require_callable(address: Address, parts: SplitResult) -> None:
+    if any(address in ipaddress.ip_network(network) for network in settings.WEBHOOK_ALLOWED_NETWORKS):
+        return
+    if not is_public(address):
+        raise UnsafeAddressError(f"{parts.hostname} is not on the public internet.")
+    if parts.scheme != "https":
+        raise UnsafeAddressError("It has to begin with https://.")
+
+
+def _connect(target: Target) -> http.client.HTTPConnection:
+    """Open the connection to the address that was checked; TLS asks for the certificate of the name."""
+    sock = socket.create_connection((target.address, target.port), timeout=CONNECT_SECONDS)
+    sock.settimeout(TOTAL_SECONDS)
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=TOTAL_SECONDS)
+    if target.url.scheme == "https":
+        try:
+            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=target.host)
+        except OSError:
+            sock.close()
+            raise
+        connection.default_port = 443  # so that the Host header names no port where none is needed
+    connection.sock = sock
+    return connection
+
+
+def _cut(sock: socket.socket, late: threading.Event) -> None:
+    """End a connection whose other side sends a little, again and again, for ever."""
+    late.set()
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

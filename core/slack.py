@@ -1,0 +1,80 @@
+"""Slack: messages of blocks to one person, and whether a call really came from Slack.
+
+What people wrote goes out as plain text, so that no word of it is a command or a link to Slack. Source of the
+signature: docs.slack.dev, Verifying requests from Slack.
+"""
+
+import hmac
+import json
+from typing import Any
+
+from django.conf import settings
+
+from core import clock, outbound
+from core.outbox import RefusedError
+
+REPLAY_SECONDS = 300
+MOST_TEXT, MOST_HEADER = 2_900, 150
+# Answers that trying again does not change.
+FINAL = {"channel_not_found", "user_not_found", "account_inactive", "user_disabled", "invalid_blocks"}
+
+
+def is_from_slack(*, body: bytes, timestamp: str, signature: str) -> bool:
+    """Whether Slack signed these very bytes within the last five minutes; never without a signing secret."""
+    if not settings.SLACK_SIGNING_SECRET or not (timestamp.isascii() and timestamp.isdigit()):
+        return False
+    if abs(clock.now().timestamp() - int(timestamp[:12])) > REPLAY_SECONDS:
+        return False
+    signed = b"v0:" + timestamp.encode() + b":" + body
+    wanted = "v0=" + hmac.digest(settings.SLACK_SIGNING_SECRET.encode(), signed, "sha256").hex()
+    return hmac.compare_digest(wanted.encode(), signature.encode())
+
+
+def blocks(*, subject: str, body: str, address: str, approve: str = "") -> list[dict[str, Any]]:
+    """Return a message: subject, text, a link to the page, and a button that approves `approve`, if given."""
+    buttons = [{"type": "button", "text": _text("Open the page"), "url": address, "action_id": "open"}]
+    if approve:
+        buttons.insert(0, _approve_button(approve))
+    return [
+        {"type": "header", "text": _text(subject[:MOST_HEADER])},
+        {"type": "section", "text": _text(body[:MOST_TEXT] or " ")},
+        {"type": "actions", "elements": buttons},
+    ]
+
+
+def post_message(*, slack_user: str, subject: str, content: list[dict[str, Any]]) -> None:
+    """Write to one person. Raises RefusedError when that can never be, OSError when it cannot be now."""
+    message = {"channel": slack_user, "text": subject, "blocks": content, "unfurl_links": False}
+    answer = outbound.post(
+        f"{settings.SLACK_API_URL}/chat.postMessage",
+        body=json.dumps(message).encode(),
+        headers={
+            "content-type": "application/json; charset=utf-8",
+            "authorization": f"Bearer {settings.SLACK_BOT_TOKEN}",
+        },
+    )
+    said = json.loads(answer.body) if answer.status == 200 else {"error": f"status {answer.status}"}
+    if said.get("ok"):
+        return
+    error = str(said.get("error", "no reason"))
+    raise RefusedError(f"Slack: {error}") if error in FINAL else OSError(f"Slack: {error}")
+
+
+def _approve_button(value: str) -> dict[str, Any]:
+    return {
+        "type": "button",
+        "style": "primary",
+        "text": _text("Approve"),
+        "action_id": "approve",
+        "value": value,
+        "confirm": {
+            "title": _text("Approve this request?"),
+            "text": _text("It counts at once, as if you had pressed the button on its page."),
+            "confirm": _text("Approve"),
+            "deny": _text("Not now"),
+        },
+    }
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": text, "emoji": False}

@@ -1,0 +1,150 @@
+"""Audit events as people read them: in words, with what changed."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.urls import reverse
+
+from core.models import AuditEvent
+from core.spreadsheets import Cell
+from core.templatetags.ui import price
+
+CSV_HEAD = (
+    *("id", "at", "action", "actor", "on_behalf_of", "object_type", "object_id", "object", "team", "reason"),
+    *("policy_version", "before", "after", "sealed"),
+)
+PAGES = {
+    "approvals.accessrequest": "approvals:detail",
+    "approvals.budgetrequest": "approvals:budget_request",
+    "budgets.budget": "budgets:detail",
+}
+NOTHING = "—"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """One fact before and after; a dash is none."""
+
+    name: str
+    before: str
+    after: str
+
+    @property
+    def was_set(self) -> bool:
+        """Whether there was something before."""
+        return self.before != NOTHING
+
+    @property
+    def differs(self) -> bool:
+        """Whether the act changed it."""
+        return self.before != self.after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One event."""
+
+    public_id: str
+    at: datetime
+    action: str
+    code: str
+    actor: str
+    actor_address: str
+    on_behalf_of: str
+    kind: str
+    subject: str
+    subject_id: str
+    subject_url: str
+    team: str
+    reason: str
+    policy_version: int | None
+    request_id: str
+    ip_address: str
+    sealed: bool
+    changes: tuple[Changed, ...]
+
+
+def line(
+    event: AuditEvent,
+    *,
+    people: Mapping[int, str],
+    teams: Mapping[int, str],
+    sealed_until: int,
+    in_full: bool,
+) -> Line:
+    """Put an event into words; where it came from is for those who see everything (`in_full`)."""
+    name, _, address = event.actor_label.partition(" <") if event.actor_id else ("", "", "")
+    return Line(
+        public_id=event.public_id,
+        at=event.at,
+        action=_words(event.action.replace(".", " ")).capitalize(),
+        code=event.action,
+        actor=name or "Purser",
+        actor_address=address.rstrip(">"),
+        on_behalf_of=people.get(event.on_behalf_of_id, "") if event.on_behalf_of_id else "",
+        kind=event.object_type.partition(".")[2],
+        subject=event.object_label,
+        subject_id=event.object_id,
+        subject_url=_page_of(event),
+        team=teams.get(event.team_id, "") if event.team_id else "",
+        reason=event.reason,
+        policy_version=event.policy_version,
+        request_id=event.request_id if in_full else "",
+        ip_address=(event.ip_address or "") if in_full else "",
+        sealed=event.pk <= sealed_until,
+        changes=changes(event),
+    )
+
+
+def changes(event: AuditEvent) -> tuple[Changed, ...]:
+    """Return every fact that the event kept, what it was and what it became."""
+    return tuple(
+        Changed(
+            name=_words(name.removesuffix("_usd")),
+            before=_value(name, event.before.get(name)),
+            after=_value(name, event.after.get(name)),
+        )
+        for name in dict.fromkeys((*event.before, *event.after))
+    )
+
+
+def cells(lines: Iterable[Line], events: Iterable[AuditEvent]) -> Iterable[tuple[Cell, ...]]:
+    """Return events as rows of a table, before and after as JSON."""
+    for shown, event in zip(lines, events, strict=True):
+        yield (
+            *(shown.public_id, event.at.isoformat(), shown.code, event.actor_label, shown.on_behalf_of),
+            *(event.object_type, shown.subject_id, shown.subject, shown.team, shown.reason),
+            *(shown.policy_version, _json(event.before), _json(event.after)),
+            "yes" if shown.sealed else "no",
+        )
+
+
+def _page_of(event: AuditEvent) -> str:
+    view = PAGES.get(event.object_type)
+    return reverse(view, args=[event.object_id]) if view else ""
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _value(name: str, value: Any) -> str:
+    match value:
+        case None | "":
+            return NOTHING
+        case str() if name.endswith("_usd"):
+            return price(Decimal(value))
+        case bool():
+            return "yes" if value else "no"
+        case str() | int():
+            return str(value)
+        case _:
+            return json.dumps(value, ensure_ascii=False)
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, sort_keys=True)

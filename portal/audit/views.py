@@ -1,0 +1,155 @@
+"""Audit: who did what, when and why, for everybody what concerns him."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, path
+from django.utils.dateparse import parse_date
+from django.views.decorators.http import require_safe
+
+from core import addresses
+from core.errors import NotFoundError
+from core.models import AuditEvent
+from core.spreadsheets import csv_response
+from portal.audit.lines import CSV_HEAD, Line, cells, line
+from portal.audit.selectors import Filters, events_visible_to, filtered, names, reads_all, sealed_until
+from portal.context import roles_here
+from teams.models import Team
+from teams.selectors import RolesHeld
+from teams.types import PersonRequest
+from usage.selectors.periods import organisation_today
+
+KEPT = ("actor", "action", "object", "team", "from", "to", "before")
+PAGE_ROWS = 100
+MOST_EXPORTED = 10_000
+NO_SUCH_EVENT = "There is no such event, or it is not about something of yours."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPage:
+    """What the page shows."""
+
+    scope: str
+    filters: Filters
+    wrong_dates: bool
+    teams: tuple[Team, ...]
+    lines: tuple[Line, ...]
+    sealed_at: datetime | None
+    is_first: bool
+    all_url: str
+    csv_url: str
+    newest_url: str
+    older_url: str
+    most_exported: int = MOST_EXPORTED
+
+
+@require_safe
+def list_events(request: PersonRequest) -> HttpResponse:
+    """List the events that concern the person, the newest first; as CSV with `?format=csv`."""
+    roles = roles_here(request)
+    visible = events_visible_to(request.user, roles)
+    wanted = _filters(request)
+    events = filtered(visible, wanted)
+    if request.GET.get("format") == "csv":
+        found = list(events[:MOST_EXPORTED])
+        lines, _ = _lines(request, found, _teams(request), roles)
+        return csv_response(f"audit-{organisation_today()}", CSV_HEAD, cells(lines, found))
+    return render(request, "portal/audit.html", {"audit": _page(request, visible, events, wanted, roles)})
+
+
+@require_safe
+def show_event(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Show one event in full: what was before, what is after, why, and where it came from."""
+    roles = roles_here(request)
+    event = events_visible_to(request.user, roles).filter(public_id=public_id).first()
+    if event is None:
+        raise NotFoundError(NO_SUCH_EVENT)
+    [shown], sealed_at = _lines(request, [event], _teams(request), roles)
+    return render(request, "portal/audit_event.html", {"event": shown, "sealed_at": sealed_at})
+
+
+def routes() -> tuple[list[URLPattern], str]:
+    """Return the pages of the audit with their name space."""
+    patterns = [
+        path("", list_events, name="list"),
+        path("<str:public_id>/", show_event, name="detail"),
+    ]
+    return patterns, "audit"
+
+
+def _page(
+    request: PersonRequest,
+    visible: QuerySet[AuditEvent],
+    events: QuerySet[AuditEvent],
+    wanted: Filters,
+    roles: RolesHeld,
+) -> AuditPage:
+    before = request.GET.get("before", "")
+    if before:
+        events = events.filter(pk__lt=visible.filter(public_id=before).values("pk")[:1])
+    found = list(events[: PAGE_ROWS + 1])
+    shown, has_older = found[:PAGE_ROWS], len(found) > PAGE_ROWS
+    teams = _teams(request)
+    lines, sealed_at = _lines(request, shown, teams, roles)
+    return AuditPage(
+        scope=_scope(roles),
+        filters=wanted,
+        wrong_dates=any(request.GET.get(name) and not _day(request, name) for name in ("from", "to")),
+        teams=tuple(teams),
+        lines=tuple(lines),
+        sealed_at=sealed_at,
+        is_first=not before,
+        all_url=request.path,
+        csv_url=addresses.link(request, KEPT, before="", format="csv"),
+        newest_url=addresses.link(request, KEPT, before="") if before else "",
+        older_url=addresses.link(request, KEPT, before=shown[-1].public_id) if has_older else "",
+    )
+
+
+def _filters(request: HttpRequest) -> Filters:
+    text = {name: request.GET.get(name, "").strip()[:100] for name in ("actor", "action", "object", "team")}
+    return Filters(
+        actor=text["actor"],
+        action=text["action"],
+        subject=text["object"],
+        team=text["team"],
+        since=_day(request, "from"),
+        until=_day(request, "to"),
+    )
+
+
+def _day(request: HttpRequest, name: str) -> date | None:
+    """Return a day of the address; what is none filters nothing, and the page says so."""
+    try:
+        return parse_date(request.GET.get(name, ""))
+    except ValueError:
+        return None
+
+
+def _scope(roles: RolesHeld) -> str:
+    if reads_all(roles):
+        return "Everything that anybody did"
+    if roles.leads or roles.directs:
+        return "What you did, what is yours, and what concerns your teams"
+    return "What you did, and what is yours"
+
+
+def _teams(request: PersonRequest) -> Sequence[Team]:
+    return list(Team.objects.visible_to(request.user))
+
+
+def _lines(
+    request: PersonRequest, events: Iterable[AuditEvent], teams: Iterable[Team], roles: RolesHeld
+) -> tuple[list[Line], datetime | None]:
+    shown = list(events)
+    sealed, sealed_at = sealed_until()
+    people = names([event.on_behalf_of_id for event in shown])
+    team_names = {team.pk: team.name for team in teams}
+    in_full = reads_all(roles)
+    return [
+        line(event, people=people, teams=team_names, sealed_until=sealed, in_full=in_full) for event in shown
+    ], sealed_at

@@ -1,0 +1,1 @@
+"""News: what each person wants to be told, what was delivered, webhooks and Slack."""

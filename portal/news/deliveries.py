@@ -1,0 +1,147 @@
+"""Deliveries: what was sent, what waits, what was given up, for administrators."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib import messages
+from django.db.models import Q
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_POST, require_safe
+
+from core import addresses, clock
+from core.errors import NotFoundError
+from core.models import WAITS, DeliveryAttempt, Outbox, OutboxKind
+from core.shapes import Tab, Tone
+from portal.context import administers, roles_here
+from portal.services.deliveries import send_again
+from teams.types import PersonRequest
+
+GIVEN_UP, WAITING, ALL = "given-up", "waiting", ""
+STATES: Mapping[str, tuple[str, Q]] = {
+    ALL: ("All", Q()),
+    GIVEN_UP: ("Given up", Q(dead_at__isnull=False)),
+    WAITING: ("Waiting", WAITS | Q(digest_at__isnull=False)),
+}
+KEPT = ("state", "before")
+PAGE_ROWS = 50
+NO_SUCH_PAGE = "There is no such message, or it is not for your role. Ask an administrator."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One message, without its text."""
+
+    public_id: str
+    channel: str
+    topic: str
+    subject: str
+    recipient: str
+    state: Tone
+    attempts: int
+    last_error: str
+    created_at: datetime
+    is_given_up: bool
+
+
+@require_safe
+def list_deliveries(request: PersonRequest) -> HttpResponse:
+    """List messages, the newest first."""
+    _require_admin(request)
+    state = addresses.choice(request, "state", STATES, ALL)
+    rows = Outbox.objects.filter(STATES[state][1]).order_by("-pk")
+    if before := request.GET.get("before", ""):
+        rows = rows.filter(pk__lt=Outbox.objects.filter(public_id=before).values("pk")[:1])
+    found = list(rows[: PAGE_ROWS + 1])
+    shown = found[:PAGE_ROWS]
+    context = {
+        "lines": [_line(message) for message in shown],
+        "tabs": [
+            Tab(
+                label=label,
+                url=addresses.link(request, KEPT, state=value, before=""),
+                current=value == state,
+            )
+            for value, (label, _) in STATES.items()
+        ],
+        "older_url": addresses.link(request, KEPT, before=shown[-1].public_id)
+        if len(found) > PAGE_ROWS
+        else "",
+        "newest_url": addresses.link(request, KEPT, before="") if before else "",
+    }
+    return render(request, "portal/deliveries.html", context)
+
+
+@require_safe
+def show_delivery(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Show one message and every attempt to deliver it."""
+    message = _find(request, public_id)
+    attempts = [
+        {"at": attempt.at, "channel": OutboxKind(attempt.channel).label, "ok": attempt.delivered,
+         "detail": attempt.detail}
+        for attempt in DeliveryAttempt.objects.filter(message=message)
+    ]  # fmt: skip
+    return render(request, "portal/delivery.html", {"line": _line(message), "attempts": attempts})
+
+
+@require_POST
+def deliver_again(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Try a message again that was given up."""
+    message = _find(request, public_id)
+    send_again(actor=request.user, message=message)
+    messages.success(request, "The message is on its way again.")
+    return redirect("deliveries:detail", public_id)
+
+
+def routes() -> tuple[list[URLPattern], str]:
+    """Return the pages of deliveries with their name space."""
+    patterns = [
+        path("", list_deliveries, name="list"),
+        path("<str:public_id>/", show_delivery, name="detail"),
+        path("<str:public_id>/again/", deliver_again, name="again"),
+    ]
+    return patterns, "deliveries"
+
+
+def _require_admin(request: PersonRequest) -> None:
+    if not administers(roles_here(request)):
+        raise NotFoundError(NO_SUCH_PAGE)
+
+
+def _find(request: PersonRequest, public_id: str) -> Outbox:
+    _require_admin(request)
+    message = Outbox.objects.filter(public_id=public_id).first()
+    if message is None:
+        raise NotFoundError(NO_SUCH_PAGE)
+    return message
+
+
+def _line(message: Outbox) -> Line:
+    return Line(
+        public_id=message.public_id,
+        channel=OutboxKind(message.kind).label,
+        topic=message.topic,
+        subject=message.payload.get("subject") or message.topic,
+        recipient=message.recipient,
+        state=_state(message),
+        attempts=message.attempts,
+        last_error=message.last_error,
+        created_at=message.created_at,
+        is_given_up=message.dead_at is not None,
+    )
+
+
+def _state(message: Outbox) -> Tone:
+    ended = (
+        (message.delivered_at, Tone(tone="ok", text="Delivered")),
+        (message.dead_at, Tone(tone="bad", text="Given up")),
+        (message.dropped_at, Tone(tone="", text="Not wanted")),
+        (message.digest_id, Tone(tone="ok", text="In the daily mail")),
+        (message.digest_at, Tone(tone="info", text="Waits for the daily mail")),
+        (message.attempts, Tone(tone="warn", text="Is tried again")),
+    )
+    later = message.next_attempt_at > clock.now()
+    waits = Tone(tone="info", text="Waits for quiet hours to end" if later else "Waits")
+    return next((tone for is_so, tone in ended if is_so), waits)

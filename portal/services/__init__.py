@@ -1,0 +1,1 @@
+"""What people change about the portal itself: their notifications, deliveries, webhooks, Slack."""

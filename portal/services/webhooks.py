@@ -1,0 +1,171 @@
+"""Webhooks: added, tested, given a new secret, switched off and on; by administrators or by failures."""
+
+from collections.abc import Sequence
+from http.client import HTTPException
+
+from django.db import transaction
+
+from core import audit, clock, outbound, outbox, webhooks
+from core.errors import AlreadyDoneError, InvalidInputError
+from core.models import Outbox, Webhook
+from core.outbound import UnsafeAddressError
+from core.outbox import RefusedError
+from teams.models import Role, RoleAssignment, User
+from teams.selectors import require_admin
+
+DISABLE_AFTER = 20  # failures in a row: about a day of one event, an hour of many
+GONE = 410  # the receiver asks to be left alone
+MAY = "manage webhooks"
+MAX_TEXT = 240
+
+
+@transaction.atomic
+def add_webhook(*, actor: User, url: str, description: str, actions: Sequence[str]) -> Webhook:
+    """Let an address be told of actions, of all when none is named.
+
+    Raises RoleNeededError, and InvalidInputError for an address that may not be called.
+    """
+    require_admin(actor, MAY)
+    try:
+        outbound.find_target(url)
+    except UnsafeAddressError as error:
+        raise InvalidInputError(f"This address cannot be called: {error}", field="url") from error
+    webhook = Webhook.objects.create(
+        url=url, description=description, actions=list(actions), live_versions=[1], created_at=clock.now()
+    )
+    after = {"url": url, "description": description, "actions": webhook.actions}
+    audit.record(actor=actor, action="webhook.added", subject=webhook, after=after)
+    return webhook
+
+
+@transaction.atomic
+def rotate_webhook_secret(*, actor: User, webhook: Webhook) -> Webhook:
+    """Make a new secret live beside the newest one; one before that is out at once."""
+    require_admin(actor, MAY)
+    mine = _locked(webhook)
+    before = list(mine.live_versions)
+    mine.live_versions = [max(before), max(before) + 1]
+    mine.save(update_fields=["live_versions"])
+    audit.record(
+        actor=actor,
+        action="webhook.secret_rotated",
+        subject=mine,
+        before={"live_versions": before},
+        after={"live_versions": mine.live_versions},
+    )
+    return mine
+
+
+@transaction.atomic
+def send_test_event(*, actor: User, webhook: Webhook) -> Outbox:
+    """Queue an event of type `webhook.test`. Raises InvalidInputError for a webhook that is off."""
+    require_admin(actor, MAY)
+    mine = _locked(webhook)
+    if mine.disabled_at is not None:
+        raise InvalidInputError("This webhook is off. Switch it on first.")
+    event = audit.record(actor=actor, action="webhook.tested", subject=mine)
+    message = outbox.put_event(
+        webhook_id=mine.public_id,
+        topic="webhook.test",
+        dedupe_key=f"{mine.public_id}:test:{event.public_id}",
+        payload={"type": "webhook.test", "timestamp": event.at.isoformat(), "data": {"id": event.public_id}},
+    )
+    assert message is not None  # the event's id is new
+    return message
+
+
+@transaction.atomic
+def disable_webhook(*, actor: User, webhook: Webhook, reason: str) -> Webhook:
+    """Tell an address nothing more. Raises InvalidInputError without a reason, AlreadyDoneError when off."""
+    require_admin(actor, MAY)
+    text = reason.strip()
+    if not text or len(text) > MAX_TEXT:
+        raise InvalidInputError(f"Enter a reason of up to {MAX_TEXT} characters.", field="reason")
+    mine = _locked(webhook)
+    if mine.disabled_at is not None:
+        raise AlreadyDoneError(f"This webhook is off already: {mine.disabled_reason}")
+    _disable(mine, actor, text)
+    return mine
+
+
+@transaction.atomic
+def enable_webhook(*, actor: User, webhook: Webhook) -> Webhook:
+    """Tell an address again, of what is done from now on. Raises AlreadyDoneError when it is on."""
+    require_admin(actor, MAY)
+    mine = _locked(webhook)
+    if mine.disabled_at is None:
+        raise AlreadyDoneError("This webhook is on. Nothing needs to be done.")
+    before = {"disabled_at": mine.disabled_at, "reason": mine.disabled_reason}
+    mine.disabled_at, mine.disabled_reason, mine.failures = None, "", 0
+    mine.save(update_fields=["disabled_at", "disabled_reason", "failures"])
+    audit.record(
+        actor=actor, action="webhook.enabled", subject=mine, before=before, after={"disabled_at": None}
+    )
+    return mine
+
+
+def deliver_event(message: Outbox) -> None:
+    """Send one event; the sender of the outbox, in the transaction that keeps what came of it.
+
+    Raises RefusedError when there is nobody to tell any more, and OSError for any other failure. The last of
+    DISABLE_AFTER failures in a row switches the webhook off and tells administrators.
+    """
+    webhook = Webhook.objects.filter(public_id=message.recipient).first()
+    if webhook is None or webhook.disabled_at is not None:
+        raise RefusedError("the webhook is off")
+    try:
+        answer = webhooks.send(webhook, message)
+    except UnsafeAddressError as error:
+        _note_failure(webhook, str(error))
+        raise RefusedError(str(error)) from error
+    except (OSError, HTTPException) as error:
+        _note_failure(webhook, type(error).__name__)
+        raise
+    if 200 <= answer.status < 300:
+        Webhook.objects.filter(pk=webhook.pk, failures__gt=0).update(failures=0)
+        return
+    _note_failure(webhook, f"status {answer.status}", at_once=answer.status == GONE)
+    if answer.status == GONE:
+        raise RefusedError("status 410: the receiver wants nothing more")
+    raise OSError(f"status {answer.status}")
+
+
+def _note_failure(webhook: Webhook, why: str, *, at_once: bool = False) -> None:
+    mine = _locked(webhook)
+    if mine.disabled_at is not None:
+        return
+    mine.failures += 1
+    mine.save(update_fields=["failures"])
+    if at_once or mine.failures >= DISABLE_AFTER:
+        _disable(mine, None, f"{mine.failures} failures in a row, the last: {why}"[:MAX_TEXT])
+        _mail_administrators(mine)
+
+
+def _disable(webhook: Webhook, actor: User | None, reason: str) -> None:
+    webhook.disabled_at, webhook.disabled_reason = clock.now(), reason
+    webhook.save(update_fields=["disabled_at", "disabled_reason"])
+    audit.record(
+        actor=actor,
+        action="webhook.disabled",
+        subject=webhook,
+        before={"disabled_at": None},
+        after={"disabled_at": webhook.disabled_at, "failures": webhook.failures},
+        reason=reason,
+    )
+
+
+def _mail_administrators(webhook: Webhook) -> None:
+    administrators = RoleAssignment.objects.live().filter(role=Role.ADMIN).values("user")
+    for person in User.objects.filter(pk__in=administrators, is_active=True):
+        outbox.put_mail(
+            topic="webhook.disabled",
+            recipient=person.email,
+            dedupe_key=f"webhook:{webhook.public_id}:{webhook.disabled_at:%Y%m%dT%H%M%S}:{person.public_id}",
+            subject=f"The webhook {webhook} was switched off",
+            body=f"It was told nothing more after {webhook.disabled_reason}.",
+            link=f"/webhooks/{webhook.public_id}/",
+        )
+
+
+def _locked(webhook: Webhook) -> Webhook:
+    return Webhook.objects.select_for_update(no_key=True).order_by("pk").get(pk=webhook.pk)
