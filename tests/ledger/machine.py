@@ -97,6 +97,13 @@ class Ledger(RuleBasedStateMachine):
         if hold:
             self.settle(self.settlement(hold, usage))
 
+    @rule(call=calls)
+    def leaves_before_anything_is_counted(self, call: Body) -> None:
+        hold = self.authorize(self.question(call)).hold
+        if hold:
+            nothing = {"usage": {"input_tokens": 0, "output_tokens": 0}, "finish": "cancelled"}
+            self.settle(self.settlement(hold, nothing))
+
     @rule(number=numbers)
     def releases(self, number: int) -> None:
         hold = self.hold(number, "open", "unsettled")
@@ -116,12 +123,18 @@ class Ledger(RuleBasedStateMachine):
 
     # --------------------------------------------------------------- an adversary for each threat
 
-    @rule(number=numbers)
-    def asks_the_same_again(self, number: int) -> None:
+    @rule(number=numbers, is_shut=st.booleans())
+    def asks_the_same_again(self, number: int, is_shut: bool) -> None:
+        """Repeat a question, also when a budget of its path has no room for it any more."""
         hold = self.hold(number)
         if hold:
+            paths = [budget for budget in self.books.budgets if any(budget.id == on for on, _ in hold.slots)]
+            if is_shut and paths:
+                self.world.set_limit(paths[0], "0")
             before = snapshot.taken()
-            assert self.authorize(hold.body).hold is hold
+            decision = self.books.authorize(json.loads(hold.body), hold.body)
+            assert decision.hold is hold
+            self.compare_decision(decision, self.world.send(AUTHORIZE, hold.body))
             assert snapshot.taken() == before, "a repeated question changed the books"
 
     @rule(number=numbers)

@@ -164,18 +164,29 @@ class Books(Ledger):
         self.balances[slot] = Balance(ends_at=period.ends_at)
         if budget.roll_over == "none" or budget.created_at >= period.starts_at:
             return slot
-        before = [
-            balance
-            for (budget_id, _), balance in self.balances.items()
-            if budget_id == budget.id and balance.ends_at == period.starts_at
-        ]
-        used = sum((balance.spent + balance.reserved for balance in before), ZERO)
-        limit = budget.limit_at(period.starts_at - MICROSECOND)
-        carry = ZERO  # a carry of nothing is posted too: late settlements correct it
-        if limit is not None:
-            carry = -max(limit - used, ZERO) if budget.roll_over == "unused" else max(used - limit, ZERO)
+        carry = self._carry(budget, period.starts_at)  # one of nothing too: late settlements correct it
         self._post(Posting(kind="carry", amount=carry, slots=[slot]))
         return slot
+
+    def _carry(self, budget: Budget, start: datetime) -> Decimal:
+        """Return what the windows before `start` pass on, those without calls too."""
+        before = [
+            balance
+            for (budget_id, starts_at), balance in self.balances.items()
+            if budget_id == budget.id and starts_at < start
+        ]
+        if before:
+            last = max(before, key=lambda balance: balance.ends_at)
+            used, end = last.spent + last.reserved, last.ends_at
+        else:
+            used, end = ZERO, _window_end(budget, budget.created_at)
+        while True:
+            limit = budget.limit_at(end - MICROSECOND)
+            left = ZERO if limit is None else limit - used
+            used = -max(left, ZERO) if budget.roll_over == "unused" else max(-left, ZERO)
+            if end >= start:
+                return used
+            end = _window_end(budget, end)
 
     def used(self, budget: Budget) -> Decimal:
         """Return what a budget has spent and holds in the window of now."""
@@ -262,6 +273,10 @@ class Books(Ledger):
             rate.tokens_tat = _advanced(rate.tokens_tat, at, hold.held_tokens, rate.tokens)
         self.holds[hold.request_id] = hold
         return Decision(code="allow", hold=hold)
+
+
+def _window_end(budget: Budget, at: datetime) -> datetime:
+    return window_at(budget.window, at, time_zone=budget.zone, anchor=budget.anchor).ends_at
 
 
 def _scopes(who: Attribution) -> set[tuple[str, int]]:

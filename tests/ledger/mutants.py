@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 AUTHORIZE = "gateway/migrations/0003_batches.sql"
 SETTLE = "usage/migrations/0005_settle.sql"
 CARDS = "catalog/migrations/0005_cards.sql"
-CARRY = "budgets/migrations/0005_open_window.sql"
+CARRY = "budgets/migrations/0009_carry_over_skipped_windows.sql"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Mutant:
 
 def functions(file: Path) -> list[str]:
     """Return the statements of a file that make a function, one by one."""
-    parts = re.split(r"(?m)^(?=CREATE FUNCTION )", file.read_text(encoding="utf-8"))
+    parts = re.split(r"(?m)^(?=CREATE (?:OR REPLACE )?FUNCTION )", file.read_text(encoding="utf-8"))
     return [part[: part.index("$$;") + 3] for part in parts[1:]]
 
 
@@ -347,8 +347,15 @@ MUTANTS = (
     Mutant(
         name="calls in flight are passed on as unused",
         home=CARRY,
-        before="SELECT spent_usd + reserved_usd FROM",
-        after="SELECT spent_usd FROM",
+        before="SELECT window_end, spent_usd + reserved_usd INTO",
+        after="SELECT window_end, spent_usd INTO",
+    ),
+    Mutant(
+        name="a skipped window forgets what it was passed",
+        home=CARRY,
+        before="    v_used := v_carry;",
+        after="    v_used := 0;",
+        tests=WINDOWS,
     ),
     Mutant(
         name="answers of a batch are mixed up",
