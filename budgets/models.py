@@ -261,12 +261,14 @@ class Lease(models.Model):
 
     `held_usd` is what of it no call has drawn yet: it is reserved on the path's balances while the lease is
     open. The node stops before `expires_at`; calls it allowed are drawn until `reclaim_at`, when the rest
-    is given back.
+    is given back. `wish` is what the node asked for it by: a question without an answer is asked again, and
+    finds the lease that it opened.
     """
 
     public_id = PublicIdField(prefix="lse")
     source = models.CharField(max_length=40, help_text="The public id of the gateway.")
     node = models.CharField(max_length=64)
+    wish = models.CharField(max_length=40, null=True)  # noqa: DJ001  a wish that is over has no name
     key_id = models.BigIntegerField()
     owner = models.ForeignKey(User, **COPIED)
     project = models.ForeignKey(Project, **COPIED)
@@ -299,6 +301,11 @@ class Lease(models.Model):
             models.CheckConstraint(
                 condition=Q(expires_at__gt=F("opened_at"), reclaim_at__gt=F("expires_at")),
                 name="lease_is_reclaimed_after_its_end",
+            ),
+            models.UniqueConstraint(
+                fields=("source", "node", "wish"),
+                condition=Q(closed_at__isnull=True),
+                name="lease_one_per_wish",
             ),
         )
 
