@@ -128,7 +128,7 @@ class Books(Ledger):
             held=held,
             floor=min(held, floor),
             slots=[slot for _, slot in path],
-            rates=[rate for rate in self.rates if rate.scope in _scopes(who)],
+            rates=[rate for rate in self.rates if rate.scope in scopes_of(who)],
             warnings=[],
             authorized_at=self.now,
             expires_at=self.now + timedelta(seconds=self.hold_seconds),
@@ -147,10 +147,14 @@ class Books(Ledger):
 
     def _path(self, who: Attribution, model: Model) -> list[tuple[Budget, Slot]]:
         """Return the budgets that a call counts on, each with its window of now, opened if need be."""
+        return [(budget, self._open(budget)) for budget in self.budgets_on(who, model)]
+
+    def budgets_on(self, who: Attribution, model: Model) -> list[Budget]:
+        """Return the budgets that a call counts on."""
         return [
-            (budget, self._open(budget))
+            budget
             for budget in self.budgets
-            if budget.scope in _scopes(who)
+            if budget.scope in scopes_of(who)
             and not budget.is_closed
             and budget.only_tier in (None, model.tier)
             and budget.only_model in (None, model.id)
@@ -279,7 +283,8 @@ def _window_end(budget: Budget, at: datetime) -> datetime:
     return window_at(budget.window, at, time_zone=budget.zone, anchor=budget.anchor).ends_at
 
 
-def _scopes(who: Attribution) -> set[tuple[str, int]]:
+def scopes_of(who: Attribution) -> set[tuple[str, int]]:
+    """Return every scope whose budgets a caller's calls count on."""
     return {
         ("key", who.key_id),
         ("project", who.project_id),
