@@ -260,9 +260,10 @@ class Lease(models.Model):
     """Money that a gateway node holds on every budget of a path, to decide a key's calls of one model itself.
 
     `held_usd` is what of it no call has drawn yet: it is reserved on the path's balances while the lease is
-    open. The node stops before `expires_at`; calls it allowed are drawn until `reclaim_at`, when the rest
-    is given back. `wish` is what the node asked for it by: a question without an answer is asked again, and
-    finds the lease that it opened.
+    open. What was granted is held, was drawn by calls, or was given back (`returned_usd`). The node stops
+    before `expires_at`; calls it allowed are drawn until `reclaim_at`, when the rest is given back. `wish` is
+    what the node asked for it by: a question without an answer is asked again, and finds the lease that it
+    opened.
     """
 
     public_id = PublicIdField(prefix="lse")
@@ -280,6 +281,7 @@ class Lease(models.Model):
     window_starts = ArrayField(models.DateTimeField())
     granted_usd = models.DecimalField(**MONEY)
     held_usd = models.DecimalField(**MONEY)
+    returned_usd = models.DecimalField(**MONEY, default=0, db_default=0)
     opened_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     reclaim_at = models.DateTimeField()
@@ -301,6 +303,10 @@ class Lease(models.Model):
             models.CheckConstraint(
                 condition=Q(expires_at__gt=F("opened_at"), reclaim_at__gt=F("expires_at")),
                 name="lease_is_reclaimed_after_its_end",
+            ),
+            models.CheckConstraint(
+                condition=Q(returned_usd__gte=0, returned_usd__lte=F("granted_usd") - F("held_usd")),
+                name="lease_gives_back_what_it_was_granted",
             ),
             models.UniqueConstraint(
                 fields=("source", "node", "wish"),

@@ -164,6 +164,7 @@ class Lease:
     slots: list[Slot]
     granted: Decimal = ZERO
     held: Decimal = ZERO
+    returned: Decimal = ZERO
     opened_at: datetime = NEVER
     expires_at: datetime = NEVER
     reclaim_at: datetime = NEVER

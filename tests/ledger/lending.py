@@ -194,6 +194,7 @@ class Lending(Books):
         back = max(lease.held - keep, ZERO)
         self._reserve(lease, -back)
         lease.held -= back
+        lease.returned += back
         lease.is_closed = not keep
 
     def recall(self, node: str) -> list[str]:

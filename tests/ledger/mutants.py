@@ -26,7 +26,7 @@ CARDS = "catalog/migrations/0005_cards.sql"
 LEND = "gateway/migrations/0005_lease_wishes.sql"
 RECALL = "gateway/migrations/0004_leases.sql"
 DRAW = "usage/migrations/0008_leased_calls_never_settled.sql"
-GIVE_BACK = "usage/migrations/0006_leases.sql"
+RECLAIM = "usage/migrations/0006_leases.sql"
 CARRY = "budgets/migrations/0009_carry_over_skipped_windows.sql"
 
 
@@ -406,13 +406,13 @@ MUTANTS = (
     ),
     Mutant(
         name="a lease gives back what its node keeps",
-        home=GIVE_BACK,
+        home=DRAW,
         before="v_back numeric := greatest(l.held_usd - p_keep, 0);",
         after="v_back numeric := l.held_usd;",
     ),
     Mutant(
         name="a lease is reclaimed when it ends and not when its last call has",
-        home=GIVE_BACK,
+        home=RECLAIM,
         before="reclaim_at + p_grace <= clock_timestamp()",
         after="expires_at + p_grace <= clock_timestamp()",
     ),

@@ -44,7 +44,7 @@ PARTS = {
         (
             f"public_id, node, wish, granted_usd, held_usd, closed_at IS NOT NULL, budget_ids, {STARTS}, "
             f"{ATTRIBUTION}, moved.micros(opened_at), moved.micros(expires_at), moved.micros(reclaim_at), "
-            "recalled_at IS NOT NULL"
+            "recalled_at IS NOT NULL, returned_usd"
         ),
         "budgets_lease",
     ),
@@ -140,12 +140,12 @@ def require_sound_books(found: Snapshot) -> None:
 
 
 def require_sound_leases(found: Snapshot) -> None:
-    """No lease gives out more than it was granted."""
+    """What a lease was granted it holds, gave to calls or gave back."""
     drawn: Counter[Any] = Counter()
     for hold in found["holds"]:
         drawn[hold[23]] += hold[3]
     for lease in found["leases"]:
-        assert lease[4] + drawn[lease[0]] <= lease[3], lease
+        assert lease[4] + drawn[lease[0]] + lease[19] == lease[3], lease
 
 
 def in_order(rows: Iterable[list[Any]]) -> list[Any]:
@@ -232,6 +232,7 @@ def _lease(lease: Lease) -> list[Any]:
         micros(lease.expires_at),
         micros(lease.reclaim_at),
         lease.is_recalled,
+        lease.returned,
     ]
 
 

@@ -1,3 +1,15 @@
+-- Gives back what a lease holds beyond `p_keep`. The caller holds the lock of the lease.
+CREATE OR REPLACE FUNCTION usage_shrink_lease(l budgets_lease, p_keep numeric) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v_back numeric := greatest(l.held_usd - p_keep, 0);
+BEGIN
+  PERFORM 1 FROM unnest(l.budget_ids, l.window_starts) AS path (budget_id, window_start) JOIN budgets_balance b USING (budget_id, window_start)
+    ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
+  UPDATE budgets_balance b SET reserved_usd = b.reserved_usd - v_back FROM unnest(l.budget_ids, l.window_starts) AS path (budget_id, window_start)
+    WHERE b.budget_id = path.budget_id AND b.window_start = path.window_start;
+  UPDATE budgets_lease SET held_usd = l.held_usd - v_back, returned_usd = l.returned_usd + v_back, closed_at = CASE WHEN p_keep = 0 THEN clock_timestamp() END WHERE id = l.id;
+END $$;
+
 -- Turns calls that a node decided under a lease into reservations, so that settling them is settling any call. The money moves from the lease to the call; of a
 -- lease that holds less, or is closed, the call gets what there is, and its charge is booked in full all the same, also that of a call which nobody hears of again.
 -- An item has `lease` and `call` {request_id, route, context, choices, input_bound, max_output, held_usd, authorized_at}.
