@@ -39,11 +39,11 @@ BEGIN
   SELECT * INTO l FROM budgets_lease x WHERE x.source = p_call->>'source' AND x.key_id = q.key_id AND x.model_id = q.model_id AND x.closed_at IS NULL
     AND (x.public_id = p_lease OR x.node = p_node AND x.wish = p_lease) ORDER BY x.public_id = p_lease LIMIT 1 FOR NO KEY UPDATE;
   v_again := coalesce(l.wish = p_lease, false);
-  PERFORM budgets_open_window(p.id, v_now) FROM gateway_paths(ARRAY[q.key_id], ARRAY[q.project_id], ARRAY[q.team_id], ARRAY[q.department_id], ARRAY[q.tier_id], ARRAY[q.model_id], v_now) p
+  PERFORM budgets_open_window(p.id, v_now) FROM gateway_path(q.key_id, q.project_id, q.team_id, q.department_id, q.tier_id, q.model_id, v_now) p
     WHERE p.window_start IS NULL;
   SELECT coalesce(array_agg(p.id ORDER BY p.id), '{}'), coalesce(array_agg(p.window_start ORDER BY p.id), '{}'), array_agg(p.window_end ORDER BY p.id), array_agg(p.mode ORDER BY p.id)
     INTO v_budgets, v_starts, v_ends, v_modes
-    FROM gateway_paths(ARRAY[q.key_id], ARRAY[q.project_id], ARRAY[q.team_id], ARRAY[q.department_id], ARRAY[q.tier_id], ARRAY[q.model_id], v_now) p;
+    FROM gateway_path(q.key_id, q.project_id, q.team_id, q.department_id, q.tier_id, q.model_id, v_now) p;
   FOR b IN SELECT * FROM gateway_lock_balances(v_budgets, v_starts, v_now) LOOP
     n := n + 1;
     IF v_modes[n] = 'hard' AND b.limit_usd - b.spent_usd - b.reserved_usd < coalesce(v_free, 'Infinity') THEN v_free := b.limit_usd - b.spent_usd - b.reserved_usd; v_tight := n; END IF;
