@@ -123,7 +123,7 @@ class LeasingLedger(Ledger):
             before = sum(balance.reserved for balance in self.books.balances.values())
             opened = len(self.books.leases)
             lent = self.lend(wish)
-            if lent.lease and len(self.books.leases) == opened:
+            if lent.lease and len(self.books.leases) == opened and lent.lease.wish == wish["lease"]:
                 assert before == sum(balance.reserved for balance in self.books.balances.values())
 
     @rule(number=numbers)
