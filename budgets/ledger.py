@@ -158,6 +158,41 @@ OVERRUNS = Rule(
     ORDER BY e.id
     """,
 )
+LEASES = Rule(
+    name="lease_is_what_it_holds_gave_back_and_its_calls_drew",
+    query="""
+    SELECT l.public_id, format('granted %%s, holds %%s, gave back %%s, its calls drew %%s', l.granted_usd,
+                               l.held_usd, l.returned_usd, coalesce(drawn.usd, 0))
+    FROM budgets_lease l LEFT JOIN (
+      SELECT lease_id, sum(held_usd) AS usd, max(authorized_at) AS newest
+      FROM budgets_reservation WHERE lease_id IS NOT NULL GROUP BY 1) drawn ON drawn.lease_id = l.id
+    WHERE (l.closed_at IS NULL OR greatest(l.opened_at, l.closed_at, drawn.newest) >= %(since)s)
+      AND l.granted_usd <> l.held_usd + l.returned_usd + coalesce(drawn.usd, 0)
+    ORDER BY l.id
+    """,
+)
+LEASED_CALLS = Rule(
+    name="leased_call_belongs_where_its_lease_does",
+    query="""
+    SELECT r.public_id, coalesce('differs from ' || l.public_id || ' in its ' || concat_ws(', ',
+      CASE WHEN (r.budget_ids, r.window_starts)
+                IS DISTINCT FROM (l.budget_ids, l.window_starts) THEN 'path' END,
+      CASE WHEN (r.source, r.key_id, r.owner_id, r.project_id, r.team_id, r.department_id, r.model_id,
+                 r.tier_id) IS DISTINCT FROM (l.source, l.key_id, l.owner_id, l.project_id, l.team_id,
+                 l.department_id, l.model_id, l.tier_id) THEN 'attribution' END,
+      CASE WHEN r.authorized_at NOT BETWEEN l.opened_at AND l.expires_at THEN 'time' END,
+      CASE WHEN r.rate_ids <> '{}' THEN 'rates' END), 'is under a lease that does not exist')
+    FROM budgets_reservation r LEFT JOIN budgets_lease l ON l.id = r.lease_id
+    WHERE r.lease_id IS NOT NULL AND r.authorized_at >= %(since)s
+      AND (l.id IS NULL OR r.rate_ids <> '{}' OR r.authorized_at NOT BETWEEN l.opened_at AND l.expires_at
+           OR (r.budget_ids, r.window_starts, r.source, r.key_id, r.owner_id, r.project_id, r.team_id,
+               r.department_id, r.model_id, r.tier_id)
+              IS DISTINCT FROM
+              (l.budget_ids, l.window_starts, l.source, l.key_id, l.owner_id, l.project_id, l.team_id,
+               l.department_id, l.model_id, l.tier_id))
+    ORDER BY r.id
+    """,
+)
 # Replays every hard balance. A hold is taken under the lock of its balance, where its id is given too, so ids
 # say in what order holds were taken. What lowered a balance is counted as long before as a decision can take,
 # and what raised it when it was recorded, so the replay is never above the truth, and names nobody wrongly.
@@ -241,4 +276,15 @@ ADMISSIONS = Rule(
     """,
 )
 
-RULES = (BALANCES, WINDOWS, RESOLUTIONS, RATES, CORRECTIONS, ATTRIBUTION, OVERRUNS, ADMISSIONS)
+RULES = (
+    BALANCES,
+    WINDOWS,
+    RESOLUTIONS,
+    RATES,
+    CORRECTIONS,
+    ATTRIBUTION,
+    OVERRUNS,
+    LEASES,
+    LEASED_CALLS,
+    ADMISSIONS,
+)

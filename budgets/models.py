@@ -260,13 +260,16 @@ class Lease(models.Model):
     """Money that a gateway node holds on every budget of a path, to decide a key's calls of one model itself.
 
     `held_usd` is what of it no call has drawn yet: it is reserved on the path's balances while the lease is
-    open. The node stops before `expires_at`; calls it allowed are drawn until `reclaim_at`, when the rest
-    is given back.
+    open. What was granted is held, was drawn by calls, or was given back (`returned_usd`). The node stops
+    before `expires_at`; calls it allowed are drawn until `reclaim_at`, when the rest is given back. `wish` is
+    what the node asked for it by: a question without an answer is asked again, and finds the lease that it
+    opened.
     """
 
     public_id = PublicIdField(prefix="lse")
     source = models.CharField(max_length=40, help_text="The public id of the gateway.")
     node = models.CharField(max_length=64)
+    wish = models.CharField(max_length=40, null=True)  # noqa: DJ001  a wish that is over has no name
     key_id = models.BigIntegerField()
     owner = models.ForeignKey(User, **COPIED)
     project = models.ForeignKey(Project, **COPIED)
@@ -278,6 +281,7 @@ class Lease(models.Model):
     window_starts = ArrayField(models.DateTimeField())
     granted_usd = models.DecimalField(**MONEY)
     held_usd = models.DecimalField(**MONEY)
+    returned_usd = models.DecimalField(**MONEY, default=0, db_default=0)
     opened_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     reclaim_at = models.DateTimeField()
@@ -299,6 +303,15 @@ class Lease(models.Model):
             models.CheckConstraint(
                 condition=Q(expires_at__gt=F("opened_at"), reclaim_at__gt=F("expires_at")),
                 name="lease_is_reclaimed_after_its_end",
+            ),
+            models.CheckConstraint(
+                condition=Q(returned_usd__gte=0, returned_usd__lte=F("granted_usd") - F("held_usd")),
+                name="lease_gives_back_what_it_was_granted",
+            ),
+            models.UniqueConstraint(
+                fields=("source", "node", "wish"),
+                condition=Q(closed_at__isnull=True),
+                name="lease_one_per_wish",
             ),
         )
 

@@ -24,11 +24,15 @@ class JournalRowError(Exception):
 class JournalRow:
     """A checked row: when, which reservation, which tokens, the lease that its node decided it under, and the
     settlement as the SQL function reads it.
+
+    `allowed` is the row of a call under a lease that was about to be sent, `released` of one that consumed
+    nothing.
     """
 
     external_id: str
     at: datetime
     model: str
+    allowed: bool
     released: bool
     lease: str | None
     tokens: Mapping[str, int]
@@ -41,17 +45,20 @@ def read_row(raw: Any) -> JournalRow:
     if not isinstance(raw, dict):
         raise JournalRowError(QuarantineReason.MALFORMED, "A row must be a JSON object.")
     external_id = _text(raw, "id", most=40)
-    released = raw.get("kind") == "release"
-    tokens = dict.fromkeys(TOKEN_FIELDS, 0) if released else _tokens(raw)
+    allowed, released = raw.get("kind") == "allowed", raw.get("kind") == "release"
+    tokens = dict.fromkeys(TOKEN_FIELDS, 0) if allowed or released else _tokens(raw)
     finish = raw.get("finish", "error")
     if finish not in Finish.values:
         raise JournalRowError(QuarantineReason.MALFORMED, f"finish {str(finish)[:40]!r} is not known.")
     served = raw.get("served_model")
     leased = _leased(raw, external_id)
+    if allowed and not leased:
+        raise JournalRowError(QuarantineReason.MALFORMED, "A call that was allowed here needs its lease.")
     return JournalRow(
         external_id=external_id,
         at=_moment(raw),
         model=_text(raw, "model", most=100),
+        allowed=allowed,
         released=released,
         lease=leased.get("lease"),
         tokens=tokens,

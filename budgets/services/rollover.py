@@ -1,5 +1,6 @@
 """Keeps what a window passed on equal to what it came to, when calls settle after its end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,6 +21,7 @@ log = structlog.get_logger(__name__)
 LOOK_BACK = timedelta(days=92)
 JUST_BEFORE = timedelta(microseconds=1)
 REASON = "The window before came to {spent} of {limit} after late settlements."
+REASON_SKIPPED = "The last window with calls came to {spent} of {limit}, {windows} windows before this one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,12 @@ def true_up_carry(*, since: timedelta = LOOK_BACK) -> int:
     return sum(_true_up(passed) for passed in _carries(since))
 
 
+def open_window(budget: Budget) -> None:
+    """Make the balance of the window of now by the rule of now, if there is none yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT budgets_open_window(%s, clock_timestamp())", [budget.pk])
+
+
 def carried_usd(rule: RollOver, *, limit_usd: Decimal | None, spent_usd: Decimal) -> Decimal:
     """Return what a window passes on: negative is more to spend in the next one, positive is less.
 
@@ -54,6 +62,17 @@ def carried_usd(rule: RollOver, *, limit_usd: Decimal | None, spent_usd: Decimal
             return max(ZERO, spent_usd - limit_usd)
         case _:
             return ZERO
+
+
+def passed_on_usd(rule: RollOver, limits_usd: Sequence[Decimal | None], *, spent_usd: Decimal) -> Decimal:
+    """Return what is passed on by a window that came to `spent_usd` and by windows without calls after it.
+
+    `limits_usd` are the limits at their ends, the oldest first. A window without calls comes to what it was
+    passed, so unused money adds up over skipped windows, and each of them pays off a part of a debt.
+    """
+    for limit_usd in limits_usd:
+        spent_usd = carried_usd(rule, limit_usd=limit_usd, spent_usd=spent_usd)
+    return spent_usd
 
 
 def _carries(since: timedelta) -> list[Passed]:
@@ -75,35 +94,33 @@ def _carries(since: timedelta) -> list[Passed]:
 def _true_up(passed: Passed) -> bool:
     """Correct one carry if it has to be, under the locks of both windows' balances."""
     budget = Budget.objects.get(pk=passed.budget_id)
-    closed = window_at(
-        budget.window,
-        passed.window_start - JUST_BEFORE,
-        time_zone=budget.time_zone,
-        anchor=budget.window_anchor,
-    )
-    starts = (closed.starts_at, passed.window_start)
+    before = budget.balances.filter(window_start__lt=passed.window_start).order_by("window_start").last()
+    starts = {passed.window_start} | ({before.window_start} if before else set())
     # The order of every other locker of balances: by budget, then by window.
     rows = Balance.objects.filter(budget=budget, window_start__in=starts).select_for_update(no_key=True)
     balances = {row.window_start: row for row in rows.order_by("budget_id", "window_start")}
     if passed.window_start not in balances:
         return False  # the books are broken already, which `ledger_verify` says
-    before = balances.get(closed.starts_at)
-    spent_usd = before.spent_usd if before else ZERO
-    limit_usd = _limit_just_before(budget, passed.window_start)
+    spent_usd = balances[before.window_start].spent_usd if before else ZERO
+    ends = _ends(budget, before.window_end if before else None, until=passed.window_start)
+    limits_usd = [_limit_just_before(budget, end) for end in ends]
     carry = Entry.objects.get(pk=passed.entry_id)
     corrected_usd = carry.corrections.aggregate(usd=Sum("amount_usd"))["usd"] or ZERO
-    owed_usd = carried_usd(_rule(carry, budget), limit_usd=limit_usd, spent_usd=spent_usd)
+    owed_usd = passed_on_usd(_rule(carry, budget), limits_usd, spent_usd=spent_usd)
     difference_usd = owed_usd - carry.amount_usd - corrected_usd
     if not difference_usd:
         return False
+    reason = REASON if len(ends) == 1 else REASON_SKIPPED
     Entry.objects.create(
         kind=EntryKind.CORRECTION,
         amount_usd=difference_usd,
         budget_ids=[budget.pk],
         window_starts=[passed.window_start],
         corrects=carry,
-        reason=REASON.format(
-            spent=f"{spent_usd:f}", limit=f"{limit_usd:f}" if limit_usd is not None else "none"
+        reason=reason.format(
+            spent=f"{spent_usd:f}",
+            limit=f"{limits_usd[0]:f}" if limits_usd[0] is not None else "none",
+            windows=len(ends),
         ),
         effective_at=passed.window_start,
         recorded_at=ClockTimestamp(),
@@ -113,6 +130,23 @@ def _true_up(passed: Passed) -> bool:
     )
     log.info("budget.carry_corrected", budget=budget.public_id, difference_usd=f"{difference_usd:f}")
     return True
+
+
+def _ends(budget: Budget, first: datetime | None, *, until: datetime) -> list[datetime]:
+    """Return the ends of the windows that pass something on to the one that begins at `until`.
+
+    `first` is the end of the last window with a balance; without one the budget's first window comes first.
+    """
+    end = first or min(_end_of_window(budget, budget.created_at), until)
+    ends = [end]
+    while end < until:
+        end = _end_of_window(budget, end)
+        ends.append(end)
+    return ends
+
+
+def _end_of_window(budget: Budget, moment: datetime) -> datetime:
+    return window_at(budget.window, moment, time_zone=budget.time_zone, anchor=budget.window_anchor).ends_at
 
 
 def _rule(carry: Entry, budget: Budget) -> RollOver:

@@ -10,6 +10,7 @@ from budgets.authority import Change, binds_lead, require_room
 from budgets.models import Allocation, Budget, Mode, RollOver
 from budgets.services.common import Standing, changed, clean_reason, record, require_confirmation, standing
 from budgets.services.limits import require_rules, write_once
+from budgets.services.rollover import open_window
 from core import clock
 from core.money import format_usd
 from teams.errors import RoleNeededError
@@ -68,6 +69,8 @@ def set_rules(
     require_room(change, here.powers, now=here.now)
     if not confirm:
         require_confirmation(here, node, at=here.now)
+    if "roll_over" in after:
+        open_window(here.budget)  # or windows that nobody opened would pass on by a rule that they never had
     for name, value in after.items():
         setattr(here.budget, name, value)
     write_once(here.budget)

@@ -24,8 +24,8 @@ MODE_TEXTS = {
 }
 ROLL_OVER_TEXTS = {
     RollOver.NONE: "Nothing: each window starts anew.",
-    RollOver.UNUSED: "What is left is added to the next window.",
-    RollOver.DEBT: "What is overspent is taken off the next window.",
+    RollOver.UNUSED: "What is left is added to the next window, and adds up while nobody calls.",
+    RollOver.DEBT: "What is overspent is taken off the next windows, until it is paid off.",
 }
 STATES = {
     LimitState.PLANNED: Tone(tone="info", text="Planned"),

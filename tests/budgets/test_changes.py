@@ -5,12 +5,13 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 
 from budgets import selectors
 from budgets.errors import BudgetClosedError, BudgetExistsError, HeadroomError, NeedsConfirmationError
 from budgets.models import (
     Allocation,
+    Balance,
     Budget,
     BudgetLimit,
     LimitKind,
@@ -30,6 +31,7 @@ from teams.errors import RoleNeededError
 from teams.models import User
 from tests.budgets.conftest import OpenBudget, spend
 from tests.cast import Cast
+from tests.factories import BudgetFactory, BudgetLimitFactory
 
 TOMORROW = timedelta(days=1)
 
@@ -288,6 +290,22 @@ def test_rules_change_together_and_the_audit_names_what_changed(cast: Cast, budg
         "mode": "hard", "allocation": "pool", "overcommit_ratio": "1.00", "roll_over": "none",
     }  # fmt: skip
     assert event.after["overcommit_ratio"] == "1.25"
+
+
+def test_roll_over_that_is_switched_on_passes_on_nothing_of_the_windows_before(
+    cast: Cast,
+) -> None:
+    long_ago = clock.now() - timedelta(days=800)
+    old = BudgetFactory.create(project=cast.ranking, scope_kind=ScopeKind.PROJECT, created_at=long_ago)
+    BudgetLimitFactory.create(budget=old, amount_usd=Decimal(300), valid_from=long_ago)
+    set_rules(old, cast.cleo, roll_over=RollOver.UNUSED)
+
+    this = Balance.objects.get(budget=old)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT budgets_open_window(%s, %s)", [old.pk, this.window_end])
+
+    following = Balance.objects.get(budget=old, window_start=this.window_end)
+    assert (this.spent_usd, following.spent_usd) == (0, -300)  # not of the two years before
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from budgets import selectors
 from budgets.models import Balance, Budget, BudgetLimit, Entry, EntryKind, RollOver, Window
 from budgets.services import rollover
-from budgets.services.rollover import carried_usd, true_up_carry
+from budgets.services.rollover import carried_usd, passed_on_usd, true_up_carry
 from budgets.tasks import true_up_carry as task
 from budgets.windows import Period, window_at
 from core import clock
@@ -95,6 +95,23 @@ def test_the_two_rules_share_the_difference(limit: Decimal, spent_usd: Decimal) 
     assert unused <= 0 <= debt
     assert unused + debt == spent_usd - limit
     assert unused == 0 or debt == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "limits", "expected"),
+    [
+        (RollOver.UNUSED, ["100", "100", "50"], "-190"),
+        (RollOver.UNUSED, ["100", None, "50"], "-50"),
+        (RollOver.UNUSED, ["50", "50"], "-50"),
+        (RollOver.DEBT, ["10", "20", "20"], "10"),
+        (RollOver.DEBT, ["10", "20", "200"], "0"),
+    ],
+)
+def test_skipped_windows_add_up_what_is_unused_and_pay_off_a_debt(
+    rule: RollOver, limits: list[str | None], expected: str
+) -> None:
+    limits_usd = [None if limit is None else Decimal(limit) for limit in limits]
+    assert passed_on_usd(rule, limits_usd, spent_usd=Decimal(60)) == Decimal(expected)
 
 
 def test_late_settlement_takes_back_what_was_passed_on(db: None) -> None:

@@ -187,7 +187,7 @@ def test_rules_are_shown_and_changed(cast: Cast, budget: OpenBudget) -> None:
     assert "The budgets right below it have $300.00 of $1,000.00." in form
     assert sent.status == 302
     assert "Calls go on and carry a warning. Budgets below Overcommit: their limits add up to 1.5" in after
-    assert "What is left is added to the next window." in after
+    assert "What is left is added to the next window, and adds up while nobody calls." in after
     row = row_of(mine)
     assert (row.mode, row.allocation, row.roll_over) == (Mode.SOFT, Allocation.OVERCOMMIT, RollOver.UNUSED)
 

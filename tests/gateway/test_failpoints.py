@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection
 
-from budgets.models import Balance, Budget, Entry, Reservation, ScopeKind, Window
+from budgets.models import Balance, Budget, Entry, Lease, Reservation, ScopeKind, Window
 from core import clock
 from keys.models import ApiKey
 from portal import ledger
 from tests import factories
 from tests.gateway.conftest import World, build_world
 from tests.gateway.failpoints import How, failpoints, stop_at
+from tests.gateway.test_leases import leased, take
 from usage.models import BlockedHour, Quarantine, UsageDay, UsageEvent
-from usage.services import expire_holds
+from usage.services import expire_holds, ingest_page, reclaim_leases
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -117,6 +118,54 @@ def expire(caller: Caller) -> Act:
     return lambda: expire_holds() >= 0
 
 
+def lend(caller: Caller) -> Act:
+    wish = {"key": caller.token, "node": f"node-{caller.key.pk}", "lease": f"wish-{caller.key.pk}"}
+    return lambda: take(caller.world, **wish).status_code == 200
+
+
+def lent(caller: Caller) -> str:
+    """Return a lease of the caller's."""
+    lease: str = take(caller.world, key=caller.token, node=f"node-{caller.key.pk}").json()["lease"]
+    return lease
+
+
+def settle_under_a_lease(caller: Caller) -> Act:
+    items = [leased(lent(caller)), leased(lent(caller))]
+    return lambda: caller.world.gus.post("/gateway/v1/settle", {"items": items}).status_code == 200
+
+
+def die_with_a_call_in_flight(caller: Caller) -> Act:
+    item = leased(lent(caller))
+    line = item | {"id": item["reservation"], "kind": "allowed", "model": "small"}
+    rows = [line | {"at": clock.now().isoformat()}]
+    source = caller.world.gus.gateway.public_id
+    return lambda: ingest_page(source=source, rows=rows).quarantined == 0
+
+
+def give_back(caller: Caller, keep_usd: str = "0.2") -> Act:
+    body = {"lease": lent(caller), "keep_usd": keep_usd}
+    return lambda: caller.world.gus.post("/gateway/v1/leases/return", body).status_code == 200
+
+
+def close(caller: Caller) -> Act:
+    return give_back(caller, "0")
+
+
+def recall(caller: Caller) -> Act:
+    lent(caller)
+    ApiKey.objects.filter(pk=caller.key.pk).update(suspended_at=clock.now(), suspended_reason="runaway")
+    body = {"node": f"node-{caller.key.pk}"}
+    return lambda: caller.world.gus.post("/gateway/v1/leases/poll", body).status_code == 200
+
+
+def reclaim(caller: Caller) -> Act:
+    lent(caller)
+    ago = clock.now() - timedelta(hours=2)
+    ends = {"expires_at": ago + timedelta(seconds=30), "reclaim_at": ago + timedelta(seconds=60)}
+    Lease.objects.filter(key_id=caller.key.pk).update(opened_at=ago, **ends)
+    return lambda: reclaim_leases() >= 0
+
+
 # Each flow with the fewest rows that it changes on a path of two budgets.
 FLOWS: dict[Callable[[Caller], Act], int] = {
     authorize: 6,
@@ -129,6 +178,13 @@ FLOWS: dict[Callable[[Caller], Act], int] = {
     release: 4,
     release_what_was_charged_as_lost: 7,
     expire: 12,
+    lend: 10,
+    settle_under_a_lease: 25,
+    die_with_a_call_in_flight: 4,
+    give_back: 6,
+    close: 6,
+    recall: 3,
+    reclaim: 5,
 }
 
 
@@ -162,6 +218,10 @@ def effect(caller: Caller) -> dict[str, list[Any]]:
         "days": sorted(UsageDay.objects.filter(**key).values_list("calls", "cost_usd", "input_tokens")),
         "blocked": sorted(BlockedHour.objects.filter(**key).values_list("code", "calls")),
         "balances": sorted(budget.balances.values_list("spent_usd", "reserved_usd")),
+        "leases": sorted(
+            (each.granted_usd, each.held_usd, each.returned_usd, bool(each.closed_at), bool(each.recalled_at))
+            for each in Lease.objects.filter(**key)
+        ),
         "conflicts": sorted(Quarantine.objects.filter(external_id__in=sources).values_list("reason")),
     }
 

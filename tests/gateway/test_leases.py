@@ -129,6 +129,65 @@ def test_topping_up_prolongs_the_same_lease(world: World) -> None:
     assert Lease.objects.count() == 1
 
 
+def test_a_wish_that_was_left_without_an_answer_finds_the_lease_that_it_opened(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lost = take(world, lease="wish_1").json()
+    again = take(world, lease="wish_1").json()
+    assert (again["lease"], again["added_usd"], again["held_usd"]) == (
+        lost["lease"], "1.000000000000", "1.000000000000",
+    )  # fmt: skip
+    assert Balance.objects.get().reserved_usd == 1
+    other = take(world, lease="wish_2").json()
+    assert other["lease"] != lost["lease"]
+    assert take(world, lease="wish_1", node="node-2").json()["lease"] not in (lost["lease"], other["lease"])
+    assert take(world, "0.5", lease=lost["lease"]).json()["held_usd"] == "1.500000000000"
+
+
+def test_a_wish_is_found_again_after_its_lease_has_ended(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lost = take(world, lease="wish_1").json()
+    ago = clock.now() - timedelta(minutes=5)
+    Lease.objects.update(opened_at=ago, expires_at=ago + timedelta(seconds=30))
+    again = take(world, lease="wish_1").json()
+    assert again["lease"] == lost["lease"]
+    assert again["seconds"] > 29
+    assert Balance.objects.get().reserved_usd == 1
+
+
+@pytest.mark.parametrize("change", ["refused", "another path"])
+def test_a_wish_that_nobody_will_come_for_is_reclaimed_at_once(world: World, change: str) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    take(world, lease="wish_1")
+    if change == "refused":
+        ApiKey.objects.update(suspended_at=clock.now(), suspended_reason="runaway")
+        assert take(world, lease="wish_1").status_code == 403
+    else:
+        world.budget("team", kind=ScopeKind.TEAM, limit="5")
+        assert take(world, lease="wish_1").json()["added_usd"] == "1.000000000000"
+    first = Lease.objects.earliest("pk")
+    assert first.wish is None
+    assert first.reclaim_at <= clock.now()
+    Lease.objects.filter(pk=first.pk).update(
+        opened_at=first.opened_at - timedelta(hours=1),
+        expires_at=first.opened_at - timedelta(minutes=59),
+        reclaim_at=first.opened_at - timedelta(minutes=58),
+    )
+    assert reclaim_leases() == 1
+    assert Balance.objects.earliest("pk").reserved_usd == sum(
+        Lease.objects.filter(closed_at=None).values_list("held_usd", flat=True)
+    )
+
+
+def test_a_lost_answer_to_a_lease_that_had_to_be_another_one_is_found_too(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    first = take(world, lease="wish_1").json()["lease"]
+    world.budget("team", kind=ScopeKind.TEAM, limit="5")
+    lost = take(world, lease=first).json()["lease"]
+    assert lost != first
+    assert take(world, lease=first).json()["lease"] == lost
+    assert Lease.objects.count() == 2
+
+
 def test_what_a_node_gives_back_is_free_at_once(world: World) -> None:
     world.budget("key", kind=ScopeKind.KEY, limit="5")
     lease = take(world).json()["lease"]

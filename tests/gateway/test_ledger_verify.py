@@ -201,10 +201,10 @@ def test_first_bad_row_and_the_number_of_bad_rows_are_told(busy: World) -> None:
 def test_lease_in_use_is_part_of_what_is_reserved(busy: World) -> None:
     lease = """
         INSERT INTO budgets_lease (public_id, source, node, key_id, owner_id, project_id, team_id,
-          department_id, model_id, tier_id, budget_ids, window_starts, granted_usd, held_usd, opened_at,
-          expires_at, reclaim_at)
+          department_id, model_id, tier_id, budget_ids, window_starts, granted_usd, held_usd, returned_usd,
+          opened_at, expires_at, reclaim_at)
         SELECT 'lse_one', source, 'node-1', key_id, owner_id, project_id, team_id, department_id, model_id,
-          tier_id, budget_ids, window_starts, 0.5, 0.25, now(), now() + interval '1 minute',
+          tier_id, budget_ids, window_starts, 0.5, 0.25, 0.25, now(), now() + interval '1 minute',
           now() + interval '5 minutes' FROM budgets_reservation LIMIT 1
     """
     change(lease)

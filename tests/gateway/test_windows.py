@@ -33,9 +33,9 @@ def passing(world: World) -> Iterator[Passing]:
         yield passes
 
 
-def old_budget(world: World, *, limit: str | None, **fields: Any) -> Budget:
-    """Open a day budget of the key that was there last month already."""
-    created_at = clock.now() - timedelta(days=25)
+def old_budget(world: World, *, limit: str | None, days: int = 25, **fields: Any) -> Budget:
+    """Open a day budget of the key that is some days old already."""
+    created_at = clock.now() - timedelta(days=days)
     budget = world.budget("key", kind=ScopeKind.KEY, limit=limit, created_at=created_at, **fields)
     budget.limits.model.objects.create(
         budget=budget, amount_usd=limit and Decimal(limit), valid_from=created_at, reason="a test"
@@ -122,10 +122,58 @@ def test_a_window_passes_on_what_its_budget_says(
 
 
 def test_what_was_left_is_there_to_be_spent(world: World, passing: Passing) -> None:
-    old_budget(world, limit="0.0012", roll_over=RollOver.UNUSED)
-    Balance.objects.all().delete()
+    old_budget(world, limit="0.0012", days=0, roll_over=RollOver.UNUSED)
     answers = [world.gus.authorize(world.token).status_code for _ in range(3)]
     assert answers == [200, 200, 429]  # the day before spent nothing
+
+
+def test_windows_that_nobody_called_in_pass_on_what_they_were_passed_and_their_own(
+    world: World, passing: Passing
+) -> None:
+    old_budget(world, limit="0.002", days=0, roll_over=RollOver.UNUSED)
+    spend(world)  # the day before passed on its own $0.002, so $0.0037 is left of this one
+    passing(timedelta(days=30))
+    world.gus.authorize(world.token)
+    carries = [entry.amount_usd for entry in Entry.objects.filter(kind=EntryKind.CARRY).order_by("pk")]
+    assert carries == [Decimal("-0.002"), Decimal("-0.0617")]  # and $0.002 of each of 29 days
+    assert Balance.objects.count() == 2
+    assert true_up_carry() == 0
+
+
+def test_windows_that_nobody_called_in_pay_off_a_debt(world: World, passing: Passing) -> None:
+    old_budget(world, limit="0.002", days=0, roll_over=RollOver.DEBT)
+    spend(world, 7_000, 1_000)  # $0.009: a debt of $0.007, less $0.002 of each day
+    passing(timedelta(days=3))
+    world.gus.authorize(world.token)
+    assert Entry.objects.filter(kind=EntryKind.CARRY).latest("pk").amount_usd == Decimal("0.003")
+    passing(timedelta(days=3))
+    world.gus.authorize(world.token)
+    assert Entry.objects.filter(kind=EntryKind.CARRY).latest("pk").amount_usd == 0
+
+
+def test_a_budget_that_was_never_called_passes_on_all_its_windows_by_their_own_limits(
+    world: World, passing: Passing
+) -> None:
+    budget = old_budget(world, limit="0.002", days=4, roll_over=RollOver.UNUSED)
+    noon = clock.now().replace(hour=12) - timedelta(days=1)
+    budget.limits.model.objects.create(budget=budget, amount_usd=Decimal(5), valid_from=noon, reason="a test")
+    passing(timedelta(0))
+    world.gus.authorize(world.token)
+    assert Entry.objects.get().amount_usd == Decimal("-5.006") - Decimal("0.002")
+
+
+def test_a_late_settlement_goes_through_windows_that_nobody_called_in(world: World, passing: Passing) -> None:
+    old_budget(world, limit="0.002", days=0, roll_over=RollOver.UNUSED)
+    late = world.gus.authorize(world.token).json()["reservation"]
+    passing(timedelta(days=3))
+    world.gus.release(world.gus.authorize(world.token).json()["reservation"])
+    assert Balance.objects.latest("window_start").spent_usd == Decimal("-0.0068")
+    world.gus.settle(late)
+    assert true_up_carry() == 1
+    assert Balance.objects.latest("window_start").spent_usd == Decimal("-0.0077")
+    assert "came to 0.000300000000" not in Entry.objects.latest("pk").reason  # it had a carry of its own
+    assert "3 windows before this one" in Entry.objects.latest("pk").reason
+    assert true_up_carry() == 0
 
 
 def test_calls_in_flight_at_the_end_are_not_passed_on(world: World, passing: Passing) -> None:

@@ -169,6 +169,7 @@ class Ledger:
                     model=hold.model,
                     calls=1,
                     tokens=(hold.input_bound, 0, 0, 0, 0),
+                    overrun=max(hold.floor - hold.held, ZERO),
                 )
             )
             self._resolve(hold, "unsettled", used_tokens=hold.input_bound)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from catalog.pricing import PriceRow
 
 ZERO = Decimal(0)
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 # A balance: which budget, and when its window started.
 Slot = tuple[int, datetime]
@@ -153,6 +154,26 @@ class Attribution:
 
 
 @dataclass(slots=True, kw_only=True)
+class Lease:
+    """Money that a node holds to decide calls of one key and model by itself."""
+
+    node: str
+    wish: str | None
+    who: Attribution
+    model: Model
+    slots: list[Slot]
+    granted: Decimal = ZERO
+    held: Decimal = ZERO
+    returned: Decimal = ZERO
+    opened_at: datetime = NEVER
+    expires_at: datetime = NEVER
+    reclaim_at: datetime = NEVER
+    public_id: str = ""
+    is_recalled: bool = False
+    is_closed: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
 class Hold:
     """One allowed call."""
 
@@ -174,11 +195,12 @@ class Hold:
     expires_at: datetime
     public_id: str = ""
     state: str = "open"
+    lease: Lease | None = None
 
     @property
     def held_tokens(self) -> int:
-        """Return what the call counts on a rate of tokens until it settles."""
-        return self.input_bound + self.output * self.choices
+        """Return what the call counts on a rate of tokens until it settles; there is none under a lease."""
+        return 0 if self.lease else self.input_bound + self.output * self.choices
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,6 +235,16 @@ class Decision:
     scope: str = ""
     retry_after: Fraction = Fraction(0)
     is_never: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Lent:
+    """The answer to a wish for a lease."""
+
+    code: str
+    lease: Lease | None = None
+    added: Decimal = ZERO
+    budget: Budget | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -97,6 +97,13 @@ class Ledger(RuleBasedStateMachine):
         if hold:
             self.settle(self.settlement(hold, usage))
 
+    @rule(call=calls)
+    def leaves_before_anything_is_counted(self, call: Body) -> None:
+        hold = self.authorize(self.question(call)).hold
+        if hold:
+            nothing = {"usage": {"input_tokens": 0, "output_tokens": 0}, "finish": "cancelled"}
+            self.settle(self.settlement(hold, nothing))
+
     @rule(number=numbers)
     def releases(self, number: int) -> None:
         hold = self.hold(number, "open", "unsettled")
@@ -118,15 +125,25 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def asks_the_same_again(self, number: int) -> None:
-        hold = self.hold(number)
+        hold = self.asked_hold(number)
         if hold:
-            before = snapshot.taken()
-            assert self.authorize(hold.body).hold is hold
-            assert snapshot.taken() == before, "a repeated question changed the books"
+            self.repeat(hold)
+
+    @rule(name=people)
+    def asks_the_same_again_when_nothing_is_left(self, name: str) -> None:
+        call = {"key": name, "model": "small", "input_bytes": 333, "max_output_tokens": 40}
+        hold = self.authorize(self.question(call)).hold
+        if hold:
+            paths = [budget for budget in self.books.budgets if any(budget.id == on for on, _ in hold.slots)]
+            for budget in paths:
+                self.world.set_limit(budget, "0")
+            self.repeat(hold)
+            for budget in paths:
+                self.world.set_limit(budget, "0.2")
 
     @rule(number=numbers)
     def asks_something_else_under_the_same_id(self, number: int) -> None:
-        hold = self.hold(number)
+        hold = self.asked_hold(number)
         if hold:
             assert self.authorize(altered(hold.body)).code == "request_id_reused"
 
@@ -138,7 +155,7 @@ class Ledger(RuleBasedStateMachine):
             raws.insert(2, raws[0])
         elif twin == "other":
             raws.insert(2, altered(raws[0]))
-        elif twin == "earlier" and (hold := self.hold(0)):
+        elif twin == "earlier" and (hold := self.asked_hold(0)):
             raws.insert(1, hold.body)
         decided = [self.books.authorize(json.loads(raw), raw) for raw in raws]
         given = self.world.ask_together([(AUTHORIZE, raw) for raw in raws])
@@ -359,6 +376,14 @@ class Ledger(RuleBasedStateMachine):
             self.require_room_after(decision.hold)
         return decision
 
+    def repeat(self, hold: Hold) -> None:
+        """Ask the same again, which changes nothing."""
+        before = snapshot.taken()
+        decision = self.books.authorize(json.loads(hold.body), hold.body)
+        assert decision.hold is hold
+        self.compare_decision(decision, self.world.send(AUTHORIZE, hold.body))
+        assert snapshot.taken() == before, "a repeated question changed the books"
+
     def require_room_after(self, hold: Hold) -> None:
         """No call is let in beyond a hard limit, whatever was lowered or overrun before."""
         budgets = {budget.id: budget for budget in self.books.budgets}
@@ -443,6 +468,11 @@ class Ledger(RuleBasedStateMachine):
     def hold(self, number: int, *states: str) -> Hold | None:
         """Return one of the calls in these states, the newest first; None where there is none."""
         rows = [hold for hold in self.books.holds.values() if not states or hold.state in states][::-1]
+        return rows[number % len(rows)] if rows else None
+
+    def asked_hold(self, number: int) -> Hold | None:
+        """Return one of the calls that the portal was asked for."""
+        rows = [hold for hold in self.books.holds.values() if hold.lease is None][::-1]
         return rows[number % len(rows)] if rows else None
 
     def budget(self, number: int) -> Any:

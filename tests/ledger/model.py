@@ -128,7 +128,7 @@ class Books(Ledger):
             held=held,
             floor=min(held, floor),
             slots=[slot for _, slot in path],
-            rates=[rate for rate in self.rates if rate.scope in _scopes(who)],
+            rates=[rate for rate in self.rates if rate.scope in scopes_of(who)],
             warnings=[],
             authorized_at=self.now,
             expires_at=self.now + timedelta(seconds=self.hold_seconds),
@@ -147,10 +147,14 @@ class Books(Ledger):
 
     def _path(self, who: Attribution, model: Model) -> list[tuple[Budget, Slot]]:
         """Return the budgets that a call counts on, each with its window of now, opened if need be."""
+        return [(budget, self._open(budget)) for budget in self.budgets_on(who, model)]
+
+    def budgets_on(self, who: Attribution, model: Model) -> list[Budget]:
+        """Return the budgets that a call counts on."""
         return [
-            (budget, self._open(budget))
+            budget
             for budget in self.budgets
-            if budget.scope in _scopes(who)
+            if budget.scope in scopes_of(who)
             and not budget.is_closed
             and budget.only_tier in (None, model.tier)
             and budget.only_model in (None, model.id)
@@ -164,18 +168,29 @@ class Books(Ledger):
         self.balances[slot] = Balance(ends_at=period.ends_at)
         if budget.roll_over == "none" or budget.created_at >= period.starts_at:
             return slot
-        before = [
-            balance
-            for (budget_id, _), balance in self.balances.items()
-            if budget_id == budget.id and balance.ends_at == period.starts_at
-        ]
-        used = sum((balance.spent + balance.reserved for balance in before), ZERO)
-        limit = budget.limit_at(period.starts_at - MICROSECOND)
-        carry = ZERO  # a carry of nothing is posted too: late settlements correct it
-        if limit is not None:
-            carry = -max(limit - used, ZERO) if budget.roll_over == "unused" else max(used - limit, ZERO)
+        carry = self._carry(budget, period.starts_at)  # one of nothing too: late settlements correct it
         self._post(Posting(kind="carry", amount=carry, slots=[slot]))
         return slot
+
+    def _carry(self, budget: Budget, start: datetime) -> Decimal:
+        """Return what the windows before `start` pass on, those without calls too."""
+        before = [
+            balance
+            for (budget_id, starts_at), balance in self.balances.items()
+            if budget_id == budget.id and starts_at < start
+        ]
+        if before:
+            last = max(before, key=lambda balance: balance.ends_at)
+            used, end = last.spent + last.reserved, last.ends_at
+        else:
+            used, end = ZERO, _window_end(budget, budget.created_at)
+        while True:
+            limit = budget.limit_at(end - MICROSECOND)
+            left = ZERO if limit is None else limit - used
+            used = -max(left, ZERO) if budget.roll_over == "unused" else max(-left, ZERO)
+            if end >= start:
+                return used
+            end = _window_end(budget, end)
 
     def used(self, budget: Budget) -> Decimal:
         """Return what a budget has spent and holds in the window of now."""
@@ -264,7 +279,12 @@ class Books(Ledger):
         return Decision(code="allow", hold=hold)
 
 
-def _scopes(who: Attribution) -> set[tuple[str, int]]:
+def _window_end(budget: Budget, at: datetime) -> datetime:
+    return window_at(budget.window, at, time_zone=budget.zone, anchor=budget.anchor).ends_at
+
+
+def scopes_of(who: Attribution) -> set[tuple[str, int]]:
+    """Return every scope whose budgets a caller's calls count on."""
     return {
         ("key", who.key_id),
         ("project", who.project_id),

@@ -23,7 +23,11 @@ ROOT = Path(__file__).parents[2]
 AUTHORIZE = "gateway/migrations/0003_batches.sql"
 SETTLE = "usage/migrations/0005_settle.sql"
 CARDS = "catalog/migrations/0005_cards.sql"
-CARRY = "budgets/migrations/0005_open_window.sql"
+LEND = "gateway/migrations/0005_lease_wishes.sql"
+RECALL = "gateway/migrations/0004_leases.sql"
+DRAW = "usage/migrations/0008_leased_calls_never_settled.sql"
+RECLAIM = "usage/migrations/0006_leases.sql"
+CARRY = "budgets/migrations/0009_carry_over_skipped_windows.sql"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,7 @@ class Mutant:
 
 def functions(file: Path) -> list[str]:
     """Return the statements of a file that make a function, one by one."""
-    parts = re.split(r"(?m)^(?=CREATE FUNCTION )", file.read_text(encoding="utf-8"))
+    parts = re.split(r"(?m)^(?=CREATE (?:OR REPLACE )?FUNCTION )", file.read_text(encoding="utf-8"))
     return [part[: part.index("$$;") + 3] for part in parts[1:]]
 
 
@@ -107,6 +111,7 @@ def compiled(source: str, function: FunctionType) -> CodeType:
 RACES = ("tests/gateway/test_races.py",)
 WINDOWS = ("tests/gateway/test_windows.py",)
 BATCHES = ("tests/gateway/test_batches.py",)
+LEASES = ("tests/gateway/test_leases.py",)
 RATES = ("tests/gateway/test_rates.py",)
 COMBINER = ("tests/gateway/test_combiner.py",)
 MUTANTS = (
@@ -333,7 +338,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a call never settled is charged its whole hold",
-        home=SETTLE,
+        home=DRAW,
         before="ROW(r, 'unsettled', r.input_floor_usd, r.held_usd,",
         after="ROW(r, 'unsettled', r.held_usd, r.held_usd,",
     ),
@@ -359,8 +364,82 @@ MUTANTS = (
     Mutant(
         name="calls in flight are passed on as unused",
         home=CARRY,
-        before="SELECT spent_usd + reserved_usd FROM",
-        after="SELECT spent_usd FROM",
+        before="SELECT window_end, spent_usd + reserved_usd INTO",
+        after="SELECT window_end, spent_usd INTO",
+    ),
+    Mutant(
+        name="a skipped window forgets what it was passed",
+        home=CARRY,
+        before="    v_used := v_carry;",
+        after="    v_used := 0;",
+        tests=WINDOWS,
+    ),
+    Mutant(
+        name="a lease is never below its floor, though less is free",
+        home=LEND,
+        before="least(p_want, v_free, greatest(p_floor, v_free / (2 * v_nodes)))",
+        after="least(p_want, greatest(p_floor, v_free / (2 * v_nodes)))",
+    ),
+    Mutant(
+        name="a lease takes what is there for all nodes",
+        home=LEND,
+        before="greatest(p_floor, v_free / (2 * v_nodes))",
+        after="greatest(p_floor, v_free)",
+    ),
+    Mutant(
+        name="a wish for a lease that is asked again is lent for again",
+        home=LEND,
+        before="IF v_again THEN v_slice := 0; END IF;",
+        after="IF false THEN v_slice := 0; END IF;",
+    ),
+    Mutant(
+        name="a lease keeps what its calls have drawn",
+        home=DRAW,
+        before="IF FOUND THEN UPDATE budgets_lease SET held_usd = held_usd - v_held WHERE id = l.id; END IF;",
+        after="",
+    ),
+    Mutant(
+        name="a call under a lease that is told again is drawn again",
+        home=DRAW,
+        before="IF FOUND THEN UPDATE budgets_lease",
+        after="IF true THEN UPDATE budgets_lease",
+    ),
+    Mutant(
+        name="a call under a lease that is used up and never heard of again costs nothing",
+        home=DRAW,
+        before="least(q.held_usd, core_round_half_even",
+        after="least(v_held, core_round_half_even",
+    ),
+    Mutant(
+        name="a node's clock says when its call under a lease was",
+        home=DRAW,
+        before="v_at := least(greatest(q.authorized_at, l.opened_at), l.expires_at);",
+        after="v_at := q.authorized_at;",
+    ),
+    Mutant(
+        name="a lease gives back what its node keeps",
+        home=DRAW,
+        before="v_back numeric := greatest(l.held_usd - p_keep, 0);",
+        after="v_back numeric := l.held_usd;",
+    ),
+    Mutant(
+        name="a lease is reclaimed when it ends and not when its last call has",
+        home=RECLAIM,
+        before="reclaim_at + p_grace <= clock_timestamp()",
+        after="expires_at + p_grace <= clock_timestamp()",
+    ),
+    Mutant(
+        name="a lease goes on when its key is suspended",
+        home=RECALL,
+        before=" AND k.suspended_at IS NULL",
+        after="",
+        tests=LEASES,
+    ),
+    Mutant(
+        name="a lease goes on when a limit is set",
+        home=RECALL,
+        before="b.valid_from BETWEEN l.opened_at AND clock_timestamp()",
+        after="false",
     ),
     Mutant(
         name="answers of a batch are mixed up",

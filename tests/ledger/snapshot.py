@@ -13,8 +13,9 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from tests.ledger.booking import Ledger, seconds
-from tests.ledger.facts import Posting
+from tests.ledger.booking import seconds
+from tests.ledger.facts import Lease, Posting
+from tests.ledger.lending import Lending
 
 Snapshot = dict[str, Any]
 
@@ -23,6 +24,7 @@ ATTRIBUTION = "key_id, owner_id, project_id, team_id, department_id, model_id, t
 COUNTS = "input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens"
 STARTS = "ARRAY(SELECT moved.micros(x) FROM unnest(window_starts) x)"
 CALL = "(SELECT public_id FROM budgets_reservation WHERE id = e.reservation_id)"
+LENT_BY = "(SELECT public_id FROM budgets_lease WHERE id = lease_id)"
 CORRECTED = "(SELECT kind FROM budgets_entry WHERE id = e.corrects_id)"
 PARTS = {
     "balances": (
@@ -34,9 +36,17 @@ PARTS = {
         (
             "request_id, public_id, state, held_usd, input_floor_usd, held_tokens, input_bound_tokens, "
             f"max_output_tokens, choices, units, {ATTRIBUTION}, context, budget_ids, {STARTS}, rate_ids, "
-            "moved.micros(authorized_at), moved.micros(expires_at)"
+            f"moved.micros(authorized_at), moved.micros(expires_at), {LENT_BY}"
         ),
         "budgets_reservation",
+    ),
+    "leases": (
+        (
+            f"public_id, node, wish, granted_usd, held_usd, closed_at IS NOT NULL, budget_ids, {STARTS}, "
+            f"{ATTRIBUTION}, moved.micros(opened_at), moved.micros(expires_at), moved.micros(reclaim_at), "
+            "recalled_at IS NOT NULL, returned_usd"
+        ),
+        "budgets_lease",
     ),
     "entries": (
         (
@@ -75,7 +85,7 @@ def taken() -> Snapshot:
     return {name: in_order(rows or ()) for name, rows in found.items()} | {"means": means}
 
 
-def expected(books: Ledger) -> Snapshot:
+def expected(books: Lending) -> Snapshot:
     """Write the books of the model in the same shape."""
     rows: dict[str, Iterable[list[Any]]] = {
         "balances": [
@@ -83,6 +93,7 @@ def expected(books: Ledger) -> Snapshot:
             for (budget_id, start), each in books.balances.items()
         ],
         "holds": [_hold(each) for each in books.holds.values()],
+        "leases": [_lease(each) for each in books.leases],
         "entries": [_entry(each) for each in books.postings],
         "events": [_event(each) for each in books.postings if each.hold],
         "days": _days(books.postings),
@@ -113,6 +124,10 @@ def require_sound_books(found: Snapshot) -> None:
             flying.update(hold[20])
             for slot in zip(hold[18], hold[19], strict=True):
                 held[slot] += hold[3]
+    require_sound_leases(found)
+    for lease in found["leases"]:
+        for slot in zip(lease[6], lease[7], strict=True):
+            held[slot] += 0 if lease[5] else lease[4]
     for budget_id, start, _, is_spent, is_held in found["balances"]:
         assert (spent[budget_id, start], held[budget_id, start]) == (is_spent, is_held)
     assert all(flying[rate_id] == in_flight for rate_id, in_flight, *_ in found["rates"])
@@ -122,6 +137,15 @@ def require_sound_books(found: Snapshot) -> None:
         booked = [event for event in found["events"] if event[0].partition(":")[0] == hold[1]]
         assert sum(event[2] for event in booked) == (hold[2] in ("settled", "unsettled"))
         assert hold[2] in ("settled", "unsettled") or not sum(event[3] for event in booked)
+
+
+def require_sound_leases(found: Snapshot) -> None:
+    """What a lease was granted it holds, gave to calls or gave back."""
+    drawn: Counter[Any] = Counter()
+    for hold in found["holds"]:
+        drawn[hold[23]] += hold[3]
+    for lease in found["leases"]:
+        assert lease[4] + drawn[lease[0]] + lease[19] == lease[3], lease
 
 
 def in_order(rows: Iterable[list[Any]]) -> list[Any]:
@@ -183,6 +207,32 @@ def _hold(hold: Any) -> list[Any]:
         [rate.id for rate in hold.rates],
         micros(hold.authorized_at),
         micros(hold.expires_at),
+        hold.lease.public_id if hold.lease else None,
+    ]
+
+
+def _lease(lease: Lease) -> list[Any]:
+    who = lease.who
+    return [
+        lease.public_id,
+        lease.node,
+        lease.wish,
+        lease.granted,
+        lease.held,
+        lease.is_closed,
+        *_slots(lease.slots),
+        who.key_id,
+        who.owner_id,
+        who.project_id,
+        who.team_id,
+        who.department_id,
+        lease.model.id,
+        lease.model.tier,
+        micros(lease.opened_at),
+        micros(lease.expires_at),
+        micros(lease.reclaim_at),
+        lease.is_recalled,
+        lease.returned,
     ]
 
 

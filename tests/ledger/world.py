@@ -32,8 +32,8 @@ from tests import factories
 from tests.gateway.together import Given, ask_together
 from tests.ledger import facts
 from tests.ledger.clockwork import move_to
-from tests.ledger.model import Books
-from usage.services import expire_holds
+from tests.ledger.lending import Lending
+from usage.services import expire_holds, ingest_page, reclaim_leases
 
 # An hour before a day of 23 hours in Berlin, three days before a month and a quarter end.
 START = datetime(2027, 3, 27, 22, 30, tzinfo=UTC)
@@ -112,7 +112,7 @@ class World:
     """The database's side of the story, with `books` for the model's side. Every act is done to both."""
 
     gateway: Gateway
-    books: Books
+    books: Lending
     tokens: dict[str, str]
     keys: dict[str, ApiKey]
     projects: dict[str, Project]
@@ -142,6 +142,14 @@ class World:
     def expire(self) -> int:
         """Sweep what was never settled."""
         return expire_holds()
+
+    def reclaim(self) -> int:
+        """Take back what ended leases still hold."""
+        return reclaim_leases()
+
+    def pull(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Read lines of the gateway's journal."""
+        ingest_page(source=self.gateway.public_id, rows=rows)
 
     # -------------------------------------------------------------------------- the organisation
 
@@ -336,7 +344,13 @@ class World:
 def build_world() -> World:
     """Write the organisation into the database and into the model; the clock has to stand at START."""
     views._credentials = CredentialCache()
-    books = Books(now=START, hold_seconds=settings.HOLD_SECONDS, grace_seconds=settings.HOLD_GRACE_SECONDS)
+    books = Lending(
+        now=START,
+        hold_seconds=settings.HOLD_SECONDS,
+        grace_seconds=settings.HOLD_GRACE_SECONDS,
+        lease_seconds=settings.LEASE_SECONDS,
+        lease_floor=settings.LEASE_FLOOR_USD,
+    )
     for number in (1, 2):
         tier = factories.tier(number)
         Tier.objects.filter(pk=tier.pk).update(default_max_output_tokens=200, floor_max_output_tokens=40)

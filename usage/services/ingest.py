@@ -4,7 +4,7 @@ Rows that were settled before change nothing, so a page may be read any number o
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,11 +77,13 @@ def ingest_page(*, source: str, rows: Sequence[dict[str, Any]]) -> IngestCounts:
             except JournalRowError as error:
                 _quarantine(source, raw, error.reason, str(error))
                 counts.quarantined += 1
-        _settle([row for row in good if not row.released], source, counts)
-        for row in good:
+        ended = [row for row in good if not row.allowed]
+        _hold([row for row in good if row.allowed], {row.external_id for row in ended}, source)
+        _settle([row for row in ended if not row.released], source, counts)
+        for row in ended:
             if row.released:
                 _release(source, row, counts)
-        _keep_gateway_calls(source, good)  # last: settling is what makes the reservation of a leased call
+        _keep_gateway_calls(source, ended)  # last: settling is what makes the reservation of a leased call
     return counts
 
 
@@ -100,6 +102,14 @@ def _pull_page(source: UsageSource) -> tuple[IngestCounts, bool]:
             cursor.last_row_at = newest
         cursor.save()
     return counts, page.has_more
+
+
+def _hold(rows: Sequence[JournalRow], ended: Collection[str], source: str) -> None:
+    """Hold what calls under a lease may cost that nothing more is told of yet: the gateway may have died."""
+    items = [{**row.settlement, "source": source} for row in rows if row.external_id not in ended]
+    if items:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT usage_draw(%s::jsonb)", [orjson.dumps(items).decode()])
 
 
 def _settle(rows: Sequence[JournalRow], source: str, counts: IngestCounts) -> None:

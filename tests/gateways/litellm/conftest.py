@@ -168,7 +168,9 @@ def proxy(
     server.stop()
 
 
-def litellm_server(portal: Server, provider: Server, programs: Path, out: Path, **settings: str) -> Server:
+def litellm_server(
+    portal: Server, provider: Server, programs: Path, out: Path, *, workers: int = 1, **settings: str
+) -> Server:
     """Write the files of a gateway into `out` and return its process, not started yet."""
     port = free_port()
     options = ConfigOptions(upstream=provider.url, retries=1, call_seconds=60)
@@ -192,6 +194,8 @@ def litellm_server(portal: Server, provider: Server, programs: Path, out: Path, 
         "127.0.0.1",
         "--port",
         str(port),
+        "--num_workers",
+        str(workers),
     ]
     log = out / "output.log"
     return Server(command, port=port, health="/health/liveliness", environment=environment, log=log)

@@ -149,6 +149,31 @@ def test_a_call_under_a_lease_tells_of_it_and_its_release_is_nobodys_business(tm
     ]
 
 
+def test_what_a_worker_allows_by_itself_is_in_the_journal_before_it_is_sent_and_is_not_delivered(
+    tmp_path: Path,
+) -> None:
+    portal = Portal()
+    leased = call(1)
+    leased.leased = {"lease": "lse_1", "call": {"n": 1}}
+
+    def add(delivery: Delivery) -> None:
+        assert delivery.note(records.allowed(leased))
+        [line] = Journal(tmp_path, file_bytes=500).read(Position(), limit=9).items
+        assert (line["kind"], line["id"], line["lease"]) == ("allowed", "rsv_1", "lse_1")
+        delivery.add(settled_line(2))
+
+    run(tmp_path, portal, add=add, until=lambda: bool(portal.settled))
+    assert (portal.settled, portal.released) == (["rsv_2"], [])
+
+
+def test_a_call_that_cannot_be_written_down_is_not_allowed(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "00000001.jsonl").symlink_to("/dev/full")
+    delivery = Delivery(Journal(tmp_path, file_bytes=500), Portal(), keep_days=35)
+    assert not delivery.note(records.allowed(call(1)))
+    assert not delivery.healthy
+
+
 def test_a_line_is_delivered_when_the_portal_is_past_its_position(tmp_path: Path) -> None:
     portal = Portal()
     positions: list[Position] = []

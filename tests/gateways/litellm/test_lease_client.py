@@ -57,9 +57,9 @@ class Lender:
         self._answer()
         if self.refuses is not None:
             return Answer(status=self.refuses[0], headers={}, document={"code": self.refuses[1]})
-        if body["lease"] is None:
+        if is_wish(body):
             self.leases += 1
-        name = body["lease"] or f"lse_{self.leases}"
+        name = f"lse_{self.leases}" if is_wish(body) else body["lease"]
         grant = {"lease": name, "added_usd": self.adds, "seconds": self.seconds}
         return Answer(status=200, headers={}, document=TERMS | grant)
 
@@ -126,6 +126,11 @@ def question(**changes: Any) -> Question:
     return Question(**asked | changes)
 
 
+def is_wish(body: Mapping[str, object]) -> bool:
+    """Whether a lease is asked for by a name that the worker made up."""
+    return str(body["lease"]).startswith("wish_")
+
+
 async def settled() -> None:
     """Let what was begun in the background end."""
     for _ in range(5):
@@ -170,6 +175,23 @@ async def test_a_busy_key_gets_a_lease_and_its_calls_are_decided_here(worker: Wo
 
 
 @story
+async def test_a_wish_without_an_answer_is_asked_again_by_its_name_and_the_next_has_another(
+    worker: Worker,
+) -> None:
+    worker.lender.down = True
+    await worker.is_busy()
+    worker.lender.down = False
+    worker.now += PAUSE_SECONDS
+    await worker.is_busy()
+    worker.now += 60
+    await worker.leases.look_after()
+    await worker.is_busy()
+    first, again, other = [wish["lease"] for wish in worker.lender.wishes]
+    assert first == again != other
+    assert all(is_wish(wish) for wish in worker.lender.wishes)
+
+
+@story
 async def test_a_lease_is_never_overdrawn(worker: Worker) -> None:
     worker.lender.adds = "0.005000000000"
     await worker.is_busy()
@@ -189,7 +211,8 @@ async def test_a_lease_is_renewed_when_less_than_a_third_of_the_money_is_left(wo
         await worker.call(**wide)
     assert len(worker.lender.wishes) == 1
     await worker.call(**wide)
-    assert [wish["lease"] for wish in worker.lender.wishes] == [None, "lse_1"]
+    assert is_wish(worker.lender.wishes[0])
+    assert worker.lender.wishes[1]["lease"] == "lse_1"
     assert worker.held[0].left_usd == Decimal("1.3")
 
 
@@ -378,7 +401,7 @@ async def test_a_lease_that_cannot_go_on_is_replaced_and_given_back(worker: Work
     lend = worker.lender.lease
 
     async def another(body: Mapping[str, object]) -> Answer:
-        return await lend({**body, "lease": None})
+        return await lend({**body, "lease": "wish_another"})
 
     worker.lender.lease = another  # type: ignore[method-assign]
     worker.now += 25

@@ -7,20 +7,31 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 
-from budgets.models import Balance, Lease, Reservation, ScopeKind
+from budgets.models import (
+    Balance,
+    Entry,
+    EntryKind,
+    Lease,
+    Reservation,
+    ReservationState,
+    ScopeKind,
+)
 from core import clock
 from gateway.adapters.litellm import LiteLlmJournal
 from keys.models import ApiKey
+from portal import ledger
 from tests.gateways.litellm.conftest import Story, litellm_server, story_of
 from tests.gateways.servers import Server, eventually, portal_server
 from usage.models import ImportCursor, UsageEvent
-from usage.services import pull_source, reclaim_leases
+from usage.services import expire_holds, pull_source, reclaim_leases
 
 pytestmark = [
     pytest.mark.gateway,
@@ -92,9 +103,10 @@ def leased_calls() -> int:
 
 
 def written_down(story: Story) -> int:
-    """Return how many calls of this test's key the gateway's journal tells of."""
+    """Return how many settled calls of this test's key the gateway's journal tells of."""
     files = (story.state / "journal").glob("*.jsonl")
-    return sum(file.read_text().count(story.world.key.public_id) for file in files)
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    return sum('"kind":"settle"' in line and story.world.key.public_id in line for line in lines)
 
 
 def assert_pull_finds_nothing_new(story: Story, *, released: int) -> None:
@@ -176,6 +188,32 @@ def test_a_gateway_that_is_stopped_gives_its_lease_back_at_once(story: Story) ->
         story.proxy.start()
     eventually(lambda: UsageEvent.objects.count() == len(story.served()), what="every settlement")
     assert story.charged() == story.expected()
+
+
+def test_a_call_that_was_in_flight_when_its_gateway_was_killed_is_charged_its_input_bound(
+    story: Story,
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(story.chat, f"SLOW and never heard of again {story.world.token}", max_tokens=50)
+        eventually(lambda: any("never heard" in entry["text"] for entry in story.asked()), what="the call")
+        story.proxy.stop(signal.SIGKILL)
+        assert isinstance(lost.exception(), httpx.HTTPError)
+    story.proxy.start()
+    finished = len(story.served()) - 1
+    eventually(lambda: UsageEvent.objects.count() == finished, what="the settlement of the others")
+    counts = pull_source(source=LiteLlmJournal(story.gateway))
+    assert (counts.booked, counts.quarantined) == (0, 0)
+    held = Reservation.objects.get(state=ReservationState.OPEN)
+    ago = clock.now() - timedelta(hours=1)
+    Reservation.objects.filter(pk=held.pk).update(authorized_at=ago, expires_at=ago + timedelta(seconds=9))
+    ends = {"expires_at": ago + timedelta(seconds=5), "reclaim_at": ago + timedelta(seconds=9)}
+    Lease.objects.update(opened_at=ago, **ends)
+    assert (expire_holds(), reclaim_leases()) == (1, 1)
+    entry = Entry.objects.get(reservation=held)
+    assert (entry.kind, entry.amount_usd) == (EntryKind.UNSETTLED, held.input_floor_usd)
+    assert entry.amount_usd > 0
+    assert Balance.objects.get().reserved_usd == 0
+    assert ledger.verify().findings == ()
 
 
 @pytest.mark.full

@@ -63,6 +63,11 @@ class Delivery:
         self._arrived.set()
         return position
 
+    def note(self, line: bytes) -> bool:
+        """Write a line that only a pull reads, synced with the next delivered one; whether it is written."""
+        self._waiting.append(line)
+        return self.write() is not None
+
     def write(self) -> Position | None:
         """Write the lines that wait; return the position after them, None when nothing was written."""
         if not self._waiting:

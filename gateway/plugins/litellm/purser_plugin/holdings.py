@@ -56,15 +56,24 @@ class Lease:
         return sum((hold.usd for hold in self.holds.values()), start=Decimal(0))
 
 
+def new_wish() -> str:
+    """Return a name that no lease was ever asked by."""
+    return f"wish_{secrets.token_hex(14)}"
+
+
 @dataclass(slots=True)
 class Path:
-    """One key calling one model, as far as leases are concerned."""
+    """One key calling one model, as far as leases are concerned.
+
+    `wish` names the lease that is asked for while there is none: asked again, it is the same one.
+    """
 
     key: str = field(repr=False)
     model: str
     route: str
     allowed_at: deque[float] = field(default_factory=lambda: deque(maxlen=BUSY_CALLS))
     lease: Lease | None = None
+    wish: str = field(default_factory=new_wish)
     asking: bool = False
     not_before: float = 0.0
 

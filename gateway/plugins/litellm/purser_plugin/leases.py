@@ -21,7 +21,7 @@ from .answers import Answer
 from .bodies import ROUTES, Question
 from .calls import Call, Exchange
 from .delivery import UndeliveredError
-from .holdings import Hold, Lease, Path, PathName, is_plain, leased_call, path_name
+from .holdings import Hold, Lease, Path, PathName, is_plain, leased_call, new_wish, path_name
 from .journal import Position
 from .terms import Grant, UnreadableGrantError, read_grant, wire_usd
 
@@ -166,7 +166,7 @@ class Leases:
         asked_at, lease = self._clock(), path.lease
         body = {
             "node": self.node,
-            "lease": lease.id if lease is not None else None,
+            "lease": lease.id if lease is not None else path.wish,
             "key": path.key,
             "model": path.model,
             "route": path.route,
@@ -190,6 +190,7 @@ class Leases:
 
     def _granted(self, path: Path, asked: Lease | None, grant: Grant, asked_at: float) -> None:
         """Add what was granted. A lease that was stopped meanwhile stays so and is given back again."""
+        path.wish = new_wish()
         lease = asked if asked is not None and asked.id == grant.lease else Lease(grant.lease, grant.terms)
         if lease.stopped:
             lease.kept_usd = None

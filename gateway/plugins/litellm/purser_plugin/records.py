@@ -1,5 +1,5 @@
 """The lines of the journal: a settlement or a release, with everything that the portal needs to book it
-later.
+later, and before them a line of each call that this worker allowed by itself.
 """
 
 import json
@@ -44,6 +44,11 @@ def settlement(
         cache_hit=cache_hit,
         provider_id=str(provider_id)[:MAX_PROVIDER_ID] if provider_id else None,
     )
+
+
+def allowed(call: Call) -> bytes:
+    """Return the line of a call under a lease that is about to be sent."""
+    return _line(call, kind="allowed")
 
 
 def release(call: Call, *, reason: str) -> bytes:

@@ -187,8 +187,7 @@ class Runtime:
         self, exchange: Exchange, question: bodies.Question, asked: Mapping[str, object]
     ) -> Call | Refusal:
         if self.leases is not None and (leased := self.leases.decide(exchange, question, asked)):
-            self.calls.open(leased)
-            return leased
+            return self._allow(leased)
         body = {
             "request_id": uuid.uuid4().hex,
             "key": exchange.key,
@@ -211,6 +210,14 @@ class Runtime:
             self.leases.allowed(exchange, question)
         call = _call(decision, body, asked)
         self.calls.open(call)
+        return call
+
+    def _allow(self, call: Call) -> Call | Refusal:
+        """Write down a call that this worker decided before it is sent: nobody else knows of it."""
+        self.calls.open(call)
+        if not self.delivery.note(records.allowed(call)):
+            self.release(call, reason="not_dispatched")
+            return JOURNAL_UNAVAILABLE
         return call
 
     async def _withdraw(self, body: Mapping[str, object]) -> bool:

@@ -1,0 +1,8 @@
+from django.db import migrations
+
+from core.sql import functions_of, sql_beside
+
+
+class Migration(migrations.Migration):
+    dependencies = [("gateway", "0004_leases"), ("budgets", "0010_lease_wish")]
+    operations = [sql_beside(__file__, undo=functions_of(__file__, "0004_leases"))]
