@@ -3,7 +3,7 @@
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from approvals.eligibility import deciders, decisions_of, stages_of
+from approvals.eligibility import deciders, decisions_of, names_of_deciders, stages_of
 from approvals.models import AccessRequest, RequestKind, RequestStatus, Verdict
 from catalog.serializers import HIGHEST_TIER
 from core.rest.fields import Moment, PublicId, QueryNumber, Text, Usd, WholeNumber
@@ -32,6 +32,7 @@ class DecisionOut(Out):
     revision = serializers.IntegerField()
     stage = serializers.IntegerField(source="stage_index", help_text="From 0.")
     actor = NamedOut()
+    on_behalf_of = NamedOut(allow_null=True)
     verdict = serializers.ChoiceField(Verdict.choices)
     comment = serializers.CharField()
     monthly_cap_usd = Usd(allow_null=True)
@@ -83,7 +84,8 @@ class AccessRequestOut(Out):
     def get_deciders(self, request: AccessRequest) -> list[str]:
         """Names of the people who may decide it now."""
         holders: RoleHolders = self.context["holders"]
-        return sorted(holders.names[person] for person in self._deciders(request))
+        is_open = request.state is RequestStatus.PENDING
+        return list(names_of_deciders(request, holders)) if is_open else []
 
     def get_may_decide(self, request: AccessRequest) -> bool:
         """Whether the signed-in person is one of them."""

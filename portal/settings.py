@@ -293,6 +293,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "reclaim-leases": {"task": "usage.reclaim_leases", "schedule": 15.0},
     "forget-nonces": {"task": "gateway.forget_nonces", "schedule": 60.0},
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
+    "remind": {"task": "approvals.remind", "schedule": 300.0},
+    "follow-requests": {"task": "approvals.follow", "schedule": 120.0},
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
     "verify-ledger": {"task": "portal.verify_ledger", "schedule": crontab(hour=2, minute=40)},

@@ -1,21 +1,37 @@
 """What may be done with a request; one module an act. `decide` is the only way to a decision."""
 
 from approvals.services.amending import amend
+from approvals.services.breaking import break_glass
+from approvals.services.closing import close_requests_of
+from approvals.services.commenting import accept_offer, comment
 from approvals.services.deciding import Outcome, decide
+from approvals.services.delegating import delegate, end_delegation
 from approvals.services.expiring import expire_due
+from approvals.services.extending import extend
 from approvals.services.increases.asking import amend_increase, ask_increase, withdraw_increase
 from approvals.services.increases.deciding import IncreaseOutcome
+from approvals.services.reminding import remind_due
+from approvals.services.revising import follow_all
 from approvals.services.submitting import submit
 from approvals.services.withdrawing import withdraw
 
 __all__ = [
     "IncreaseOutcome",
     "Outcome",
+    "accept_offer",
     "amend",
     "amend_increase",
     "ask_increase",
+    "break_glass",
+    "close_requests_of",
+    "comment",
     "decide",
+    "delegate",
+    "end_delegation",
     "expire_due",
+    "extend",
+    "follow_all",
+    "remind_due",
     "submit",
     "withdraw",
     "withdraw_increase",

@@ -52,7 +52,7 @@ def clean_reason(reason: str) -> str:
     return text
 
 
-def record(actor: User, action: str, subject: Any, key: ApiKey, **values: Any) -> AuditEvent:
+def record(actor: User | None, action: str, subject: Any, key: ApiKey, **values: Any) -> AuditEvent:
     """Write the audit row of an act on a key, with its team and department."""
     team = key.project.team
     return audit.record(
