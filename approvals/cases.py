@@ -1,9 +1,11 @@
 """What the page of one request says, derived at this moment; money is added by `facts.py`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Prefetch, prefetch_related_objects
+from django.db.models import prefetch_related_objects
 
 from approvals import policy
 from approvals.eligibility import (
@@ -15,7 +17,7 @@ from approvals.eligibility import (
     vetoers,
     why_not,
 )
-from approvals.models import AccessRequest, Comment, Decision, Policy, RequestKind, RequestStatus, Verdict
+from approvals.models import AccessRequest, Decision, Policy, RequestKind, RequestStatus, Verdict
 from approvals.selectors import PARTS, asked_before
 from core import clock
 from core.models import AuditEvent
@@ -24,7 +26,6 @@ from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
 
 EARLIER_SHOWN = 8
-COMMENTS = Prefetch("comments", Comment.objects.select_related("author", "offered_tier"))
 FIELD_NAMES = {
     "models": "the models",
     "duration_days": "the duration",
@@ -59,6 +60,18 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something said about a request at a revision; `tier` is the number of the one that was offered."""
+
+    id: str
+    who: str
+    at: datetime
+    text: str
+    revision: int
+    tier: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One request as an approver or its requester reads it at its current revision."""
 
@@ -76,15 +89,15 @@ class Case:
     grants: tuple[Held, ...]
     earlier: tuple[AccessRequest, ...]
     history: tuple[HistoryLine, ...]
-    comments: tuple[Comment, ...]
+    comments: tuple[Remark, ...]
 
 
 def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None = None) -> Case:
-    """Return what the page says of a request that `selectors` loaded. Three queries, more for a revised one.
+    """Return what the page says of a request that `selectors` loaded. Two queries, more for a revised one.
 
     What it offers is what decide() allows: both ask `eligibility`. `holders` saves one of the queries.
     """
-    prefetch_related_objects([request], *PARTS, COMMENTS)
+    prefetch_related_objects([request], *PARTS)
     known = holders or role_holders(request.project)
     can = deciders(request, known) if request.state == RequestStatus.PENDING else frozenset[int]()
     earlier = list(asked_before(request, limit=EARLIER_SHOWN))
@@ -105,7 +118,7 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
         grants=_held(earlier),
         earlier=tuple(each for each in earlier if not each.granted_until),
         history=tuple(sorted(_history(request), key=lambda line: line.at)),
-        comments=tuple(request.comments.all()),
+        comments=tuple(_remark(row) for row in request.said),
     )
 
 
@@ -134,6 +147,10 @@ def stage_text(request: AccessRequest) -> str:
     if len(stages) == 1:
         return f"{phrases[0][0].upper()}{phrases[0][1:]} decides{people}"
     return f"Stage {request.stage_index + 1} of {len(stages)}: {', then '.join(waits)}{people}"
+
+
+def _remark(row: Mapping[str, Any]) -> Remark:
+    return Remark(**{**row, "at": datetime.fromisoformat(row["at"])})
 
 
 def _why_not(user: User, request: AccessRequest, holders: RoleHolders) -> str:

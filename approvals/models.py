@@ -177,12 +177,14 @@ class AccessRequest(models.Model):
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="requests")
 
     # Filled in by `approvals.selectors.listed()`: the role whose turn it is, who counts already and for whom,
-    # who decides for whom by a live delegation, whether the beneficiary works in the project's team now,
-    # until when an active grant from this lasts.
+    # the live delegations here, what was said, the grant that can go on, whether the beneficiary works in the
+    # project's team now, until when an active grant from this lasts.
     waiting_role: str
     counted_ids: list[int]
     represented_ids: list[int]
     lent: list[dict[str, Any]]
+    said: list[dict[str, Any]]
+    extendable_grant: str | None
     beneficiary_works: bool
     granted_until: datetime | None
 

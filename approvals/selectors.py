@@ -16,6 +16,7 @@ from approvals.models import (
     AccessRequestQuerySet,
     BudgetRequest,
     BudgetRequestQuerySet,
+    Comment,
     Decision,
     RequestStatus,
     Stage,
@@ -169,6 +170,8 @@ def listed(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
             counted.filter(on_behalf_of__isnull=False).values("on_behalf_of_id")
         ),
         "lent": _lent(),
+        "said": _said(),
+        "extendable_grant": _extendable(),
         "beneficiary_works": _beneficiary_works(),
         "granted_until": _granted_until(),
     }
@@ -192,6 +195,23 @@ def _beneficiary_works() -> Any:
     person = Q(user=OuterRef("beneficiary"), team=OuterRef("project__team"), user__is_active=True)
     leads = RoleAssignment.objects.live().filter(person, role=Role.LEAD)
     return Exists(Membership.objects.live().filter(person)) | Exists(leads)
+
+
+def _said() -> ArraySubquery:
+    row = JSONObject(
+        id="public_id",
+        who="author__name",
+        at="at",
+        text="text",
+        revision="revision",
+        tier="offered_tier__number",
+    )
+    return ArraySubquery(Comment.objects.filter(request=OuterRef("pk")).order_by("pk").values(row=row))
+
+
+def _extendable() -> Subquery:
+    last = Grant.objects.filter(source_request=OuterRef("public_id"), superseded_by__isnull=True)
+    return Subquery(last.filter(key__expires_at__gt=F("expires_at")).values("public_id")[:1])
 
 
 def _lent() -> ArraySubquery:

@@ -15,7 +15,14 @@ urlpatterns = [
     path(
         "budgets/requests/<slug:public_id>/withdraw/", views.withdraw_budget_request, name="withdraw_budget"
     ),
+    path("break-glass/", views.break_the_glass, name="break_glass"),
+    path("delegations/", views.delegations, name="delegations"),
+    path("delegations/<slug:public_id>/end/", views.end_delegation, name="end_delegation"),
+    path("extend/<slug:public_id>/", views.extend_access, name="extend"),
+    path("offers/<slug:public_id>/", views.take_offer, name="take_offer"),
     path("<slug:public_id>/", views.show_request, name="detail"),
+    path("<slug:public_id>/amend/", views.amend_request, name="amend"),
+    path("<slug:public_id>/comment/", views.comment_on, name="comment"),
     path("<slug:public_id>/decide/", views.decide_request, name="decide"),
     path("<slug:public_id>/withdraw/", views.withdraw_request, name="withdraw"),
 ]

@@ -19,7 +19,7 @@ from teams.selectors import RoleHolders, approvers_for, names_of, role_holders
 
 MIN_REASON_CHARACTERS = 10  # what a new policy asks for
 MAX_REASON_CHARACTERS = 2_000
-TICKET = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}-[0-9]{1,10}|https://[^\s<>\"]{1,190}")
+TICKET_PATTERN = r"\A(?:[A-Za-z][A-Za-z0-9_]{0,30}-[0-9]{1,10}|https://[^\s<>\"]{1,190})\Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ def _ticket(ticket: str, terms: Policy) -> str:
     text = ticket.strip()
     if terms.needs_ticket and not text:
         raise InvalidInputError(f"Enter the ticket that this is for: {terms.tier} needs one.", field="ticket")
-    if text and not TICKET.fullmatch(text):
+    if text and not re.match(TICKET_PATTERN, text):
         raise InvalidInputError(
             "Enter a ticket such as SEARCH-123, or its address beginning with https://.", field="ticket"
         )

@@ -1,10 +1,11 @@
 """Ends pending requests that nobody decided and nobody needs any more."""
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 
-from approvals.models import AccessRequest, BudgetRequest, Delegation, RequestStatus
+from approvals.models import AccessRequest, BudgetRequest, RequestStatus
 from approvals.services.common import record
+from approvals.services.delegating import end_delegations_of
 from approvals.services.increases.common import close_increase, locked_increase
 from approvals.services.mails import tell_requester
 from approvals.services.ratifying import end_unratified
@@ -48,12 +49,5 @@ def close_requests_of(person: User, *, reason: str = "") -> dict[str, int]:
     increases = [locked_increase(each) for each in waiting]
     for increase in increases:
         close_increase(increase, text)
-    return {"requests": len(requests), "increases": len(increases), "delegations": _end_delegations(person)}
-
-
-def _end_delegations(person: User) -> int:
-    now = clock.now()
-    lent = Delegation.objects.filter(Q(giver=person) | Q(taker=person))
-    planned = lent.filter(valid_from__gt=now, valid_until__gt=F("valid_from"))
-    ended = planned.update(valid_until=F("valid_from"))
-    return ended + lent.filter(valid_from__lte=now, valid_until__gt=now).update(valid_until=now)
+    ended = end_delegations_of(person)
+    return {"requests": len(requests), "increases": len(increases), "delegations": ended}

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from approvals.models import LONGEST_DELEGATION, Delegation
 from core import audit, clock, outbox
@@ -74,11 +74,26 @@ def end_delegation(*, actor: User, delegation: Delegation) -> Delegation:
     now = clock.now()
     if mine.valid_until <= now or mine.valid_until == mine.valid_from:
         return mine
-    before = {"valid_until": mine.valid_until}
-    mine.valid_until, mine.ended_by = max(now, mine.valid_from), actor
-    mine.save(update_fields=["valid_until", "ended_by"])
-    _record(actor, "delegation.ended", mine, before=before, after={"valid_until": mine.valid_until})
+    _cut_short(mine, actor)
     return mine
+
+
+def end_delegations_of(person: User) -> int:
+    """End what a leaver lent and what was lent to him; return how many."""
+    rows = Delegation.objects.filter(Q(giver=person) | Q(taker=person), valid_until__gt=clock.now())
+    mine = rows.exclude(valid_until=F("valid_from")).select_related("giver", "taker", "team", "department")
+    lent = list(mine.select_for_update(no_key=True, of=("self",)).order_by("pk"))
+    for each in lent:
+        _cut_short(each, None)
+    return len(lent)
+
+
+def _cut_short(lent: Delegation, actor: User | None) -> None:
+    """End a locked delegation now, or before it begins."""
+    before = {"valid_until": lent.valid_until}
+    lent.valid_until, lent.ended_by = max(clock.now(), lent.valid_from), actor
+    lent.save(update_fields=["valid_until", "ended_by"])
+    _record(actor, "delegation.ended", lent, before=before, after={"valid_until": lent.valid_until})
 
 
 def _require_held(actor: User, place: Mapping[str, Any]) -> None:
@@ -107,7 +122,7 @@ def _require_span(valid_from: datetime, valid_until: datetime) -> None:
         )
 
 
-def _record(actor: User, action: str, lent: Delegation, **values: Any) -> AuditEvent:
+def _record(actor: User | None, action: str, lent: Delegation, **values: Any) -> AuditEvent:
     team, department = lent.team, lent.department
     return audit.record(
         actor=actor,

@@ -1,7 +1,9 @@
 """The pages of approvals."""
 
 from approvals.views.asking import ask
+from approvals.views.changing import amend_request, break_the_glass, extend_access
 from approvals.views.deciding import decide_request
+from approvals.views.delegations import delegations, end_delegation
 from approvals.views.increases import (
     ask_for_budget,
     decide_budget_request,
@@ -9,16 +11,24 @@ from approvals.views.increases import (
     withdraw_budget_request,
 )
 from approvals.views.reading import list_requests, show_request
+from approvals.views.talking import comment_on, take_offer
 from approvals.views.withdrawing import withdraw_request
 
 __all__ = [
+    "amend_request",
     "ask",
     "ask_for_budget",
+    "break_the_glass",
+    "comment_on",
     "decide_budget_request",
     "decide_request",
+    "delegations",
+    "end_delegation",
+    "extend_access",
     "list_requests",
     "show_budget_request",
     "show_request",
+    "take_offer",
     "withdraw_budget_request",
     "withdraw_request",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from inspect import getmembers, isfunction
 from typing import Any
@@ -13,13 +14,13 @@ import time_machine
 import approvals.services
 import keys.services
 import teams.services
-from approvals.models import AccessRequest, BudgetRequest, RequestStatus, Verdict
+from approvals.models import AccessRequest, BudgetRequest, Comment, Delegation, RequestStatus, Verdict
 from budgets.models import Budget, ScopeKind
-from core import audit
+from core import audit, clock
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey
 from keys.services import issue_approved_key, issue_key
-from teams.models import Role, RoleAssignment
+from teams.models import Project, Role, RoleAssignment
 from tests import factories
 from tests.api.world import open_budget
 from tests.approvals.conftest import REASON, ask_for
@@ -76,6 +77,57 @@ def ask_increase(cast: Cast) -> BudgetRequest:
     )
 
 
+def say(cast: Cast, **offer: Any) -> Comment:
+    return approvals.services.comment(actor=cast.ben, request=ask_for(cast), text="Why?", **offer)
+
+
+def lend(cast: Cast) -> Delegation:
+    now = clock.now()
+    return approvals.services.delegate(
+        actor=cast.ben,
+        taker=cast.dan,
+        role=Role.LEAD,
+        team=cast.search,
+        valid_from=now,
+        valid_until=now + timedelta(days=3),
+    )
+
+
+def break_glass(cast: Cast) -> Any:
+    factories.new_policy(cast.tier2, [("lead", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50))
+    return approvals.services.break_glass(
+        actor=cast.ada, project=cast.ranking, tier=cast.tier2, reason=REASON
+    )
+
+
+def grant_for_hours(cast: Cast) -> None:
+    factories.new_policy(cast.tier2, [("lead", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50))
+    key = own_key(cast)
+    review = factories.AccessRequestFactory.create(
+        requester=cast.ada, project=cast.ranking, kind="break_glass", extends_key=key
+    )
+    keys.services.grant_for_hours(
+        actor=cast.ada,
+        key=key,
+        tier=cast.tier2,
+        model_ids=[],
+        monthly_cap_usd=Decimal(50),
+        hours=4,
+        source_request=review.public_id,
+    )
+
+
+def remind(cast: Cast) -> None:
+    with time_machine.travel(ask_for(cast).sla_at):
+        assert approvals.services.remind_due() == 1
+
+
+def follow(cast: Cast) -> None:
+    ask_for(cast)
+    Project.objects.update(archived_at=clock.now())
+    assert approvals.services.follow_all(most=10) == 1
+
+
 WHY = "The organisation changes."
 
 # Each service, how to do it once, and the actions that it records besides those of what came before.
@@ -87,6 +139,34 @@ WALK: dict[str, tuple[Act, list[str]]] = {
         ["request.withdrawn"],
     ),
     "approvals.decide": (decide, ["key.issued", "grant.given", "budget.opened", "request.approved"]),
+    "approvals.comment": (say, ["request.commented"]),
+    "approvals.accept_offer": (
+        lambda cast: approvals.services.accept_offer(
+            actor=cast.ada, offer=say(cast, offered_tier=cast.tier1), expected_monthly_usd=Decimal(1)
+        ),
+        ["request.offered", "request.closed"],
+    ),
+    "approvals.close_requests_of": (
+        lambda cast: (ask_for(cast), approvals.services.close_requests_of(cast.ada)),
+        ["request.closed"],
+    ),
+    "approvals.delegate": (lend, ["delegation.given"]),
+    "approvals.end_delegation": (
+        lambda cast: approvals.services.end_delegation(actor=cast.ben, delegation=lend(cast)),
+        ["delegation.given", "delegation.ended"],
+    ),
+    "approvals.extend": (
+        lambda cast: approvals.services.extend(
+            actor=cast.ada, grant=factories.approved_grant(own_key(cast)), reason=REASON, duration_days=9
+        ),
+        ["request.submitted"],
+    ),
+    "approvals.break_glass": (
+        break_glass,
+        ["request.submitted", "key.issued", "grant.given", "budget.opened"],
+    ),
+    "approvals.remind_due": (remind, ["request.escalated"]),
+    "approvals.follow_all": (follow, ["request.closed"]),
     "approvals.expire_due": (expire, ["request.expired"]),
     "approvals.ask_increase": (ask_increase, ["budget_increase.asked"]),
     "approvals.amend_increase": (
@@ -119,6 +199,7 @@ WALK: dict[str, tuple[Act, list[str]]] = {
         ["key.revoked"],
     ),
     "keys.grant": (grant, ["grant.given", "budget.opened"]),
+    "keys.grant_for_hours": (grant_for_hours, ["grant.given", "budget.opened"]),
     "keys.revoke_grant": (
         lambda cast: keys.services.revoke_grant(
             actor=cast.ben, grant=factories.approved_grant(own_key(cast)), reason="Not used."

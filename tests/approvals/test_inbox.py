@@ -257,7 +257,7 @@ def test_a_case_costs_the_same_with_many_requests_around_it(
     for _ in range(30):
         factories.AccessRequestFactory.create(requester=cast.ada, project__team=cast.search)
     page = inbox(cast.ben)
-    with django_assert_num_queries(4):  # stages, decisions, comments, what was asked before
+    with django_assert_num_queries(3):  # stages, decisions, what was asked before
         case_of(cast.ben, page.requests[0], holders=page.holders)
-    with django_assert_num_queries(6):  # the request, who holds a role, and those four
+    with django_assert_num_queries(5):  # the request, who holds a role, and those three
         case_of(cast.ben, find(cast.ben, asked.public_id))

@@ -224,7 +224,7 @@ def test_a_question_reaches_the_requester_and_an_answer_who_asked(cast: Cast, as
     comment(actor=cast.ada, request=asked, text="It misses one in three.")
     assert told("request.comment") == {"ada@example.com", "ben@example.com", "cleo@example.com"}
     thread = case_of(cast.ben, find(cast.ben, asked.public_id)).comments
-    assert [str(each) for each in thread] == [
+    assert [f"{each.who}: {each.text}" for each in thread] == [
         "Cleo Hart: Why not the small one?",
         "Ada Moreno: It misses one in three.",
     ]

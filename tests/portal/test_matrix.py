@@ -8,12 +8,12 @@ from decimal import Decimal
 import pytest
 from django.urls import URLPattern, URLResolver
 
-from approvals.services import ask_increase
+from approvals.services import ask_increase, comment
 from portal.urls import urlpatterns
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
 from tests.cast import Cast
-from tests.factories import LlmModelFactory
+from tests.factories import DelegationFactory, LlmModelFactory
 
 # 302 is the way to the sign-in, or from a form that was sent back to its page; 404 is "not there, or not
 # yours", 405 a page that only takes a form.
@@ -46,6 +46,13 @@ TABLE = """
     /approvals/budgets/requests/{increase}/          302 404 200  200  200  200  200  200
     /approvals/budgets/requests/{increase}/decide/   302 404 302  302  302  302  302  302
     /approvals/budgets/requests/{increase}/withdraw/ 302 405 405  405  405  405  405  405
+    /approvals/break-glass/               302       200  200  200  200  200  200    200
+    /approvals/delegations/               302       200  200  200  200  200  200    200
+    /approvals/delegations/{delegation}/end/        302 404 404  200  200  404  404  404
+    /approvals/extend/{grant}/            302       404  200  404  404  404  404    404
+    /approvals/offers/{offer}/            302       404  200  403  403  403  403    403
+    /approvals/{request}/amend/           302       404  200  403  403  403  403    403
+    /approvals/{request}/comment/         302       404  200  200  200  200  200    200
     /approvals/{request}/                 302       404  200  200  200  200  200    200
     /approvals/{request}/decide/          302       404  302  302  302  302  302    302
     /approvals/{request}/withdraw/        302       404  200  403  403  403  403    403
@@ -61,6 +68,8 @@ CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 ELSEWHERE = ("/api/", "/gateway/", "/accounts/", "/healthz", "/readyz")
 NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model"}
 
+OF_APPROVALS = {"delegations": "delegation", "extend": "grant", "offers": "offer"}
+
 IDS: Mapping[str, Callable[[World], str]] = {
     "model": lambda _: LlmModelFactory.create().public_id,
     "budget": lambda world: world.budget.public_id,
@@ -68,6 +77,17 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "increase": lambda world: (
         ask_increase(
             actor=world.cast.ada, budget=world.budget, limit_usd=Decimal(600), reason="A launch in December."
+        ).public_id
+    ),
+    "delegation": lambda world: (
+        DelegationFactory.create(
+            giver=world.cast.ben, taker=world.cast.cleo, team=world.cast.search
+        ).public_id
+    ),
+    "grant": lambda world: world.grant.public_id,
+    "offer": lambda world: (
+        comment(
+            actor=world.cast.ben, request=world.request, text="Try this.", offered_tier=world.cast.tier1
         ).public_id
     ),
     "key": lambda world: world.fresh_key.public_id,
@@ -95,6 +115,8 @@ def _plain(path: str) -> str:
     noun = NAMES.get(path.split("/")[1], "")
     if path.startswith("/approvals/budgets/"):
         noun = "increase" if "/requests/" in path else "budget"
+    elif path.startswith("/approvals/"):
+        noun = OF_APPROVALS.get(path.split("/")[2], noun)
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
     return path.replace("<str:source>", "{source}").replace("<str:day>", "{day}")
