@@ -90,13 +90,65 @@ class Policy(models.Model):
                 condition=Q(told_may_veto=False) | ~Q(told_role=""), name="policy_veto_has_a_role"
             ),
             models.CheckConstraint(
-                condition=Q(confirmed_by__isnull=True) | ~Q(confirmed_by=F("created_by")),
+                condition=Q(created_by__isnull=True, confirmed_by__isnull=True)
+                | (
+                    Q(created_by__isnull=False, confirmed_by__isnull=False) & ~Q(confirmed_by=F("created_by"))
+                ),
                 name="policy_is_confirmed_by_somebody_else",
             ),
         )
 
     def __str__(self) -> str:
         return f"{self.tier} policy, version {self.version}"
+
+
+class ProposalStatus(models.TextChoices):
+    """The life of a proposal. All but PENDING are final."""
+
+    PENDING = "pending", "Waiting"
+    CONFIRMED = "confirmed", "Confirmed"
+    DROPPED = "dropped", "Dropped"
+
+
+class PolicyProposal(models.Model):
+    """Other rules for a tier, proposed by one administrator for another one to confirm.
+
+    `rules` are those of `approvals.rules.Rules`; null proposes that nobody may ask for the tier any more.
+    """
+
+    public_id = PublicIdField(prefix="ppo")
+    tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+")
+    base = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="proposals")
+    rules = models.JSONField(null=True)
+    reason = models.TextField()
+    status = models.CharField(max_length=10, choices=ProposalStatus, default=ProposalStatus.PENDING)
+    proposed_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    proposed_at = models.DateTimeField()
+    ended_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    ended_at = models.DateTimeField(null=True)
+    policy = models.OneToOneField(Policy, on_delete=models.PROTECT, null=True, related_name="proposal")
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tier",),
+                condition=Q(status=ProposalStatus.PENDING),
+                name="policy_proposal_one_pending_per_tier",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=ProposalStatus.PENDING, ended_by__isnull=True, ended_at__isnull=True)
+                | (~Q(status=ProposalStatus.PENDING) & Q(ended_by__isnull=False, ended_at__isnull=False)),
+                name="policy_proposal_ended_has_somebody",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=ProposalStatus.CONFIRMED) | ~Q(ended_by=F("proposed_by")),
+                name="policy_proposal_is_confirmed_by_somebody_else",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Change of the {self.tier} policy"
 
 
 class RequestKind(models.TextChoices):

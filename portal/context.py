@@ -29,6 +29,11 @@ def checks_the_books(roles: RolesHeld) -> bool:
     return roles.sees_everything
 
 
+def administers(roles: RolesHeld) -> bool:
+    """Whether the person may change the rules."""
+    return Role.ADMIN in roles.organisation_wide
+
+
 def decides(roles: RolesHeld) -> bool:
     """Whether a role could let the person decide requests of others."""
     return bool(roles.leads or roles.directs or {Role.ADMIN, Role.FINANCE} & roles.organisation_wide)
@@ -61,6 +66,7 @@ SECTIONS = (
     Section(label="Models and tiers", view="models", icon="layers"),
     Section(label="Ask for access", view="approvals:ask", icon="send"),
     Section(label="Approvals", view="approvals:list", icon="inbox", counts_waiting=True),
+    Section(label="Policies", view="approvals:policies", icon="scroll-text", shown_to=administers),
     Section(label="Keys", view="keys:list", icon="key-round"),
     Section(label="Budgets", view="budgets:list", icon="wallet"),
     Section(label="Blocked calls", view="blocked:list", icon="shield-ban"),

@@ -12,6 +12,7 @@ from approvals.services.increases.asking import amend_increase, ask_increase, wi
 from approvals.services.increases.deciding import IncreaseOutcome
 from approvals.services.reminding import remind_due
 from approvals.services.revising import follow_all
+from approvals.services.ruling import confirm_policy, drop_policy, propose_policy
 from approvals.services.submitting import submit
 from approvals.services.withdrawing import withdraw
 
@@ -25,12 +26,15 @@ __all__ = [
     "break_glass",
     "close_requests_of",
     "comment",
+    "confirm_policy",
     "decide",
     "delegate",
+    "drop_policy",
     "end_delegation",
     "expire_due",
     "extend",
     "follow_all",
+    "propose_policy",
     "remind_due",
     "submit",
     "withdraw",

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from django.urls import reverse
 
 from approvals.eligibility import who_can
-from approvals.models import AccessRequest, BudgetRequest, Comment
+from approvals.models import AccessRequest, BudgetRequest, Comment, PolicyProposal
 from approvals.services.asking import model_names
 from core import outbox
 from core.money import format_usd
 from keys.models import Grant
-from teams.models import Role, User
+from teams.models import Role, RoleAssignment, User
 from teams.selectors import approvers_for
 
 
@@ -83,6 +83,21 @@ def tell_of_broken_glass(request: AccessRequest, grant: Grant) -> None:
                     f" {format_usd(grant.monthly_cap_usd)}. A review waits: without an approval it ends."
                 ),
             )
+
+
+def tell_of_proposal(proposal: PolicyProposal) -> None:
+    """Tell the other administrators that a change of a policy waits for one of them."""
+    admins = RoleAssignment.objects.live().filter(role=Role.ADMIN).values("user")
+    others = User.objects.filter(pk__in=admins, is_active=True).exclude(pk=proposal.proposed_by_id)
+    for person in others:
+        outbox.put_mail(
+            topic="policy.proposed",
+            recipient=person.email,
+            dedupe_key=f"policy_proposal:{proposal.public_id}:{person.public_id}",
+            subject=f"{proposal.proposed_by} proposes a change of the {proposal.tier} policy",
+            body=f"{proposal.reason}\n\nAnother administrator confirms it. Opening the page does nothing.",
+            link=reverse("approvals:proposal", args=[proposal.public_id]),
+        )
 
 
 def tell_of_comment(comment: Comment, people: Iterable[User]) -> None:

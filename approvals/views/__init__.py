@@ -10,6 +10,7 @@ from approvals.views.increases import (
     show_budget_request,
     withdraw_budget_request,
 )
+from approvals.views.policies import edit_policy, list_policies, show_proposal
 from approvals.views.reading import list_requests, show_request
 from approvals.views.talking import comment_on, take_offer
 from approvals.views.withdrawing import withdraw_request
@@ -23,10 +24,13 @@ __all__ = [
     "decide_budget_request",
     "decide_request",
     "delegations",
+    "edit_policy",
     "end_delegation",
     "extend_access",
+    "list_policies",
     "list_requests",
     "show_budget_request",
+    "show_proposal",
     "show_request",
     "take_offer",
     "withdraw_budget_request",

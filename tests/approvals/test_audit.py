@@ -14,13 +14,21 @@ import time_machine
 import approvals.services
 import keys.services
 import teams.services
-from approvals.models import AccessRequest, BudgetRequest, Comment, Delegation, RequestStatus, Verdict
+from approvals.models import (
+    AccessRequest,
+    BudgetRequest,
+    Comment,
+    Delegation,
+    PolicyProposal,
+    RequestStatus,
+    Verdict,
+)
 from budgets.models import Budget, ScopeKind
 from core import audit, clock
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey
 from keys.services import issue_approved_key, issue_key
-from teams.models import Project, Role, RoleAssignment
+from teams.models import Project, Role, RoleAssignment, User
 from tests import factories
 from tests.api.world import open_budget
 from tests.approvals.conftest import REASON, ask_for
@@ -117,6 +125,15 @@ def grant_for_hours(cast: Cast) -> None:
     )
 
 
+def propose(cast: Cast) -> PolicyProposal:
+    base = factories.policy_of(cast.tier2)
+    return approvals.services.propose_policy(actor=cast.ann, base=base, rules=None, reason=WHY)
+
+
+def second_admin() -> User:
+    return factories.RoleAssignmentFactory.create(role=Role.ADMIN).user
+
+
 def remind(cast: Cast) -> None:
     with time_machine.travel(ask_for(cast).sla_at):
         assert approvals.services.remind_due() == 1
@@ -164,6 +181,15 @@ WALK: dict[str, tuple[Act, list[str]]] = {
     "approvals.break_glass": (
         break_glass,
         ["request.submitted", "key.issued", "grant.given", "budget.opened"],
+    ),
+    "approvals.propose_policy": (propose, ["policy.proposed"]),
+    "approvals.confirm_policy": (
+        lambda cast: approvals.services.confirm_policy(actor=second_admin(), proposal=propose(cast)),
+        ["policy.proposed", "policy.confirmed"],
+    ),
+    "approvals.drop_policy": (
+        lambda cast: approvals.services.drop_policy(actor=cast.ann, proposal=propose(cast)),
+        ["policy.proposed", "policy.dropped"],
     ),
     "approvals.remind_due": (remind, ["request.escalated"]),
     "approvals.follow_all": (follow, ["request.closed"]),

@@ -290,22 +290,41 @@ def test_the_glass_stays_whole_where_the_policy_says_so(cast: Cast) -> None:
         broken(cast, tier=cast.tier3)
 
 
-@pytest.mark.parametrize("field", ["expires_at", "monthly_cap_usd"])
-def test_raw_sql_breaks_no_more_glass_than_the_policy_allows(glass: Cast, field: str) -> None:
-    _, grant = broken(glass)
-    other = factories.AccessRequestFactory.create(
+@pytest.fixture
+def emergency(glass: Cast) -> dict[str, Any]:
+    """Return the most that a grant may be whose break-glass review Ben just opened."""
+    review = factories.AccessRequestFactory.create(
         requester=glass.ben, project=glass.ranking, kind="break_glass", expected_monthly_usd=Decimal(60)
     )
-    key = factories.ApiKeyFactory.create(owner=glass.ben, project=glass.ranking)
-    more = {"expires_at": grant.expires_at, "monthly_cap_usd": Decimal(50)}
-    more |= {"expires_at": grant.expires_at + timedelta(minutes=1)} if field == "expires_at" else {}
-    more |= {"monthly_cap_usd": Decimal(51)} if field == "monthly_cap_usd" else {}
+    return {
+        "key": factories.ApiKeyFactory.create(owner=glass.ben, project=glass.ranking),
+        "tier": glass.tier2,
+        "monthly_cap_usd": Decimal(50),
+        "starts_at": review.created_at,
+        "expires_at": review.created_at + timedelta(hours=4),
+        "source_request": review.public_id,
+        "granted_by": glass.ben,
+    }
+
+
+def test_control_an_emergency_within_the_policy_is_accepted(emergency: dict[str, Any]) -> None:
+    Grant.objects.create(**emergency)
+    check_deferred_constraints()
+
+
+@pytest.mark.parametrize("change", ["longer", "dearer", "later", "other tier", "stranger"])
+def test_raw_sql_breaks_no_more_glass_than_the_policy_allows(
+    glass: Cast, emergency: dict[str, Any], change: str
+) -> None:
+    changes: dict[str, dict[str, Any]] = {
+        "longer": {"expires_at": emergency["expires_at"] + timedelta(minutes=1)},
+        "dearer": {"monthly_cap_usd": Decimal(51)},
+        "later": {
+            "starts_at": emergency["starts_at"] + timedelta(hours=1),
+            "expires_at": emergency["expires_at"] + timedelta(hours=1),
+        },
+        "other tier": {"tier": glass.tier3},
+        "stranger": {"key": factories.ApiKeyFactory.create(owner=glass.ada, project=glass.ranking)},
+    }
     with refused_by("grant_was_approved"):
-        Grant.objects.create(
-            key=key,
-            tier=glass.tier2,
-            starts_at=grant.starts_at,
-            source_request=other.public_id,
-            granted_by=glass.ben,
-            **more,
-        )
+        Grant.objects.create(**emergency | changes[change])

@@ -61,7 +61,7 @@ class Mutant:
 
 def functions(file: Path) -> list[str]:
     """Return the statements of a file that make a function, one by one."""
-    parts = re.split(r"(?m)^(?=CREATE FUNCTION )", file.read_text(encoding="utf-8"))
+    parts = re.split(r"(?m)^(?=CREATE (?:OR REPLACE )?FUNCTION )", file.read_text(encoding="utf-8"))
     return [part[: part.index("$$;") + 3] for part in parts[1:]]
 
 

@@ -8,12 +8,12 @@ from decimal import Decimal
 import pytest
 from django.urls import URLPattern, URLResolver
 
-from approvals.services import ask_increase, comment
+from approvals.services import ask_increase, comment, propose_policy
 from portal.urls import urlpatterns
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
 from tests.cast import Cast
-from tests.factories import DelegationFactory, LlmModelFactory
+from tests.factories import DelegationFactory, LlmModelFactory, policy_of
 
 # 302 is the way to the sign-in, or from a form that was sent back to its page; 404 is "not there, or not
 # yours", 405 a page that only takes a form.
@@ -53,6 +53,9 @@ TABLE = """
     /approvals/offers/{offer}/            302       404  200  403  403  403  403    403
     /approvals/{request}/amend/           302       404  200  403  403  403  403    403
     /approvals/{request}/comment/         302       404  200  200  200  200  200    200
+    /approvals/policies/                  302       200  200  200  200  200  200    200
+    /approvals/policies/{policy}/edit/    302       403  403  403  403  403  403    200
+    /approvals/policies/proposals/{proposal}/       302 403 403  403  403  403  403  200
     /approvals/{request}/                 302       404  200  200  200  200  200    200
     /approvals/{request}/decide/          302       404  302  302  302  302  302    302
     /approvals/{request}/withdraw/        302       404  200  403  403  403  403    403
@@ -68,7 +71,7 @@ CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 ELSEWHERE = ("/api/", "/gateway/", "/accounts/", "/healthz", "/readyz")
 NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model"}
 
-OF_APPROVALS = {"delegations": "delegation", "extend": "grant", "offers": "offer"}
+OF_APPROVALS = {"delegations": "delegation", "extend": "grant", "offers": "offer", "policies": "policy"}
 
 IDS: Mapping[str, Callable[[World], str]] = {
     "model": lambda _: LlmModelFactory.create().public_id,
@@ -82,6 +85,12 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "delegation": lambda world: (
         DelegationFactory.create(
             giver=world.cast.ben, taker=world.cast.cleo, team=world.cast.search
+        ).public_id
+    ),
+    "policy": lambda world: policy_of(world.cast.tier2).public_id,
+    "proposal": lambda world: (
+        propose_policy(
+            actor=world.cast.ann, base=policy_of(world.cast.tier2), rules=None, reason="No more."
         ).public_id
     ),
     "grant": lambda world: world.grant.public_id,
@@ -116,7 +125,7 @@ def _plain(path: str) -> str:
     if path.startswith("/approvals/budgets/"):
         noun = "increase" if "/requests/" in path else "budget"
     elif path.startswith("/approvals/"):
-        noun = OF_APPROVALS.get(path.split("/")[2], noun)
+        noun = "proposal" if "/proposals/" in path else OF_APPROVALS.get(path.split("/")[2], noun)
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
     return path.replace("<str:source>", "{source}").replace("<str:day>", "{day}")
