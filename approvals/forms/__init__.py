@@ -1,6 +1,7 @@
 """What people enter about requests. Rules stand in the services; a form says what to enter."""
 
 from approvals.forms.asking import (
+    AmendIncreaseForm,
     CostForm,
     DaysField,
     DecideForm,
@@ -14,6 +15,7 @@ from approvals.forms.asking import (
 )
 
 __all__ = [
+    "AmendIncreaseForm",
     "CostForm",
     "DaysField",
     "DecideForm",

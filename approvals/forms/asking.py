@@ -209,6 +209,12 @@ class IncreaseForm(forms.Form):
         return None if day is None else datetime.combine(day + timedelta(days=1), time.min, tzinfo=UTC)
 
 
+class AmendIncreaseForm(IncreaseForm):
+    """What is asked for instead, of the revision that was read."""
+
+    seen_revision = forms.IntegerField(widget=forms.HiddenInput)
+
+
 class DecideIncreaseForm(forms.Form):
     """What whoever decides on more budget says."""
 

@@ -5,6 +5,7 @@ from approvals.views.changing import amend_request, break_the_glass, extend_acce
 from approvals.views.deciding import decide_request
 from approvals.views.delegations import delegations, end_delegation
 from approvals.views.increases import (
+    amend_budget_request,
     ask_for_budget,
     decide_budget_request,
     show_budget_request,
@@ -16,6 +17,7 @@ from approvals.views.talking import comment_on, take_offer
 from approvals.views.withdrawing import withdraw_request
 
 __all__ = [
+    "amend_budget_request",
     "amend_request",
     "ask",
     "ask_for_budget",
