@@ -9,6 +9,7 @@ import gc
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import selectors
 import socket
@@ -24,7 +25,7 @@ from bench.load import FILL_SHARE, Gateway, Job, Seen
 ANSWER_SECONDS = 20
 CONNECT_PAUSE_SECONDS = 0.0005  # a burst would be accepted by whichever server process wakes up first
 SETTLE_PATH = "/gateway/v1/settle"
-RESERVATION = b'"reservation":"'
+RESERVATION = re.compile(rb'"reservation" ?: ?"([^"]+)"')
 KEPT_SAMPLES = 3
 
 
@@ -208,8 +209,10 @@ class Load:
 
 
 def _reservation(answer: bytes) -> str:
-    start = answer.index(RESERVATION) + len(RESERVATION)
-    return answer[start : answer.index(b'"', start)].decode()
+    found = RESERVATION.search(answer)
+    if found is None:
+        raise ValueError(f"an allowed call without its reservation: {answer[-600:]!r}")
+    return found[1].decode()
 
 
 def _requests(job: Job, signer: Signer | None) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from gateway.models import Gateway
 
 MAX_SKEW_SECONDS = 60
 NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
+SIGNING_HEADERS = ("purser-gateway", "purser-timestamp", "purser-nonce", "purser-signature")
 
 
 class GatewaySignatureError(DomainError):
@@ -69,7 +70,7 @@ def credential_of(gateway: Gateway) -> Credential:
 def signature(*, secret: str, method: str, target: str, timestamp: str, nonce: str, body: bytes) -> str:
     """Return the value of `Purser-Signature` for one request."""
     message = "\n".join(("v1", method, target, timestamp, nonce, hashlib.sha256(body).hexdigest()))
-    return "v1=" + hmac.new(secret.encode(), message.encode(), hashlib.sha256).hexdigest()
+    return "v1=" + hmac.digest(secret.encode(), message.encode(), hashlib.sha256).hex()
 
 
 def signed_headers(

@@ -1,5 +1,5 @@
-"""The decision API as a raw ASGI application: `portal.asgi` sends `/gateway/v1/*` here, around Django's
-request cycle.
+"""The decision API beside Django's request cycle: `portal.asgi` sends `/gateway/v1/*` here, as ASGI or by the
+short way of hot/http.py.
 
 One pool of prepared, autocommitting connections a process. Calls that arrive together share a statement
 (hot/combiner.py); each is answered within the deadline or with 503.
@@ -7,7 +7,7 @@ One pool of prepared, autocommitting connections a process. Calls that arrive to
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import psycopg
@@ -18,9 +18,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from core import clock
 from core.errors import DomainError
-from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
+from gateway.auth import SIGNING_HEADERS, Credential, GatewaySignatureError, SignedRequest, verify
 from gateway.hot import leases
-from gateway.hot.combiner import Combiner
+from gateway.hot.combiner import Combiner, Waiter
 from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
 from gateway.hot.decisions import ASKS, Kind
 from gateway.hot.fields import BodyTooLargeError
@@ -28,6 +28,7 @@ from gateway.hot.refusals import unavailable
 from gateway.hot.wire import (
     MAX_BATCH_BODY_BYTES,
     Answer,
+    FaultError,
     NoSuchPathError,
     PostOnlyError,
     refusal,
@@ -49,31 +50,54 @@ PLANNING = " ".join(
     )
 )
 
-Scope = MutableMapping[str, Any]
+Scope = Mapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
 class DecisionApplication:
-    """Serves authorize, settle and release. One instance a process, its pool opened by the first call."""
+    """Serves the decision API. One instance a process, its pool opened by the first call."""
 
     def __init__(self) -> None:
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
         self._opening = asyncio.Lock()
         self._credentials = CredentialCache()
-        self._combiners = {kind: Combiner(kind, self._fetch) for kind in Kind}
+        self._combiners = {
+            kind: Combiner(kind, self._fetch, deadline_seconds=settings.DECISION_DEADLINE_SECONDS)
+            for kind in Kind
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         try:
             answer = await self._answer(scope, receive)
-        except DomainError as error:
-            answer = refusal(error)
-        except (psycopg.Error, PoolTimeout, TimeoutError) as error:
-            log.warning("decision.unavailable", path=scope["path"], error=type(error).__name__)
-            answer = unavailable()
+        except Exception as error:  # noqa: BLE001  `failed` tells them apart
+            answer = failed(error, path=scope["path"])
         await _send(send, answer)
+
+    def knows(self, scope: Scope) -> bool:
+        """Whether `decide_soon` can be asked about this request."""
+        return scope["path"] in ASKS and scope["method"] == "POST"
+
+    def decide_soon(self, scope: Scope, body: bytes, waiter: Waiter) -> bool:
+        """Answer a known request through its waiter, at once or with the next statement; false when the
+        gateway's credential has to be looked up first, which `__call__` does.
+        """
+        request = _signed(scope, body)
+        credential = self._credentials.get(request.headers.get("purser-gateway", ""), at=time.monotonic())
+        if credential is None:
+            return False
+        try:
+            nonce = verify(request, credential=credential, now_seconds=clock.now().timestamp())
+            ask = ASKS[scope["path"]](body, credential=credential, nonce=nonce)
+        except Exception as error:  # noqa: BLE001  `failed` tells them apart
+            ask = failed(error, path=scope["path"])
+        if isinstance(ask, Answer):
+            waiter.set_result(ask)
+        else:
+            self._combiners[ask.kind].ask(ask, waiter)
+        return True
 
     async def close(self) -> None:
         """Close the pool at the end of the process."""
@@ -86,16 +110,7 @@ class DecisionApplication:
             return refusal(NoSuchPathError())
         if scope["method"] != "POST":
             return refusal(PostOnlyError())
-        request = SignedRequest(
-            method="POST",
-            target=_target(scope),
-            headers={
-                name.decode("latin-1"): value.decode("latin-1")
-                for name, value in scope["headers"]
-                if name.startswith(b"purser-")
-            },
-            body=await _body(receive),
-        )
+        request = _signed(scope, await _body(receive))
         async with asyncio.timeout(settings.DECISION_DEADLINE_SECONDS):
             credential = await self._credential(request.headers.get("purser-gateway", ""))
             nonce = verify(request, credential=credential, now_seconds=clock.now().timestamp())
@@ -175,6 +190,27 @@ async def _body(receive: Receive) -> bytes:
     return b"".join(chunks)
 
 
+def failed(error: Exception, *, path: str) -> Answer:
+    """Return what is told instead of a decision: a refusal, an outage, or a fault, which is logged."""
+    if isinstance(error, DomainError):
+        return refusal(error)
+    if isinstance(error, psycopg.Error | PoolTimeout | TimeoutError):
+        log.warning("decision.unavailable", path=path, error=type(error).__name__)
+        return unavailable()
+    log.error("decision.failed", path=path, exc_info=error)
+    return refusal(FaultError())
+
+
+def _signed(scope: Scope, body: bytes) -> SignedRequest:
+    headers = dict(scope["headers"])
+    return SignedRequest(
+        method=scope["method"],
+        target=_target(scope),
+        headers={name: headers.get(name.encode(), b"").decode("latin-1") for name in SIGNING_HEADERS},
+        body=body,
+    )
+
+
 def _target(scope: Scope) -> str:
     path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
     query = scope.get("query_string", b"").decode("latin-1")
@@ -183,11 +219,10 @@ def _target(scope: Scope) -> str:
 
 async def _send(send: Send, answer: Answer) -> None:
     body = answer.encode()
-    headers = [
-        (b"content-type", answer.content_type.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        *((name.lower().encode(), value.encode()) for name, value in answer.headers),
-    ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send(
+        {"type": "http.response.start", "status": answer.status, "headers": list(answer.header_lines(body))}
+    )
     await send({"type": "http.response.body", "body": body})
+
+
+decisions = DecisionApplication()

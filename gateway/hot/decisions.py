@@ -14,6 +14,7 @@ import orjson
 from django.conf import settings
 
 from core.errors import DomainError
+from core.ids import new_ordered_id
 from core.money import wire_usd
 from gateway.auth import Credential
 from gateway.hot.fields import JsonObject
@@ -50,7 +51,7 @@ class Kind(StrEnum):
     SETTLE = "settle"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Ask:
     """One checked request: its items for the database, one row each, and how those rows are read."""
 
@@ -84,6 +85,7 @@ def authorize_item(call: AuthorizeCall, *, credential: Credential, nonce: str) -
         "source": credential.public_id,
         "request_id": call.request_id,
         "request_hash": _bytea(call.request_hash),
+        "reservation": new_ordered_id("rsv"),
         "digests": [_bytea(digest) for digest in secrets.digests(call.key)],
         "model": call.model,
         "mode": call.mode,

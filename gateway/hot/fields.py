@@ -52,8 +52,8 @@ def parse_object(body: bytes, *, max_bytes: int = MAX_BODY_BYTES) -> JsonObject:
 
 def refuse_unknown(value: JsonObject, known: AbstractSet[str]) -> None:
     """Refuse fields that nobody reads. Raises WireError."""
-    unknown = sorted(set(value) - known)
-    if unknown:
+    if not value.keys() <= known:
+        unknown = sorted(set(value) - known)
         raise WireError(
             f"Unknown field {unknown[0][:60]!r}. Known are {', '.join(sorted(known))}.", field=unknown[0][:60]
         )

@@ -6,7 +6,7 @@ behind it.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
@@ -34,6 +34,22 @@ MAX_BATCH_BODY_BYTES = 1_048_576
 MAX_BATCH_ITEMS = 1_000
 REQUEST_ID = re.compile(r"[\x21-\x7e]{8,64}")
 FINISHES = frozenset({"stop", "length", "error", "cancelled"})
+AUTHORIZE_FIELDS = frozenset(
+    {
+        "request_id",
+        "key",
+        "model",
+        "route",
+        "project_id",
+        "input_bytes",
+        "input_tokens",
+        "max_output_tokens",
+        "n",
+        "context",
+        "stream",
+        "units",
+    }
+)
 ROUTE_MODES: Mapping[str, str] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "chat",
@@ -68,6 +84,17 @@ class NoSuchPathError(WireError):
         )
 
 
+class FaultError(DomainError):
+    """Purser failed; nothing is held or booked by this call."""
+
+    code = "internal_error"
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    title = "Internal error"
+
+    def __init__(self) -> None:
+        super().__init__("Purser failed to decide. The log says why; ask again.")
+
+
 class PostOnlyError(WireError):
     """Decisions are asked by POST."""
 
@@ -79,7 +106,7 @@ class PostOnlyError(WireError):
         super().__init__("Use POST.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, which makes it three times as fast to make
 class AuthorizeCall:
     """One checked question. `input_bound_tokens` bounds the input from above, `request_hash` tells a repeat
     from a reuse.
@@ -127,25 +154,20 @@ class Answer:
         """Return the body as bytes; amounts are strings already."""
         return self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
 
+    def header_lines(self, body: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """Return the headers that go with the encoded body, names in lower case."""
+        return [
+            (b"content-type", self.content_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            *((name.lower().encode(), value.encode()) for name, value in self.headers),
+        ]
+
 
 def parse_authorize(body: bytes) -> AuthorizeCall:
     """Check one authorize body. Raises WireError naming the field."""
     value = parse_object(body)
-    fields = {
-        "request_id",
-        "key",
-        "model",
-        "route",
-        "project_id",
-        "input_bytes",
-        "input_tokens",
-        "max_output_tokens",
-        "n",
-        "context",
-        "stream",
-        "units",
-    }
-    refuse_unknown(value, fields)
+    refuse_unknown(value, AUTHORIZE_FIELDS)
     request_id = read_text(value, "request_id", most=64)
     if not REQUEST_ID.fullmatch(request_id):
         raise WireError("request_id must have 8 to 64 printable characters.", field="request_id")

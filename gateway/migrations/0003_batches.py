@@ -18,8 +18,12 @@ DROP FUNCTION IF EXISTS gateway_use_nonce(bigint, text);
 UNDO = """
 DROP FUNCTION gateway_settle(jsonb, jsonb, text);
 DROP FUNCTION gateway_authorize(jsonb, interval);
-DROP FUNCTION gateway_paths(bigint[], bigint[], bigint[], bigint[], int[], bigint[], timestamptz);
+DROP FUNCTION gateway_fit(gateway_call[], timestamptz);
+DROP TYPE gateway_refusal;
+DROP TYPE gateway_call;
+DROP FUNCTION gateway_path(bigint, bigint, bigint, bigint, int, bigint, timestamptz);
 DROP FUNCTION gateway_lock_balances(bigint[], timestamptz[], timestamptz);
+DROP FUNCTION gateway_limit(bigint, timestamptz);
 DROP FUNCTION gateway_callers(jsonb, timestamptz);
 DROP FUNCTION gateway_unit_bounds(jsonb, jsonb, jsonb);
 DROP FUNCTION gateway_round_up(numeric);

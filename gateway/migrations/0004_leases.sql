@@ -36,11 +36,11 @@ BEGIN
   END IF;
 
   SELECT * INTO l FROM budgets_lease x WHERE x.public_id = p_lease AND x.source = p_call->>'source' AND x.key_id = q.key_id AND x.model_id = q.model_id AND x.closed_at IS NULL FOR NO KEY UPDATE;
-  PERFORM budgets_open_window(p.id, v_now) FROM gateway_paths(ARRAY[q.key_id], ARRAY[q.project_id], ARRAY[q.team_id], ARRAY[q.department_id], ARRAY[q.tier_id], ARRAY[q.model_id], v_now) p
+  PERFORM budgets_open_window(p.id, v_now) FROM gateway_path(q.key_id, q.project_id, q.team_id, q.department_id, q.tier_id, q.model_id, v_now) p
     WHERE p.window_start IS NULL;
   SELECT coalesce(array_agg(p.id ORDER BY p.id), '{}'), coalesce(array_agg(p.window_start ORDER BY p.id), '{}'), array_agg(p.window_end ORDER BY p.id), array_agg(p.mode ORDER BY p.id)
     INTO v_budgets, v_starts, v_ends, v_modes
-    FROM gateway_paths(ARRAY[q.key_id], ARRAY[q.project_id], ARRAY[q.team_id], ARRAY[q.department_id], ARRAY[q.tier_id], ARRAY[q.model_id], v_now) p;
+    FROM gateway_path(q.key_id, q.project_id, q.team_id, q.department_id, q.tier_id, q.model_id, v_now) p;
   FOR b IN SELECT * FROM gateway_lock_balances(v_budgets, v_starts, v_now) LOOP
     n := n + 1;
     IF v_modes[n] = 'hard' AND b.limit_usd - b.spent_usd - b.reserved_usd < coalesce(v_free, 'Infinity') THEN v_free := b.limit_usd - b.spent_usd - b.reserved_usd; v_tight := n; END IF;
@@ -88,7 +88,7 @@ CREATE FUNCTION gateway_recalled(p_source text, p_node text) RETURNS SETOF text 
       OR EXISTS (SELECT FROM catalog_price p WHERE p.model_id = l.model_id AND (p.valid_from BETWEEN l.opened_at AND clock_timestamp() OR p.valid_until BETWEEN l.opened_at AND clock_timestamp()))
       OR EXISTS (SELECT FROM budgets_ratelimit r WHERE (r.scope_kind, r.scope_id) IN (('key', l.key_id), ('project', l.project_id), ('team', l.team_id)))
       OR l.budget_ids IS DISTINCT FROM (SELECT coalesce(array_agg(p.id ORDER BY p.id), '{}')
-                  FROM gateway_paths(ARRAY[l.key_id], ARRAY[l.project_id], ARRAY[l.team_id], ARRAY[l.department_id], ARRAY[l.tier_id::int], ARRAY[l.model_id], clock_timestamp()) p))
+                  FROM gateway_path(l.key_id, l.project_id, l.team_id, l.department_id, l.tier_id, l.model_id, clock_timestamp()) p))
     RETURNING l.public_id
   )
   SELECT public_id FROM stopped

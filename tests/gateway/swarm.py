@@ -7,9 +7,7 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from django.db import connection
 from core import clock
 from gateway.auth import credential_of, signed_headers
 from gateway.models import Gateway
+from portal.management.commands.up import listen, web_command
 from tests.gateway.together import AUTHORIZE
 
 ROOT = Path(__file__).parents[2]
@@ -36,25 +35,30 @@ class Told:
     body: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Web processes that share a port."""
+
+    port: int
+    processes: Sequence[subprocess.Popen[bytes]]
+
+
 @contextmanager
-def two_processes() -> Iterator[int]:
-    """Serve the test's database from two processes that share a port, and return the port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(256)
-        port: int = listener.getsockname()[1]
-        command = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--workers", "2"]
-        process = subprocess.Popen(
-            [*command, "--fd", str(listener.fileno()), "--log-level", "warning", "--no-access-log"],
-            cwd=ROOT,
-            env=os.environ | {"DATABASE_URL": url_of_this_database()},
-            pass_fds=[listener.fileno()],
-        )
+def web_processes(count: int = 2) -> Iterator[Served]:
+    """Serve the test's database from web processes, as `make run` does."""
+    with listen(0) as listener:
+        environment = os.environ | {"DATABASE_URL": url_of_this_database()}
+        processes = [
+            subprocess.Popen(web_command(listener), cwd=ROOT, env=environment, pass_fds=[listener.fileno()])
+            for _ in range(count)
+        ]
         try:
-            yield port
+            yield Served(port=int(listener.getsockname()[1]), processes=processes)
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            for process in processes:
+                process.send_signal(signal.SIGTERM)
+            for process in processes:
+                process.wait(20)
 
 
 def url_of_this_database() -> str:

@@ -45,7 +45,7 @@ def ask(number: int) -> Ask:
 
 async def ask_all(database: Database, numbers: Sequence[int], *, leaving: int | None = None) -> list[Any]:
     """Ask while a first statement is under way, so that these share the next one; one may leave first."""
-    combiner = Combiner(Kind.AUTHORIZE, database.fetch)
+    combiner = Combiner(Kind.AUTHORIZE, database.fetch, deadline_seconds=30)
     first = asyncio.create_task(combiner.answer(ask(1000)))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -112,7 +112,7 @@ def test_a_combiner_that_rested_asks_again() -> None:
     async def story() -> None:
         database = Database()
         database.gate.set()
-        combiner = Combiner(Kind.AUTHORIZE, database.fetch)
+        combiner = Combiner(Kind.AUTHORIZE, database.fetch, deadline_seconds=30)
         for number in range(2):
             assert (await combiner.answer(ask(number))).body == str(number).encode()
         assert database.batches == [[0], [1]]

@@ -14,7 +14,7 @@ from budgets.selectors import unbalanced_balances
 from catalog.models import Tier
 from tests import factories
 from tests.gateway.conftest import World, build_world
-from tests.gateway.swarm import Told, swarm, two_processes
+from tests.gateway.swarm import Told, swarm, web_processes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race, pytest.mark.timeout(300)]
 
@@ -25,8 +25,8 @@ TOKENS: list[dict[str, Any]] = [{"max_output_tokens": 100}, {}]
 
 @pytest.fixture(scope="module")
 def port(django_db_setup: None, django_db_blocker: Any) -> Iterator[int]:
-    with django_db_blocker.unblock(), two_processes() as port:
-        yield port
+    with django_db_blocker.unblock(), web_processes() as served:
+        yield served.port
 
 
 @pytest.fixture

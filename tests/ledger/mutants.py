@@ -107,26 +107,27 @@ def compiled(source: str, function: FunctionType) -> CodeType:
 RACES = ("tests/gateway/test_races.py",)
 WINDOWS = ("tests/gateway/test_windows.py",)
 BATCHES = ("tests/gateway/test_batches.py",)
+RATES = ("tests/gateway/test_rates.py",)
 COMBINER = ("tests/gateway/test_combiner.py",)
 MUTANTS = (
     Mutant(
         name="balances are read without a lock",
         home=AUTHORIZE,
-        before="FOR NO KEY UPDATE OF x) b",
-        after="FOR KEY SHARE OF x) b",
+        before="ORDER BY x.budget_id, x.window_start FOR NO KEY UPDATE OF x) b\n      CROSS",
+        after="ORDER BY x.budget_id, x.window_start FOR KEY SHARE OF x) b\n      CROSS",
         tests=RACES,
     ),
     Mutant(
         name="the hold misses the last budget of the path",
         home=AUTHORIZE,
-        before="r.budget_ids := v_on_budgets[v_from:v_to]; r.window_starts := v_on_starts[v_from:v_to];",
-        after="r.budget_ids := v_on_budgets[v_from:greatest(v_to - 1, v_from)]; "
-        "r.window_starts := v_on_starts[v_from:greatest(v_to - 1, v_from)];",
+        before="path.budget_ids, path.window_starts, path.rate_ids)::gateway_call",
+        after="path.budget_ids[:greatest(cardinality(path.budget_ids) - 1, 1)], "
+        "path.window_starts[:greatest(cardinality(path.budget_ids) - 1, 1)], path.rate_ids)::gateway_call",
     ),
     Mutant(
         name="calls of one batch do not see each other's holds",
         home=AUTHORIZE,
-        before="v_reserved[v_on[i]] := v_reserved[v_on[i]] + v_hold;",
+        before="v_reserved[v_on[i]] := v_reserved[v_on[i]] + call.held_usd;",
         after="v_reserved[v_on[i]] := v_reserved[v_on[i]];",
     ),
     Mutant(
@@ -136,32 +137,42 @@ MUTANTS = (
         after="IF v_modes[n] = 'hard' THEN v_free := least(v_free, v_left + v_reserved[n]);",
     ),
     Mutant(
-        name="a retry is decided again",
-        home=AUTHORIZE,
-        before="WHEN (q.seen).request_hash = q.request_hash THEN 'allow' ELSE 'request_id_reused' END;",
-        after="WHEN (q.seen).request_hash = q.request_hash THEN NULL ELSE 'request_id_reused' END;",
-    ),
-    Mutant(
         name="any body is accepted under a known request id",
         home=AUTHORIZE,
-        before="WHEN (q.seen).request_hash = q.request_hash THEN 'allow' ELSE 'request_id_reused' END;",
-        after="ELSE 'allow' END;",
+        before="WHEN (c.seen).request_hash = c.request_hash THEN 'allow' ELSE 'request_id_reused' END",
+        after="ELSE 'allow' END",
     ),
     Mutant(
         name="a request twice in a batch takes room twice",
         home=AUTHORIZE,
-        before="IF v_turns[c] > 1 AND EXISTS",
-        after="IF v_turns[c] > 999 AND EXISTS",
+        before="IF v_turns[c] > 1 AND",
+        after="IF v_turns[c] > 999 AND",
         tests=BATCHES,
     ),
     Mutant(
-        name="a refused call leads the others past their budgets",
+        name="all that a batch asks for is taken to fit",
         home=AUTHORIZE,
-        before="v_path_keys bigint[] := '{NULL}'; v_path_projects bigint[] := '{NULL}'; "
-        "v_path_teams bigint[] := '{NULL}'; v_path_departments bigint[] := '{NULL}'; "
-        "v_path_tiers int[] := '{NULL}'; v_path_models bigint[] := '{NULL}';",
-        after="v_path_keys bigint[]; v_path_projects bigint[]; v_path_teams bigint[]; "
-        "v_path_departments bigint[]; v_path_tiers int[]; v_path_models bigint[];",
+        before="b.asked_usd <= l.limit_usd - b.spent_usd - b.reserved_usd, true",
+        after="true, true",
+    ),
+    Mutant(
+        name="a batch is looked at without what is held",
+        home=AUTHORIZE,
+        before="b.asked_usd <= l.limit_usd - b.spent_usd - b.reserved_usd, true",
+        after="b.asked_usd <= l.limit_usd - b.spent_usd, true",
+    ),
+    Mutant(
+        name="a batch is looked at without its rates",
+        home=AUTHORIZE,
+        before="IF NOT (coalesce(v_rates_fit, true) AND",
+        after="IF NOT (",
+        tests=RATES,
+    ),
+    Mutant(
+        name="a call reads the paths of the calls before it",
+        home=AUTHORIZE,
+        before="v_from := v_to + 1; v_to := v_to + cardinality(call.budget_ids);",
+        after="v_from := 1; v_to := cardinality(call.budget_ids);",
         tests=BATCHES,
     ),
     Mutant(
@@ -173,13 +184,13 @@ MUTANTS = (
     Mutant(
         name="budgets of one tier bind every call",
         home=AUTHORIZE,
-        before="(b.only_tier_id IS NULL OR b.only_tier_id = path.tier_id)",
+        before="(b.only_tier_id IS NULL OR b.only_tier_id = p_tier)",
         after="true",
     ),
     Mutant(
         name="budgets of one model bind every call",
         home=AUTHORIZE,
-        before="(b.only_model_id IS NULL OR b.only_model_id = path.model_id)",
+        before="(b.only_model_id IS NULL OR b.only_model_id = p_model)",
         after="true",
     ),
     Mutant(
@@ -206,8 +217,8 @@ MUTANTS = (
     Mutant(
         name="n outputs are held as one",
         home=AUTHORIZE,
-        before="v_per_output[v_calls] := q.choices * v_card_out[n];",
-        after="v_per_output[v_calls] := v_card_out[n];",
+        before="q.choices * card.dear_output_usd AS per_output_usd",
+        after="card.dear_output_usd AS per_output_usd",
     ),
     Mutant(
         name="holds are rounded down",
@@ -218,8 +229,9 @@ MUTANTS = (
     Mutant(
         name="requests do not use up their rate",
         home=AUTHORIZE,
-        before="v_rate_tat[n] := v_rate_tat[n] + v_rate_rpm[n];",
-        after="v_rate_tat[n] := v_rate_tat[n];",
+        before="requests_tat = greatest(l.requests_tat, v_now) + make_interval(secs => started.calls * 60.0",
+        after="requests_tat = greatest(l.requests_tat, v_now) + make_interval(secs => 0 * 60.0",
+        tests=RATES,
     ),
     Mutant(
         name="calls of one batch are not counted in flight",
@@ -242,7 +254,7 @@ MUTANTS = (
     Mutant(
         name="a budget that is only held is told as spent",
         home=AUTHORIZE,
-        before="code := CASE WHEN v_spent[v_tight] + v_hold > v_limits[v_tight] THEN",
+        before="code := CASE WHEN v_spent[v_tight] + call.held_usd > v_limits[v_tight] THEN",
         after="code := CASE WHEN true THEN",
     ),
     Mutant(
@@ -386,7 +398,7 @@ MUTANTS = (
     Mutant(
         name="a waiter that left is asked for",
         home="gateway.hot.combiner:Combiner._next_batch",
-        before="if not future.done():",
+        before="if not waiter.done():",
         after="if True:",
         tests=COMBINER,
     ),

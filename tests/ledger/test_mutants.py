@@ -9,7 +9,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.ledger import runs, sizes
 from tests.ledger.mutants import MUTANTS, Mutant, seeded
 
-FEW = ("settling frees the hold twice", "a cancelled call costs nothing", "a retry is decided again")
+FEW = (
+    "settling frees the hold twice",
+    "a cancelled call costs nothing",
+    "all that a batch asks for is taken to fit",
+)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

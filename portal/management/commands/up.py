@@ -168,6 +168,7 @@ def _start_processes(foreground: Foreground, listener: socket.socket) -> None:
 def web_command(listener: socket.socket) -> list[str]:
     """Return the command line of one web process that accepts at the shared socket."""
     command = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--fd", str(listener.fileno())]
+    command += ["--http", "portal.asgi:DecisionProtocol"]
     command += ["--log-config", str(LOG_CONFIG), "--no-access-log", "--no-server-header"]
     return [*command, "--timeout-graceful-shutdown", "5"]
 
