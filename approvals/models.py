@@ -433,6 +433,23 @@ class Comment(models.Model):
         return f"{self.author}: {self.text[:60]}"
 
 
+class GrantReview(models.Model):
+    """Somebody looked at access that is hardly used, and kept or ended it. Append-only."""
+
+    grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="reviews")
+    reviewer = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    keeps = models.BooleanField()
+    reason = models.CharField(max_length=240, blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (models.Index(fields=("grant", "at"), name="grant_review_by_grant"),)
+
+    def __str__(self) -> str:
+        return f"{self.grant}: {'kept' if self.keeps else 'ended'}"
+
+
 class BudgetRequestQuerySet(models.QuerySet["BudgetRequest"]):
     """Requests for more budget, as people may see them and as time has left them."""
 

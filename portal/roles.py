@@ -17,6 +17,7 @@ RECORDS = frozenset(
     {
         "approvals_comment",
         "approvals_decision",
+        "approvals_grantreview",
         "approvals_stage",
         "budgets_budgetlimit",
         "budgets_entry",

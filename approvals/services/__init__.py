@@ -11,6 +11,7 @@ from approvals.services.extending import extend
 from approvals.services.increases.asking import amend_increase, ask_increase, withdraw_increase
 from approvals.services.increases.deciding import IncreaseOutcome
 from approvals.services.reminding import remind_due
+from approvals.services.reviewing import review_grant
 from approvals.services.revising import follow_all
 from approvals.services.ruling import confirm_policy, drop_policy, propose_policy
 from approvals.services.submitting import submit
@@ -36,6 +37,7 @@ __all__ = [
     "follow_all",
     "propose_policy",
     "remind_due",
+    "review_grant",
     "submit",
     "withdraw",
     "withdraw_increase",

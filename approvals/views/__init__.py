@@ -13,6 +13,7 @@ from approvals.views.increases import (
 )
 from approvals.views.policies import edit_policy, list_policies, show_proposal
 from approvals.views.reading import list_requests, show_request
+from approvals.views.reviews import review_access, review_one
 from approvals.views.talking import comment_on, take_offer
 from approvals.views.withdrawing import withdraw_request
 
@@ -31,6 +32,8 @@ __all__ = [
     "extend_access",
     "list_policies",
     "list_requests",
+    "review_access",
+    "review_one",
     "show_budget_request",
     "show_proposal",
     "show_request",

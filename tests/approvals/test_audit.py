@@ -193,6 +193,12 @@ WALK: dict[str, tuple[Act, list[str]]] = {
     ),
     "approvals.remind_due": (remind, ["request.escalated"]),
     "approvals.follow_all": (follow, ["request.closed"]),
+    "approvals.review_grant": (
+        lambda cast: approvals.services.review_grant(
+            actor=cast.ben, grant=factories.approved_grant(own_key(cast)), keeps=True
+        ),
+        ["grant.kept"],
+    ),
     "approvals.expire_due": (expire, ["request.expired"]),
     "approvals.ask_increase": (ask_increase, ["budget_increase.asked"]),
     "approvals.amend_increase": (

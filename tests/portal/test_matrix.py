@@ -57,6 +57,8 @@ TABLE = """
     /approvals/policies/                  302       200  200  200  200  200  200    200
     /approvals/policies/{policy}/edit/    302       403  403  403  403  403  403    200
     /approvals/policies/proposals/{proposal}/       302 403 403  403  403  403  403  200
+    /approvals/review/                    302       200  200  200  200  200  200    200
+    /approvals/review/{grant}/            302       405  405  405  405  405  405    405
     /approvals/{request}/                 302       404  200  200  200  200  200    200
     /approvals/{request}/decide/          302       404  302  302  302  302  302    302
     /approvals/{request}/withdraw/        302       404  200  403  403  403  403    403
@@ -72,7 +74,13 @@ CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 ELSEWHERE = ("/api/", "/gateway/", "/accounts/", "/healthz", "/readyz")
 NAMES = {"approvals": "request", "budgets": "budget", "keys": "key", "models": "model"}
 
-OF_APPROVALS = {"delegations": "delegation", "extend": "grant", "offers": "offer", "policies": "policy"}
+OF_APPROVALS = {
+    "delegations": "delegation",
+    "extend": "grant",
+    "offers": "offer",
+    "policies": "policy",
+    "review": "grant",
+}
 
 IDS: Mapping[str, Callable[[World], str]] = {
     "model": lambda _: LlmModelFactory.create().public_id,
