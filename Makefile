@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. They need Python 3.11 or newer and make; everything else is installed.
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test test-all mutants-ledger matrix fuzz e2e bench screenshots check fmt lock chromium
+.PHONY: help run gateway test test-all mutants-ledger mutants-approvals matrix fuzz e2e bench screenshots check fmt lock chromium
 
 PYTHON3 ?= python3
 PYTEST_WORKERS ?= 2
@@ -40,6 +40,12 @@ matrix: $(DEVELOP) ## Ask every page, form and operation as every role, and hold
 
 fuzz: $(DEVELOP) ## Call the API with all that its OpenAPI document allows and forbids, 2,000 times and more
 	$(PYTHON) -m pytest -n 0 -q -m full tests/api/test_fuzz.py $(PYTEST_ARGUMENTS)
+
+# Rules, guards, races and pages of the life of a request, then the machine that tries every order of acts.
+APPROVALS := $(addprefix tests/approvals/test_,policy.py guards.py decide.py stages.py delegation.py life.py extension.py races.py machine.py)
+
+mutants-approvals: $(DEVELOP) ## Seed bugs into approvals, one by one, and name the test that notices each
+	$(PYTHON) -m pytest -p tests.approvals.seeding -n 0 -q $(APPROVALS) -m "not full" $(PYTEST_ARGUMENTS)
 
 e2e: $(DEVELOP) chromium ## Run the main job from the request to the revoked key, and print its table
 	$(PYTHON) -m pytest tests/e2e -n 0 -s -q $(PYTEST_ARGUMENTS)

@@ -1,8 +1,8 @@
-"""Requests for access in the API: ask, read, withdraw, decide."""
+"""Requests for access and for more budget in the API: ask, read, change, talk, withdraw, decide."""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
@@ -11,13 +11,23 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from approvals import selectors, services
-from approvals.models import AccessRequest, RequestStatus
+from approvals.models import AccessRequest, BudgetRequest, RequestStatus, Verdict
 from approvals.serializers import (
+    AccessRequestAmendIn,
+    AccessRequestCommentIn,
     AccessRequestCreateIn,
     AccessRequestDecideIn,
     AccessRequestOut,
     AccessRequestQuery,
+    BudgetRequestAmendIn,
+    BudgetRequestCreateIn,
+    BudgetRequestDecideIn,
+    BudgetRequestOut,
+    BudgetRequestQuery,
 )
+from budgets.models import Budget
+from budgets.ports import KeyDirectory
+from budgets.selectors import visible_budgets
 from catalog.models import Tier
 from catalog.selectors import model_names
 from core.errors import InvalidInputError, StaleError
@@ -96,8 +106,39 @@ class AccessRequestViewSet(NounViewSet):
             model_names=wanted["models"],
             duration_days=wanted.get("duration_days"),
             extends_key=self._key(wanted),
+            ticket=wanted["ticket"],
         )
         return self.created(self.found(made.public_id))
+
+    @operation(
+        takes=AccessRequestAmendIn,
+        gives=AccessRequestOut,
+        refuses=(404, 409, 410, 412, 422),
+        parameters=[ETAG],
+    )
+    @action(detail=True, methods=["post"])
+    def amend(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Change what is asked for: a new revision that everybody decides anew. Only its requester may."""
+        wanted = self.body(AccessRequestAmendIn)
+        models = wanted.pop("models")
+        services.amend(actor=self.actor, request=self.found(id), model_names=models, **wanted)
+        return self.answer(self.found(id))
+
+    @operation(
+        takes=AccessRequestCommentIn, gives=AccessRequestOut, refuses=(404, 409, 410, 422), parameters=[ETAG]
+    )
+    @action(detail=True, methods=["post"])
+    def comment(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Say something about a pending request, or offer a lower tier instead. It changes nothing of it."""
+        wanted = self.body(AccessRequestCommentIn)
+        number = wanted.get("offered_tier")
+        tier = (
+            None
+            if number is None
+            else referred(Tier.objects.all(), field="offered_tier", noun="tier", number=number)
+        )
+        services.comment(actor=self.actor, request=self.found(id), text=wanted["text"], offered_tier=tier)
+        return self.answer(self.found(id))
 
     @operation(gives=AccessRequestOut, refuses=(404, 409, 410), parameters=[ETAG])
     @action(detail=True, methods=["post"])
@@ -130,6 +171,62 @@ class AccessRequestViewSet(NounViewSet):
             return None
         keys = ApiKey.objects.visible_to(self.actor)
         return referred(keys, field="extends_key", noun="key", public_id=wanted["extends_key"])
+
+
+class BudgetRequestViewSet(NounViewSet):
+    """The person's own requests for more budget and those about what he oversees."""
+
+    noun = "request"
+    out = BudgetRequestOut
+    list_query = BudgetRequestQuery
+    lookup_value_regex = id_pattern("brq")
+    keys: ClassVar[KeyDirectory]
+
+    def get_queryset(self) -> QuerySet[BudgetRequest]:
+        """Return the requests in scope."""
+        return BudgetRequest.objects.visible_to(self.actor).placed()
+
+    def chosen(self, rows: QuerySet[BudgetRequest]) -> QuerySet[BudgetRequest]:
+        """Narrow the list down to a budget and a status as it is written down."""
+        return self.narrowed(rows, budget="budget__public_id", status="status")
+
+    def about(self, rows: Sequence[BudgetRequest]) -> dict[str, Any]:
+        """Return who holds which role, and who asks."""
+        return {"holders": role_holders(), "user_id": self.actor.pk}
+
+    @operation(takes=BudgetRequestCreateIn, gives=BudgetRequestOut, status=201, refuses=(409, 422))
+    def create(self, request: Request) -> Response:
+        """Ask for a higher limit of a budget: for good, or until a moment, as a top-up."""
+        wanted = self.body(BudgetRequestCreateIn)
+        visible = visible_budgets(self.actor, key_ids=self.keys.visible_ids(self.actor))
+        budget: Budget = referred(visible, field="budget", noun="budget", public_id=wanted.pop("budget"))
+        made = services.ask_increase(actor=self.actor, budget=budget, **wanted)
+        return self.created(self.found(made.public_id))
+
+    @operation(takes=BudgetRequestAmendIn, gives=BudgetRequestOut, refuses=(404, 409, 410, 412, 422))
+    @action(detail=True, methods=["post"])
+    def amend(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Change what is asked for; only its requester may. The clock to decide starts anew."""
+        wanted = self.body(BudgetRequestAmendIn)
+        services.amend_increase(actor=self.actor, request=self.found(id), **wanted)
+        return self.answer(self.found(id))
+
+    @operation(gives=BudgetRequestOut, refuses=(404, 409, 410))
+    @action(detail=True, methods=["post"])
+    def withdraw(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Take a request back. Only its requester may; the second time changes nothing."""
+        self.body(NothingIn)
+        services.withdraw_increase(actor=self.actor, request=self.found(id))
+        return self.answer(self.found(id))
+
+    @operation(takes=BudgetRequestDecideIn, gives=BudgetRequestOut, refuses=(404, 409, 410, 412, 422))
+    @action(detail=True, methods=["post"])
+    def decide(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Approve or deny the revision that was read; an approval sets the limit at once."""
+        wanted = self.body(BudgetRequestDecideIn)
+        verdict = Verdict(wanted.pop("verdict"))
+        services.decide(actor=self.actor, request=self.found(id), verdict=verdict, **wanted)
+        return self.answer(self.found(id))
 
 
 def in_state(status: str) -> QuerySet[AccessRequest]:

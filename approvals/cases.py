@@ -1,7 +1,9 @@
 """What the page of one request says, derived at this moment; money is added by `facts.py`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import prefetch_related_objects
 
@@ -9,11 +11,13 @@ from approvals import policy
 from approvals.eligibility import (
     deciders,
     decisions_of,
+    names_of_deciders,
     role_phrase,
     stages_of,
+    vetoers,
     why_not,
 )
-from approvals.models import AccessRequest, Decision, Policy, RequestStatus, Verdict
+from approvals.models import AccessRequest, Decision, Policy, RequestKind, RequestStatus, Verdict
 from approvals.selectors import PARTS, asked_before
 from core import clock
 from core.models import AuditEvent
@@ -27,6 +31,7 @@ FIELD_NAMES = {
     "duration_days": "the duration",
     "expected_monthly_usd": "the expected cost",
     "reason": "the reason",
+    "ticket": "the ticket",
 }
 
 
@@ -55,6 +60,18 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something said about a request at a revision; `tier` is the number of the one that was offered."""
+
+    id: str
+    who: str
+    at: datetime
+    text: str
+    revision: int
+    tier: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One request as an approver or its requester reads it at its current revision."""
 
@@ -64,6 +81,7 @@ class Case:
     stage_text: str
     deciders: tuple[str, ...]
     may_decide: bool
+    may_veto: bool
     why_not: str
     longest_days: int
     access_until: datetime | None
@@ -71,6 +89,7 @@ class Case:
     grants: tuple[Held, ...]
     earlier: tuple[AccessRequest, ...]
     history: tuple[HistoryLine, ...]
+    comments: tuple[Remark, ...]
 
 
 def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None = None) -> Case:
@@ -86,11 +105,12 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
     leads = known.for_project(request.project)[Role.LEAD]
     return Case(
         request=request,
-        title=f"{request.tier} for {request.project}",
+        title=title_of(request),
         lead=names_of(sorted(known.names[person] for person in leads)),
         stage_text=stage_text(request),
-        deciders=tuple(sorted(known.names[person] for person in can)),
+        deciders=names_of_deciders(request, known) if can else (),
         may_decide=user.pk in can,
+        may_veto=bool(can) and user.pk not in can and user.pk in vetoers(request, known),
         why_not="" if user.pk in can else _why_not(user, request, known),
         longest_days=longest,
         access_until=_access_until(request, longest),
@@ -98,7 +118,19 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
         grants=_held(earlier),
         earlier=tuple(each for each in earlier if not each.granted_until),
         history=tuple(sorted(_history(request), key=lambda line: line.at)),
+        comments=tuple(_remark(row) for row in request.said),
     )
+
+
+def title_of(request: AccessRequest) -> str:
+    """Return what is asked for, in a few words."""
+    match request.kind:
+        case RequestKind.EXTENSION:
+            return f"More time for {request.tier} in {request.project}"
+        case RequestKind.BREAK_GLASS:
+            return f"Review: glass broken for {request.tier} in {request.project}"
+        case _:
+            return f"{request.tier} for {request.project}"
 
 
 def stage_text(request: AccessRequest) -> str:
@@ -109,9 +141,16 @@ def stage_text(request: AccessRequest) -> str:
     quorum = stages[request.stage_index].quorum
     agreed = sum(each.stage_index == request.stage_index for each in decisions_of(request))
     people = f", {agreed} of {quorum} agreed" if quorum > 1 else ""
+    more = request.policy.escalation_role
+    if request.is_escalated and more and more != stages[request.stage_index].role:
+        people += f"; it waited long, so {role_phrase(more, request)} may decide too"
     if len(stages) == 1:
         return f"{phrases[0][0].upper()}{phrases[0][1:]} decides{people}"
     return f"Stage {request.stage_index + 1} of {len(stages)}: {', then '.join(waits)}{people}"
+
+
+def _remark(row: Mapping[str, Any]) -> Remark:
+    return Remark(**{**row, "at": datetime.fromisoformat(row["at"])})
 
 
 def _why_not(user: User, request: AccessRequest, holders: RoleHolders) -> str:
@@ -196,10 +235,15 @@ def _history(request: AccessRequest) -> list[HistoryLine]:
 
 def _amendments(request: AccessRequest) -> list[HistoryLine]:
     events = AuditEvent.objects.filter(
-        object_type="approvals.accessrequest", object_id=request.public_id, action="request.amended"
+        object_type="approvals.accessrequest",
+        object_id=request.public_id,
+        action__in=("request.amended", "request.restarted"),
     )
     lines = []
     for event in events:
+        if event.action == "request.restarted":
+            lines.append(HistoryLine(at=event.at, text=f"It started again: {event.reason}"))
+            continue
         changed = [label for name, label in FIELD_NAMES.items() if name in event.after]
         lines.append(
             HistoryLine(at=event.at, text=f"{request.requester} changed {', '.join(changed) or 'it'}")
@@ -216,4 +260,5 @@ def _decision_text(decision: Decision) -> str:
         terms.append(f"up to {format_usd(decision.monthly_cap_usd)} a month")
     lowered = f" {', '.join(terms)}" if terms else ""
     comment = f": {decision.comment}" if decision.comment else ""
-    return f"{decision.actor} {what}{lowered}{comment}"
+    giver = f" for {decision.on_behalf_of}" if decision.on_behalf_of else ""
+    return f"{decision.actor}{giver} {what}{lowered}{comment}"

@@ -3,11 +3,13 @@
 The page, the mail and the services all ask here, so what is offered is what is allowed.
 """
 
-from django.db.models import QuerySet
+from typing import Any
+
+from django.db.models import F, Q, QuerySet
 
 from approvals import policy
 from approvals.errors import NotEligibleError
-from approvals.models import AccessRequest, Decision, Stage
+from approvals.models import AccessRequest, Decision, Delegation, Stage
 from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
 
@@ -28,13 +30,74 @@ def current_stage(request: AccessRequest) -> Stage:
     return stages_of(request)[request.stage_index]
 
 
-def deciders(request: AccessRequest, holders: RoleHolders) -> frozenset[int]:
-    """Return the ids of the people who may decide the request's current stage, out of `holders`."""
+def roles_now(request: AccessRequest) -> tuple[str, ...]:
+    """Return the roles that may decide the current stage: its own, and beside it the one it escalated to."""
+    return turn_roles(request, current_stage(request).role)
+
+
+def turn_roles(request: AccessRequest, role: str) -> tuple[str, ...]:
+    """Return a stage's role and, once the request has waited too long, the escalation role of its policy."""
+    more = request.policy.escalation_role
+    return (role, more) if request.is_escalated and more and more != role else (role,)
+
+
+def able(request: AccessRequest, holders: RoleHolders) -> dict[int, int | None]:
+    """Return who may decide the current stage, out of `holders` and their delegates, and for whom."""
     counted = {decision.actor_id for decision in decisions_of(request)}
     counted |= {decision.on_behalf_of_id for decision in decisions_of(request) if decision.on_behalf_of_id}
-    return policy.may_decide(
-        current_stage(request).role, holders.for_project(request.project), request.askers, counted
-    )
+    here = holders.for_project(request.project)
+    return policy.who_decides(roles_now(request), here, request.askers, counted, lent_of(request))
+
+
+def deciders(request: AccessRequest, holders: RoleHolders) -> frozenset[int]:
+    """Return the ids of the people who may decide the request's current stage."""
+    return frozenset(able(request, holders))
+
+
+def lent_rows(request: AccessRequest) -> list[dict[str, Any]]:
+    """Return the live delegations where the request is; those that `selectors.listed()` found, or a query."""
+    if "lent" in vars(request):
+        return request.lent
+    team = request.project.team
+    here = delegation_covers(team=team.pk, department=team.department_id)
+    rows = live_delegations().filter(here).values("role", "giver_id", "taker_id", name=F("taker__name"))
+    return [dict(row) for row in rows]
+
+
+def live_delegations() -> QuerySet[Delegation]:
+    """Return the delegations that count now: live, between active people, the oldest first."""
+    live = Delegation.objects.live().filter(giver__is_active=True, taker__is_active=True)
+    return live.order_by("pk")
+
+
+def delegation_covers(*, team: Any, department: Any) -> Q:
+    """Return the condition that a delegation is for this team, its department or everything."""
+    return Q(team=team) | Q(department=department) | Q(team__isnull=True, department__isnull=True)
+
+
+def lent_of(request: AccessRequest) -> list[policy.Lent]:
+    """Return the delegations where the request is, for the arithmetic."""
+    rows = lent_rows(request)
+    return [policy.Lent(role=row["role"], giver=row["giver_id"], taker=row["taker_id"]) for row in rows]
+
+
+def names_of_deciders(request: AccessRequest, holders: RoleHolders) -> tuple[str, ...]:
+    """Return who may decide now by name; a delegate with the person he stands for."""
+    takers = {row["taker_id"]: row["name"] for row in lent_rows(request)}
+    names = []
+    for person, giver in able(request, holders).items():
+        own = holders.names.get(person) or takers.get(person, "")
+        names.append(own if giver is None else f"{takers[person]} (for {holders.names[giver]})")
+    return tuple(sorted(names))
+
+
+def vetoers(request: AccessRequest, holders: RoleHolders) -> frozenset[int]:
+    """Return who was told of the request and may deny it, and nothing else, by its policy."""
+    if not request.policy.told_may_veto:
+        return frozenset()
+    counted = {decision.actor_id for decision in decisions_of(request)}
+    here = holders.for_project(request.project)
+    return here.get(request.policy.told_role, policy.NOBODY) - request.askers - counted
 
 
 def who_can(request: AccessRequest) -> QuerySet[User]:
@@ -42,15 +105,19 @@ def who_can(request: AccessRequest) -> QuerySet[User]:
     return User.objects.filter(pk__in=deciders(request, role_holders(request.project)))
 
 
-def require_may_decide(actor: User, request: AccessRequest) -> None:
-    """Refuse an actor who may not decide now. Raises NotEligibleError saying why and who can."""
+def require_may_decide(actor: User, request: AccessRequest, *, denies: bool = False) -> int | None:
+    """Refuse an actor who may not decide now; return the id of the person whom he decides for, or None.
+
+    Raises NotEligibleError saying why and who can.
+    """
     holders = role_holders(request.project)
-    if actor.is_active and actor.pk in deciders(request, holders):
-        return
-    can = list(who_can(request))
-    raise NotEligibleError(
-        f"{why_not(actor, request, holders)} Ask {names_of(can)}.", who_can=[str(person) for person in can]
-    )
+    can = able(request, holders)
+    if actor.is_active and actor.pk in can:
+        return can[actor.pk]
+    if denies and actor.is_active and actor.pk in vetoers(request, holders):
+        return None
+    names = names_of_deciders(request, holders)
+    raise NotEligibleError(f"{why_not(actor, request, holders)} Ask {names_of(names)}.", who_can=list(names))
 
 
 def why_not(actor: User, request: AccessRequest, holders: RoleHolders) -> str:
@@ -59,10 +126,9 @@ def why_not(actor: User, request: AccessRequest, holders: RoleHolders) -> str:
         return "This is your own request, and nobody decides his own."
     if any(actor.pk in (decision.actor_id, decision.on_behalf_of_id) for decision in decisions_of(request)):
         return "You have decided this request once, and nobody counts twice."
-    role = policy.routed_role(
-        current_stage(request).role, holders.for_project(request.project), request.askers
-    )
-    return f"It needs {role_phrase(role, request)}."
+    here = holders.for_project(request.project)
+    roles = dict.fromkeys(policy.routed_role(role, here, request.askers) for role in roles_now(request))
+    return f"It needs {' or '.join(role_phrase(role, request) for role in roles)}."
 
 
 def role_phrase(role: str, request: AccessRequest) -> str:

@@ -45,3 +45,11 @@ class BeneficiaryLeftError(DomainError):
     code = "beneficiary_left"
     status = HTTPStatus.CONFLICT
     title = "The person has left"
+
+
+class GrantEndedError(DomainError):
+    """The grant that an extension goes on from has ended; the request can only be denied."""
+
+    code = "grant_ended"
+    status = HTTPStatus.CONFLICT
+    title = "The access has ended"

@@ -22,6 +22,7 @@ DID = {
     RequestStatus.WITHDRAWN: "withdrew",
     RequestStatus.APPROVED: "approved",
     RequestStatus.DENIED: "denied",
+    RequestStatus.CLOSED: "closed",
 }
 
 
@@ -126,7 +127,8 @@ def _history(request: BudgetRequest) -> list[Event]:
         return [*lines, Event(at=request.decide_by, text="Nobody decided in time")]
     if request.decided_at is None:
         return lines
-    who = request.decided_by or request.requester
+    closed = request.status == RequestStatus.CLOSED
+    who = "Purser" if closed else request.decided_by or request.requester
     did = DID[RequestStatus(request.status)]
     comment = f": {request.comment}" if request.comment else ""
     return [*lines, Event(at=request.decided_at, text=f"{who} {did} it{comment}")]

@@ -1,26 +1,31 @@
 """Requests for access and for more budget, and who decided them. Triggers keep what raw SQL could break
-(docs/adr/0005).
+(docs/adr/0005, docs/adr/0009).
 """
 
-from datetime import datetime
-from typing import Self
+from datetime import datetime, timedelta
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, Q
 
 from budgets.models import MONEY, Budget, BudgetLimit
 from catalog.models import Tier
 from core.clock import now
 from core.ids import PublicIdField
-from keys.models import ApiKey
-from teams.models import Department, Project, Role, Team, User, sees_everything
+from keys.models import ApiKey, Grant
+from teams.models import Department, Project, Role, Team, User, ValidityQuerySet, sees_everything
+
+BREAK_GLASS_MOST_HOURS = 4
+LONGEST_DELEGATION = timedelta(days=30)
 
 
 class Policy(models.Model):
     """The rules for one tier, versioned. A change is a new row; a request keeps the one it was made under.
 
-    `stages` is a list of {"role": "lead", "quorum": 1}, decided in order.
+    `stages` is a list of {"role": "lead", "quorum": 1}, decided in order. `escalation_role` decides beside
+    the stage's own when `sla_hours` have passed; `told_role` hears of each request and may deny it where
+    `told_may_veto`. `auto_extend` lets a rule approve extensions. Zero `break_glass_hours` forbids it.
     """
 
     public_id = PublicIdField(prefix="pol")
@@ -31,7 +36,20 @@ class Policy(models.Model):
     max_days = models.PositiveSmallIntegerField()
     max_monthly_usd = models.DecimalField(**MONEY, null=True)
     decide_within_hours = models.PositiveSmallIntegerField(default=168)
+    sla_hours = models.PositiveSmallIntegerField(default=48)
+    escalation_role = models.CharField(max_length=16, choices=Role, blank=True)
+    told_role = models.CharField(max_length=16, choices=Role, blank=True)
+    told_may_veto = models.BooleanField(default=False)
+    min_reason_characters = models.PositiveSmallIntegerField(default=10)
+    needs_ticket = models.BooleanField(default=False)
+    auto_extend = models.BooleanField(default=False)
+    auto_spend_percent = models.PositiveSmallIntegerField(default=80)
+    auto_human_days = models.PositiveSmallIntegerField(default=90)
+    break_glass_hours = models.PositiveSmallIntegerField(default=0)
+    break_glass_cap_usd = models.DecimalField(**MONEY, null=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    confirmed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    note = models.TextField(blank=True)
     created_at = models.DateTimeField(default=now)
     retired_at = models.DateTimeField(null=True)
 
@@ -48,16 +66,97 @@ class Policy(models.Model):
                 name="policy_days_make_sense",
             ),
             models.CheckConstraint(condition=Q(tier__gt=1), name="policy_is_for_a_tier_that_needs_approval"),
+            models.CheckConstraint(
+                condition=Q(sla_hours__gte=2, sla_hours__lte=F("decide_within_hours")),
+                name="policy_sla_ends_before_the_request",
+            ),
+            models.CheckConstraint(
+                condition=Q(auto_extend=False) | Q(tier=2), name="policy_auto_rule_is_for_tier_2_alone"
+            ),
+            models.CheckConstraint(
+                condition=Q(auto_spend_percent__gte=1, auto_spend_percent__lte=100, auto_human_days__gte=1),
+                name="policy_auto_rule_makes_sense",
+            ),
+            models.CheckConstraint(
+                condition=Q(break_glass_hours=0, break_glass_cap_usd__isnull=True)
+                | Q(
+                    break_glass_hours__gte=1,
+                    break_glass_hours__lte=BREAK_GLASS_MOST_HOURS,
+                    break_glass_cap_usd__gt=0,
+                ),
+                name="policy_break_glass_is_short_and_capped",
+            ),
+            models.CheckConstraint(
+                condition=Q(told_may_veto=False) | ~Q(told_role=""), name="policy_veto_has_a_role"
+            ),
+            models.CheckConstraint(
+                condition=Q(created_by__isnull=True, confirmed_by__isnull=True)
+                | (
+                    Q(created_by__isnull=False, confirmed_by__isnull=False) & ~Q(confirmed_by=F("created_by"))
+                ),
+                name="policy_is_confirmed_by_somebody_else",
+            ),
         )
 
     def __str__(self) -> str:
         return f"{self.tier} policy, version {self.version}"
 
 
+class ProposalStatus(models.TextChoices):
+    """The life of a proposal. All but PENDING are final."""
+
+    PENDING = "pending", "Waiting"
+    CONFIRMED = "confirmed", "Confirmed"
+    DROPPED = "dropped", "Dropped"
+
+
+class PolicyProposal(models.Model):
+    """Other rules for a tier, proposed by one administrator for another one to confirm.
+
+    `rules` are those of `approvals.rules.Rules`; null proposes that nobody may ask for the tier any more.
+    """
+
+    public_id = PublicIdField(prefix="ppo")
+    tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+")
+    base = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="proposals")
+    rules = models.JSONField(null=True)
+    reason = models.TextField()
+    status = models.CharField(max_length=10, choices=ProposalStatus, default=ProposalStatus.PENDING)
+    proposed_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    proposed_at = models.DateTimeField()
+    ended_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    ended_at = models.DateTimeField(null=True)
+    policy = models.OneToOneField(Policy, on_delete=models.PROTECT, null=True, related_name="proposal")
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tier",),
+                condition=Q(status=ProposalStatus.PENDING),
+                name="policy_proposal_one_pending_per_tier",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=ProposalStatus.PENDING, ended_by__isnull=True, ended_at__isnull=True)
+                | (~Q(status=ProposalStatus.PENDING) & Q(ended_by__isnull=False, ended_at__isnull=False)),
+                name="policy_proposal_ended_has_somebody",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=ProposalStatus.CONFIRMED) | ~Q(ended_by=F("proposed_by")),
+                name="policy_proposal_is_confirmed_by_somebody_else",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Change of the {self.tier} policy"
+
+
 class RequestKind(models.TextChoices):
     """What is asked for."""
 
     ACCESS = "access", "Access"
+    EXTENSION = "extension", "Extension"
+    BREAK_GLASS = "break_glass", "Break-glass review"
 
 
 class RequestStatus(models.TextChoices):
@@ -75,9 +174,15 @@ class AccessRequestQuerySet(models.QuerySet["AccessRequest"]):
     """Requests, as people may see them and as time has left them."""
 
     def visible_to(self, user: User) -> Self:
-        """Return the user's own requests and those of the teams he oversees."""
+        """Return the user's own requests, those of the teams he oversees, and those he is a delegate for."""
         own = Q(requester=user) | Q(beneficiary=user)
-        return self.filter(own | Q(project__team__in=Team.objects.overseen_by(user)))
+        lent = Delegation.objects.live().filter(taker=user, taker__is_active=True, giver__is_active=True)
+        delegated = (
+            Q(project__team__in=lent.values("team"))
+            | Q(project__team__department__in=lent.values("department"))
+            | Q(Exists(lent.filter(team__isnull=True, department__isnull=True)))
+        )
+        return self.filter(own | delegated | Q(project__team__in=Team.objects.overseen_by(user)))
 
     def pending(self) -> Self:
         """Return the requests that can still be decided: past its time is expired, written down or not."""
@@ -89,7 +194,12 @@ class AccessRequestQuerySet(models.QuerySet["AccessRequest"]):
 
 
 class AccessRequest(models.Model):
-    """Somebody asks that a key of a project may call a tier for a time."""
+    """Somebody asks that a key of a project may call a tier for a time.
+
+    `team` is the project's when this revision began, at `revised_at` (a trigger fills in both): people are
+    looked up when it matters, and a request that moved starts again. `reminders` counts those that were sent,
+    and `by_rule` says that no human approved it.
+    """
 
     public_id = PublicIdField(prefix="req")
     kind = models.CharField(max_length=20, choices=RequestKind, default=RequestKind.ACCESS)
@@ -101,22 +211,32 @@ class AccessRequest(models.Model):
     reason = models.TextField()
     duration_days = models.PositiveSmallIntegerField()
     expected_monthly_usd = models.DecimalField(**MONEY)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    ticket = models.CharField(max_length=200, blank=True)
     extends_key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="+")
+    extends_grant = models.ForeignKey(Grant, on_delete=models.PROTECT, null=True, related_name="extensions")
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="requests")
     revision = models.PositiveIntegerField(default=1)
     stage_index = models.PositiveSmallIntegerField(default=0)
     status = models.CharField(max_length=10, choices=RequestStatus, default=RequestStatus.PENDING)
     created_at = models.DateTimeField()
     decide_by = models.DateTimeField()
+    revised_at = models.DateTimeField()
+    reminders = models.PositiveSmallIntegerField(default=0)
+    by_rule = models.BooleanField(default=False)
     decided_at = models.DateTimeField(null=True)
     closed_reason = models.CharField(max_length=240, blank=True)
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="requests")
 
     # Filled in by `approvals.selectors.listed()`: the role whose turn it is, who counts already and for whom,
-    # whether the beneficiary works in the project's team now, until when an active grant from this lasts.
+    # the live delegations here, what was said, the grant that can go on, whether the beneficiary works in the
+    # project's team now, until when an active grant from this lasts.
     waiting_role: str
     counted_ids: list[int]
     represented_ids: list[int]
+    lent: list[dict[str, Any]]
+    said: list[dict[str, Any]]
+    extendable_grant: str | None
     beneficiary_works: bool
     granted_until: datetime | None
 
@@ -148,6 +268,11 @@ class AccessRequest(models.Model):
                 condition=~Q(status=RequestStatus.CLOSED) | ~Q(closed_reason=""),
                 name="request_closed_has_a_reason",
             ),
+            models.CheckConstraint(
+                condition=Q(kind=RequestKind.EXTENSION, extends_grant__isnull=False)
+                | (~Q(kind=RequestKind.EXTENSION) & Q(extends_grant__isnull=True)),
+                name="request_extension_names_its_grant",
+            ),
         )
 
     def __str__(self) -> str:
@@ -164,6 +289,17 @@ class AccessRequest(models.Model):
     def askers(self) -> frozenset[int]:
         """Return the ids of the people whose own request this is; neither may decide it."""
         return frozenset({self.requester_id, self.beneficiary_id})
+
+    @property
+    def is_escalated(self) -> bool:
+        """Whether the time in which the stage's own role should have decided is over."""
+        return self.sla_at <= now()
+
+    @property
+    def sla_at(self) -> datetime:
+        """Return when the escalation role may decide too: after the policy's hours, at half time at most."""
+        half = (self.decide_by - self.revised_at) / 2
+        return self.revised_at + min(timedelta(hours=self.policy.sla_hours), half)
 
 
 class Stage(models.Model):
@@ -232,6 +368,86 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.verdict}"
+
+
+class Delegation(models.Model):
+    """One person lends a role that he holds to another for a time, in [valid_from, valid_until).
+
+    `team` and `department` are where, as in the role itself. Only who holds the role lends it: a delegate has
+    nothing to lend on. It ends early by a nearer `valid_until`, and never grows (trigger).
+    """
+
+    public_id = PublicIdField(prefix="dlg")
+    giver = models.ForeignKey(User, on_delete=models.PROTECT, related_name="delegations_given")
+    taker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="delegations_taken")
+    role = models.CharField(max_length=16, choices=Role)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, related_name="+")
+    department = models.ForeignKey(Department, on_delete=models.PROTECT, null=True, related_name="+")
+    valid_from = models.DateTimeField()
+    valid_until = models.DateTimeField()
+    reason = models.CharField(max_length=240, blank=True)
+    created_at = models.DateTimeField(default=now)
+    ended_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+
+    objects = ValidityQuerySet["Delegation"].as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                condition=(
+                    Q(role=Role.LEAD, team__isnull=False, department__isnull=True)
+                    | Q(role=Role.DIRECTOR, team__isnull=True, department__isnull=False)
+                    | Q(role=Role.ADMIN, team__isnull=True, department__isnull=True)
+                ),
+                name="delegation_has_the_scope_of_its_role",
+            ),
+            models.CheckConstraint(condition=~Q(giver=F("taker")), name="delegation_is_to_somebody_else"),
+            models.CheckConstraint(
+                condition=Q(valid_until__gte=F("valid_from"))
+                & Q(valid_until__lte=F("valid_from") + LONGEST_DELEGATION),
+                name="delegation_is_short",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.giver} to {self.taker}: {self.get_role_display()}"
+
+
+class Comment(models.Model):
+    """Something said about a request: a question, an answer, or an offer of a lower tier. Append-only."""
+
+    public_id = PublicIdField(prefix="cmt")
+    request = models.ForeignKey(AccessRequest, on_delete=models.PROTECT, related_name="comments")
+    revision = models.PositiveIntegerField()
+    author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    text = models.TextField()
+    offered_tier = models.ForeignKey(Tier, on_delete=models.PROTECT, null=True, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (models.CheckConstraint(condition=~Q(text=""), name="comment_says_something"),)
+
+    def __str__(self) -> str:
+        return f"{self.author}: {self.text[:60]}"
+
+
+class GrantReview(models.Model):
+    """Somebody looked at access that is hardly used, and kept or ended it. Append-only."""
+
+    grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="reviews")
+    reviewer = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    keeps = models.BooleanField()
+    reason = models.CharField(max_length=240, blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (models.Index(fields=("grant", "at"), name="grant_review_by_grant"),)
+
+    def __str__(self) -> str:
+        return f"{self.grant}: {'kept' if self.keeps else 'ended'}"
 
 
 class BudgetRequestQuerySet(models.QuerySet["BudgetRequest"]):

@@ -25,6 +25,15 @@ class StageTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lent:
+    """A role that `giver` lends to `taker` for this place at this moment."""
+
+    role: str
+    giver: int
+    taker: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """What one approver agreed to; None is "as asked"."""
 
@@ -63,6 +72,30 @@ def may_decide(
     return holders.get(routed_role(role, holders, askers), NOBODY) - frozenset(askers) - frozenset(counted)
 
 
+def who_decides(
+    roles: Collection[str],
+    holders: Holders,
+    askers: Collection[int],
+    counted: Collection[int] = NOBODY,
+    lent: Iterable[Lent] = (),
+) -> dict[int, int | None]:
+    """Return who may decide a stage of any of these roles now, each with the person he decides for or None.
+
+    A delegate stands for somebody who may decide himself; who may decide himself does it in his own right.
+    """
+    able: dict[int, int | None] = {}
+    for role in roles:
+        able |= dict.fromkeys(may_decide(role, holders, askers, counted))
+    wanted = {routed_role(role, holders, askers) for role in roles}
+    out = frozenset(askers) | frozenset(counted)
+    own = frozenset(able)
+    for each in lent:
+        stands = each.role in wanted and each.giver in own & holders.get(each.role, NOBODY)
+        if stands and each.taker not in out:
+            able.setdefault(each.taker, each.giver)
+    return able
+
+
 def missing_role(stages: Sequence[StageTerms], holders: Holders, askers: Collection[int]) -> str | None:
     """Return a role that lacks people for the stages to be passed by distinct humans, or None.
 
@@ -94,6 +127,14 @@ def granted_cap_usd(*, asked: Decimal, offers: Iterable[Offer], current_max: Dec
     offered = [offer.monthly_cap_usd for offer in offers if offer.monthly_cap_usd is not None]
     current = [] if current_max is None else [current_max]
     return min([asked, *offered, *current])
+
+
+def is_stricter(new: Sequence[StageTerms], old: Sequence[StageTerms]) -> bool:
+    """Whether new stages ask for somebody more, in another order, or for fewer days than old ones."""
+    if len(new) != len(old) or any(mine.role != theirs.role for mine, theirs in zip(new, old, strict=True)):
+        return True
+    pairs = list(zip(new, old, strict=True))
+    return any(mine.quorum > theirs.quorum or mine.max_days < theirs.max_days for mine, theirs in pairs)
 
 
 def deadline(now: datetime, decide_within_hours: int) -> datetime:

@@ -7,13 +7,16 @@ from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models.functions import JSONObject
 
 from approvals import policy
+from approvals.eligibility import delegation_covers, lent_of, live_delegations, turn_roles
 from approvals.models import (
     AccessRequest,
     AccessRequestQuerySet,
     BudgetRequest,
     BudgetRequestQuerySet,
+    Comment,
     Decision,
     RequestStatus,
     Stage,
@@ -22,12 +25,15 @@ from approvals.owners import deciders_of
 from core import clock
 from core.errors import NotFoundError
 from keys.models import Grant
-from teams.models import Membership, Role, RoleAssignment, Team, User
+from teams.models import Membership, Role, RoleAssignment, User
 from teams.selectors import RoleHolders, role_holders
 
 SHOWN = 50
 MOST_OPEN = 500  # requests for more budget that are looked at; people are told of each by mail
-PARTS: tuple[Any, ...] = ("stages", Prefetch("decisions", Decision.objects.select_related("actor")))
+PARTS: tuple[Any, ...] = (
+    "stages",
+    Prefetch("decisions", Decision.objects.select_related("actor", "on_behalf_of")),
+)
 
 
 class View(StrEnum):
@@ -90,7 +96,7 @@ def _by_view(
 
 def waiting_count(user: User) -> int:
     """Return how many requests wait for this person. Two queries, one more when some are for more budget."""
-    overseen = AccessRequest.objects.pending().filter(project__team__in=Team.objects.overseen_by(user))
+    overseen = AccessRequest.objects.pending().visible_to(user)
     more = BudgetRequest.objects.visible_to(user).pending().exclude(requester=user).placed()
     pending = _told_of(more, listed(overseen.exclude(requester=user)))
     increases = _unless_none(more, pending)
@@ -116,7 +122,8 @@ def may_decide(user: User, request: AccessRequest, holders: RoleHolders) -> bool
     """Whether this person may decide a request that `listed()` returned."""
     counted = {*request.counted_ids, *request.represented_ids}
     here = holders.for_project(request.project)
-    return user.pk in policy.may_decide(request.waiting_role, here, request.askers, counted)
+    roles = turn_roles(request, request.waiting_role)
+    return user.pk in policy.who_decides(roles, here, request.askers, counted, lent_of(request))
 
 
 def find(user: User, public_id: str) -> AccessRequest:
@@ -162,6 +169,9 @@ def listed(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
         "represented_ids": ArraySubquery(
             counted.filter(on_behalf_of__isnull=False).values("on_behalf_of_id")
         ),
+        "lent": _lent(),
+        "said": _said(),
+        "extendable_grant": _extendable(),
         "beneficiary_works": _beneficiary_works(),
         "granted_until": _granted_until(),
     }
@@ -185,6 +195,29 @@ def _beneficiary_works() -> Any:
     person = Q(user=OuterRef("beneficiary"), team=OuterRef("project__team"), user__is_active=True)
     leads = RoleAssignment.objects.live().filter(person, role=Role.LEAD)
     return Exists(Membership.objects.live().filter(person)) | Exists(leads)
+
+
+def _said() -> ArraySubquery:
+    row = JSONObject(
+        id="public_id",
+        who="author__name",
+        at="at",
+        text="text",
+        revision="revision",
+        tier="offered_tier__number",
+    )
+    return ArraySubquery(Comment.objects.filter(request=OuterRef("pk")).order_by("pk").values(row=row))
+
+
+def _extendable() -> Subquery:
+    last = Grant.objects.filter(source_request=OuterRef("public_id"), superseded_by__isnull=True)
+    return Subquery(last.filter(key__expires_at__gt=F("expires_at")).values("public_id")[:1])
+
+
+def _lent() -> ArraySubquery:
+    here = delegation_covers(team=OuterRef("project__team"), department=OuterRef("project__team__department"))
+    row = JSONObject(role="role", giver_id="giver_id", taker_id="taker_id", name="taker__name")
+    return ArraySubquery(live_delegations().filter(here).values(row=row))
 
 
 def _granted_until() -> Subquery:

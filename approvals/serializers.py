@@ -3,8 +3,9 @@
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from approvals.eligibility import deciders, decisions_of, stages_of
-from approvals.models import AccessRequest, RequestKind, RequestStatus, Verdict
+from approvals.eligibility import deciders, decisions_of, names_of_deciders, stages_of
+from approvals.models import AccessRequest, BudgetRequest, RequestKind, RequestStatus, Verdict
+from approvals.owners import deciders_of
 from catalog.serializers import HIGHEST_TIER
 from core.rest.fields import Moment, PublicId, QueryNumber, Text, Usd, WholeNumber
 from core.rest.serializers import CodedOut, In, NamedOut, Out, PageQuery
@@ -15,6 +16,7 @@ MAX_TEXT_CHARACTERS = 2_000
 MAX_DAYS = 3_650
 MAX_MODELS, MAX_MODEL_CHARACTERS = 100, 100
 MAX_REVISION = 2**31 - 1
+MAX_TICKET_CHARACTERS = 200
 
 
 class StageOut(Out):
@@ -32,6 +34,7 @@ class DecisionOut(Out):
     revision = serializers.IntegerField()
     stage = serializers.IntegerField(source="stage_index", help_text="From 0.")
     actor = NamedOut()
+    on_behalf_of = NamedOut(allow_null=True)
     verdict = serializers.ChoiceField(Verdict.choices)
     comment = serializers.CharField()
     monthly_cap_usd = Usd(allow_null=True)
@@ -50,6 +53,7 @@ class AccessRequestOut(Out):
     tier = serializers.IntegerField(source="tier_id")
     models = serializers.SerializerMethodField()
     reason = serializers.CharField()
+    ticket = serializers.CharField()
     duration_days = serializers.IntegerField()
     expected_monthly_usd = Usd()
     requester = NamedOut()
@@ -83,7 +87,8 @@ class AccessRequestOut(Out):
     def get_deciders(self, request: AccessRequest) -> list[str]:
         """Names of the people who may decide it now."""
         holders: RoleHolders = self.context["holders"]
-        return sorted(holders.names[person] for person in self._deciders(request))
+        is_open = request.state is RequestStatus.PENDING
+        return list(names_of_deciders(request, holders)) if is_open else []
 
     def get_may_decide(self, request: AccessRequest) -> bool:
         """Whether the signed-in person is one of them."""
@@ -128,6 +133,7 @@ class AccessRequestCreateIn(In):
         help_text="The policy's unless said.",
     )
     extends_key = PublicId("key", required=False, help_text="An own key to raise, instead of a new one.")
+    ticket = Text(max_length=MAX_TICKET_CHARACTERS, default="", help_text="Some policies need one.")
 
 
 class AccessRequestDecideIn(In):
@@ -140,3 +146,97 @@ class AccessRequestDecideIn(In):
     comment = Text(max_length=MAX_TEXT_CHARACTERS, default="", help_text="A denial needs one.")
     monthly_cap_usd = Usd(required=False, allow_null=True)
     duration_days = WholeNumber(min_value=1, max_value=MAX_DAYS, required=False, allow_null=True)
+
+
+class AccessRequestAmendIn(In):
+    """What is asked for instead: everything, as in a new request."""
+
+    seen_revision = WholeNumber(min_value=1, max_value=MAX_REVISION)
+    models = serializers.ListField(
+        child=Text(max_length=MAX_MODEL_CHARACTERS),
+        max_length=MAX_MODELS,
+        default=list,
+        help_text="Names of models of the tier; none means all of them. An extension keeps its own.",
+    )
+    reason = Text(max_length=MAX_TEXT_CHARACTERS)
+    expected_monthly_usd = Usd()
+    duration_days = WholeNumber(min_value=1, max_value=MAX_DAYS, required=False, allow_null=True)
+    ticket = Text(max_length=MAX_TICKET_CHARACTERS, default="")
+
+
+class AccessRequestCommentIn(In):
+    """A question, an answer, or with a tier the offer of that instead."""
+
+    text = Text(max_length=MAX_TEXT_CHARACTERS)
+    offered_tier = WholeNumber(min_value=1, max_value=HIGHEST_TIER, required=False, allow_null=True)
+
+
+class BudgetRequestOut(Out):
+    """A request at its current revision. `deciders` are the people who may decide it now."""
+
+    id = serializers.CharField(source="public_id")
+    status = serializers.ChoiceField(RequestStatus.choices, source="state")
+    revision = serializers.IntegerField(help_text="What a decision must have seen.")
+    budget = serializers.CharField(source="budget.public_id")
+    place = serializers.CharField(source="place_name")
+    limit_usd = Usd(help_text="What the limit shall be, top-ups included.")
+    until = Moment(allow_null=True, help_text="When it falls back; null is for good.")
+    reason = serializers.CharField()
+    role = serializers.ChoiceField(Role.choices, help_text="Whose decision it is.")
+    requester = NamedOut()
+    created_at = Moment()
+    decide_by = Moment()
+    decided_at = Moment(allow_null=True)
+    decided_by = NamedOut(allow_null=True)
+    comment = serializers.CharField()
+    deciders = serializers.SerializerMethodField()
+    may_decide = serializers.SerializerMethodField()
+
+    def get_deciders(self, request: BudgetRequest) -> list[str]:
+        """Names of the people who may decide it now."""
+        holders: RoleHolders = self.context["holders"]
+        return sorted(holders.names[person] for person in self._deciders(request))
+
+    def get_may_decide(self, request: BudgetRequest) -> bool:
+        """Whether the signed-in person is one of them."""
+        return self.context["user_id"] in self._deciders(request)
+
+    def _deciders(self, request: BudgetRequest) -> frozenset[int]:
+        if request.state is not RequestStatus.PENDING:
+            return frozenset()
+        return deciders_of(request, self.context["holders"])
+
+
+class BudgetRequestQuery(PageQuery):
+    """Which requests to list."""
+
+    status = serializers.ChoiceField(RequestStatus.choices, required=False)
+    budget = PublicId("bdg", required=False)
+
+
+class BudgetRequestWishIn(In):
+    """What is asked for: a limit, until when, and why."""
+
+    limit_usd = Usd(help_text="The whole limit, not the difference.")
+    until = Moment(required=False, allow_null=True, help_text="When it falls back; null is for good.")
+    reason = Text(max_length=MAX_TEXT_CHARACTERS)
+
+
+class BudgetRequestCreateIn(BudgetRequestWishIn):
+    """More of a budget that the person may see."""
+
+    budget = PublicId("bdg")
+
+
+class BudgetRequestAmendIn(BudgetRequestWishIn):
+    """What is asked for instead."""
+
+    seen_revision = WholeNumber(min_value=1, max_value=MAX_REVISION)
+
+
+class BudgetRequestDecideIn(In):
+    """A verdict on the revision that was read."""
+
+    verdict = serializers.ChoiceField(Verdict.choices)
+    seen_revision = WholeNumber(min_value=1, max_value=MAX_REVISION)
+    comment = Text(max_length=MAX_TEXT_CHARACTERS, default="", help_text="A denial needs one.")

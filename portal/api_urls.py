@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from rest_framework.routers import SimpleRouter
 
-from approvals.api import AccessRequestViewSet
+from approvals.api import AccessRequestViewSet, BudgetRequestViewSet
 from budgets.api import BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
 from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
@@ -49,6 +49,13 @@ class RateLimits(RateLimitViewSet):
     keys = Keys()
 
 
+class BudgetRequests(BudgetRequestViewSet):
+    """Requests for more budget, with the keys that some budgets limit."""
+
+    __doc__ = BudgetRequestViewSet.__doc__
+    keys = Keys()
+
+
 router = SimpleRouter()
 router.register("departments", DepartmentViewSet, "departments")
 router.register("teams", TeamViewSet, "teams")
@@ -63,6 +70,7 @@ router.register("keys", ApiKeyViewSet, "keys")
 router.register("grants", GrantViewSet, "grants")
 router.register("leaks", LeakViewSet, "leaks")
 router.register("requests", AccessRequestViewSet, "requests")
+router.register("budget-requests", BudgetRequests, "budget_requests")
 router.register("usage/days", UsageDayViewSet, "usage_days")
 router.register("blocked-calls", BlockedCallsViewSet, "blocked_calls")
 router.register("reconciliation/runs", ReconciliationRunViewSet, "reconciliation_runs")

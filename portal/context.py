@@ -66,6 +66,7 @@ SECTIONS = (
     Section(label="Models and tiers", view="models", icon="layers"),
     Section(label="Ask for access", view="approvals:ask", icon="send"),
     Section(label="Approvals", view="approvals:list", icon="inbox", counts_waiting=True),
+    Section(label="Policies", view="approvals:policies", icon="scroll-text", shown_to=administers),
     Section(label="Keys", view="keys:list", icon="key-round"),
     Section(label="People", view="people:list", icon="users"),
     Section(label="Budgets", view="budgets:list", icon="wallet"),

@@ -15,7 +15,9 @@ EVERY_RIGHT = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 # Written once: the ledger and its limits, decisions, the audit, and usage as it came.
 RECORDS = frozenset(
     {
+        "approvals_comment",
         "approvals_decision",
+        "approvals_grantreview",
         "approvals_stage",
         "budgets_budgetlimit",
         "budgets_entry",

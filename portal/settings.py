@@ -397,6 +397,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "tell-of-expiring-keys": {"task": "keys.tell_of_expiring", "schedule": 3600.0},
     "forget-idempotent-calls": {"task": "portal.forget_idempotent_calls", "schedule": 3600.0},
     "collect-digests": {"task": "portal.collect_digests", "schedule": 60.0},
+    "remind": {"task": "approvals.remind", "schedule": 300.0},
+    "follow-requests": {"task": "approvals.follow", "schedule": 120.0},
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
     "seal-audit": {"task": "portal.seal_audit", "schedule": 60.0},
     "verify-audit": {"task": "portal.verify_audit", "schedule": crontab(hour=3, minute=10)},

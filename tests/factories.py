@@ -15,7 +15,7 @@ import factory
 from django.db import transaction
 from factory.django import DjangoModelFactory
 
-from approvals.models import AccessRequest, Decision, Policy, RequestStatus, Stage, Verdict
+from approvals.models import AccessRequest, Decision, Delegation, Policy, RequestStatus, Stage, Verdict
 from budgets.models import Budget, BudgetLimit, Mode, ScopeKind, Window
 from catalog.models import Alias, LlmModel, Price, PriceSource, Provider, Tier, Unit, UnpricedCall
 from core import clock
@@ -29,6 +29,7 @@ LONG_AGO = timedelta(days=400)
 TIER_NAMES = {1: "Everyday", 2: "Project", 3: "Experimental"}
 # What a new installation starts with: the role that decides a tier, and for how many days.
 POLICY_TERMS = {2: ("lead", 90), 3: ("director", 30)}
+ESCALATION = {2: "director", 3: "admin"}
 
 
 def long_ago() -> datetime:
@@ -243,6 +244,7 @@ class PolicyFactory(DjangoModelFactory[Policy]):
     )
     default_days = factory.LazyAttribute(lambda policy: POLICY_TERMS[policy.tier.number][1])
     max_days = factory.SelfAttribute("default_days")
+    escalation_role = factory.LazyAttribute(lambda policy: ESCALATION.get(policy.tier.number, ""))
 
 
 class AccessRequestFactory(DjangoModelFactory[AccessRequest]):
@@ -254,12 +256,14 @@ class AccessRequestFactory(DjangoModelFactory[AccessRequest]):
     requester = factory.SubFactory(UserFactory)
     beneficiary = factory.SelfAttribute("requester")
     project = factory.SubFactory(ProjectFactory)
+    team = factory.SelfAttribute("project.team")
     tier = factory.SubFactory(TierFactory, number=2)
     policy = factory.LazyAttribute(lambda request: policy_of(request.tier))
     reason = "The small models miss one answer in three."
     duration_days = 30
     expected_monthly_usd = Decimal(400)
     created_at = factory.LazyFunction(clock.now)
+    revised_at = factory.SelfAttribute("created_at")
     decide_by = factory.LazyAttribute(lambda request: request.created_at + timedelta(days=7))
 
     @classmethod
@@ -273,6 +277,20 @@ class AccessRequestFactory(DjangoModelFactory[AccessRequest]):
             terms = {"role": role, "quorum": quorum, "max_days": made.policy.max_days}
             Stage.objects.create(request=made, revision=1, index=index, **terms)
         return made
+
+
+class DelegationFactory(DjangoModelFactory[Delegation]):
+    """A lead's role lent for a week; the giver holds it already."""
+
+    class Meta:
+        model = Delegation
+
+    giver = factory.SubFactory(UserFactory)
+    taker = factory.SubFactory(UserFactory)
+    role = Role.LEAD
+    valid_from = factory.LazyAttribute(lambda lent: lent.created_at - timedelta(minutes=1))
+    valid_until = factory.LazyAttribute(lambda lent: lent.created_at + timedelta(days=6))
+    created_at = factory.LazyFunction(clock.now)
 
 
 class GatewayFactory(DjangoModelFactory[Gateway]):

@@ -5,18 +5,15 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from approvals import policy
-from approvals.eligibility import who_can
-from approvals.models import AccessRequest
-from approvals.services.asking import Ask, check_ask, pin_stages
+from approvals.models import AccessRequest, RequestKind
+from approvals.services.asking import Ask, check_ask
+from approvals.services.asking import model_names as names_of_models
 from approvals.services.common import locked, record, require_open, require_seen
-from approvals.services.mails import tell_approvers
-from approvals.services.submitting import facts
+from approvals.services.revising import start_again
+from approvals.services.submitting import ASKED, facts
 from approvals.services.withdrawing import require_requester
-from core import clock
+from core.errors import InvalidInputError
 from teams.models import User
-
-CHANGEABLE = ("model_ids", "reason", "duration_days", "expected_monthly_usd", "policy")
 
 
 @transaction.atomic
@@ -29,28 +26,32 @@ def amend(
     expected_monthly_usd: Decimal,
     model_names: Collection[str] = (),
     duration_days: int | None = None,
+    ticket: str = "",
 ) -> AccessRequest:
     """Replace what a pending request asks for; only its requester may. Earlier decisions stay, uncounted.
 
-    The clock to decide starts anew; nothing changes when nothing differs. Raises what submit() raises,
-    ChangedSinceReadError when `seen_revision` is old, AlreadyDecidedError or GoneError when it is over.
+    An extension keeps its models. The clock to decide starts anew; nothing changes when nothing differs.
+    Raises what submit() raises, ChangedSinceReadError when `seen_revision` is old, AlreadyDecidedError or
+    GoneError when it is over.
     """
     mine = locked(request)
     require_requester(actor, mine)
     require_open(mine)
     require_seen(mine, seen_revision)
+    if mine.kind == RequestKind.BREAK_GLASS:
+        raise InvalidInputError("The glass is broken: this review is of what was done, and stays as it is.")
     ask = check_ask(
         tier=mine.tier,
-        model_names=model_names,
+        model_names=names_of_models(mine.model_ids) if mine.extends_grant else model_names,
         reason=reason,
         duration_days=duration_days,
         expected_monthly_usd=expected_monthly_usd,
+        ticket=ticket,
     )
-    if all(getattr(mine, name) == getattr(ask, name) for name in CHANGEABLE):
+    if all(getattr(mine, name) == getattr(ask, name) for name in ASKED):
         return mine
     before = facts(mine)
     _apply(mine, ask)
-    pin_stages(mine, ask.policy)
     after = facts(mine)
     changed = {name for name, value in after.items() if value != before[name]}
     record(
@@ -60,14 +61,10 @@ def amend(
         before={name: before[name] for name in changed},
         after={name: after[name] for name in changed},
     )
-    tell_approvers(mine, who_can(mine))
     return mine
 
 
 def _apply(request: AccessRequest, ask: Ask) -> None:
-    for name in CHANGEABLE:
+    for name in ASKED:
         setattr(request, name, getattr(ask, name))
-    request.revision += 1
-    request.stage_index = 0
-    request.decide_by = policy.deadline(clock.now(), ask.policy.decide_within_hours)
-    request.save(update_fields=[*CHANGEABLE, "revision", "stage_index", "decide_by"])
+    start_again(request, *ASKED)

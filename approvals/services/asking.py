@@ -1,5 +1,6 @@
 """Checks what is asked for, and pins the terms under which it will be decided; shared by submit and amend."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,8 +17,9 @@ from keys.selectors import DEFAULT_TIER, USABLE
 from teams.models import Project, Role, User
 from teams.selectors import RoleHolders, approvers_for, names_of, role_holders
 
-MIN_REASON_CHARACTERS = 10
+MIN_REASON_CHARACTERS = 10  # what a new policy asks for
 MAX_REASON_CHARACTERS = 2_000
+TICKET_PATTERN = r"\A(?:[A-Za-z][A-Za-z0-9_]{0,30}-[0-9]{1,10}|https://[^\s<>\"]{1,190})\Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class Ask:
     policy: Policy
     model_ids: list[int]
     reason: str
+    ticket: str
     duration_days: int
     expected_monthly_usd: Decimal
 
@@ -48,6 +51,7 @@ def check_ask(
     reason: str,
     duration_days: int | None,
     expected_monthly_usd: Decimal,
+    ticket: str = "",
 ) -> Ask:
     """Return the wish when the policy in force allows it.
 
@@ -57,7 +61,8 @@ def check_ask(
     return Ask(
         policy=terms,
         model_ids=_model_ids(tier, model_names),
-        reason=_reason(reason),
+        reason=_reason(reason, terms),
+        ticket=_ticket(ticket, terms),
         duration_days=_days(terms.default_days if duration_days is None else duration_days, terms),
         expected_monthly_usd=_expected(expected_monthly_usd, terms),
     )
@@ -132,13 +137,24 @@ def _model_ids(tier: Tier, names: Collection[str]) -> list[int]:
     return sorted(found.values())
 
 
-def _reason(reason: str) -> str:
+def _reason(reason: str, terms: Policy) -> str:
     text = reason.strip()
-    if not MIN_REASON_CHARACTERS <= len(text) <= MAX_REASON_CHARACTERS:
+    if not terms.min_reason_characters <= len(text) <= MAX_REASON_CHARACTERS:
         raise InvalidInputError(
             "Say what you need it for and why a cheaper tier will not do,"
-            f" in {MIN_REASON_CHARACTERS} to {MAX_REASON_CHARACTERS:,} characters.",
+            f" in {terms.min_reason_characters} to {MAX_REASON_CHARACTERS:,} characters.",
             field="reason",
+        )
+    return text
+
+
+def _ticket(ticket: str, terms: Policy) -> str:
+    text = ticket.strip()
+    if terms.needs_ticket and not text:
+        raise InvalidInputError(f"Enter the ticket that this is for: {terms.tier} needs one.", field="ticket")
+    if text and not re.match(TICKET_PATTERN, text):
+        raise InvalidInputError(
+            "Enter a ticket such as SEARCH-123, or its address beginning with https://.", field="ticket"
         )
     return text
 

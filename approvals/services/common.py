@@ -15,7 +15,14 @@ from teams.models import User
 def locked(request: AccessRequest) -> AccessRequest:
     """Return the request as it is now, locked to the end of the transaction; others may still refer to it."""
     rows = AccessRequest.objects.select_related(
-        "project__team__department", "requester", "beneficiary", "tier", "policy", "extends_key"
+        "project__team__department",
+        "team",
+        "requester",
+        "beneficiary",
+        "tier",
+        "policy",
+        "extends_key",
+        "extends_grant__granted_by",
     )
     return rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=request.pk)
 
@@ -77,11 +84,13 @@ def require_seen(request: AccessRequest, seen_revision: int) -> None:
     """Refuse an actor who read another revision. Raises ChangedSinceReadError with the difference."""
     if seen_revision == request.revision:
         return
+    changes = difference(request, since_revision=seen_revision)
+    who = "Purser" if changes.keys() & {"team"} else str(request.requester)
     raise ChangedSinceReadError(
-        f"{request.requester} changed this request after you read it. Read it again, then decide.",
+        f"{who} changed this request after you read it. Read it again, then decide.",
         seen_revision=seen_revision,
         revision=request.revision,
-        difference=difference(request, since_revision=seen_revision),
+        difference=changes,
     )
 
 
@@ -90,7 +99,7 @@ def difference(request: AccessRequest, *, since_revision: int) -> dict[str, dict
     events = AuditEvent.objects.filter(
         object_type="approvals.accessrequest",
         object_id=request.public_id,
-        action="request.amended",
+        action__in=("request.amended", "request.restarted"),
         after__revision__gt=since_revision,
     ).order_by("pk")
     changes: dict[str, dict[str, Any]] = {}
@@ -129,4 +138,12 @@ def record_decision(request: AccessRequest, decision: Decision, action: str, **g
         **given,
     }
     before = {"status": RequestStatus.PENDING}
-    return record(decision.actor, action, request, before=before, after=after, reason=decision.comment)
+    return record(
+        decision.actor,
+        action,
+        request,
+        before=before,
+        after=after,
+        reason=decision.comment,
+        on_behalf_of=decision.on_behalf_of,
+    )

@@ -14,6 +14,8 @@ from approvals.services.common import decided_before, locked, record_decision, r
 from approvals.services.finishing import finish
 from approvals.services.increases.deciding import IncreaseOutcome, decide_increase
 from approvals.services.mails import tell_approvers, tell_requester
+from approvals.services.ratifying import end_unratified
+from approvals.services.revising import bring_up_to_date
 from core import clock
 from core.errors import InvalidInputError
 from core.money import format_usd, quantise
@@ -51,7 +53,6 @@ def decide(
 ) -> Outcome: ...
 
 
-@transaction.atomic
 def decide(
     *,
     actor: User,
@@ -73,6 +74,29 @@ def decide(
         return decide_increase(
             actor=actor, request=request, verdict=verdict, seen_revision=seen_revision, comment=comment
         )
+    bring_up_to_date(request)
+    return _decide(
+        actor=actor,
+        request=request,
+        verdict=verdict,
+        seen_revision=seen_revision,
+        comment=comment,
+        monthly_cap_usd=monthly_cap_usd,
+        duration_days=duration_days,
+    )
+
+
+@transaction.atomic
+def _decide(
+    *,
+    actor: User,
+    request: AccessRequest,
+    verdict: Verdict,
+    seen_revision: int,
+    comment: str,
+    monthly_cap_usd: Decimal | None,
+    duration_days: int | None,
+) -> Outcome:
     mine = locked(request)
     earlier = _earlier(mine, actor, seen_revision)
     if earlier is not None and earlier.verdict == verdict:
@@ -81,12 +105,12 @@ def decide(
     require_seen(mine, seen_revision)
     if earlier is not None:
         raise decided_before(earlier)
-    require_may_decide(actor, mine)
+    on_behalf_of = require_may_decide(actor, mine, denies=verdict == Verdict.DENY)
     offer = _checked_offer(mine, verdict, monthly_cap_usd, duration_days)
     text = _checked_comment(verdict, comment)
     if verdict == Verdict.APPROVE:
         _require_beneficiary(mine)
-    decision = _count(mine, actor, verdict, offer, text)
+    decision = _count(mine, actor, verdict, offer, on_behalf_of=on_behalf_of, comment=text)
     _act_on(mine, decision)
     return Outcome(request=mine, decision=decision)
 
@@ -99,13 +123,20 @@ def _earlier(request: AccessRequest, actor: User, seen_revision: int) -> Decisio
 
 
 def _count(
-    request: AccessRequest, actor: User, verdict: Verdict, offer: policy.Offer, comment: str
+    request: AccessRequest,
+    actor: User,
+    verdict: Verdict,
+    offer: policy.Offer,
+    *,
+    on_behalf_of: int | None,
+    comment: str,
 ) -> Decision:
     return Decision.objects.create(
         request=request,
         revision=request.revision,
         stage_index=request.stage_index,
         actor=actor,
+        on_behalf_of_id=on_behalf_of,
         verdict=verdict,
         comment=comment,
         monthly_cap_usd=offer.monthly_cap_usd,
@@ -140,6 +171,7 @@ def _deny(request: AccessRequest, decision: Decision) -> None:
         subject=f"{request.tier} for {request.project} was denied",
         body=f"{decision.actor} denied it:\n\n{decision.comment}",
     )
+    end_unratified(request)
 
 
 def _require_beneficiary(request: AccessRequest) -> None:

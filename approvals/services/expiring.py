@@ -6,6 +6,7 @@ from approvals.models import AccessRequest, RequestStatus
 from approvals.services.common import record
 from approvals.services.increases.deciding import expire_increases
 from approvals.services.mails import tell_requester
+from approvals.services.ratifying import end_unratified
 from core import clock
 
 BATCH = 200
@@ -41,3 +42,4 @@ def write_expiry(request: AccessRequest) -> None:
         subject=f"Your request for {request.tier} has expired",
         body=f"Nobody decided your request for project {request.project} in time. You can ask again.",
     )
+    end_unratified(request)

@@ -4,11 +4,14 @@ from collections.abc import Iterable
 
 from django.urls import reverse
 
-from approvals.models import AccessRequest, BudgetRequest
+from approvals.eligibility import who_can
+from approvals.models import AccessRequest, BudgetRequest, Comment, PolicyProposal
 from approvals.services.asking import model_names
 from core import outbox
 from core.money import format_usd
-from teams.models import User
+from keys.models import Grant
+from teams.models import Role, RoleAssignment, User
+from teams.selectors import approvers_for
 
 
 def tell_approvers(request: AccessRequest, people: Iterable[User]) -> None:
@@ -27,6 +30,86 @@ def tell_approvers(request: AccessRequest, people: Iterable[User]) -> None:
             event=f"waiting:{request.revision}:{request.stage_index}",
             subject=f"{request.requester} asks for {request.tier} in {request.project}",
             body=body,
+        )
+
+
+def tell_informed(request: AccessRequest) -> None:
+    """Tell the role that its policy tells of each request; those who decide it were told as such."""
+    role = request.policy.told_role
+    if not role:
+        return
+    able = set(who_can(request).values_list("pk", flat=True))
+    veto = " You may deny it." if request.policy.told_may_veto else ""
+    for person in approvers_for(Role(role), request.project):
+        if person.pk not in able | request.askers:
+            _mail(
+                request,
+                person,
+                event=f"told:{request.revision}",
+                subject=f"{request.requester} asks for {request.tier} in {request.project}",
+                body=f"{request.reason}\n\nOthers decide it; this is for you to know.{veto}",
+            )
+
+
+def remind_approvers(request: AccessRequest, number: int) -> None:
+    """Tell everybody who may decide now that a request still waits, once a person, revision and reminder."""
+    late = " It has waited longer than it should, so the next role may decide it too." if number > 1 else ""
+    for person in who_can(request):
+        _mail(
+            request,
+            person,
+            event=f"reminder:{request.revision}:{request.stage_index}:{number}",
+            subject=f"Still waiting: {request.requester} asks for {request.tier} in {request.project}",
+            body=f"Decide by {request.decide_by:%d %B %Y at %H:%M} UTC.{late}",
+        )
+
+
+def tell_of_broken_glass(request: AccessRequest, grant: Grant) -> None:
+    """Tell everybody who answers for the project, and the administrators, that the glass was broken."""
+    people = {
+        person.pk: person
+        for role in (Role.LEAD, Role.DIRECTOR, Role.ADMIN, Role.FINANCE)
+        for person in approvers_for(role, request.project)
+    }
+    for pk, person in sorted(people.items()):
+        if pk not in request.askers:
+            _mail(
+                request,
+                person,
+                event="glass_broken",
+                subject=f"{request.requester} broke the glass for {request.tier} in {request.project}",
+                body=(
+                    f"{request.reason}\n\nIt lasts until {grant.expires_at:%d %B %Y at %H:%M} UTC, up to"
+                    f" {format_usd(grant.monthly_cap_usd)}. A review waits: without an approval it ends."
+                ),
+            )
+
+
+def tell_of_proposal(proposal: PolicyProposal) -> None:
+    """Tell the other administrators that a change of a policy waits for one of them."""
+    admins = RoleAssignment.objects.live().filter(role=Role.ADMIN).values("user")
+    others = User.objects.filter(pk__in=admins, is_active=True).exclude(pk=proposal.proposed_by_id)
+    for person in others:
+        outbox.put_mail(
+            topic="policy.proposed",
+            recipient=person.email,
+            dedupe_key=f"policy_proposal:{proposal.public_id}:{person.public_id}",
+            subject=f"{proposal.proposed_by} proposes a change of the {proposal.tier} policy",
+            body=f"{proposal.reason}\n\nAnother administrator confirms it. Opening the page does nothing.",
+            link=reverse("approvals:proposal", args=[proposal.public_id]),
+        )
+
+
+def tell_of_comment(comment: Comment, people: Iterable[User]) -> None:
+    """Tell people what somebody said about a request, once a person and comment."""
+    request = comment.request
+    for person in people:
+        _mail(
+            request,
+            person,
+            event=f"comment:{comment.public_id}",
+            subject=f"{comment.author} about {request}",
+            body=comment.text,
         )
 
 

@@ -5,22 +5,23 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from approvals import policy
 from approvals.eligibility import who_can
 from approvals.errors import AlreadyAskedError
 from approvals.models import AccessRequest, RequestKind, RequestStatus
-from approvals.services.asking import Ask, check_ask, check_key, pin_stages
+from approvals.services.asking import Ask, check_ask, check_key
 from approvals.services.asking import model_names as names_of_models
 from approvals.services.common import past_its_time, record
 from approvals.services.expiring import write_expiry
-from approvals.services.mails import tell_approvers
+from approvals.services.revising import begin, set_clock
 from catalog.models import Tier
 from core import clock
 from core.errors import InvalidInputError
-from keys.models import ApiKey
+from keys.models import ApiKey, Grant
 from teams.errors import NotInTeamError
 from teams.models import Project, Role, User
 from teams.selectors import approvers_for, names_of, works_in
+
+ASKED = ("model_ids", "reason", "ticket", "duration_days", "expected_monthly_usd", "policy")
 
 
 @transaction.atomic
@@ -34,6 +35,7 @@ def submit(
     model_names: Collection[str] = (),
     duration_days: int | None = None,
     extends_key: ApiKey | None = None,
+    ticket: str = "",
 ) -> AccessRequest:
     """Ask that the actor may call a tier in a project; no names means every model of the tier.
 
@@ -41,22 +43,53 @@ def submit(
     Raises NotInTeamError, InvalidInputError, NobodyCanApproveError, and AlreadyAskedError naming the request
     that waits for the same already.
     """
-    home = Project.objects.select_related("team__department").select_for_update(no_key=True, of=("self",))
-    place = home.order_by("pk").get(pk=project.pk)
-    _require_worker(actor, place)
+    place = locked_place(project)
+    require_worker(actor, place)
     ask = check_ask(
         tier=tier,
         model_names=model_names,
         reason=reason,
         duration_days=duration_days,
         expected_monthly_usd=expected_monthly_usd,
+        ticket=ticket,
     )
     check_key(extends_key, owner=actor, project=place)
-    _require_no_other(actor, place, tier)
-    request = _create(actor, place, ask, extends_key)
-    pin_stages(request, ask.policy)
+    require_no_other(actor, place, tier, RequestKind.ACCESS)
+    return open_request(actor, place, ask, extends_key=extends_key)
+
+
+def locked_place(project: Project) -> Project:
+    """Return the project with its team, locked: one request of a project is made at a time."""
+    home = Project.objects.select_related("team__department").select_for_update(no_key=True, of=("self",))
+    return home.order_by("pk").get(pk=project.pk)
+
+
+def open_request(
+    actor: User,
+    project: Project,
+    ask: Ask,
+    *,
+    kind: RequestKind = RequestKind.ACCESS,
+    extends_key: ApiKey | None = None,
+    extends_grant: Grant | None = None,
+) -> AccessRequest:
+    """Write a pending request for a checked wish with its stages, its audit row and its mails."""
+    request = AccessRequest(
+        kind=kind,
+        requester=actor,
+        beneficiary=actor,
+        project=project,
+        team=project.team,
+        tier=ask.policy.tier,
+        extends_key=extends_key,
+        extends_grant=extends_grant,
+        created_at=clock.now(),
+        **{name: getattr(ask, name) for name in ASKED},
+    )
+    set_clock(request)
+    request.save()
+    begin(request)
     record(actor, "request.submitted", request, after=facts(request), reason=ask.reason)
-    tell_approvers(request, who_can(request))
     return request
 
 
@@ -69,13 +102,15 @@ def facts(request: AccessRequest) -> dict[str, object]:
         "models": names_of_models(request.model_ids),
         "duration_days": request.duration_days,
         "expected_monthly_usd": request.expected_monthly_usd,
+        "ticket": request.ticket,
         "extends_key": request.extends_key,
         "policy": request.policy,
         "reason": request.reason,
     }
 
 
-def _require_worker(actor: User, project: Project) -> None:
+def require_worker(actor: User, project: Project) -> None:
+    """Let only who works in the team of an open project ask. Raises InvalidInputError, NotInTeamError."""
     if project.archived_at or project.team.archived_at:
         raise InvalidInputError(f"{project} is closed. Choose an open project.", field="project")
     if works_in(actor, project.team):
@@ -86,10 +121,13 @@ def _require_worker(actor: User, project: Project) -> None:
     )
 
 
-def _require_no_other(actor: User, project: Project, tier: Tier) -> None:
-    """Refuse a second pending request. The project's lock lets one request of it be made at a time."""
+def require_no_other(actor: User, project: Project, tier: Tier, kind: RequestKind) -> None:
+    """Refuse a second pending request of a kind; the project's lock keeps others from making one now.
+
+    Raises AlreadyAskedError naming the request that waits.
+    """
     waiting = AccessRequest.objects.filter(
-        beneficiary=actor, project=project, tier=tier, kind=RequestKind.ACCESS, status=RequestStatus.PENDING
+        beneficiary=actor, project=project, tier=tier, kind=kind, status=RequestStatus.PENDING
     )
     same = waiting.select_for_update(no_key=True).order_by("pk").first()
     if same is None:
@@ -102,22 +140,4 @@ def _require_no_other(actor: User, project: Project, tier: Tier) -> None:
         " decide it. Change that request or withdraw it.",
         request=same.public_id,
         at=same.created_at.isoformat(),
-    )
-
-
-def _create(actor: User, project: Project, ask: Ask, extends_key: ApiKey | None) -> AccessRequest:
-    now = clock.now()
-    return AccessRequest.objects.create(
-        requester=actor,
-        beneficiary=actor,
-        project=project,
-        tier=ask.policy.tier,
-        model_ids=ask.model_ids,
-        reason=ask.reason,
-        duration_days=ask.duration_days,
-        expected_monthly_usd=ask.expected_monthly_usd,
-        extends_key=extends_key,
-        policy=ask.policy,
-        created_at=now,
-        decide_by=policy.deadline(now, ask.policy.decide_within_hours),
     )

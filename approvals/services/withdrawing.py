@@ -4,6 +4,7 @@ from django.db import transaction
 
 from approvals.models import AccessRequest, RequestStatus
 from approvals.services.common import locked, record, require_open
+from approvals.services.ratifying import end_unratified
 from core import clock
 from core.errors import NotAllowedError
 from teams.models import User
@@ -23,6 +24,7 @@ def withdraw(*, actor: User, request: AccessRequest) -> AccessRequest:
     mine.status, mine.decided_at = RequestStatus.WITHDRAWN, clock.now()
     mine.save(update_fields=["status", "decided_at"])
     record(actor, "request.withdrawn", mine, before={"status": "pending"}, after={"status": mine.status})
+    end_unratified(mine)
     return mine
 
 

@@ -107,6 +107,7 @@ def _submit(wizard: Wizard) -> AccessRequest:
         duration_days=answers["duration_days"],
         expected_monthly_usd=answers["expected_monthly_usd"],
         extends_key=wizard.extends_key,
+        ticket=answers.get("ticket", ""),
     )
 
 
@@ -184,7 +185,7 @@ def _answers(wizard: Wizard) -> Iterator[AnswerLine]:
         "tier": ("Tier", f"{terms.tier}, {terms.tier.name}" if terms else ""),
         "models": ("Models", ", ".join(answers["models"]) or "Every model of the tier"),
         "key": ("Key", str(wizard.extends_key or "A new key")),
-        "reason": ("Why", answers["reason"]),
+        "reason": ("Why", " ".join((answers["reason"], answers.get("ticket", ""))).strip()),
         "cost": (
             "For how long, at what cost",
             f"{answers['duration_days']} days, {format_usd(answers['expected_monthly_usd'])} a month",

@@ -1,5 +1,7 @@
 """Asking for more of a budget, reading such a request, deciding and withdrawing it."""
 
+from datetime import timedelta
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -8,9 +10,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from approvals import selectors, services
 from approvals.errors import AlreadyAskedError, AlreadyDecidedError, ChangedSinceReadError
-from approvals.forms import DecideIncreaseForm, IncreaseForm
+from approvals.forms import AmendIncreaseForm, DecideIncreaseForm, IncreaseForm
 from approvals.increases import increase_case
 from approvals.models import BudgetRequest, RequestStatus, Verdict
+from approvals.services.increases.asking import require_asker
+from approvals.views.forms import FormPage, add_error, form_page
 from approvals.views.shapes import due_of, status_of
 from budgets.models import Budget
 from budgets.selectors import find_budget
@@ -94,6 +98,44 @@ def withdraw_budget_request(request: PersonRequest, public_id: str) -> HttpRespo
         return _refused(request, public_id, error)
     messages.success(request, f"{asked} is withdrawn.")
     return redirect(_url(public_id))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def amend_budget_request(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Change what a pending request of one's own asks for."""
+    asked = selectors.find_increase(request.user, public_id)
+    require_asker(request.user, asked)
+    if asked.state is not RequestStatus.PENDING:
+        messages.error(request, "This request is over. Ask again instead.")
+        return redirect(_url(public_id))
+    form = AmendIncreaseForm(request.POST or None, initial=_as_asked(asked))
+    page = FormPage(
+        title=f"Change the request: {asked}",
+        text="Whoever decides it is told, and the time to decide starts anew.",
+        url=reverse("approvals:amend_budget", args=[public_id]),
+        submit_text="Change the request",
+        cancel_url=_url(public_id),
+    )
+    if request.method != "POST" or not form.is_valid():
+        return form_page(request, page, form)
+    try:
+        services.amend_increase(actor=request.user, request=asked, **form.cleaned_data)
+    except InvalidInputError as error:
+        add_error(form, error)
+        return form_page(request, page, form)
+    except REFUSALS as error:
+        return form_page(request, page, form, refusal=error)
+    messages.success(request, "Your request is changed. Whoever decides it was told.")
+    return redirect(_url(public_id))
+
+
+def _as_asked(asked: BudgetRequest) -> dict[str, object]:
+    return {
+        "seen_revision": asked.revision,
+        "limit_usd": f"{asked.limit_usd.normalize():f}",
+        "until": (asked.until - timedelta(days=1)).date().isoformat() if asked.until else "",
+        "reason": asked.reason,
+    }
 
 
 def _page(

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from approvals.cases import Case
-from approvals.models import AccessRequest, RequestStatus
+from approvals.models import AccessRequest, RequestKind, RequestStatus
 from approvals.selectors import last_decision
 from approvals.views.shapes import Answer, Costs, KeyCard, case_view
 from keys.models import ApiKey, KeyState
@@ -26,17 +26,30 @@ def own_page(
         case_view(case, costs),
         answer=answer_of(asked),
         key=_key_card(asked.key, request.user) if asked.key else None,
+        answers_offers=True,
+        extend_url=_extend_url(asked, request.user),
     )
     context = {"case": view, "approvals_waiting": waiting}
     return render(request, "approvals/request.html", context, status=status)
+
+
+def _extend_url(asked: AccessRequest, user: User) -> str:
+    """Return where more time is asked for, when the request's grant is active and its key outlives it."""
+    if not asked.granted_until or asked.beneficiary_id != user.pk or not asked.key:
+        return ""
+    if asked.kind == RequestKind.BREAK_GLASS:
+        return ""
+    grant = asked.extendable_grant
+    return reverse("approvals:extend", args=[grant]) if grant else ""
 
 
 def answer_of(asked: AccessRequest) -> Answer | None:
     """Return how a request ended; None while it waits."""
     decision = last_decision(asked)
     match asked.state:
-        case RequestStatus.APPROVED if decision:
-            return Answer(tone="ok", title=f"{decision.actor} approved it.", text=decision.comment)
+        case RequestStatus.APPROVED:
+            title = f"{decision.actor} approved it." if decision else "The rule of its policy extended it."
+            return Answer(tone="ok", title=title, text=decision.comment if decision else "")
         case RequestStatus.DENIED if decision:
             return Answer(tone="bad", title=f"{decision.actor} denied it.", text=decision.comment)
         case RequestStatus.WITHDRAWN:

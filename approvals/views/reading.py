@@ -77,7 +77,7 @@ def inbox_page(
     context = {
         "inbox": _list(inbox, query, current),
         "case": case_view(case, costs_of(case), query=query) if case else None,
-        "form": (form or offer_form(case)) if case and case.may_decide else None,
+        "form": (form or offer_form(case)) if case and (case.may_decide or case.may_veto) else None,
         "outcome": outcome,
         "approvals_waiting": inbox.counts[View.WAITING],
     }

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from django.urls import reverse
 
-from approvals.cases import Case, Held
+from approvals.cases import Case, Held, Remark, title_of
 from approvals.facts import BudgetOutlook, ModelPrice
-from approvals.models import AccessRequest, BudgetRequest, RequestStatus
+from approvals.models import AccessRequest, BudgetRequest, RequestKind, RequestStatus
 from budgets.models import Window
 from core import clock
 from core.shapes import Event, Tone
@@ -98,6 +98,17 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """Something said about a request; `offer_url` is where its requester takes the tier that was offered."""
+
+    who: str
+    at: datetime
+    text: str
+    offered: str
+    offer_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseView:
     """One request with everything that its page says."""
 
@@ -123,14 +134,22 @@ class CaseView:
     decide_by: datetime
     checks: tuple[Tone, ...]
     may_decide: bool
+    may_veto: bool
     why_not: str
     decide_url: str
     withdraw_url: str
+    amend_url: str
+    comment_url: str
+    ticket: str
+    ticket_url: str
+    thread: tuple[Said, ...]
     grants: tuple[Held, ...]
     earlier: tuple[EarlierLine, ...]
     history: tuple[Event, ...]
     answer: Answer | None = None
     key: KeyCard | None = None
+    extend_url: str = ""
+    answers_offers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +167,7 @@ def row_of(request: AccessRequest, *, query: str = "", current: bool = False) ->
     """Return a request as the list shows it; `query` keeps the list beside it the same."""
     return Row(
         url=reverse("approvals:detail", args=[request.public_id]) + query,
-        title=str(request),
+        title=title_of(request),
         requester=str(request.requester),
         expected_usd=request.expected_monthly_usd,
         asked_at=request.created_at,
@@ -201,12 +220,36 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
         decide_by=request.decide_by,
         checks=(*(Tone(tone=check.tone, text=check.text) for check in case.checks), *costs.checks),
         may_decide=case.may_decide,
+        may_veto=case.may_veto,
         why_not=case.why_not,
         decide_url=reverse("approvals:decide", args=[request.public_id]) + query,
         withdraw_url=reverse("approvals:withdraw", args=[request.public_id]) if pending else "",
+        amend_url=_amend_url(request) if pending else "",
+        comment_url=reverse("approvals:comment", args=[request.public_id]) if pending else "",
+        ticket=request.ticket,
+        ticket_url=request.ticket if request.ticket.startswith("https://") else "",
+        thread=tuple(_said(each, request, pending=pending) for each in case.comments),
         grants=case.grants,
         earlier=tuple(_earlier(past) for past in case.earlier),
         history=tuple(Event(text=line.text, at=line.at) for line in case.history),
+    )
+
+
+def _amend_url(request: AccessRequest) -> str:
+    """Return where a request can be changed; a broken glass stays as it is."""
+    if request.kind == RequestKind.BREAK_GLASS:
+        return ""
+    return reverse("approvals:amend", args=[request.public_id])
+
+
+def _said(remark: Remark, request: AccessRequest, *, pending: bool) -> Said:
+    stands = pending and remark.tier is not None and remark.revision == request.revision
+    return Said(
+        who=remark.who,
+        at=remark.at,
+        text=remark.text,
+        offered=f"Tier {remark.tier}" if remark.tier else "",
+        offer_url=reverse("approvals:take_offer", args=[remark.id]) if stands else "",
     )
 
 

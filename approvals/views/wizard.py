@@ -39,7 +39,7 @@ PROJECT = Question(name="project", fields=("project",), drops=("extends_key",))
 TIER = Question(name="tier", fields=("tier",), drops=("models", "duration_days"))
 MODELS = Question(name="models", fields=("models",))
 KEY = Question(name="key", fields=("extends_key",))
-REASON = Question(name="reason", fields=("reason",))
+REASON = Question(name="reason", fields=("reason", "ticket"))
 COST = Question(name="cost", fields=("duration_days", "expected_monthly_usd"))
 QUESTIONS = (PROJECT, TIER, MODELS, KEY, REASON, COST)
 FIELDS = tuple(name for each in QUESTIONS for name in each.fields)
@@ -147,7 +147,8 @@ class Wizard:
             case "key":
                 return KeyForm(**given, keys=self.keys)
             case "reason":
-                return ReasonForm(**given)
+                assert self.terms is not None
+                return ReasonForm(**given, terms=self.terms)
             case _:
                 assert self.terms is not None
                 return CostForm(**given, terms=self.terms)
@@ -223,4 +224,5 @@ class Wizard:
                 reason=self.answers["reason"],
                 duration_days=self.answers["duration_days"],
                 expected_monthly_usd=self.answers["expected_monthly_usd"],
+                ticket=self.answers.get("ticket", ""),
             )

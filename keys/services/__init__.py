@@ -1,7 +1,7 @@
 """What may be done with keys and grants; one module an act."""
 
 from keys.services.accounts import open_service_account
-from keys.services.granting import grant
+from keys.services.granting import grant, grant_for_hours
 from keys.services.issuing import issue_approved_key, issue_key
 from keys.services.leaks import report_leak
 from keys.services.leaving import revoke_keys_of
@@ -17,6 +17,7 @@ __all__ = [
     "RevealedToken",
     "end_previous_secret",
     "grant",
+    "grant_for_hours",
     "issue_approved_key",
     "issue_key",
     "make_token",

@@ -25,22 +25,78 @@ def grant(
     days: int,
     source_request: str,
     supersedes: Grant | None = None,
+    on_behalf_of: User | None = None,
 ) -> Grant:
     """Let a key call a tier for `days` from now on, with a cap of US dollars a month; `actor` approved it.
 
-    No grant outlives its key: it ends with the key when that comes first. An empty `model_ids` means every
-    model of the tier. Raises KeyEndedError when the key is revoked or expired.
+    The cap is set with the right of `on_behalf_of`, for whom the actor decided, or with his own. One that
+    supersedes another begins where that ends. No grant outlives its key: it ends with the key when
+    that comes first. An empty `model_ids` means every model of the tier. Raises KeyEndedError when the key is
+    revoked or expired.
     """
+    return _grant(
+        actor=actor,
+        key=key,
+        tier=tier,
+        model_ids=model_ids,
+        monthly_cap_usd=monthly_cap_usd,
+        lasts=timedelta(days=days),
+        source_request=source_request,
+        cap_by=on_behalf_of or actor,
+        supersedes=supersedes,
+    )
+
+
+@transaction.atomic
+def grant_for_hours(
+    *,
+    actor: User,
+    key: ApiKey,
+    tier: Tier,
+    model_ids: Sequence[int],
+    monthly_cap_usd: Decimal,
+    hours: int,
+    source_request: str,
+) -> Grant:
+    """Let a key call a tier for some hours, because the glass was broken; the policy sets the cap.
+
+    Raises as grant() does.
+    """
+    return _grant(
+        actor=actor,
+        key=key,
+        tier=tier,
+        model_ids=model_ids,
+        monthly_cap_usd=monthly_cap_usd,
+        lasts=timedelta(hours=hours),
+        source_request=source_request,
+        cap_by=None,
+    )
+
+
+def _grant(
+    *,
+    actor: User,
+    key: ApiKey,
+    tier: Tier,
+    model_ids: Sequence[int],
+    monthly_cap_usd: Decimal | None,
+    lasts: timedelta,
+    source_request: str,
+    cap_by: User | None,
+    supersedes: Grant | None = None,
+) -> Grant:
     mine = locked(key)
     require_usable(mine)
     now = clock.now()
+    starts_at = supersedes.expires_at if supersedes else now
     given = Grant.objects.create(
         key=mine,
         tier=tier,
         model_ids=sorted(model_ids),
         monthly_cap_usd=monthly_cap_usd,
-        starts_at=now,
-        expires_at=min(now + timedelta(days=days), mine.expires_at),
+        starts_at=starts_at,
+        expires_at=min(starts_at + lasts, mine.expires_at),
         source_request=source_request,
         granted_by=actor,
         supersedes=supersedes,
@@ -55,5 +111,5 @@ def grant(
         "source_request": source_request,
     }
     record(actor, "grant.given", given, mine, after=after)
-    follow_grants(actor=actor, key=mine, tier=tier, reason=f"Approved request {source_request}")
+    follow_grants(actor=cap_by, key=mine, tier=tier, reason=f"Approved request {source_request}")
     return given

@@ -19,14 +19,17 @@ from teams.models import User
 
 
 @transaction.atomic
-def revoke_grant(*, actor: User, grant: Grant, reason: str) -> Grant:
+def revoke_grant(*, actor: User | None, grant: Grant, reason: str) -> Grant:
     """End a grant now and leave the key and its other grants as they are; those who may revoke the key may.
+
+    `actor` None is Purser itself, as a consequence of what somebody else did.
 
     Raises RoleNeededError for others, and AlreadyDoneError the second time, saying who did it and when.
     """
     text = clean_reason(reason)
     mine = locked(grant.key)
-    require_authority(actor, mine)
+    if actor is not None:
+        require_authority(actor, mine)
     given = _locked(grant)
     if given.revoked_at:
         raise AlreadyDoneError(
@@ -37,8 +40,8 @@ def revoke_grant(*, actor: User, grant: Grant, reason: str) -> Grant:
             what="revoked",
         )
     end_grant(actor=actor, key=mine, given=given, reason=text)
-    if actor.pk != mine.owner_id:
-        _tell_owner(mine, given, "grant.revoked", f"{actor} ended the {given.tier} access", text)
+    if actor is None or actor.pk != mine.owner_id:
+        _tell_owner(mine, given, "grant.revoked", f"{actor or 'Purser'} ended the {given.tier} access", text)
     return given
 
 

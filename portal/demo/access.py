@@ -139,12 +139,14 @@ def _grant(key: ApiKey, number: int, cap_usd: Decimal, approver: User, *, now: d
         requester=key.owner,
         beneficiary=key.owner,
         project=key.project,
+        team=key.project.team,
         tier_id=number,
         reason=f"{key.project} goes to our customers and needs the larger models.",
         duration_days=policy.max_days,
         expected_monthly_usd=cap_usd,
         policy=policy,
         created_at=key.created_at,
+        revised_at=key.created_at,
         # The database lets nobody decide after this, by its own clock: the past is written with an end to
         # come.
         decide_by=now + timedelta(days=1),

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from approvals.models import BudgetRequest
+from approvals.services import ask_increase
 from budgets.services import limits
 from core import clock
 from tests import matrix
@@ -63,6 +65,14 @@ TABLE = """
     requests_list                401        empty  sees   sees   sees   sees   sees   sees
     requests_create              401        422    201    201    403    403    403    403
     requests_retrieve            401        404    200    200    200    200    200    200
+    requests_amend               401        404    200    403    403    403    403    403
+    requests_comment             401        404    200    200    200    200    200    200
+    budget_requests_list         401        empty  sees   sees   sees   sees   sees   sees
+    budget_requests_retrieve     401        404    200    200    200    200    200    200
+    budget_requests_create       401        422    201    422    422    422    201    422
+    budget_requests_amend        401        404    200    403    403    403    403    403
+    budget_requests_withdraw     401        404    200    403    403    403    403    403
+    budget_requests_decide       401        404    403    200    403    403    403    403
     requests_withdraw            401        404    200    403    403    403    403    403
     requests_decide              401        404    403    200    403    403    403    403
     leaks_create                 202        202    202    202    202    202    202    202
@@ -95,6 +105,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "rate_limits": lambda world: world.rate_limit.public_id,
     "keys": lambda world: world.fresh_key.public_id,
     "grants": lambda world: world.grant.public_id,
+    "budget_requests": lambda world: asked_for_more(world).public_id,
     "requests": lambda world: world.request.public_id,
     "usage_days": lambda world: world.cast.ranking.public_id,
     "blocked_calls": lambda world: world.cast.ranking.public_id,
@@ -141,6 +152,24 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
         "reason": "The larger models miss one answer in three.",
         "expected_monthly_usd": "100",
     },
+    "requests_amend": lambda _: {
+        "seen_revision": 1,
+        "reason": "The larger models miss one answer in three.",
+        "expected_monthly_usd": "100",
+    },
+    "requests_comment": lambda _: {"text": "Why not the small one?"},
+    "budget_requests_create": lambda world: {
+        "budget": world.budget.public_id,
+        "limit_usd": "600",
+        "reason": "A launch in January.",
+    },
+    "budget_requests_amend": lambda _: {
+        "seen_revision": 1,
+        "limit_usd": "650",
+        "reason": "A larger launch in December.",
+    },
+    "budget_requests_withdraw": lambda _: {},
+    "budget_requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
     "requests_withdraw": lambda _: {},
     "requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
 }
@@ -183,6 +212,14 @@ def called(route: Route, role: str, world: World) -> Answer:
         known = SPECIAL_IDS.get(route.operation) or IDS[noun_of(route)]
         path = path.replace("{id}", known(world))
     return caller.get(path) if route.method == "GET" else caller.post(path, BODIES[route.operation](world))
+
+
+def asked_for_more(world: World) -> BudgetRequest:
+    """Return Ada's one request for more budget, made when it is first looked for."""
+    waits = BudgetRequest.objects.filter(requester=world.cast.ada).first()
+    return waits or ask_increase(
+        actor=world.cast.ada, budget=world.budget, limit_usd=Decimal(600), reason="A launch in December."
+    )
 
 
 def planned(world: World) -> str:

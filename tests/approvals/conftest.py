@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from approvals.models import AccessRequest
+from approvals.models import AccessRequest, Delegation
 from approvals.services import submit
 from core import clock
+from teams.models import Role
 from tests import factories
 from tests.approvals.by_hand import DECIDE, END, execute
 from tests.cast import Cast
@@ -33,6 +34,16 @@ def ask_for(cast: Cast, **changes: Any) -> AccessRequest:
         "expected_monthly_usd": Decimal(420),
     }
     return submit(**wish | changes)
+
+
+def lend(cast: Cast, giver: str, taker: str, **terms: Any) -> Delegation:
+    """Let somebody of the cast decide for another: for a lead of Search, a director of Product, an admin."""
+    role = terms.pop("role", {"cleo": Role.DIRECTOR, "ann": Role.ADMIN}.get(giver, Role.LEAD))
+    place = {"team": cast.search if role == Role.LEAD else None}
+    place |= {"department": cast.product if role == Role.DIRECTOR else None}  # type: ignore[dict-item]
+    return factories.DelegationFactory.create(
+        giver=getattr(cast, giver), taker=getattr(cast, taker), role=role, **place, **terms
+    )
 
 
 @pytest.fixture

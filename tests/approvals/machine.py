@@ -19,8 +19,24 @@ from django.db import IntegrityError, transaction
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from approvals.models import AccessRequest, Decision, RequestStatus, Stage, Verdict
-from approvals.services import amend, decide, expire_due, submit, withdraw
+from approvals.cases import case_of
+from approvals.models import AccessRequest, Decision, Delegation, RequestKind, RequestStatus, Stage, Verdict
+from approvals.selectors import find
+from approvals.services import (
+    amend,
+    break_glass,
+    close_requests_of,
+    comment,
+    decide,
+    delegate,
+    end_delegation,
+    expire_due,
+    extend,
+    follow_all,
+    remind_due,
+    submit,
+    withdraw,
+)
 from core import clock
 from core.errors import DomainError
 from core.models import AuditEvent
@@ -64,7 +80,7 @@ class Approvals(RuleBasedStateMachine):
         for name in ("cleo", "ann"):
             factories.MembershipFactory.create(user=self.people[name], team=self.cast.search)
         factories.RoleAssignmentFactory.create(user=self.people["ann"], role=Role.LEAD, team=self.cast.search)
-        factories.new_policy(self.cast.tier2, stages)
+        self.new_policy(stages)
         for name in sorted(askers):
             self.asks(name=name, tier=2, days=30, usd=100)
 
@@ -107,9 +123,98 @@ class Approvals(RuleBasedStateMachine):
             monthly_cap_usd=Decimal(cap) if verdict == Verdict.APPROVE and cap else None,
         )
         if Decision.objects.count() > before:
+            self.says_it_again(actor, Decision.objects.order_by("-pk")[0])
             assert behind == 0, "somebody decided what he had not read"
             assert name in allowed, f"{name} decided, and only {allowed} might have"
             assert clock.now() < request.decide_by
+
+    def says_it_again(self, actor: User, decision: Decision) -> None:
+        """Repeat the verdict that just counted: nothing is written, and the answer is the same."""
+        before = (Decision.objects.count(), Grant.objects.count(), AuditEvent.objects.count())
+        same = decide(
+            actor=actor,
+            request=decision.request,
+            verdict=Verdict(decision.verdict),
+            seen_revision=decision.revision,
+            comment="Again.",
+        )
+        assert same.replayed
+        assert same.decision == decision
+        assert before == (Decision.objects.count(), Grant.objects.count(), AuditEvent.objects.count())
+
+    @rule(giver=names, taker=names, role=st.sampled_from(["lead", "director"]), days=st.integers(1, 31))
+    def lends(self, giver: str, taker: str, role: str, days: int) -> None:
+        now = clock.now()
+        self.attempt(
+            delegate,
+            actor=self.people[giver],
+            taker=self.people[taker],
+            role=Role(role),
+            team=self.cast.search if role == Role.LEAD else None,
+            department=self.cast.product if role == Role.DIRECTOR else None,
+            valid_from=now,
+            valid_until=now + timedelta(days=days),
+        )
+
+    @rule(name=names)
+    def takes_back_what_he_lent(self, name: str) -> None:
+        for lent in Delegation.objects.filter(giver=self.people[name]):
+            self.attempt(end_delegation, actor=self.people[name], delegation=lent)
+
+    @rule(number=numbers, days=st.integers(1, 60))
+    def asks_for_more_time(self, number: int, days: int) -> None:
+        grant = Grant.objects.order_by("-pk")[number : number + 1].first()
+        if grant is not None:
+            self.attempt(
+                extend,
+                actor=grant.key.owner,
+                grant=grant,
+                reason="A reason that is long enough.",
+                duration_days=days,
+            )
+
+    @rule(name=names)
+    def breaks_the_glass(self, name: str) -> None:
+        self.attempt(
+            break_glass,
+            actor=self.people[name],
+            project=self.cast.ranking,
+            tier=self.cast.tier2,
+            reason="A reason that is long enough.",
+        )
+
+    @rule(number=numbers, name=names)
+    def says_something(self, number: int, name: str) -> None:
+        request = self.request(number)
+        if request is not None:
+            before = AccessRequest.objects.filter(pk=request.pk).values().get()
+            self.attempt(comment, actor=self.people[name], request=request, text="Why?")
+            assert AccessRequest.objects.filter(pk=request.pk).values().get() == before
+
+    @rule(stages=st.sampled_from(STAGES), rule_on=st.booleans())
+    def the_policy_changes(self, stages: list[tuple[str, int]], rule_on: bool) -> None:
+        self.new_policy(stages, auto_extend=rule_on)
+
+    @rule(name=names)
+    def leaves_for_good(self, name: str) -> None:
+        person = self.people[name]
+        User.objects.filter(pk=person.pk).update(is_active=False)
+        close_requests_of(person)
+        assert not AccessRequest.objects.pending().filter(requester=person).exists()
+        assert not Delegation.objects.live().filter(giver=person).exists()
+        assert not Delegation.objects.live().filter(taker=person).exists()
+        person.refresh_from_db()
+
+    @rule(number=numbers, name=names)
+    def opens_the_page(self, number: int, name: str) -> None:
+        """What the page offers is what decide() would allow."""
+        request, person = self.request(number), User.objects.get(pk=self.people[name].pk)
+        if request is None or request.state is not RequestStatus.PENDING or not person.is_active:
+            return
+        counted = set(self.counted(request))
+        may = name in self.allowed(request) and person.pk not in counted
+        if may or AccessRequest.objects.visible_to(person).filter(pk=request.pk).exists():
+            assert case_of(person, find(person, request.public_id)).may_decide == may
 
     @rule(name=names, number=numbers, days=st.integers(1, 30))
     def amends(self, name: str, number: int, days: int) -> None:
@@ -144,6 +249,8 @@ class Approvals(RuleBasedStateMachine):
         self.time.shift(timedelta(hours=hours))
         if swept:
             expire_due()
+            follow_all(most=10)
+            remind_due()
 
     @rule(name=names, what=st.sampled_from(["company", "team", "lead", "director"]))
     def joins_or_leaves(self, name: str, what: str) -> None:
@@ -197,6 +304,32 @@ class Approvals(RuleBasedStateMachine):
                         at=clock.now(),
                     )
 
+    @rule(taker=names, giver=names)
+    def decides_for_somebody_who_lent_him_nothing(self, taker: str, giver: str) -> None:
+        now = clock.now()
+        lent = Delegation.objects.filter(giver=self.people[giver], taker=self.people[taker])
+        if lent.filter(valid_from__lte=now, valid_until__gt=now).exists():
+            return
+        for request in AccessRequest.objects.all():
+            with self.refused():
+                Decision.objects.create(
+                    request=request,
+                    revision=request.revision,
+                    stage_index=request.stage_index,
+                    actor=self.people[taker],
+                    on_behalf_of=self.people[giver],
+                    verdict=Verdict.APPROVE,
+                    at=now,
+                )
+
+    @rule()
+    def lets_a_rule_approve_what_it_may_not(self) -> None:
+        for request in AccessRequest.objects.exclude(kind=RequestKind.EXTENSION):
+            key = factories.ApiKeyFactory.create(owner=request.beneficiary, project=request.project)
+            change = f"status = 'approved', decided_at = now(), by_rule = true, key_id = {key.pk}"
+            with self.refused():
+                change_requests(change, pk=request.pk)
+
     @rule(name=names)
     def helps_himself(self, name: str) -> None:
         for request in AccessRequest.objects.exclude(status=RequestStatus.APPROVED):
@@ -228,6 +361,14 @@ class Approvals(RuleBasedStateMachine):
     def a_grant_is_within_one_approved_request(self) -> None:
         for grant in Grant.objects.all():
             request = AccessRequest.objects.get(public_id=grant.source_request)
+            if request.kind == RequestKind.BREAK_GLASS:
+                assert grant.expires_at - grant.starts_at <= timedelta(hours=4)
+                assert grant.monthly_cap_usd == 50
+                ended = request.status not in (RequestStatus.PENDING, RequestStatus.APPROVED)
+                assert not ended or grant.revoked_at or grant.expires_at <= clock.now()
+                continue
+            if grant.supersedes is not None:
+                assert grant.starts_at == grant.supersedes.expires_at, "an extension leaves a gap"
             counted = list(request.decisions.filter(revision=request.revision))
             assert request.status == RequestStatus.APPROVED
             assert (grant.tier_id, grant.key_id) == (request.tier_id, request.key_id)
@@ -245,6 +386,9 @@ class Approvals(RuleBasedStateMachine):
             assert not {request.requester_id, request.beneficiary_id} & set(humans)
             stages = Stage.objects.filter(request=request, revision=request.revision)
             assert stages
+            if request.by_rule:
+                assert (request.tier_id, request.kind) == (2, RequestKind.EXTENSION)
+                continue
             for stage in stages:
                 agreed = [each for each in counted if each.stage_index == stage.index]
                 assert len({each.actor_id for each in agreed}) >= stage.quorum
@@ -268,8 +412,8 @@ class Approvals(RuleBasedStateMachine):
             recorded = Counter(action.removeprefix("request.") for action in events)
             verdicts = recorded["agreed"] + recorded["approved"] + recorded["denied"]
             assert recorded["submitted"] == 1
-            assert recorded["amended"] == request.revision - 1
-            assert verdicts == Decision.objects.filter(request=request).count()
+            assert recorded["amended"] + recorded["restarted"] == request.revision - 1
+            assert verdicts == Decision.objects.filter(request=request).count() + request.by_rule
             assert sum(recorded[status] for status in FINAL) == (request.status in FINAL)
 
     # ------------------------------------------------------------------------------------- helpers
@@ -294,12 +438,44 @@ class Approvals(RuleBasedStateMachine):
                     held[role].add(name)
         askers = {name for name, person in self.people.items() if person.pk == request.requester_id}
         stage = Stage.objects.filter(request=request, revision=request.revision, index=request.stage_index)
-        role = stage.values_list("role", flat=True)[0]
+        roles = {self.routed(stage.values_list("role", flat=True)[0], held, askers)}
+        waited = min(timedelta(hours=48), (request.decide_by - request.revised_at) / 2)
+        if clock.now() >= request.revised_at + waited:
+            roles.add(self.routed({2: Role.DIRECTOR, 3: Role.ADMIN}[request.tier_id], held, askers))
+        own = set().union(*(held[role] for role in roles)) - askers
+        return own | {
+            taker
+            for giver, taker, role in self.lent()
+            if role in roles and giver in own & held[role] and taker not in askers
+        }
+
+    def routed(self, role: str, held: dict[str, set[str]], askers: set[str]) -> str:
+        """Return who decides in place of a role that the asker holds himself."""
         if role == Role.LEAD and askers & held[Role.LEAD]:
             role = Role.DIRECTOR
         if role == Role.DIRECTOR and askers & held[Role.DIRECTOR] and not held[Role.DIRECTOR] - askers:
             role = Role.ADMIN
-        return held[role] - askers
+        return role
+
+    def lent(self) -> list[tuple[str, str, str]]:
+        """Return who lends what to whom now: giver, taker, role, both of them active."""
+        now, by_id = clock.now(), {person.pk: name for name, person in self.people.items()}
+        active = set(User.objects.filter(is_active=True).values_list("pk", flat=True))
+        return [
+            (by_id[lent.giver_id], by_id[lent.taker_id], lent.role)
+            for lent in Delegation.objects.filter(valid_from__lte=now, valid_until__gt=now)
+            if {lent.giver_id, lent.taker_id} <= active
+        ]
+
+    def counted(self, request: AccessRequest) -> list[int]:
+        """Return the humans that count in the current revision, and those they stood for."""
+        rows = Decision.objects.filter(request=request, revision=request.revision)
+        return [human for row in rows for human in (row.actor_id, row.on_behalf_of_id) if human]
+
+    def new_policy(self, stages: list[tuple[str, int]], **terms: Any) -> None:
+        """Put other rules in force for Tier 2, under which the glass may be broken."""
+        glass = {"break_glass_hours": 4, "break_glass_cap_usd": Decimal(50)}
+        factories.new_policy(self.cast.tier2, stages, **glass, **terms)
 
     def toggle(self, model: Any, made_by: Any, **place: Any) -> None:
         """Take something away that is there, or put it there."""

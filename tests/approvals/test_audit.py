@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from inspect import getmembers, isfunction
 from typing import Any
@@ -16,13 +17,21 @@ from django.test import override_settings
 import approvals.services
 import keys.services
 import teams.services
-from approvals.models import AccessRequest, BudgetRequest, RequestStatus, Verdict
+from approvals.models import (
+    AccessRequest,
+    BudgetRequest,
+    Comment,
+    Delegation,
+    PolicyProposal,
+    RequestStatus,
+    Verdict,
+)
 from budgets.models import Budget, ScopeKind
-from core import audit
+from core import audit, clock
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey
 from keys.services import issue_approved_key, issue_key
-from teams.models import DirectoryGroup, Role, RoleAssignment, RoleSource
+from teams.models import DirectoryGroup, Project, Role, RoleAssignment, RoleSource, User
 from tests import factories
 from tests.api.world import open_budget
 from tests.approvals.conftest import REASON, ask_for
@@ -60,7 +69,7 @@ def come_back(cast: Cast) -> None:
     teams.services.reactivate_person(actor=cast.ann, user=cast.ada, reason=WHY)
 
 
-def follow(cast: Cast) -> None:
+def follow_directory(cast: Cast) -> None:
     with override_settings(DIRECTORY_ROLES={"Accountants": (("finance", ""),)}):
         teams.services.follow_groups(user=cast.ada, source=RoleSource.SIGN_IN, groups=["Accountants"])
 
@@ -104,6 +113,66 @@ def ask_increase(cast: Cast) -> BudgetRequest:
     )
 
 
+def say(cast: Cast, **offer: Any) -> Comment:
+    return approvals.services.comment(actor=cast.ben, request=ask_for(cast), text="Why?", **offer)
+
+
+def lend(cast: Cast) -> Delegation:
+    now = clock.now()
+    return approvals.services.delegate(
+        actor=cast.ben,
+        taker=cast.dan,
+        role=Role.LEAD,
+        team=cast.search,
+        valid_from=now,
+        valid_until=now + timedelta(days=3),
+    )
+
+
+def break_glass(cast: Cast) -> Any:
+    factories.new_policy(cast.tier2, [("lead", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50))
+    return approvals.services.break_glass(
+        actor=cast.ada, project=cast.ranking, tier=cast.tier2, reason=REASON
+    )
+
+
+def grant_for_hours(cast: Cast) -> None:
+    factories.new_policy(cast.tier2, [("lead", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50))
+    key = own_key(cast)
+    review = factories.AccessRequestFactory.create(
+        requester=cast.ada, project=cast.ranking, kind="break_glass", extends_key=key
+    )
+    keys.services.grant_for_hours(
+        actor=cast.ada,
+        key=key,
+        tier=cast.tier2,
+        model_ids=[],
+        monthly_cap_usd=Decimal(50),
+        hours=4,
+        source_request=review.public_id,
+    )
+
+
+def propose(cast: Cast) -> PolicyProposal:
+    base = factories.policy_of(cast.tier2)
+    return approvals.services.propose_policy(actor=cast.ann, base=base, rules=None, reason=WHY)
+
+
+def second_admin() -> User:
+    return factories.RoleAssignmentFactory.create(role=Role.ADMIN).user
+
+
+def remind(cast: Cast) -> None:
+    with time_machine.travel(ask_for(cast).sla_at):
+        assert approvals.services.remind_due() == 1
+
+
+def follow(cast: Cast) -> None:
+    ask_for(cast)
+    Project.objects.update(archived_at=clock.now())
+    assert approvals.services.follow_all(most=10) == 1
+
+
 WHY = "The organisation changes."
 
 # Each service, how to do it once, and the actions that it records besides those of what came before.
@@ -115,6 +184,49 @@ WALK: dict[str, tuple[Act, list[str]]] = {
         ["request.withdrawn"],
     ),
     "approvals.decide": (decide, ["key.issued", "grant.given", "budget.opened", "request.approved"]),
+    "approvals.comment": (say, ["request.commented"]),
+    "approvals.accept_offer": (
+        lambda cast: approvals.services.accept_offer(
+            actor=cast.ada, offer=say(cast, offered_tier=cast.tier1), expected_monthly_usd=Decimal(1)
+        ),
+        ["request.offered", "request.closed"],
+    ),
+    "approvals.close_requests_of": (
+        lambda cast: (ask_for(cast), approvals.services.close_requests_of(cast.ada)),
+        ["request.closed"],
+    ),
+    "approvals.delegate": (lend, ["delegation.given"]),
+    "approvals.end_delegation": (
+        lambda cast: approvals.services.end_delegation(actor=cast.ben, delegation=lend(cast)),
+        ["delegation.given", "delegation.ended"],
+    ),
+    "approvals.extend": (
+        lambda cast: approvals.services.extend(
+            actor=cast.ada, grant=factories.approved_grant(own_key(cast)), reason=REASON, duration_days=9
+        ),
+        ["request.submitted"],
+    ),
+    "approvals.break_glass": (
+        break_glass,
+        ["request.submitted", "key.issued", "grant.given", "budget.opened"],
+    ),
+    "approvals.propose_policy": (propose, ["policy.proposed"]),
+    "approvals.confirm_policy": (
+        lambda cast: approvals.services.confirm_policy(actor=second_admin(), proposal=propose(cast)),
+        ["policy.proposed", "policy.confirmed"],
+    ),
+    "approvals.drop_policy": (
+        lambda cast: approvals.services.drop_policy(actor=cast.ann, proposal=propose(cast)),
+        ["policy.proposed", "policy.dropped"],
+    ),
+    "approvals.remind_due": (remind, ["request.escalated"]),
+    "approvals.follow_all": (follow, ["request.closed"]),
+    "approvals.review_grant": (
+        lambda cast: approvals.services.review_grant(
+            actor=cast.ben, grant=factories.approved_grant(own_key(cast)), keeps=True
+        ),
+        ["grant.kept"],
+    ),
     "approvals.expire_due": (expire, ["request.expired"]),
     "approvals.ask_increase": (ask_increase, ["budget_increase.asked"]),
     "approvals.amend_increase": (
@@ -147,6 +259,7 @@ WALK: dict[str, tuple[Act, list[str]]] = {
         ["key.revoked"],
     ),
     "keys.grant": (grant, ["grant.given", "budget.opened"]),
+    "keys.grant_for_hours": (grant_for_hours, ["grant.given", "budget.opened"]),
     "keys.revoke_grant": (
         lambda cast: keys.services.revoke_grant(
             actor=cast.ben, grant=factories.approved_grant(own_key(cast)), reason="Not used."
@@ -256,16 +369,12 @@ WALK: dict[str, tuple[Act, list[str]]] = {
         lambda cast: teams.services.remove_group(group=save_group(cast)),
         ["group.created", "role.assigned", "group.removed", "role.ended"],
     ),
-    "teams.follow_groups": (follow, ["role.assigned"]),
+    "teams.follow_groups": (follow_directory, ["role.assigned"]),
     "teams.record_sign_in_change": (
         lambda cast: teams.services.record_sign_in_change(user=cast.ada, change="totp_activated"),
         ["person.second_factor_added"],
     ),
     "teams.end_sessions": (sign_out, ["person.sessions_ended"]),
-    "approvals.close_requests_of": (
-        lambda cast: approvals.services.close_requests_of(ask_for(cast).requester),
-        ["request.closed"],
-    ),
     "keys.revoke_keys_of": (
         lambda cast: keys.services.revoke_keys_of(actor=cast.ann, person=own_key(cast).owner, reason=WHY),
         ["key.revoked"],

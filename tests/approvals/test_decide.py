@@ -298,16 +298,22 @@ def test_a_lead_appointed_after_the_request_decides(cast: Cast, asked: AccessReq
     assert approve(cast, asked, actor=newcomer).decision.actor == newcomer
 
 
-@pytest.mark.parametrize("leaves", ["company", "team"])
-def test_nothing_is_granted_to_somebody_who_left(cast: Cast, asked: AccessRequest, leaves: str) -> None:
-    if leaves == "company":
-        cast.ada.is_active = False
-        cast.ada.save()
-    else:
-        Membership.objects.filter(user=cast.ada).update(valid_until=clock.now())
+def test_nothing_is_granted_to_somebody_who_left_the_team(cast: Cast, asked: AccessRequest) -> None:
+    Membership.objects.filter(user=cast.ada).update(valid_until=clock.now())
     with pytest.raises(BeneficiaryLeftError, match="Ada Moreno does not work in team Search any more"):
         approve(cast, asked)
     assert deny(cast, asked, comment="Left the team.").request.status == RequestStatus.DENIED
+
+
+def test_a_request_of_somebody_who_left_is_closed_before_anybody_decides_it(
+    cast: Cast, asked: AccessRequest
+) -> None:
+    cast.ada.is_active = False
+    cast.ada.save()
+    with pytest.raises(AlreadyDecidedError, match="Ada Moreno has left"):
+        approve(cast, asked)
+    asked.refresh_from_db()
+    assert (asked.status, asked.closed_reason) == (RequestStatus.CLOSED, "Ada Moreno has left.")
 
 
 # ------------------------------------------------------------------------------ 410, past its time

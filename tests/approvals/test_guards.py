@@ -12,6 +12,7 @@ from django.db import transaction
 from approvals.models import AccessRequest, Decision, Policy, Verdict
 from approvals.services import decide, withdraw
 from core import clock
+from teams.models import Role
 from tests import factories
 from tests.approvals.by_hand import (
     DECIDE,
@@ -23,7 +24,7 @@ from tests.approvals.by_hand import (
     refused_as_append_only,
     refused_by,
 )
-from tests.approvals.conftest import Ask
+from tests.approvals.conftest import Ask, lend
 from tests.cast import Cast
 
 # ------------------------------------------------------------ I3, I4, I6, I8: who counts, and when
@@ -76,9 +77,58 @@ def test_a_leaver_does_not_decide(cast: Cast, decision: dict[str, Any], field: s
 def test_nobody_counts_twice_as_himself_and_by_a_delegate(
     cast: Cast, ask: Ask, decision: dict[str, Any], first: dict[str, str], second: dict[str, str]
 ) -> None:
+    for giver, taker in (("ben", "cleo"), ("cleo", "ben"), ("cleo", "ann")):
+        lend(cast, giver, taker)
     execute(DECIDE, decision | {field: getattr(cast, name).pk for field, name in first.items()})
     with refused_by("decision_counts_nobody_twice"):
         execute(DECIDE, decision | {field: getattr(cast, name).pk for field, name in second.items()})
+
+
+def test_nobody_decides_for_another_without_his_delegation(cast: Cast, decision: dict[str, Any]) -> None:
+    for_ben = decision | {"actor": cast.cleo.pk, "on_behalf_of": cast.ben.pk}
+    with refused_by("decision_for_another_has_a_delegation"):
+        execute(DECIDE, for_ben)
+    lend(cast, "ben", "cleo")
+    assert execute(DECIDE, for_ben | {"at": clock.now()}) == 1
+
+
+def test_nobody_decides_for_another_before_or_after_his_delegation(
+    cast: Cast, decision: dict[str, Any]
+) -> None:
+    lent = lend(cast, "ben", "cleo")
+    for_ben = decision | {"actor": cast.cleo.pk, "on_behalf_of": cast.ben.pk}
+    for at in (lent.valid_from - timedelta(seconds=1), lent.valid_until):
+        with refused_by("decision_for_another_has_a_delegation"):
+            execute(DECIDE, for_ben | {"at": at})
+
+
+def test_only_who_holds_a_role_lends_it_and_for_thirty_days_at_most(cast: Cast) -> None:
+    now = clock.now()
+    with refused_by("delegation_is_of_a_role_held"):
+        lend(cast, "ada", "cleo", role=Role.LEAD)
+    lend(cast, "ben", "cleo")
+    with refused_by("delegation_is_of_a_role_held"):
+        lend(cast, "cleo", "ada", role=Role.LEAD)
+    with refused_by("delegation_is_short"):
+        lend(cast, "ben", "ada", valid_from=now, valid_until=now + timedelta(days=30, seconds=1))
+    with refused_by("delegation_is_to_somebody_else"):
+        lend(cast, "ben", "ben")
+    with refused_by("delegation_has_the_scope_of_its_role"):
+        factories.DelegationFactory.create(
+            giver=cast.fay, taker=cast.ada, role=Role.FINANCE, team=None, department=None
+        )
+
+
+@pytest.mark.parametrize(
+    "change", ["valid_until = valid_until + interval '1 second'", "role = 'admin'", "taker_id = giver_id"]
+)
+def test_a_delegation_only_shrinks(cast: Cast, change: str) -> None:
+    lend(cast, "ben", "cleo")
+    with refused_by("delegation_only_shrinks"):
+        execute(f"UPDATE approvals_delegation SET {change}")  # noqa: S608  text of the tests
+    assert execute("UPDATE approvals_delegation SET valid_until = valid_from") == 1
+    with refused_by("delegation_only_shrinks"):
+        execute("DELETE FROM approvals_delegation")
 
 
 def test_nobody_counts_twice_in_two_stages(cast: Cast) -> None:
@@ -147,7 +197,7 @@ def test_a_denial_has_a_reason(decision: dict[str, Any]) -> None:
         "DELETE FROM approvals_stage",
         "TRUNCATE approvals_stage CASCADE",
         "TRUNCATE approvals_accessrequest CASCADE",
-        "TRUNCATE keys_grant",
+        "TRUNCATE keys_grant CASCADE",
     ],
 )
 def test_decisions_and_stages_are_append_only(cast: Cast, asked: AccessRequest, statement: str) -> None:

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.approvals.machine import Approvals
+from tests.ledger import sizes
 
 pytestmark = pytest.mark.django_db
-
-SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
 @pytest.mark.timeout(300)
 def test_no_order_of_acts_breaks_an_approval() -> None:
-    run_state_machine_as_test(
-        Approvals,
-        settings=settings(
-            max_examples=12,
-            stateful_step_count=30,
-            deadline=None,
-            suppress_health_check=SLOW,
-            derandomize=True,
-        ),
-    )
+    usual = sizes.usual() if sizes.seeded_sizes else sizes.sized(10, 25, derandomize=True)
+    run_state_machine_as_test(Approvals, settings=usual)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 def test_no_long_order_of_acts_breaks_an_approval() -> None:
-    run_state_machine_as_test(
-        Approvals,
-        settings=settings(
-            max_examples=120, stateful_step_count=60, deadline=None, suppress_health_check=SLOW
-        ),
-    )
+    run_state_machine_as_test(Approvals, settings=sizes.sized(120, 60))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from threading import Barrier
 from typing import Any
 
@@ -10,13 +11,15 @@ import pytest
 
 from approvals.errors import AlreadyAskedError, AlreadyDecidedError
 from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
-from approvals.services import Outcome, amend, decide, expire_due, withdraw
+from approvals.services import Outcome, amend, ask_increase, decide, expire_due, withdraw
+from budgets.models import BudgetLimit, ScopeKind
 from core import clock
 from core.errors import DomainError
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey, Grant
 from teams.models import Role, User
 from tests import factories
+from tests.api.world import open_budget
 from tests.approvals.conftest import REASON, ask_for
 from tests.cast import Cast, make_cast
 from tests.racing import at_once, losers, winners
@@ -157,6 +160,26 @@ def test_two_sweepers_expire_a_request_once(people: Cast) -> None:
     assert AuditEvent.objects.filter(action="request.expired").count() == 1
     request.refresh_from_db()
     assert request.status == RequestStatus.EXPIRED
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_two_owners_of_a_budget_decide_a_request_once(people: Cast, attempt: int) -> None:
+    budget = open_budget(people, ScopeKind.PROJECT, people.ranking.pk, "500")
+    open_budget(people, ScopeKind.TEAM, people.search.pk, "1000")
+    more = ask_increase(
+        actor=people.ada, budget=budget, limit_usd=Decimal(600), reason="A launch in December."
+    )
+
+    def verdict(actor: User, says: Verdict) -> Callable[[], Any]:
+        return lambda: decide(actor=actor, request=more, verdict=says, seen_revision=1, comment="Why.")
+
+    first, second = leads(people, 2)
+    outcomes = at_once(verdict(first, Verdict.APPROVE), verdict(second, Verdict.DENY))
+    assert len(winners(outcomes)) == 1
+    assert [type(error) for error in losers(outcomes)] == [AlreadyDecidedError]
+    more.refresh_from_db()
+    approved = more.status == RequestStatus.APPROVED
+    assert BudgetLimit.objects.filter(budget=budget).count() == 1 + approved
 
 
 def one_of_each(request: AccessRequest) -> None:

@@ -38,7 +38,14 @@ def test_it_must_be_decided_within_seven_days(ask: Ask) -> None:
 def test_tier_3_waits_for_the_director(cast: Cast, ask: Ask) -> None:
     request = ask(tier=cast.tier3, model_names=["frontier"], duration_days=30)
     assert list(request.stages.values_list("role", "max_days")) == [("director", 30)]
-    assert Outbox.objects.get().recipient == "cleo@example.com"
+    assert Outbox.objects.get(topic="request.waiting").recipient == "cleo@example.com"
+
+
+def test_the_lead_is_told_of_a_request_that_the_director_decides(cast: Cast, ask: Ask) -> None:
+    ask(tier=cast.tier3, model_names=["frontier"], duration_days=30)
+    told = Outbox.objects.get(topic="request.told")
+    assert told.recipient == "ben@example.com"
+    assert "Others decide it" in told.payload["body"]
 
 
 def test_without_a_duration_the_policys_default_is_asked(cast: Cast, ask: Ask) -> None:
@@ -152,14 +159,14 @@ def test_the_policys_cap_is_the_most_that_can_be_asked(cast: Cast, ask: Ask) -> 
 def test_the_leads_own_request_goes_to_the_director(cast: Cast, ask: Ask) -> None:
     request = ask(actor=cast.ben)
     assert request.stages.get().role == Role.DIRECTOR
-    assert Outbox.objects.get().recipient == "cleo@example.com"
+    assert Outbox.objects.get(topic="request.waiting").recipient == "cleo@example.com"
 
 
 def test_the_only_directors_own_request_goes_to_the_administrators(cast: Cast, ask: Ask) -> None:
     factories.MembershipFactory.create(user=cast.cleo, team=cast.search)
     request = ask(actor=cast.cleo, tier=cast.tier3, model_names=[], duration_days=30)
     assert request.stages.get().role == Role.ADMIN
-    assert Outbox.objects.get().recipient == "ann@example.com"
+    assert Outbox.objects.get(topic="request.waiting").recipient == "ann@example.com"
 
 
 def test_another_director_decides_a_directors_request(cast: Cast, ask: Ask) -> None:
@@ -167,7 +174,7 @@ def test_another_director_decides_a_directors_request(cast: Cast, ask: Ask) -> N
     other = factories.RoleAssignmentFactory.create(role=Role.DIRECTOR, department=cast.product).user
     request = ask(actor=cast.cleo, tier=cast.tier3, model_names=[], duration_days=30)
     assert request.stages.get().role == Role.DIRECTOR
-    assert Outbox.objects.get().recipient == other.email
+    assert Outbox.objects.get(topic="request.waiting").recipient == other.email
 
 
 @pytest.mark.parametrize(("role", "says"), [(Role.LEAD, "the lead of Search")])

@@ -260,3 +260,16 @@ def test_page_asks_the_same_with_5_budgets_and_with_50(cast: Cast, asked: Budget
             open_budget(cast, ScopeKind.PROJECT, project.pk, "1")
         counted.append(len(Visitor(cast.ben).queries(page_of(asked))))
     assert counted[0] == counted[1] <= 12
+
+
+def test_the_requester_changes_what_he_asked_for(cast: Cast, asked: BudgetRequest) -> None:
+    ada, address = Visitor(cast.ada), f"{page_of(asked)}amend/"
+    assert address in ada.get(page_of(asked)).links
+    entered = {"limit_usd": "700", "until": "", "reason": "A larger launch in December.", "seen_revision": 1}
+    assert ada.post(address, **entered).status == 302
+    asked.refresh_from_db()
+    assert (asked.revision, asked.limit_usd) == (2, 700)
+    stale = ada.post(address, **entered)
+    assert stale.status == 412
+    assert "changed this request after you read it" in stale.words
+    assert ada.post(address, **entered | {"limit_usd": "1", "seen_revision": 2}).status == 422

@@ -23,9 +23,9 @@ ROOT = Path(__file__).parents[2]
 AUTHORIZE = "gateway/migrations/0003_batches.sql"
 SETTLE = "usage/migrations/0005_settle.sql"
 CARDS = "catalog/migrations/0005_cards.sql"
-LEND = "gateway/migrations/0005_lease_wishes.sql"
+LEND = "gateway/migrations/0006_lease_wishes.sql"
 RECALL = "gateway/migrations/0004_leases.sql"
-DRAW = "usage/migrations/0008_leased_calls_never_settled.sql"
+DRAW = "usage/migrations/0009_leased_calls_never_settled.sql"
 RECLAIM = "usage/migrations/0006_leases.sql"
 CARRY = "budgets/migrations/0009_carry_over_skipped_windows.sql"
 

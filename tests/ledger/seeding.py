@@ -28,14 +28,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """Take the place of the usual loop."""
+    run(session, MUTANTS, (EXAMPLES, STEPS))
+    return True
+
+
+def run(session: pytest.Session, mutants: Sequence[Mutant], size: tuple[int, int]) -> None:
+    """Run the collected tests once for each mutant, a machine with so many examples of so many steps."""
     report: Any = session.config.pluginmanager.getplugin("terminalreporter")
-    sizes.seeded_sizes.append((EXAMPLES, STEPS))
+    sizes.seeded_sizes.append(size)
     failed = first_failure(session.items, session)
     if failed:
         report.write_line(f"without any bug {failed} fails")
         session.testsfailed = 1
-        return True
-    wanted = [mutant for mutant in MUTANTS if session.config.getoption("bug") in mutant.name]
+        return
+    wanted = [mutant for mutant in mutants if session.config.getoption("bug") in mutant.name]
     killed = 0
     for mutant in wanted:
         killer = killer_of(mutant, session)
@@ -43,7 +49,6 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
         report.write_line(f"{mutant.name}: {f'killed by {killer}' if killer else 'SURVIVED'}")
     report.write_line(f"{killed} / {len(wanted)}")
     session.testsfailed = len(wanted) - killed
-    return True
 
 
 def killer_of(mutant: Mutant, session: pytest.Session) -> str:

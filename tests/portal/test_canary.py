@@ -15,10 +15,11 @@ from django.core import mail
 from django.db import connection
 from django.test import Client
 
-from core import notify, outbox
+from core import outbox
 from keys.models import ApiKey
 from keys.services import report_leak
 from keys.tasks import tell_of_expiring
+from portal.news.senders import SENDERS
 from tests.api.routes import routes
 from tests.api.test_matrix import IDS as API_IDS
 from tests.api.test_matrix import noun_of
@@ -155,7 +156,7 @@ def dump() -> Iterator[str]:
 
 
 def mails() -> Iterator[str]:
-    outbox.drain(senders=notify.SENDERS)
+    outbox.drain(senders=SENDERS)
     for each in mail.outbox:
         yield each.message().as_string()
 

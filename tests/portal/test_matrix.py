@@ -9,14 +9,16 @@ from urllib.parse import urlencode
 import pytest
 from django.urls import URLPattern, URLResolver
 
-from approvals.services import ask_increase
+from approvals.services import ask_increase, comment, propose_policy
+from core import audit
 from portal.urls import urlpatterns
 from tests import matrix
 from tests.api.test_matrix import planned, undone
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
 from tests.cast import Cast
-from tests.factories import ApiTokenFactory, LlmModelFactory
+from tests.core.test_wishes import put as put_message
+from tests.factories import ApiTokenFactory, DelegationFactory, LlmModelFactory, WebhookFactory, policy_of
 
 # 302 is the way to the sign-in, or from a form that was sent back to its page; 404 is "not there, or not
 # yours", 405 a page that only takes a form.
@@ -72,8 +74,21 @@ TABLE = """
     /approvals/ask/                       302       200  200  200  200  200  200    200
     /approvals/budgets/{budget}/ask/                302 404 200  200  200  200  200  200
     /approvals/budgets/requests/{increase}/          302 404 200  200  200  200  200  200
+    /approvals/budgets/requests/{increase}/amend/    302 404 200  403  403  403  403  403
     /approvals/budgets/requests/{increase}/decide/   302 404 302  302  302  302  302  302
     /approvals/budgets/requests/{increase}/withdraw/ 302 405 405  405  405  405  405  405
+    /approvals/break-glass/               302       200  200  200  200  200  200    200
+    /approvals/delegations/               302       200  200  200  200  200  200    200
+    /approvals/delegations/{delegation}/end/        302 404 404  200  200  404  404  404
+    /approvals/extend/{grant}/            302       404  200  404  404  404  404    404
+    /approvals/offers/{offer}/            302       404  200  403  403  403  403    403
+    /approvals/{request}/amend/           302       404  200  403  403  403  403    403
+    /approvals/{request}/comment/         302       404  200  200  200  200  200    200
+    /approvals/policies/                  302       200  200  200  200  200  200    200
+    /approvals/policies/{policy}/edit/    302       403  403  403  403  403  403    200
+    /approvals/policies/proposals/{proposal}/       302 403 403  403  403  403  403  200
+    /approvals/review/                    302       200  200  200  200  200  200    200
+    /approvals/review/{grant}/            302       405  405  405  405  405  405    405
     /approvals/{request}/                 302       404  200  200  200  200  200    200
     /approvals/{request}/decide/          302       404  302  302  302  302  302    302
     /approvals/{request}/withdraw/        302       404  200  403  403  403  403    403
@@ -118,6 +133,14 @@ QUERIES: Mapping[str, Callable[[World], str]] = {
     "/budgets/{budget}/plan/withdraw/": lambda world: "?" + urlencode({"valid_from": planned(world)}),
 }
 
+OF_APPROVALS = {
+    "delegations": "delegation",
+    "extend": "grant",
+    "offers": "offer",
+    "policies": "policy",
+    "review": "grant",
+}
+
 IDS: Mapping[str, Callable[[World], str]] = {
     "model": lambda _: LlmModelFactory.create().public_id,
     "budget": lambda world: world.budget.public_id,
@@ -127,10 +150,37 @@ IDS: Mapping[str, Callable[[World], str]] = {
             actor=world.cast.ada, budget=world.budget, limit_usd=Decimal(600), reason="A launch in December."
         ).public_id
     ),
+    "delegation": lambda world: (
+        DelegationFactory.create(
+            giver=world.cast.ben, taker=world.cast.cleo, team=world.cast.search
+        ).public_id
+    ),
+    "policy": lambda world: policy_of(world.cast.tier2).public_id,
+    "proposal": lambda world: (
+        propose_policy(
+            actor=world.cast.ann, base=policy_of(world.cast.tier2), rules=None, reason="No more."
+        ).public_id
+    ),
+    "grant": lambda world: world.grant.public_id,
+    "offer": lambda world: (
+        comment(
+            actor=world.cast.ben, request=world.request, text="Try this.", offered_tier=world.cast.tier1
+        ).public_id
+    ),
     "key": lambda world: world.fresh_key.public_id,
+    "message": lambda world: put_message(world.cast.ada).public_id,
+    "webhook": lambda _: WebhookFactory.create().public_id,
+    "event": lambda world: (
+        audit.record(
+            actor=world.cast.ada,
+            action="request.submitted",
+            subject=world.request,
+            team_id=world.cast.search.pk,
+            department_id=world.cast.product.pk,
+        ).public_id
+    ),
     "live_key": lambda world: world.key.public_id,
     "token": lambda world: ApiTokenFactory.create(owner=world.cast.ada).public_id,
-    "grant": lambda world: world.grant.public_id,
     "source": lambda world: world.run.source,
     "person": lambda world: world.cast.ada.public_id,
     "role": lambda world: world.cast.ben.role_assignments.get().public_id,
@@ -163,6 +213,8 @@ def _plain(path: str) -> str:
     path = path.replace("<slug:grant_id>", "{grant}").replace("<slug:token_id>", "{token}")
     if path.startswith("/people/roles/"):
         noun = "role"
+    if path.startswith("/approvals/") and not path.startswith("/approvals/budgets/"):
+        noun = "proposal" if "/proposals/" in path else OF_APPROVALS.get(path.split("/")[2], noun)
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
     path = path.replace("<int:pk>", "{session}")

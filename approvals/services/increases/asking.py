@@ -83,7 +83,7 @@ def amend_increase(
 ) -> BudgetRequest:
     """Change what a pending request asks for; only its requester may. The clock to decide starts anew."""
     mine = locked_increase(request)
-    _require_requester(actor, mine)
+    require_asker(actor, mine)
     require_open(mine)
     require_seen(mine, seen_revision)
     before = asked_facts(mine)
@@ -102,7 +102,7 @@ def amend_increase(
 def withdraw_increase(*, actor: User, request: BudgetRequest) -> BudgetRequest:
     """Take a pending request back; only its requester may, and the second time changes nothing."""
     mine = locked_increase(request)
-    _require_requester(actor, mine)
+    require_asker(actor, mine)
     if mine.status == RequestStatus.WITHDRAWN:
         return mine
     require_open(mine)
@@ -197,7 +197,8 @@ def _could_set(request: BudgetRequest, role: Role, holders: RoleHolders) -> bool
     )
 
 
-def _require_requester(actor: User, request: BudgetRequest) -> None:
+def require_asker(actor: User, request: BudgetRequest) -> None:
+    """Let only the person who asked change or withdraw. Raises NotAllowedError."""
     if actor.pk != request.requester_id or not actor.is_active:
         raise NotAllowedError(f"Only {request.requester}, who made this request, may change or withdraw it.")
 

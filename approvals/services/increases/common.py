@@ -59,7 +59,8 @@ def require_open(request: BudgetRequest) -> None:
         )
     if request.status == RequestStatus.PENDING:
         return
-    who = str(request.decided_by or request.requester)
+    closed = request.status == RequestStatus.CLOSED
+    who = "Purser" if closed else str(request.decided_by or request.requester)
     did = "withdrew" if request.status == RequestStatus.WITHDRAWN else str(request.status)
     at = request.decided_at or clock.now()
     raise AlreadyDecidedError(
@@ -103,6 +104,17 @@ def _difference(request: BudgetRequest, *, since_revision: int) -> dict[str, dic
 def end(request: BudgetRequest, status: RequestStatus) -> None:
     request.status, request.decided_at = status, clock.now()
     request.save(update_fields=["status", "decided_at", "decided_by", "comment", "limit"])
+
+
+def close_increase(request: BudgetRequest, reason: str) -> None:
+    """Close a locked pending request with a reason that its requester reads."""
+    request.comment = reason
+    end(request, RequestStatus.CLOSED)
+    after = {"status": request.status}
+    record_increase(None, "budget_increase.closed", request, after=after, reason=reason)
+    mail_about_budget(
+        request, request.requester, event=request.status, subject=f"{request} was closed", body=reason
+    )
 
 
 def write_expiry(request: BudgetRequest) -> None:

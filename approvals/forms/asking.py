@@ -1,4 +1,4 @@
-"""What people enter about requests. Rules stand in the services; a form says what to enter."""
+"""What is entered to ask, and to decide."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.core.validators import MinLengthValidator, RegexValidator
 
 from approvals.facts import ModelPrice
 from approvals.models import Policy
-from approvals.services.asking import MAX_REASON_CHARACTERS, MIN_REASON_CHARACTERS
+from approvals.services.asking import MAX_REASON_CHARACTERS, TICKET_PATTERN
 from catalog.models import Tier
 from core.forms import ReasonField, UsdField
 from core.money import format_usd
@@ -18,6 +19,20 @@ from teams.models import Project
 
 DAYS_WIDGET = {"inputmode": "numeric", "autocomplete": "off", "class": "short"}
 HIGHEST_DAYS = 32_767  # what the column holds; the policy allows far less
+
+
+def ticket_field(*, needed: bool) -> forms.CharField:
+    """Return the field for a ticket, which some policies need."""
+    return forms.CharField(
+        label="Ticket" if needed else "Ticket (not needed)",
+        help_text="Such as SEARCH-123, or its address.",
+        required=needed,
+        max_length=200,
+        validators=[
+            RegexValidator(TICKET_PATTERN, "Enter a ticket such as SEARCH-123, or its https address")
+        ],
+        error_messages={"required": "Enter the ticket that this is for"},
+    )
 
 
 class DaysField(forms.IntegerField):
@@ -103,7 +118,7 @@ class ModelsForm(forms.Form):
 
     def __init__(self, *args: Any, prices: Iterable[ModelPrice], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["models"].choices = [(price.name, _priced_name(price)) for price in prices]  # type: ignore[attr-defined]  # a ChoiceField
+        self.fields["models"].choices = [(price.name, priced_name(price)) for price in prices]  # type: ignore[attr-defined]  # a ChoiceField
 
 
 class KeyForm(forms.Form):
@@ -131,10 +146,16 @@ class ReasonForm(forms.Form):
         label="Why do you need it?",
         help_text="What it is for, and what cheaper models do not do well enough. The approver reads it.",
         missing="Enter why you need it",
-        min_length=MIN_REASON_CHARACTERS,
         max_length=MAX_REASON_CHARACTERS,
         widget=forms.Textarea(attrs={"rows": 5}),
     )
+
+    def __init__(self, *args: Any, terms: Policy, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        least = terms.min_reason_characters
+        self.fields["reason"].validators.append(MinLengthValidator(least))
+        if terms.needs_ticket:
+            self.fields["ticket"] = ticket_field(needed=True)
 
 
 class CostForm(forms.Form):
@@ -155,7 +176,8 @@ class CostForm(forms.Form):
         cost.help_text = f"US dollars{limit}. Calls beyond it are refused until the next month."
 
 
-def _priced_name(price: ModelPrice) -> str:
+def priced_name(price: ModelPrice) -> str:
+    """Write a model with its prices, for a choice."""
     output = f", {format_usd(price.output_usd)} out" if price.output_usd is not None else ""
     return f"{price.name}: {format_usd(price.input_usd)} in{output} for 1M tokens"
 
@@ -185,6 +207,12 @@ class IncreaseForm(forms.Form):
         """Return the end of the day: the midnight after it."""
         day: date | None = self.cleaned_data["until"]
         return None if day is None else datetime.combine(day + timedelta(days=1), time.min, tzinfo=UTC)
+
+
+class AmendIncreaseForm(IncreaseForm):
+    """What is asked for instead, of the revision that was read."""
+
+    seen_revision = forms.IntegerField(widget=forms.HiddenInput)
 
 
 class DecideIncreaseForm(forms.Form):

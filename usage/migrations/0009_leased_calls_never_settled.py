@@ -6,5 +6,5 @@ UNDO = functions_of(__file__, "0006_leases")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0007_blocked_attribution"), ("budgets", "0010_lease_wish")]
+    dependencies = [("usage", "0008_engine"), ("budgets", "0010_lease_wish")]
     operations = [sql_beside(__file__, undo=UNDO)]

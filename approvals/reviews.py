@@ -1,0 +1,61 @@
+"""Access that hardly anybody uses: what whoever answers for a team should keep or end."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from django.db.models import IntegerField, Max, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+
+from approvals.models import GrantReview
+from core import clock
+from keys.models import Grant
+from teams.models import Team, User
+from usage.models import UsageDay
+
+LOOKED_BACK = timedelta(days=30)
+RARELY = 10  # calls in these days; fewer is not worth a tier of one's own
+KEPT_FOR = timedelta(days=30)
+SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unused:
+    """A grant with the calls of its tier in the last 30 days, and the day of the last one ever."""
+
+    grant: Grant
+    calls: int
+    last_day: date | None
+
+
+def unused_grants(user: User) -> list[Unused]:
+    """Return the active grants of others, in the teams that the user oversees, that are hardly used.
+
+    Those given or kept less than 30 days ago are left alone. The least used come first. One query.
+    """
+    used = UsageDay.objects.filter(key_id=OuterRef("key_id"), tier_id=OuterRef("tier_id")).order_by()
+    recent = used.filter(day__gt=(clock.now() - LOOKED_BACK).date())
+    rows = reviewable(user).annotate(
+        recent_calls=Coalesce(
+            Subquery(recent.values("key_id").annotate(n=Sum("calls")).values("n")),
+            0,
+            output_field=IntegerField(),
+        ),
+        last_day=Subquery(used.values("key_id").annotate(d=Max("day")).values("d")),
+    )
+    hardly = rows.filter(recent_calls__lt=RARELY).order_by("recent_calls", "expires_at", "pk")[:SHOWN]
+    return [Unused(grant=row, calls=row.recent_calls, last_day=row.last_day) for row in hardly]
+
+
+def reviewable(user: User) -> QuerySet[Grant]:
+    """Return the grants that the user may keep or end now: nobody reviews his own access."""
+    now = clock.now()
+    kept = GrantReview.objects.filter(keeps=True, at__gt=now - KEPT_FOR).values("grant")
+    active = Grant.objects.filter(
+        revoked_at__isnull=True,
+        key__revoked_at__isnull=True,
+        starts_at__lte=now - LOOKED_BACK,
+        expires_at__gt=now,
+    )
+    overseen = active.filter(key__project__team__in=Team.objects.overseen_by(user))
+    loaded = overseen.select_related("tier", "key__project__team__department", "key__owner")
+    return loaded.exclude(key__owner=user).exclude(pk__in=kept)

@@ -1,0 +1,45 @@
+"""Keeps or ends access that hardly anybody uses; both are written down."""
+
+from django.db import transaction
+
+from approvals.models import GrantReview
+from core import audit, clock
+from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
+from keys.models import Grant, GrantState
+from keys.services import revoke_grant
+from teams.models import User
+from teams.selectors import roles_of
+
+MAX_REASON_CHARACTERS = 240
+
+
+@transaction.atomic
+def review_grant(*, actor: User, grant: Grant, keeps: bool, reason: str = "") -> GrantReview:
+    """Keep an active grant for another 30 days before it is asked about again, or end it now.
+
+    The lead, the director and administrators may, nobody for his own key. Raises
+    NotAllowedError, InvalidInputError, and AlreadyDoneError when the grant has ended already.
+    """
+    rows = Grant.objects.select_related("key__project__team__department", "key__owner", "tier", "revoked_by")
+    mine = rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=grant.pk)
+    team = mine.key.project.team
+    if actor.pk == mine.key.owner_id or not actor.is_active or not roles_of(actor).oversees(team):
+        raise NotAllowedError(f"Only the lead of {team}, its director or an administrator reviews this.")
+    if mine.state is not GrantState.ACTIVE:
+        raise AlreadyDoneError(f"{mine} has ended already. Nothing needs to be done.")
+    text = reason.strip()
+    if len(text) > MAX_REASON_CHARACTERS:
+        raise InvalidInputError(f"Use at most {MAX_REASON_CHARACTERS} characters.", field="reason")
+    review = GrantReview.objects.create(grant=mine, reviewer=actor, keeps=keeps, reason=text, at=clock.now())
+    if not keeps:
+        revoke_grant(actor=actor, grant=mine, reason=text or "Hardly used: not kept in the access review.")
+    audit.record(
+        actor=actor,
+        action="grant.kept" if keeps else "grant.not_kept",
+        subject=mine,
+        after={"keeps": keeps},
+        reason=text,
+        team_id=team.pk,
+        department_id=team.department_id,
+    )
+    return review

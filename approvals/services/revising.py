@@ -1,0 +1,111 @@
+"""Starts a request, or starts it again: its stages, its clock, and who is told."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from approvals import policy
+from approvals.eligibility import who_can
+from approvals.errors import NobodyCanApproveError
+from approvals.models import AccessRequest, AccessRequestQuerySet, Policy, RequestStatus
+from approvals.services.asking import pin_stages
+from approvals.services.closing import close
+from approvals.services.common import locked, past_its_time, record
+from approvals.services.mails import tell_approvers, tell_informed
+from core import clock
+
+RESTARTED = ("revision", "stage_index", "team", "revised_at", "decide_by", "reminders")
+
+
+def set_clock(request: AccessRequest) -> None:
+    """Give a request the time that its policy has; an extension is decided before its grant ends."""
+    request.revised_at = clock.now()
+    request.decide_by = policy.deadline(request.revised_at, request.policy.decide_within_hours)
+    if request.extends_grant is not None:
+        request.decide_by = min(request.decide_by, request.extends_grant.expires_at)
+
+
+def begin(request: AccessRequest) -> None:
+    """Pin the stages of a revision that was just written, and tell who decides and who wants to know.
+
+    Raises NobodyCanApproveError.
+    """
+    pin_stages(request, request.policy)
+    tell_approvers(request, who_can(request))
+    tell_informed(request)
+
+
+def start_again(request: AccessRequest, *fields: str) -> None:
+    """Write a locked request as its next revision; `fields` are those that the caller set on it."""
+    request.revision += 1
+    request.stage_index = request.reminders = 0
+    request.team = request.project.team
+    set_clock(request)
+    request.save(update_fields=[*fields, *RESTARTED])
+    begin(request)
+
+
+def stranded() -> AccessRequestQuerySet:
+    """Return the pending requests around which something happened that they do not show yet."""
+    closed = Q(project__archived_at__isnull=False) | Q(project__team__archived_at__isnull=False)
+    left = Q(requester__is_active=False) | Q(beneficiary__is_active=False)
+    return AccessRequest.objects.pending().filter(closed | left | ~Q(team=F("project__team")))
+
+
+def bring_up_to_date(request: AccessRequest) -> None:
+    """Do to a pending request what happened around it, in a transaction of its own.
+
+    Its project was closed, a person of it left, or its project belongs to another team. One query usually.
+    """
+    if stranded().filter(pk=request.pk).exists():
+        follow(request.pk)
+
+
+def follow_all(*, most: int) -> int:
+    """Bring every stranded request up to date, each in a transaction of its own; return how many changed."""
+    return sum(follow(pk) for pk in stranded().order_by("pk").values_list("pk", flat=True)[:most])
+
+
+@transaction.atomic
+def follow(pk: int) -> int:
+    """Close one stranded request, or start it again in its new team; return how many were changed."""
+    request = locked(AccessRequest(pk=pk))
+    if request.status != RequestStatus.PENDING or past_its_time(request):
+        return 0
+    project = request.project
+    gone = next((each for each in (request.requester, request.beneficiary) if not each.is_active), None)
+    if project.archived_at or project.team.archived_at:
+        close(request, f"The project {project} is closed.")
+    elif gone:
+        close(request, f"{gone} has left.")
+    elif request.team_id != project.team_id:
+        restart(request, f"{project} belongs to team {project.team} now.", {"team": request.team.code})
+    else:
+        return 0
+    return 1
+
+
+def restart(request: AccessRequest, why: str, before: dict[str, Any], *, terms: Policy | None = None) -> None:
+    """Start a locked request again because of what its requester did not do, under `terms` if they are given.
+
+    Where nobody could approve it any more it is closed instead.
+    """
+    was = request.revision
+    if terms is not None:
+        request.policy = terms
+    try:
+        with transaction.atomic():
+            start_again(request, "policy")
+    except NobodyCanApproveError as error:
+        close(locked(request), error.detail)
+        return
+    after = {"revision": request.revision, "team": request.team.code, "policy": request.policy}
+    record(
+        None,
+        "request.restarted",
+        request,
+        before={"revision": was, **before},
+        after={name: after[name] for name in ("revision", *before)},
+        reason=why,
+    )

@@ -1,0 +1,136 @@
+"""Changes the rules of a tier: one administrator proposes, another one confirms; a version never changes."""
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from approvals import policy
+from approvals.models import AccessRequest, Policy, PolicyProposal, ProposalStatus, RequestStatus
+from approvals.rules import Rules, check_rules
+from approvals.services.closing import close
+from approvals.services.common import locked
+from approvals.services.mails import tell_of_proposal
+from approvals.services.revising import restart
+from core import audit, clock
+from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError, StaleError
+from teams.models import User
+from teams.selectors import require_admin
+
+MAX_REASON_CHARACTERS = 2_000
+ONE_PENDING = "policy_proposal_one_pending_per_tier"
+
+
+@transaction.atomic
+def propose_policy(*, actor: User, base: Policy, rules: Rules | None, reason: str) -> PolicyProposal:
+    """Propose other rules in place of the version in force, or with None that nobody may ask for the tier.
+
+    Nothing changes before another administrator confirms it. Raises RoleNeededError, InvalidInputError,
+    StaleError when `base` is not in force any more, AlreadyDoneError while another proposal waits.
+    """
+    require_admin(actor, "change a policy")
+    text = reason.strip()
+    if not text or len(text) > MAX_REASON_CHARACTERS:
+        raise InvalidInputError("Enter why the rules change; it is kept with them.", field="reason")
+    mine = _locked_policy(base)
+    if rules is not None:
+        check_rules(rules, tier=mine.tier_id)
+        if rules == Rules.of(mine):
+            raise InvalidInputError("These are the rules in force already. Change something first.")
+    try:
+        with transaction.atomic():
+            proposal = PolicyProposal.objects.create(
+                tier=mine.tier,
+                base=mine,
+                rules=None if rules is None else rules.as_json(),
+                reason=text,
+                proposed_by=actor,
+                proposed_at=clock.now(),
+            )
+    except IntegrityError as error:
+        if ONE_PENDING not in str(error):
+            raise
+        raise AlreadyDoneError(f"Another change of {mine.tier} waits already. Confirm or drop it.") from error
+    _record(actor, "policy.proposed", proposal, after={"rules": str(proposal.rules)}, reason=text)
+    tell_of_proposal(proposal)
+    return proposal
+
+
+@transaction.atomic
+def confirm_policy(*, actor: User, proposal: PolicyProposal) -> PolicyProposal:
+    """Put proposed rules in force; another administrator than the one who proposed them does.
+
+    Decided requests keep theirs. Pending ones start again where the new rules are stricter, and are closed
+    where nobody may ask for the tier any more. Raises RoleNeededError, NotAllowedError, AlreadyDoneError,
+    StaleError.
+    """
+    require_admin(actor, "confirm a policy")
+    mine = _locked_proposal(proposal)
+    if actor.pk == mine.proposed_by_id:
+        raise NotAllowedError("You proposed it, so another administrator confirms it.")
+    base = _locked_policy(mine.base)
+    base.retired_at = clock.now()
+    base.save(update_fields=["retired_at"])
+    if mine.rules is not None:
+        mine.policy = Policy.objects.create(
+            tier=mine.tier,
+            version=base.version + 1,
+            created_by=mine.proposed_by,
+            confirmed_by=actor,
+            note=mine.reason,
+            created_at=base.retired_at,
+            **Rules.from_json(mine.rules).as_fields(),
+        )
+    _end(mine, ProposalStatus.CONFIRMED, actor)
+    _record(actor, "policy.confirmed", mine, after={"policy": mine.policy}, reason=mine.reason)
+    _follow(base, mine.policy)
+    return mine
+
+
+@transaction.atomic
+def drop_policy(*, actor: User, proposal: PolicyProposal) -> PolicyProposal:
+    """Drop a proposal: whoever proposed it, or another administrator who does not want it."""
+    require_admin(actor, "drop a proposal")
+    mine = _locked_proposal(proposal)
+    _end(mine, ProposalStatus.DROPPED, actor)
+    _record(actor, "policy.dropped", mine, after={"status": mine.status})
+    return mine
+
+
+def _follow(before: Policy, after: Policy | None) -> None:
+    """Let the pending requests of a retired version follow what replaces it."""
+    pending = AccessRequest.objects.filter(policy=before, status=RequestStatus.PENDING).order_by("pk")
+    stricter = after is not None and policy.is_stricter(
+        Rules.of(after).stage_terms(), Rules.of(before).stage_terms()
+    )
+    for request in [locked(each) for each in pending]:
+        if after is None:
+            close(request, f"Nobody may ask for {request.tier} any more.")
+        elif stricter:
+            why = f"The rules of {request.tier} are stricter now."
+            restart(request, why, {"policy": before}, terms=after)
+
+
+def _locked_policy(base: Policy) -> Policy:
+    """Return the version in force, locked. Raises StaleError when it is not in force any more."""
+    rows = Policy.objects.select_related("tier").select_for_update(no_key=True, of=("self",))
+    mine = rows.order_by("pk").get(pk=base.pk)
+    if mine.retired_at is not None:
+        raise StaleError(f"The rules of {mine.tier} changed meanwhile. Read them again, then change them.")
+    return mine
+
+
+def _locked_proposal(proposal: PolicyProposal) -> PolicyProposal:
+    rows = PolicyProposal.objects.select_related("tier", "base", "proposed_by", "ended_by")
+    mine = rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=proposal.pk)
+    if mine.status != ProposalStatus.PENDING:
+        raise AlreadyDoneError(f"{mine.ended_by} {mine.get_status_display().lower()} it already.")
+    return mine
+
+
+def _end(proposal: PolicyProposal, status: ProposalStatus, actor: User) -> None:
+    proposal.status, proposal.ended_by, proposal.ended_at = status, actor, clock.now()
+    proposal.save(update_fields=["status", "ended_by", "ended_at", "policy"])
+
+
+def _record(actor: User, action: str, proposal: PolicyProposal, **values: Any) -> None:
+    audit.record(actor=actor, action=action, subject=proposal, **values)

@@ -1,0 +1,141 @@
+"""The rules of each tier: reading them, proposing others after seeing what they would do, confirming them."""
+
+from dataclasses import dataclass
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from approvals import services
+from approvals.forms.ruling import RulesForm, initial_of
+from approvals.models import Policy, PolicyProposal, ProposalStatus
+from approvals.rules import LABELS, Rules, check_rules, difference
+from approvals.views.forms import add_error
+from approvals.whatif import WhatIf, what_if
+from core.errors import AlreadyDoneError, DomainError, InvalidInputError, NotFoundError, StaleError
+from teams.models import Role, User
+from teams.selectors import require_admin, roles_of
+from teams.types import PersonRequest
+
+REFUSALS = (AlreadyDoneError, StaleError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a change is, and what it would have done."""
+
+    changes: tuple[tuple[str, str, str], ...]
+    effect: WhatIf
+
+
+@require_safe
+def list_policies(request: PersonRequest) -> HttpResponse:
+    """Show the rules in force for each tier, what is proposed, and earlier versions, to everybody."""
+    rows = Policy.objects.select_related("tier", "created_by", "confirmed_by").order_by("tier_id", "-version")
+    policies = list(rows)
+    waiting = PolicyProposal.objects.filter(status=ProposalStatus.PENDING).select_related(
+        "tier", "proposed_by"
+    )
+    context = {
+        "tiers": [
+            {
+                "policy": policy,
+                "lines": [(label, Rules.of(policy).in_words(name)) for name, label in LABELS.items()],
+                "earlier": [each for each in policies if each.tier_id == policy.tier_id and each.retired_at],
+            }
+            for policy in policies
+            if policy.retired_at is None
+        ],
+        "proposals": list(waiting.order_by("pk")),
+        "may_change": Role.ADMIN in roles_of(request.user).organisation_wide,
+    }
+    return render(request, "approvals/policies.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit_policy(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Change the rules of a tier: first see what they would have done, then propose them."""
+    require_admin(request.user, "change a policy")
+    policy = _in_force(public_id)
+    before = Rules.of(policy)
+    form = RulesForm(request.POST or None, initial=initial_of(before))
+    preview, refusal = None, None
+    if request.method == "POST" and form.is_valid():
+        rules = form.rules()
+        try:
+            check_rules(rules, tier=policy.tier_id)
+            if "propose" in request.POST:
+                proposal = services.propose_policy(
+                    actor=request.user, base=policy, rules=rules, reason=form.cleaned_data["reason"]
+                )
+                messages.success(request, "It is proposed. Another administrator was asked to confirm it.")
+                return redirect("approvals:proposal", proposal.public_id)
+            preview = _preview(before, rules, policy)
+        except InvalidInputError as error:
+            add_error(form, _on_form(error))
+        except REFUSALS as error:
+            refusal = error
+    context = {"policy": policy, "form": form, "preview": preview, "refusal": refusal}
+    status = refusal.status if refusal else 422 if form.errors else 200
+    return render(request, "approvals/policy.html", context, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def show_proposal(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Show a proposal with what it would have done; on POST confirm or drop it."""
+    require_admin(request.user, "see what is proposed")
+    rows = PolicyProposal.objects.select_related("tier", "base", "proposed_by", "ended_by")
+    proposal = rows.filter(public_id=public_id).first()
+    if proposal is None:
+        raise NotFoundError("There is no such proposal.")
+    refusal: DomainError | None = None
+    if request.method == "POST":
+        try:
+            said = _act(request.user, proposal, "confirm" in request.POST)
+        except REFUSALS as error:
+            refusal = error
+            proposal.refresh_from_db()
+        else:
+            messages.success(request, said)
+            return redirect("approvals:policies")
+    before = Rules.of(proposal.base)
+    after = Rules.from_json(proposal.rules) if proposal.rules else None
+    context = {
+        "proposal": proposal,
+        "preview": _preview(before, after, proposal.base) if after else None,
+        "is_open": proposal.status == ProposalStatus.PENDING,
+        "may_confirm": request.user.pk != proposal.proposed_by_id,
+        "refusal": refusal,
+        "form": forms.Form(),
+    }
+    status = refusal.status if refusal else 200
+    return render(request, "approvals/proposal.html", context, status=status)
+
+
+def _act(actor: User, proposal: PolicyProposal, confirms: bool) -> str:
+    if not confirms:
+        services.drop_policy(actor=actor, proposal=proposal)
+        return "The proposal is dropped. Nothing changed."
+    services.confirm_policy(actor=actor, proposal=proposal)
+    return f"The rules of {proposal.tier} are in force from now on."
+
+
+def _preview(before: Rules, after: Rules, policy: Policy) -> Preview:
+    return Preview(changes=tuple(difference(before, after)), effect=what_if(after, policy.tier_id))
+
+
+def _in_force(public_id: str) -> Policy:
+    policy = Policy.objects.select_related("tier").filter(public_id=public_id, retired_at__isnull=True)
+    found = policy.first()
+    if found is None:
+        raise NotFoundError("These rules are not in force. Go back to the list of policies.")
+    return found
+
+
+def _on_form(error: InvalidInputError) -> InvalidInputError:
+    """Return a refusal of the stages at the field of the first one."""
+    if error.field == "stages":
+        error.field = "stage_1"
+    return error
