@@ -70,7 +70,9 @@ LANGUAGE sql STABLE AS $$
         max_output bigint, choices int, context text, units jsonb)) WITH ORDINALITY
       AS c (source, request_id, request_hash, reservation, digests, model, mode, route, project, input, max_output, choices, context, units, place)
     LEFT JOIN budgets_reservation r ON r.source = c.source AND r.request_id = c.request_id
-    LEFT JOIN LATERAL (SELECT a.* FROM keys_apikey a WHERE a.secret_hmac = ANY (c.digests) LIMIT 1) k ON true
+    -- A key is found by its secret, and by the one before it until its overlap ends.
+    LEFT JOIN LATERAL (SELECT a.* FROM keys_apikey a WHERE a.secret_hmac = ANY (c.digests)
+                       UNION ALL SELECT a.* FROM keys_apikey a WHERE a.previous_hmac = ANY (c.digests) AND a.previous_until > p_now LIMIT 1) k ON true
     LEFT JOIN teams_project p ON p.id = k.project_id LEFT JOIN teams_team t ON t.id = p.team_id LEFT JOIN teams_user u ON u.id = k.owner_id
     LEFT JOIN catalog_llmmodel m ON m.retired_at IS NULL
       AND m.id = coalesce((SELECT l.id FROM catalog_llmmodel l WHERE l.name = c.model), (SELECT l.model_id FROM catalog_alias l WHERE l.name = c.model))

@@ -12,4 +12,7 @@ DROP FUNCTION gateway_lease(jsonb, text, text, numeric, numeric, interval, inter
 
 class Migration(migrations.Migration):
     dependencies = [("gateway", "0003_batches"), ("usage", "0006_leases")]
-    operations = [sql_beside(__file__, undo=UNDO)]
+    operations = [
+        migrations.RunSQL("SET LOCAL check_function_bodies = off", migrations.RunSQL.noop),  # see 0003
+        sql_beside(__file__, undo=UNDO),
+    ]

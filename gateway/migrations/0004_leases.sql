@@ -81,6 +81,7 @@ CREATE FUNCTION gateway_recalled(p_source text, p_node text) RETURNS SETOF text 
       NOT EXISTS (SELECT FROM keys_apikey k JOIN teams_project p ON p.id = k.project_id JOIN teams_team t ON t.id = p.team_id JOIN teams_user u ON u.id = k.owner_id
                   WHERE k.id = l.key_id AND k.revoked_at IS NULL AND k.suspended_at IS NULL AND k.expires_at > clock_timestamp() AND u.is_active AND p.archived_at IS NULL
                     AND p.id = l.project_id AND t.id = l.team_id AND t.department_id = l.department_id)
+      OR EXISTS (SELECT FROM keys_apikey k WHERE k.id = l.key_id AND k.previous_until BETWEEN l.opened_at AND clock_timestamp())
       OR NOT EXISTS (SELECT FROM catalog_llmmodel m WHERE m.id = l.model_id AND m.retired_at IS NULL AND m.tier_id = l.tier_id)
       OR l.tier_id > 1 AND NOT EXISTS (SELECT FROM keys_grant g WHERE g.key_id = l.key_id AND g.tier_id = l.tier_id AND g.revoked_at IS NULL AND g.starts_at <= clock_timestamp()
                   AND g.expires_at > clock_timestamp() AND (g.model_ids = '{}' OR l.model_id = ANY (g.model_ids)))

@@ -33,7 +33,7 @@ def again(name: str) -> migrations.RunSQL:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gateway", "0004_leases"), ("usage", "0008_engine")]
+    dependencies = [("gateway", "0004_leases"), ("usage", "0008_engine"), ("keys", "0003_rotation")]
     operations = [
         migrations.RunSQL(FORMER, migrations.RunSQL.noop),
         again("0003_batches.sql"),
