@@ -197,6 +197,8 @@ def litellm_server(
         "--num_workers",
         str(workers),
     ]
+    if workers > 1:  # a worker that is still importing after 5 s would be started anew, for ever
+        command += ["--timeout_worker_healthcheck", "60"]
     log = out / "output.log"
     return Server(command, port=port, health="/health/liveliness", environment=environment, log=log)
 

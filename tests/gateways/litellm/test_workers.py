@@ -11,7 +11,7 @@ import pytest
 
 from budgets.models import Balance, Lease, Reservation, ReservationState, ScopeKind
 from portal import ledger
-from tests.gateways.litellm.conftest import Story, litellm_server, story_of
+from tests.gateways.litellm.conftest import Story, litellm_server, story_of, user
 from tests.gateways.litellm.mix import HEADINGS, run_mix
 from tests.gateways.litellm.test_leased_calls import (
     all_returned,
@@ -20,7 +20,7 @@ from tests.gateways.litellm.test_leased_calls import (
     leased_calls,
     lending_portal,
 )
-from tests.gateways.servers import Server
+from tests.gateways.servers import Server, eventually
 from usage.models import ImportCursor
 
 __all__ = ["lending_portal"]
@@ -55,6 +55,8 @@ def two_workers(
         PURSER_LEASE_WANT_USD="0.005",
     )
     server.start(seconds=120)
+    started = "Application startup complete"
+    eventually(lambda: server.output().count(started) >= 2, seconds=120, what="the second worker")
     yield server
     server.stop()
 
@@ -77,11 +79,18 @@ def nodes() -> int:
     return Lease.objects.values("node").distinct().count()
 
 
+@pytest.mark.full
 def test_two_workers_with_leases_never_spend_more_than_there_is(story: Story) -> None:
     story.world.budget("key", kind=ScopeKind.KEY, limit=str(LIMIT))
 
     def call(number: int) -> int:
-        return story.chat(f"WANT200 {number} {story.world.token}", max_tokens=200).status_code
+        body = {
+            "model": "small",
+            "max_tokens": 200,
+            "messages": [user(f"WANT200 {number} {story.world.token}")],
+        }
+        # A new connection for each, so that either worker may get it.
+        return story.post("/v1/chat/completions", body, Connection="close").status_code
 
     most = Decimal(0)
     with ThreadPoolExecutor(CLIENTS) as pool:
