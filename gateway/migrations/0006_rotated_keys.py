@@ -14,5 +14,5 @@ UNDO = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gateway", "0004_leases"), ("keys", "0003_rotation")]
+    dependencies = [("gateway", "0005_engine"), ("keys", "0003_rotation")]
     operations = [sql_beside(__file__, undo=UNDO)]
