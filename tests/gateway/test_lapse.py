@@ -12,10 +12,12 @@ from django.db import connection
 
 from catalog.models import Tier
 from keys.models import Grant
-from keys.services import revoke_grant
+from keys.services import revoke_grant, shrink_grant
 from keys.services.capping import follow_grants
 from tests import factories
 from tests.gateway.conftest import World
+
+SOON = timedelta(seconds=3)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +50,7 @@ def give(world: World, *, ends_in: timedelta, cap: str = "100") -> Grant:
 
 
 def test_no_call_after_a_grants_end_is_allowed_and_the_key_keeps_tier_1(world: World) -> None:
-    given = give(world, ends_in=timedelta(seconds=0.4))
+    given = give(world, ends_in=SOON)
     asked: list[tuple[datetime, int]] = []
     while not asked or asked[-1][0] < given.expires_at:
         asked.append((database_now(), world.gus.authorize(world.token, model="large").status_code))
@@ -76,11 +78,13 @@ def test_ending_one_grant_leaves_the_other_in_force(world: World) -> None:
 
 def test_the_smaller_cap_binds_from_the_end_of_the_larger_grant_on(world: World) -> None:
     # One call holds 1,000 bytes at 10 µ$ and 100 tokens at 40 µ$: 0.014.
-    larger = give(world, ends_in=timedelta(seconds=0.4), cap="1")
+    larger = give(world, ends_in=timedelta(days=1), cap="1")
     give(world, ends_in=timedelta(days=2), cap="0.01")
     follow_grants(actor=None, key=world.key, tier=Tier.objects.get(number=2), reason="Two grants.")
     assert world.gus.authorize(world.token, model="large").status_code == 200
-    while database_now() < larger.expires_at:
+    ends_at = database_now() + SOON
+    shrink_grant(actor=world.ada, grant=larger, expires_at=ends_at, reason="It ends soon.")
+    while database_now() < ends_at:
         pass
     refused = world.gus.authorize(world.token, model="large")
     assert (refused.status_code, refused.json()["code"]) in {(429, "budget_exhausted"), (429, "budget_held")}
