@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.environment import server, services
+from bench.environment import portal, services
 
 HERE = Path(__file__).parent
 PASSWORD = "only for these pictures"  # noqa: S105
@@ -52,7 +52,7 @@ def main() -> None:
     """Start a portal of its own on demo data and take every picture."""
     with services():
         call_command("seed_demo", verbosity=0, password=PASSWORD)
-        with server("portal.asgi:application") as port, sync_playwright() as playwright:
+        with portal(workers=1) as port, sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"),
                 args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
 from teams.models import User
 
@@ -24,7 +24,7 @@ class Person:
         self.page: Page = self._context.new_page()
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.troubles.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", self._note_failure)
         self._sign_in(password)
 
     def close(self) -> None:
@@ -105,6 +105,11 @@ class Person:
 
     def _continue(self) -> None:
         self.page.locator("form#ask button[type=submit]").click()
+
+    def _note_failure(self, request: Request) -> None:
+        """A request that a click on something else broke off is no trouble."""
+        if request.failure != "net::ERR_ABORTED":
+            self.troubles.append(f"{request.failure}: {request.url}")
 
     def _note(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not any(answer in message.text for answer in EXPECTED_ANSWERS):

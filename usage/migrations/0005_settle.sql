@@ -66,12 +66,14 @@ END $$;
 
 -- Locks reservations, then the rate limits and every balance on their paths, each in one order, so that no two batches can wait for each other.
 CREATE FUNCTION usage_lock(p_reservations bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v_locked budgets_reservation[];
 BEGIN
-  PERFORM 1 FROM budgets_reservation WHERE id = ANY (p_reservations) ORDER BY id FOR NO KEY UPDATE;
-  PERFORM 1 FROM budgets_ratelimit WHERE id IN (SELECT unnest(r.rate_ids) FROM budgets_reservation r WHERE r.id = ANY (p_reservations)) ORDER BY id FOR NO KEY UPDATE;
-  PERFORM 1 FROM (SELECT DISTINCT path.budget_id, path.window_start FROM budgets_reservation r, unnest(r.budget_ids, r.window_starts) AS path (budget_id, window_start)
-                  WHERE r.id = ANY (p_reservations)) path
-    JOIN budgets_balance b USING (budget_id, window_start) ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
+  SELECT array_agg(r) INTO v_locked FROM (SELECT x.* FROM budgets_reservation x WHERE x.id = ANY (p_reservations) ORDER BY x.id FOR NO KEY UPDATE) r;
+  PERFORM 1 FROM (SELECT DISTINCT rate.id FROM unnest(v_locked) r CROSS JOIN LATERAL unnest(r.rate_ids) AS rate (id)) rate
+    JOIN budgets_ratelimit l ON l.id = rate.id ORDER BY l.id FOR NO KEY UPDATE OF l;
+  PERFORM 1 FROM (SELECT DISTINCT path.budget_id, path.window_start FROM unnest(v_locked) r CROSS JOIN LATERAL unnest(r.budget_ids, r.window_starts) AS path (budget_id, window_start)) path
+    JOIN budgets_balance b ON b.budget_id = path.budget_id AND b.window_start = path.window_start ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
 END $$;
 
 -- Ends reservations: their state, and what they count on rate limits. `p_rates` are the rate limits of the calls that were open, one for each call and limit, and
@@ -107,15 +109,17 @@ DECLARE
   v_again int[] := '{}';
 BEGIN
   IF p_items @? '$[*].lease' THEN PERFORM usage_draw(p_items); END IF;
-  PERFORM usage_lock(ARRAY(SELECT x.id FROM jsonb_to_recordset(p_items) AS i (source text, reservation text) JOIN budgets_reservation x ON x.public_id = i.reservation AND x.source = i.source));
+  -- A reservation is looked up by its public id alone: an index that begins with the source would be read through.
+  PERFORM usage_lock(ARRAY(SELECT x.id FROM jsonb_to_recordset(p_items) AS i (source text, reservation text)
+    CROSS JOIN LATERAL (SELECT r.id, r.source FROM budgets_reservation r WHERE r.public_id = i.reservation OFFSET 0) x WHERE x.source = i.source));
   FOR q IN
-    SELECT i.*, x AS reservation_row, coalesce(m.id, x.model_id) AS served_id, coalesce(m.tier_id, x.tier_id) AS served_tier,
+    SELECT i.*, x::budgets_reservation AS reservation_row, coalesce(m.id, x.model_id) AS served_id, coalesce(m.tier_id, x.tier_id) AS served_tier,
       row_number() OVER (PARTITION BY x.id ORDER BY i.place) AS turn, count(*) FILTER (WHERE i.release IS NOT TRUE) OVER (PARTITION BY x.id ORDER BY i.place) AS settlements,
       dense_rank() OVER (ORDER BY coalesce(m.id, x.model_id), x.context, c.step, c.epoch) AS card_number
     FROM ROWS FROM (jsonb_to_recordset(p_items) AS (source text, reservation text, release boolean, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint,
         output_tokens bigint, reasoning_tokens bigint, units jsonb, served_model text, finish text, cache_hit boolean, estimated boolean, provider_id text)) WITH ORDINALITY
       AS i (source, reservation, release, input, cached, cache_write, output, reasoning, units, served_model, finish, cache_hit, estimated, provider_id, place)
-    LEFT JOIN budgets_reservation x ON x.public_id = i.reservation AND x.source = i.source
+    LEFT JOIN LATERAL (SELECT r.* FROM budgets_reservation r WHERE r.public_id = i.reservation OFFSET 0) x ON x.source = i.source
     LEFT JOIN catalog_llmmodel m  -- a model that was retired since then was served all the same
       ON m.id = coalesce((SELECT l.id FROM catalog_llmmodel l WHERE l.name = i.served_model), (SELECT l.model_id FROM catalog_alias l WHERE l.name = i.served_model))
     LEFT JOIN LATERAL catalog_place(coalesce(m.id, x.model_id), x.authorized_at, coalesce(i.input, 0)) c ON x.id IS NOT NULL
