@@ -201,6 +201,18 @@ def test_each_attempt_is_kept_with_what_came_of_it(cast: Cast) -> None:
     assert log == [(False, "OSError: no route to host"), (True, "")]
 
 
+def test_run_with_slow_receivers_ends_and_the_next_one_goes_on(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        put(cast.ada, key=f"{number}")
+    monkeypatch.setattr(outbox, "DRAIN_SECONDS", 0.0)
+    took = [counts().get("sent", 0) for _ in range(2)]
+    monkeypatch.undo()
+    assert max(took) <= 1
+    assert sum(took) + counts()["sent"] == 3
+
+
 def test_message_that_will_never_be_taken_is_given_up_at_once(cast: Cast) -> None:
     put(cast.ada)
 
