@@ -23,8 +23,8 @@ help: ## List the targets
 run: $(RUN) ## Start everything on this machine: database, queue, web, worker, beat. PORT sets the port
 	@exec $(PYTHON) manage.py up --stop-with-parent
 
-gateway: $(RUN) ## Start LiteLLM in an environment of its own, in front of a fake provider
-	@exec $(PYTHON) manage.py gateway_up
+gateway: $(RUN) ## Start LiteLLM in an environment of its own, in front of a fake provider, for the portal that runs here
+	@PORT=$${PORT:-$$(cat .local/port 2>/dev/null || echo 8000)} exec $(PYTHON) manage.py gateway_up
 
 test: $(DEVELOP) chromium ## Run every test but the long ones, the end-to-end path included
 	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not full" --durations=15 $(PYTEST_ARGUMENTS)

@@ -26,6 +26,7 @@ from portal.local import Foreground, LocalServices, LocalServicesError, default_
 
 LOCAL = Path(settings.BASE_DIR) / ".local"
 SIGN_INS = LOCAL / "demo-sign-ins.txt"
+LAST_PORT = LOCAL / "port"  # `make gateway` reads it
 LOG_CONFIG = Path(settings.BASE_DIR) / "portal" / "local" / "uvicorn-logging.json"
 SLOW_START_SECONDS = 30.0
 # The API answers JSON alone, so the browsable API's files are served to nobody.
@@ -111,6 +112,7 @@ class Command(BaseCommand):
         if _readiness()[0] != http.client.OK:
             return False
         seconds = time.monotonic() - started_at
+        LAST_PORT.write_text(f"{settings.PORT}\n")
         self._say(f"\nPurser is ready at {settings.BASE_URL} ({seconds:.1f} s). Ctrl-C stops it.")
         if SIGN_INS.exists():
             self._say(SIGN_INS.read_text())
