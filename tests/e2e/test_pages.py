@@ -32,6 +32,8 @@ BEN = (
     "/models/",
     "/approvals/",
     "/keys/",
+    "/approvals/delegations/",
+    "/approvals/review/",
     "/keys/new/",
     "/budgets/",
     "/budgets/?scope=project&window=month",
@@ -42,10 +44,18 @@ BEN = (
     "/status/",
     "/search/?q=search",
 )
-ADA = ("/approvals/ask/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")
+ADA = ("/approvals/ask/", "/approvals/break-glass/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")
 BUDGET_FORMS = ("plan/", "top-up/", "rules/", "close/", "rate/")
 FAY = ("/", "/reconciliation/", "/budgets/", "/blocked/?p=24h")
-ANN = ("/models/", "/models/unpriced/", "/audit/", "/audit/?action=budget.", "/deliveries/", "/webhooks/")
+ANN = (
+    "/models/",
+    "/models/unpriced/",
+    "/approvals/policies/",
+    "/audit/",
+    "/audit/?action=budget.",
+    "/deliveries/",
+    "/webhooks/",
+)
 # The web process knows these only; the tests' own process has fast ones.
 REAL_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 WIDE, NARROW, NARROWEST = 1440, 390, 320
@@ -135,6 +145,7 @@ def test_every_page_is_accessible_light_and_fits_its_screen(portal: Server, brow
                 wrong += visit.weigh(path) if scheme == "light" else []
             wrong += _details(visit) if who == "ben" else []
             wrong += _price_forms(visit) if who == "ann" else []
+            wrong += _rules(visit) if who == "ann" and scheme == "light" else []
             wrong += _more_budget(visit) if who == "ada" and scheme == "light" else []
             visit.context.close()
     assert wrong == []
@@ -176,6 +187,20 @@ def _price_forms(visit: Visit) -> list[str]:
         visit.page.get_by_role("link", name=name).first.click()
         wrong += visit.look(visit.page.url, WIDE) + visit.look(visit.page.url, NARROW)
     return wrong
+
+
+def _rules(visit: Visit) -> list[str]:
+    """Change the rules of a tier: look at the form, at what it would have done, and at the proposal."""
+    visit.page.goto("/approvals/policies/")
+    visit.page.get_by_role("link", name="Change").first.click()
+    wrong = visit.look(visit.page.url, WIDE) + visit.look(visit.page.url, NARROWEST)
+    visit.page.get_by_label("Days that are asked for").fill("10")
+    visit.page.get_by_label("Most days").fill("10")
+    visit.page.get_by_label("Why do the rules change").fill("Access was too long.")
+    visit.page.get_by_role("button", name="See what it would have done").click()
+    visit.page.get_by_role("button", name="Propose this change").click()
+    visit.page.get_by_text("It is proposed.").wait_for()
+    return wrong + visit.look(visit.page.url, WIDE) + visit.look(visit.page.url, NARROWEST)
 
 
 def test_the_pages_work_without_javascript(portal: Server, browser: Browser) -> None:
