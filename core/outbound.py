@@ -86,12 +86,20 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
         connection.request("POST", target.path, body=body, headers=dict(headers))
         response = connection.getresponse()
         answer = Answer(status=response.status, body=response.read(MOST_BYTES))
+    except (OSError, http.client.HTTPException) as error:
+        if late.is_set():  # it failed because it was cut
+            raise _too_late() from error
+        raise
     finally:
         cut.cancel()
         connection.close()
     if late.is_set():
-        raise TimeoutError(f"no whole answer within {TOTAL_SECONDS:.0f} s")
+        raise _too_late()
     return answer
+
+
+def _too_late() -> TimeoutError:
+    return TimeoutError(f"no whole answer within {TOTAL_SECONDS:.0f} s")
 
 
 def is_public(address: Address) -> bool:

@@ -29,7 +29,7 @@ FAST_POSTGRES = {
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "shared_buffers": "48MB",
-    "max_connections": "120",
+    "max_connections": "300",
     "autovacuum_naptime": "10min",
 }
 # Fixed values: a failing example has to repeat itself, and nothing real is protected by them.

@@ -20,6 +20,7 @@ from tests.api.test_errors import problem
 from tests.api.world import Answer, Caller, World
 from tests.cast import Cast, make_cast
 from tests.racing import at_once
+from tests.signing import sign_in
 
 KEY = {"Idempotency-Key": "a-7c1"}
 
@@ -105,7 +106,7 @@ def test_a_form_with_a_key_has_one_effect(cast: Cast) -> None:
 
 def test_the_page_that_shows_a_secret_is_not_kept(cast: Cast) -> None:
     client = Client()
-    client.force_login(cast.ada)
+    sign_in(client, cast.ada)
     path = client.post("/keys/new/", {"name": "a", "project": "ranking", "days": "30"})["Location"]
     shown = client.post(path, headers=KEY)
     assert re.search(TOKEN_PATTERN, shown.content.decode())

@@ -59,7 +59,7 @@ BROKEN = [
     ("INSERT INTO usage_event SELECT * FROM usage_event", "duplicate key"),
     ("UPDATE gateway_gateway SET live_versions = '{1,2,3}'", "gateway_has_one_or_two_live_secrets"),
     ("UPDATE teams_user SET email = 'ADA@example.com'", "user_email_is_lower_case"),
-    ("INSERT INTO teams_roleassignment (public_id, user_id, role, team_id, valid_from) VALUES ('rol_x', %(user)s, 'director', %(team)s, now())", "role_has_the_scope_it_needs"),
+    ("INSERT INTO teams_roleassignment (public_id, user_id, role, team_id, valid_from, source) VALUES ('rol_x', %(user)s, 'director', %(team)s, now(), 'person')", "role_has_the_scope_it_needs"),
     ("INSERT INTO teams_membership (user_id, team_id, valid_from) VALUES (%(user)s, %(team)s, now()), (%(user)s, %(team)s, now() + interval '1 day')", "membership_once_at_a_time"),
     ("INSERT INTO teams_membership (user_id, team_id, valid_from, valid_until) VALUES (%(user)s, %(team)s, now(), now())", "membership_ends_after_it_starts|range"),
 ]  # fmt: skip
