@@ -39,13 +39,21 @@ def decides(roles: RolesHeld) -> bool:
     return bool(roles.leads or roles.directs or {Role.ADMIN, Role.FINANCE} & roles.organisation_wide)
 
 
+def answers_for_others(roles: RolesHeld) -> bool:
+    """Whether what other people are and did is the person's business."""
+    return roles.sees_everything or decides(roles)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One entry of the navigation; `shown_to` hides what a person could not open anyway."""
+    """One entry of the navigation; `shown_to` hides what a person could not open anyway, or
+    what is of no use to him; sections of a `group` stand together under its name.
+    """
 
     label: str
     view: str
     icon: str
+    group: str = ""
     counts_waiting: bool = False
     shown_to: Callable[[RolesHeld], bool] = everybody
 
@@ -57,25 +65,45 @@ class NavItem:
     label: str
     url: str
     icon: str
+    group: str
     counts_waiting: bool
     current: bool
 
 
+SPEND, ORGANISATION = "Spend", "Organisation"
 SECTIONS = (
     Section(label="Overview", view="overview", icon="house"),
     Section(label="Models and tiers", view="models", icon="layers"),
     Section(label="Ask for access", view="approvals:ask", icon="send"),
     Section(label="Approvals", view="approvals:list", icon="inbox", counts_waiting=True),
-    Section(label="Policies", view="approvals:policies", icon="scroll-text", shown_to=administers),
     Section(label="Keys", view="keys:list", icon="key-round"),
-    Section(label="People", view="people:list", icon="users"),
-    Section(label="Budgets", view="budgets:list", icon="wallet"),
-    Section(label="Blocked calls", view="blocked:list", icon="shield-ban"),
-    Section(label="Reconciliation", view="reconciliation:list", icon="scale", shown_to=checks_the_books),
-    Section(label="Audit", view="audit:list", icon="scroll-text"),
-    Section(label="Deliveries", view="deliveries:list", icon="mail", shown_to=administers),
-    Section(label="Webhooks", view="webhooks:list", icon="webhook", shown_to=administers),
-    Section(label="Status", view="status", icon="activity"),
+    Section(group=SPEND, label="Budgets", view="budgets:list", icon="wallet"),
+    Section(group=SPEND, label="Blocked calls", view="blocked:list", icon="shield-ban"),
+    Section(
+        group=SPEND,
+        label="Reconciliation",
+        view="reconciliation:list",
+        icon="scale",
+        shown_to=checks_the_books,
+    ),
+    Section(
+        group=ORGANISATION, label="People", view="people:list", icon="users", shown_to=answers_for_others
+    ),
+    Section(
+        group=ORGANISATION,
+        label="Policies",
+        view="approvals:policies",
+        icon="list-checks",
+        shown_to=administers,
+    ),
+    Section(
+        group=ORGANISATION, label="Audit", view="audit:list", icon="scroll-text", shown_to=answers_for_others
+    ),
+    Section(
+        group=ORGANISATION, label="Deliveries", view="deliveries:list", icon="mail", shown_to=administers
+    ),
+    Section(group=ORGANISATION, label="Webhooks", view="webhooks:list", icon="webhook", shown_to=administers),
+    Section(group=ORGANISATION, label="Status", view="status", icon="activity"),
 )
 
 
@@ -131,6 +159,7 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
             label=section.label,
             url=reverse(section.view),
             icon=section.icon,
+            group=section.group,
             counts_waiting=section.counts_waiting,
             current=section is current,
         )

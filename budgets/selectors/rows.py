@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import DateTimeField, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Case, DateTimeField, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Collate
 
 from budgets.expressions import ClockTimestamp, LimitAt, WindowEdge
 from budgets.models import (
@@ -38,6 +39,7 @@ from teams.models import Project, User
 from teams.selectors import RolesHeld
 
 PAST_WINDOWS = 12
+ALL = slice(None)
 
 
 def visible_budgets(
@@ -47,8 +49,10 @@ def visible_budgets(
     return Budget.objects.filter(seen_by(user, key_ids=key_ids, roles=roles), closed_at__isnull=True)
 
 
-def budget_rows(budgets: QuerySet[Budget], *, at: datetime | None = None) -> list[BudgetRow]:
-    """Return budgets with limits and balances, the widest scope first. One query."""
+def budget_rows(
+    budgets: QuerySet[Budget], *, at: datetime | None = None, part: slice = ALL
+) -> list[BudgetRow]:
+    """Return budgets with limits and balances, the widest scope first, or a part of that list. One query."""
     moment = ClockTimestamp() if at is None else Value(at, output_field=DateTimeField())
     balance = Balance.objects.filter(budget_id=OuterRef("pk"), window_start=OuterRef("starts_at"))
     base = BudgetLimit.objects.filter(
@@ -69,11 +73,9 @@ def budget_rows(budgets: QuerySet[Budget], *, at: datetime | None = None) -> lis
             set_by=Subquery(base.values("actor__name")[:1]),
             why=Subquery(base.values("reason")[:1]),
         )
+        .order_by(_breadth(), Collate(F("scope_name"), "C"), "scope_id", "pk")
     )
-    rows = [_row(budget) for budget in found]
-    return sorted(
-        rows, key=lambda row: (WIDEST_FIRST.index(row.scope_kind), row.scope_name, row.scope_id, row.id)
-    )
+    return [_row(budget) for budget in found[part]]
 
 
 def list_budgets(
@@ -84,14 +86,17 @@ def list_budgets(
     at: datetime | None = None,
     scope: ScopeKind | None = None,
     window: Window | None = None,
+    part: slice = ALL,
 ) -> list[BudgetRow]:
     """Return what the Budgets page lists for this person, of one kind of scope and one window if given.
 
-    Two queries, one when his `roles` are known.
+    `part` is the slice of that list that a page shows. Two queries, one when his `roles` are known.
     """
     chosen = {"scope_kind": scope, "window": window}
     found = visible_budgets(user, key_ids=key_ids, roles=roles)
-    return budget_rows(found.filter(**{name: each for name, each in chosen.items() if each}), at=at)
+    return budget_rows(
+        found.filter(**{name: each for name, each in chosen.items() if each}), at=at, part=part
+    )
 
 
 def tightest_of_their_calls(rows: Sequence[BudgetRow]) -> frozenset[int]:
@@ -191,6 +196,11 @@ def _compatible(budgets: QuerySet[Budget], tier: int | None, model_id: int | Non
     return budgets.filter(
         Q(only_tier__isnull=True) | Q(only_tier=tier), Q(only_model__isnull=True) | Q(only_model=model_id)
     )
+
+
+def _breadth() -> Case:
+    """Give the place of a budget's scope among all kinds of scope in SQL, 0 for the widest."""
+    return Case(*(When(scope_kind=kind, then=Value(place)) for place, kind in enumerate(WIDEST_FIRST)))
 
 
 def _row(budget: Any) -> BudgetRow:

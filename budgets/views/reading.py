@@ -16,10 +16,13 @@ from budgets.types import BudgetRow
 from budgets.views.common import find, line_of, names_of_keys
 from budgets.views.facts import BudgetFacts, history_lines, notice, path_lines, rate_texts, rule_texts
 from budgets.views.lines import TITLES, BudgetGroup, budget_groups
+from core import addresses
 from core.spreadsheets import Cell, csv_response
 from teams.selectors import roles_of
 from teams.types import PersonRequest
 
+KEPT = ("scope", "window")
+PAGE_ROWS = 100
 CSV_HEAD = (
     "Budget", "Scope", "Window", "Only", "At the limit", "The tightest",
     "Limit USD", "Spent USD", "Held USD", "Left USD", "Used percent", "Starts again",
@@ -30,17 +33,20 @@ CSV_HEAD = (
 def list_budgets(request: PersonRequest, *, neighbours: Neighbours) -> HttpResponse:
     """List the budgets of what the person may see, the widest scope first.
 
-    `?scope=` and `?window=` narrow the list down; `?format=csv` returns the rows that are shown.
+    `?scope=` and `?window=` narrow the list down; `?format=csv` returns all the rows of all its pages.
     """
     request.roles_held = roles_of(request.user)
     chosen = {name: request.GET.get(name, "") for name in ("scope", "window")}
-    rows = selectors.list_budgets(
+    as_csv, number = request.GET.get("format") == "csv", addresses.page_number(request)
+    found = selectors.list_budgets(
         request.user,
         key_ids=neighbours.keys.visible_ids(request.user),
         roles=request.roles_held,
         scope=ScopeKind(chosen["scope"]) if chosen["scope"] in ScopeKind else None,
         window=Window(chosen["window"]) if chosen["window"] in Window else None,
+        part=slice(None) if as_csv else slice(PAGE_ROWS * number, PAGE_ROWS * (number + 1) + 1),
     )
+    rows = found if as_csv else found[:PAGE_ROWS]
     keys = [row.scope_id for row in rows if row.scope_kind is ScopeKind.KEY]
     groups = budget_groups(
         rows,
@@ -48,7 +54,7 @@ def list_budgets(request: PersonRequest, *, neighbours: Neighbours) -> HttpRespo
         forecasts=neighbours.forecasts(rows),
         first=selectors.tightest_of_their_calls(rows),
     )
-    if request.GET.get("format") == "csv":
+    if as_csv:
         return csv_response("budgets", CSV_HEAD, _csv_rows(groups))
     filters = {name: value for name, value in chosen.items() if value}
     context = {
@@ -56,6 +62,8 @@ def list_budgets(request: PersonRequest, *, neighbours: Neighbours) -> HttpRespo
         "form": ListForm(initial=chosen, scopes=[(kind.value, title) for kind, title in TITLES.items()]),
         "is_narrowed": bool(filters),
         "csv_url": "?" + "&".join([*(f"{name}={value}" for name, value in _known(chosen)), "format=csv"]),
+        "previous_url": _page_url(request, number - 1) if number else "",
+        "next_url": _page_url(request, number + 1) if len(found) > len(rows) else "",
         "open_url": reverse("budgets:open") if may_change_anything(request.roles_held) else "",
     }
     return render(request, "budgets/list.html", context)
@@ -71,6 +79,10 @@ def show_budget(request: PersonRequest, public_id: str, *, neighbours: Neighbour
         "facts": _facts(request, neighbours, row, forecast),
     }
     return render(request, "budgets/detail.html", context)
+
+
+def _page_url(request: PersonRequest, number: int) -> str:
+    return addresses.link(request, KEPT, page=str(number) if number else "")
 
 
 def _known(chosen: dict[str, str]) -> Iterable[tuple[str, str]]:

@@ -41,6 +41,7 @@ PICTURES = [
     Picture("ask", "ada", "/approvals/ask/", None, DESKTOP, "light"),
     Picture("models", "ada", "/models/", None, DESKTOP, "light"),
     Picture("keys", "ada", "/keys/", None, DESKTOP, "light"),
+    Picture("key", "ada", "/keys/", "main a[href*='/keys/key_']", DESKTOP, "light"),
     Picture("budgets", "ben", "/budgets/", None, DESKTOP, "light"),
     Picture("reconciliation", "fay", "/reconciliation/", None, DESKTOP, "light"),
     Picture("status", "ben", "/status/", None, MOBILE, "light"),

@@ -9,6 +9,7 @@ import pytest
 
 from budgets import selectors
 from budgets.models import Budget, BudgetLimit, Mode, Window
+from budgets.views import reading
 from core import clock
 from core.gauges import format_percent
 from core.models import AuditEvent
@@ -132,6 +133,27 @@ def test_list_asks_as_often_for_fifty_budgets_as_for_five(cast: Cast, budget: Op
 
     assert len(few) == len(many) <= 8
     assert len(names(Visitor(cast.ben).get("/budgets/"))[0]) == 50
+
+
+def test_list_goes_on_where_the_page_ended_and_csv_has_all_of_it(
+    cast: Cast, budget: OpenBudget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PAGE_ROWS", 2)
+    budget(cast.search, "100")
+    for name in ("alpha", "Zulu", "beta", "ändern"):
+        budget(ProjectFactory.create(team=cast.search, name=name), "10")
+    visitor, read = Visitor(cast.ben), list[str]()
+    path, number = "/budgets/?window=month", 0
+    while path:
+        page = visitor.get(path)
+        read += [name.removesuffix(" each month") for group in names(page) for name in group]
+        number += 1
+        path = next((link for link in page.links if f"page={number}" in link), "")
+
+    assert read == ["Search team", "Zulu", "alpha", "beta", "ändern"]
+    assert "No further budgets" in visitor.get("/budgets/?page=9").words
+    csv = visitor.client.get("/budgets/", {"format": "csv", "page": "1"}).content.decode()
+    assert len(csv.splitlines()) == 1 + len(read)
 
 
 def test_page_of_a_budget_shows_every_limit_so_far(cast: Cast, budget: OpenBudget, key: ApiKey) -> None:

@@ -134,20 +134,22 @@ class Visit:
         self.page.get_by_role("navigation", name="Main").wait_for(state="attached")
 
 
-def test_every_page_is_accessible_light_and_fits_its_screen(portal: Server, browser: Browser) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("who", "paths"), [("ben", BEN), ("ada", ADA), ("fay", FAY), ("ann", ANN)])
+def test_every_page_is_accessible_light_and_fits_its_screen(
+    portal: Server, browser: Browser, who: str, paths: tuple[str, ...], scheme: str
+) -> None:
+    visit = Visit(browser, portal, who, scheme)
     wrong: list[str] = []
-    for scheme in ("light", "dark"):
-        for who, paths in (("ben", BEN), ("ada", ADA), ("fay", FAY), ("ann", ANN)):
-            visit = Visit(browser, portal, who, scheme)
-            for path in paths:
-                widths = (WIDE, NARROW) if scheme == "dark" else (WIDE, NARROW, NARROWEST)
-                wrong += [problem for width in widths for problem in visit.look(path, width)]
-                wrong += visit.weigh(path) if scheme == "light" else []
-            wrong += _details(visit) if who == "ben" else []
-            wrong += _price_forms(visit) if who == "ann" else []
-            wrong += _rules(visit) if who == "ann" and scheme == "light" else []
-            wrong += _more_budget(visit) if who == "ada" and scheme == "light" else []
-            visit.context.close()
+    for path in paths:
+        widths = (WIDE, NARROW) if scheme == "dark" else (WIDE, NARROW, NARROWEST)
+        wrong += [problem for width in widths for problem in visit.look(path, width)]
+        wrong += visit.weigh(path) if scheme == "light" else []
+    wrong += _details(visit) if who == "ben" else []
+    wrong += _price_forms(visit) if who == "ann" else []
+    wrong += _rules(visit) if who == "ann" and scheme == "light" else []
+    wrong += _more_budget(visit) if who == "ada" and scheme == "light" else []
+    visit.context.close()
     assert wrong == []
 
 

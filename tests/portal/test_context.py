@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from teams.models import User
 from tests.browsing import Visitor, writes
 from tests.cast import Cast
 from tests.factories import AccessRequestFactory
@@ -32,6 +33,19 @@ def test_navigation_offers_what_the_person_may_open(cast: Cast, who: str, sees: 
     assert ("/reconciliation/" in links) == sees
     assert visitor.get("/reconciliation/").status == (200 if sees else 404)
     assert {"/", "/models/", "/approvals/", "/keys/", "/budgets/", "/blocked/", "/status/"} <= set(links)
+
+
+def test_navigation_shows_an_engineer_no_business_of_others(cast: Cast) -> None:
+    of_others = ["/people/", "/approvals/policies/", "/deliveries/", "/webhooks/", "/reconciliation/"]
+
+    def offered(person: User) -> list[str]:
+        links = Visitor(person).get("/status/").links
+        return [path for path in of_others if path in links]
+
+    assert offered(cast.ada) == []
+    assert offered(cast.ben) == ["/people/"]
+    assert offered(cast.ann) == of_others
+    assert "/audit/" in Visitor(cast.ada).get("/status/").links  # her own acts, in the menu of her account
 
 
 @pytest.mark.parametrize(
