@@ -5,9 +5,11 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
+from core.clients import client_address
+
 
 class LeakReports(SimpleRateThrottle):
-    """So many reports of leaks a minute from one address, counted by each web process."""
+    """So many reports of leaks a minute from one address, over all web processes."""
 
     scope = "leaks"
 
@@ -16,5 +18,5 @@ class LeakReports(SimpleRateThrottle):
         return f"{settings.LEAK_REPORTS_PER_MINUTE}/minute"
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
-        """Count by the peer's address: a header that anybody can write does not begin a new count."""
-        return f"{self.scope}:{request.META.get('REMOTE_ADDR', '')}"
+        """Count by the client's address: a header that anybody can write does not begin a new count."""
+        return f"{self.scope}:{client_address(request) or 'nowhere'}"
