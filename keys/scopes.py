@@ -12,8 +12,8 @@ SCOPES = {
     "budgets:write": "Change budgets, limits and rates",
     "keys:read": "See keys and grants",
     "keys:write": "Make, rotate, rename and revoke keys, and take grants back",
-    "requests:read": "See requests for access",
-    "requests:write": "Ask for access, and withdraw what was asked",
+    "requests:read": "See requests for access and for budget",
+    "requests:write": "Ask for access and for budget, and withdraw what was asked",
     "usage:read": "See usage, spend and refused calls",
     "reconciliation:read": "See reconciliation runs and differences",
 }
@@ -31,13 +31,14 @@ STEMS = {
     "keys": "keys",
     "grants": "keys",
     "requests": "requests",
+    "budget_requests": "requests",
     "usage_days": "usage",
     "blocked_calls": "usage",
     "reconciliation_runs": "reconciliation",
     "discrepancies": "reconciliation",
 }
 # A secret is shown to a human, and only humans decide: separation of duties counts them.
-SIGNED_IN_ONLY = frozenset({"keys_reveal", "requests_decide"})
+SIGNED_IN_ONLY = frozenset({"keys_reveal", "requests_decide", "budget_requests_decide"})
 PUBLIC = frozenset({"leaks_create"})
 
 

@@ -52,9 +52,7 @@ def consequences(person: User) -> Sequence[str]:
     for project in Project.objects.open().filter(owner=person):
         lines.append(f"Project {project} stays and still names him as its owner: name another one.")
     for account in ServiceAccount.objects.filter(responsible=person).select_related("user"):
-        lines.append(
-            f"The service {account.user} stays, and nobody answers for it: open another one."
-        )
+        lines.append(f"The service {account.user} stays, and nobody answers for it: open another one.")
     return [
         *lines,
         "He is signed out everywhere and can no longer sign in. What he did stays in the records.",
