@@ -66,9 +66,19 @@ def decides_tier_three(request: HttpRequest, kwargs: Mapping[str, Any]) -> bool:
 SENSITIVE: Mapping[str, Condition] = {
     "approvals:decide": decides_tier_three,
     "api:requests-decide": decides_tier_three,
-    "keys:reveal": writes,
+    "approvals:break_glass": always,
+    "approvals:delegations": writes,
+    "approvals:edit_policy": always,
+    "approvals:proposal": writes,
+    "keys:reveal": writes,  # the first secret of a key, and the next one after a rotation
     "api:keys-reveal": writes,
+    "keys:rotate": always,
+    "api:keys-rotate": writes,
+    "keys:create_token": always,
+    "keys:create_service": always,
+    "keys:reveal_token": writes,
     "approvals:decide_budget": writes,
+    "api:budget_requests-decide": writes,
     "budgets:change": always,
     "budgets:plan": always,
     "budgets:top_up": always,
@@ -85,6 +95,9 @@ SENSITIVE: Mapping[str, Condition] = {
     "overview": exports,
     "budgets:list": exports,
     "blocked:list": exports,
+    "audit:list": exports,
+    "webhooks:list": writes,
+    "webhooks:rotate": writes,
 }
 
 

@@ -9,7 +9,7 @@ from core.clients import client_address
 
 
 class LeakReports(SimpleRateThrottle):
-    """So many reports of leaks a minute from one address, counted by all web processes together."""
+    """So many reports of leaks a minute from one address, over all web processes."""
 
     scope = "leaks"
 
@@ -18,5 +18,5 @@ class LeakReports(SimpleRateThrottle):
         return f"{settings.LEAK_REPORTS_PER_MINUTE}/minute"
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
-        """Count by the client's address: a header that anybody can write begins no new count."""
-        return f"{self.scope}:{client_address(request)}"
+        """Count by the client's address: a header that anybody can write does not begin a new count."""
+        return f"{self.scope}:{client_address(request) or 'nowhere'}"

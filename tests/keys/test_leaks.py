@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import random
 import re
 import tomllib
-from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
+from pytest_django import Settings
 
 from core.models import AuditEvent, Outbox
 from keys import secrets
 from keys.models import ApiKey, ApiToken
 from keys.services import issue_key, make_token, report_leak, reveal, reveal_token, revoke, rotate
 from tests import factories
-from tests.api.world import Caller
+from tests.api.world import Answer, Caller
 from tests.cast import Cast
 
 LEAKS = "leaks/"
@@ -101,18 +101,34 @@ def test_an_ended_key_stays_as_it_ended(cast: Cast, leaked: str) -> None:
     assert ApiKey.objects.get().revoked_reason == "Done."
 
 
-def test_reports_are_limited_by_the_peers_address(
-    cast: Cast, leaked: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settings, "LEAK_REPORTS_PER_MINUTE", 2)
-    caller = Caller(None)
-    caller.client.defaults["REMOTE_ADDR"] = str(IPv6Address(random.getrandbits(128)))
-    answers = [
-        caller.post(LEAKS, {"secrets": ["x"]}, headers={"X-Forwarded-For": f"203.0.113.{number}"})
-        for number in range(3)
-    ]
+@pytest.fixture
+def two_a_minute(settings: Settings) -> None:
+    """Let one address report twice a minute, counted for this test alone."""
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    settings.LEAK_REPORTS_PER_MINUTE = 2
+    cache.clear()
+
+
+def reported(address: str) -> Answer:
+    """Report something, as the client that this address belongs to, or says so."""
+    return Caller(None).post(LEAKS, {"secrets": ["x"]}, headers={"X-Forwarded-For": address})
+
+
+@pytest.mark.usefixtures("two_a_minute")
+def test_reports_are_limited_by_the_peers_address(db: None) -> None:
+    answers = [reported(f"203.0.113.{number}") for number in range(3)]
+
     assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert int(answers[2]["Retry-After"]) > 0
+
+
+@pytest.mark.usefixtures("two_a_minute")
+def test_behind_a_proxy_each_client_is_counted_alone(db: None, settings: Settings) -> None:
+    settings.TRUSTED_PROXY_COUNT = 1
+
+    answers = [reported(f"invented, 203.0.113.{number}") for number in (1, 1, 2, 1)]
+
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
 
 
 def test_a_report_names_some_secrets_but_not_a_thousand() -> None:

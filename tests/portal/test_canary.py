@@ -26,6 +26,7 @@ from tests.api.test_matrix import noun_of
 from tests.api.world import Caller, World, make_world
 from tests.cast import Cast
 from tests.portal.test_matrix import CELLS, IDS
+from tests.signing import sign_in
 
 READERS = ("ada", "ben", "ann")
 
@@ -119,7 +120,7 @@ def in_one_answer(response: Any, masked: str) -> str:
 
 def reveal_by_page(world: World) -> str:
     client = Client()
-    client.force_login(world.cast.ada)
+    sign_in(client, world.cast.ada)
     response = client.post(f"/keys/{world.fresh_key.public_id}/reveal/")
     return in_one_answer(response, ApiKey.objects.get(pk=world.fresh_key.pk).masked)
 
@@ -137,7 +138,7 @@ def rotate_by_api(world: World) -> list[str]:
 def api_token_by_page(world: World) -> str:
     """Return an API token that was used once."""
     client = Client()
-    client.force_login(world.cast.ada)
+    sign_in(client, world.cast.ada)
     made = client.post("/keys/tokens/new/", {"name": "ci", "scopes": ["keys:read"], "days": "30"})
     response = client.post(made["Location"])
     secret = in_one_answer(response, world.cast.ada.api_tokens.get().masked)
@@ -188,6 +189,6 @@ def pages(world: World) -> Iterator[str]:
     ]
     for reader in READERS:
         client = Client(raise_request_exception=False)
-        client.force_login(getattr(world.cast, reader))
+        sign_in(client, getattr(world.cast, reader))
         for address in addresses:
             yield client.get(address).content.decode()

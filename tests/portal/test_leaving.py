@@ -7,21 +7,22 @@ from threading import Event
 
 import pytest
 from allauth.usersessions.models import UserSession
+from django.db.models import Q
 from django.test import Client
 
-from approvals.models import AccessRequest, BudgetRequest, RequestStatus, Verdict
+from approvals.models import AccessRequest, BudgetRequest, Delegation, RequestStatus, Verdict
 from approvals.services import ask_increase, decide
 from core.errors import DomainError
 from core.models import AuditEvent
-from keys.models import ApiKey, Grant
-from keys.services import issue_key
+from keys.models import ApiKey, ApiToken, Grant
+from keys.services import issue_key, make_token, open_service_account
 from portal.leaving import LEAVING, consequences
 from teams.models import User
 from teams.selectors import roles_of
 from teams.services import deactivate_person
 from tests import factories
 from tests.api.world import World, make_world
-from tests.approvals.conftest import ask_for
+from tests.approvals.conftest import ask_for, lend
 from tests.browsing import Visitor
 from tests.cast import Cast, make_cast
 from tests.racing import at_once
@@ -45,6 +46,9 @@ def nothing_is_live(person: User) -> None:
     assert not Grant.objects.filter(key__owner=person, revoked_at__isnull=True).exists()
     assert not AccessRequest.objects.pending().filter(beneficiary=person).exists()
     assert not BudgetRequest.objects.pending().filter(requester=person).exists()
+    assert not ApiToken.objects.visible_to(person).filter(revoked_at__isnull=True).exists()
+    lent = Delegation.objects.live().filter(Q(giver=person) | Q(taker=person))
+    assert not lent.exists()
     assert not UserSession.objects.filter(user=person).exists()
 
 
@@ -53,6 +57,10 @@ def world(cast: Cast) -> World:
     """Make one of everything of Ada's."""
     made = make_world(cast)
     ask_increase(actor=cast.ada, budget=made.budget, limit_usd=Decimal(600), reason="A launch in December.")
+    lend(cast, "ben", "ada")
+    make_token(actor=cast.ada, name="ci", scopes=["keys:read"])
+    program = open_service_account(actor=cast.ann, name="Nightly report", responsible=cast.ada)
+    make_token(actor=cast.ada, owner=program.user, name="nightly", scopes=["usage:read"])
     return made
 
 
@@ -75,6 +83,7 @@ def test_nothing_of_a_leaver_is_live(world: World) -> None:
         "roles": 0,
         "requests": 1,
         "increases": 1,
+        "delegations": 1,
         "keys": 2,
         "sessions": 1,
     }
@@ -120,6 +129,10 @@ def test_the_page_says_before_what_ends_and_ends_it(world: World) -> None:
     for line in consequences(cast.ada):
         assert line in page.words
     assert "The key prod of project Ranking" in page.words
+    assert "The API token ci (" in page.words
+    assert "of Nightly report is revoked." in page.words
+    assert "Delegations from and to him end: 1." in page.words
+    assert "The service Nightly report stays" in page.words
     assert ann.post(path, reason="").status == 422
     assert User.objects.get(pk=cast.ada.pk).is_active
     assert ann.post(path, reason=WHY).status == 302

@@ -9,8 +9,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from approvals.models import RequestStatus
+from approvals.models import Policy, RequestStatus
+from approvals.services import propose_policy
+from core.models import Webhook
+from keys.services import make_token
 from portal.gates import SENSITIVE
+from teams.models import Role
 from tests import factories
 from tests.api.world import World, make_world
 from tests.cast import Cast
@@ -23,8 +27,23 @@ ASK = "/accounts/reauthenticate/"
 ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "approvals:decide": ("cleo", "post", lambda w: url("approvals:decide", third(w)), {"verdict": "approve"}),
     "api:requests-decide": ("cleo", "post", lambda w: url("api:requests-decide", third(w)), {}),
+    "approvals:break_glass": ("ada", "get", lambda _: "/approvals/break-glass/", {}),
+    "approvals:delegations": ("ben", "post", lambda _: "/approvals/delegations/", {}),
+    "approvals:edit_policy": ("ann", "get", lambda w: url("approvals:edit_policy", rules(w).public_id), {}),
+    "approvals:proposal": ("ann", "post", lambda w: url("approvals:proposal", proposed(w)), {}),
     "keys:reveal": ("ada", "post", lambda w: url("keys:reveal", w.fresh_key.public_id), {}),
     "api:keys-reveal": ("ada", "post", lambda w: url("api:keys-reveal", w.fresh_key.public_id), {}),
+    "keys:rotate": ("ada", "get", lambda w: url("keys:rotate", w.key.public_id), {}),
+    "api:keys-rotate": ("ada", "post", lambda w: url("api:keys-rotate", w.key.public_id), {}),
+    "keys:create_token": ("ada", "get", lambda _: "/keys/tokens/new/", {}),
+    "keys:create_service": ("ann", "get", lambda _: "/keys/tokens/services/new/", {}),
+    "keys:reveal_token": ("ada", "post", lambda w: url("keys:reveal_token", token(w)), {}),
+    "api:budget_requests-decide": (
+        "ben",
+        "post",
+        lambda _: url("api:budget_requests-decide", f"brq_{0:018}"),
+        {},
+    ),
     "approvals:decide_budget": ("ben", "post", lambda _: url("approvals:decide_budget", "brq_none"), {}),
     "budgets:change": ("ben", "get", lambda w: url("budgets:change", w.budget.public_id), {}),
     "budgets:plan": ("ben", "get", lambda w: url("budgets:plan", w.budget.public_id), {}),
@@ -42,6 +61,9 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "overview": ("ben", "get", lambda _: "/?format=csv", {}),
     "budgets:list": ("ben", "get", lambda _: "/budgets/?format=csv", {}),
     "blocked:list": ("ben", "get", lambda _: "/blocked/?format=csv", {}),
+    "audit:list": ("audrey", "get", lambda _: "/audit/?format=csv", {}),
+    "webhooks:list": ("ann", "post", lambda _: "/webhooks/", {}),
+    "webhooks:rotate": ("ann", "post", lambda _: url("webhooks:rotate", hook()), {}),
 }
 
 
@@ -53,6 +75,28 @@ def url(name: str, public_id: str) -> str:
 def leads(world: World) -> str:
     """Return the role of Ben's."""
     return world.cast.ben.role_assignments.get().public_id
+
+
+def rules(world: World) -> Policy:
+    """Return the rules in force for Tier 2."""
+    return factories.policy_of(world.cast.tier2)
+
+
+def proposed(world: World) -> str:
+    """Propose that nobody may ask for Tier 2; another administrator than Ann does."""
+    other = factories.RoleAssignmentFactory.create(role=Role.ADMIN).user
+    return propose_policy(actor=other, base=rules(world), rules=None, reason="A test.").public_id
+
+
+def token(world: World) -> str:
+    """Make an API token of Ada's that waits to be revealed."""
+    return make_token(actor=world.cast.ada, name="ci", scopes=["keys:read"]).public_id
+
+
+def hook() -> str:
+    """Add a webhook."""
+    added: Webhook = factories.WebhookFactory.create()
+    return added.public_id
 
 
 def third(world: World) -> str:

@@ -1,0 +1,123 @@
+"""The acts on budgets, rates, prices and gateways."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import catalog.services
+import gateway.services
+from budgets.models import Allocation, Budget, LimitKind, Mode, RollOver, ScopeKind
+from budgets.services import limits, rates, rules
+from budgets.types import Rate
+from catalog.models import LlmModel, Unit
+from core import clock
+from gateway.models import Gateway, GatewayKind
+from tests import factories
+from tests.api.world import open_budget
+from tests.cast import Cast
+from tests.catalog.test_import_prices import listed
+from tests.walk import WHY, Walk
+
+
+def budget_of(cast: Cast) -> Budget:
+    return open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "50")
+
+
+def unpriced(cast: Cast) -> LlmModel:
+    model: LlmModel = factories.LlmModelFactory.create(name="mystery", tier=cast.tier2)
+    return model
+
+
+def planned(cast: Cast) -> Any:
+    at = clock.now() + timedelta(days=1)
+    budget = budget_of(cast)
+    limits.change_limit(actor=None, budget=budget, amount_usd=Decimal(70), reason=WHY, valid_from=at)
+    [plan] = budget.limits.filter(kind=LimitKind.BASE, valid_from__gt=clock.now())
+    return limits.withdraw_plan(actor=None, budget=budget, valid_from=plan.valid_from, reason=WHY)
+
+
+def rated(cast: Cast, calls: int | None) -> Any:
+    return rates.set_rate_limit(
+        actor=cast.ann, scope_kind=ScopeKind.PROJECT, scope_id=cast.ranking.pk,
+        rate=Rate(requests_per_minute=calls), reason=WHY,
+    )  # fmt: skip
+
+
+def ruled(cast: Cast) -> Any:
+    return rules.set_rules(
+        actor=cast.ann, budget=budget_of(cast), mode=Mode.SOFT, allocation=Allocation.POOL,
+        roll_over=RollOver.NONE, reason=WHY,
+    )  # fmt: skip
+
+
+def imported(cast: Cast) -> Any:
+    cast.small.provider_model = "tested"
+    cast.small.save()
+    return catalog.services.import_prices(
+        actor=cast.ann, offered=[], published=listed((clock.now() - timedelta(days=1), "0.000001"))
+    )
+
+
+def registered(cast: Cast, base_url: str = "http://127.0.0.1") -> Gateway:
+    return gateway.services.register_gateway(
+        actor=cast.ann, name="edge", kind=GatewayKind.LITELLM, base_url=base_url
+    )
+
+
+def moved(cast: Cast) -> Gateway:
+    registered(cast)
+    return registered(cast, "http://127.0.0.2")
+
+
+WALK: Walk = {
+    "budgets.open_budget": (budget_of, ["budget.opened"]),
+    "budgets.change_limit": (
+        lambda cast: limits.change_limit(
+            actor=cast.ann, budget=budget_of(cast), amount_usd=Decimal(60), reason=WHY
+        ),
+        ["budget.limit_changed"],
+    ),
+    "budgets.withdraw_plan": (planned, ["budget.limit_planned"]),
+    "budgets.top_up": (
+        lambda cast: limits.top_up(
+            actor=cast.ann,
+            budget=budget_of(cast),
+            amount_usd=Decimal(5),
+            reason=WHY,
+            valid_until=clock.now() + timedelta(days=1),
+        ),
+        ["budget.topped_up"],
+    ),
+    "budgets.set_rules": (ruled, ["budget.rules_changed"]),
+    "budgets.close_budget": (
+        lambda cast: rules.close_budget(actor=cast.ann, budget=budget_of(cast), reason=WHY),
+        ["budget.closed"],
+    ),
+    "budgets.set_rate_limit": (lambda cast: rated(cast, 60), ["rate_limit.set"]),
+    "budgets.remove_rate_limit": (
+        lambda cast: rates.remove_rate_limit(actor=cast.ann, limit=rated(cast, 60), reason=WHY),
+        ["rate_limit.removed"],
+    ),
+    "catalog.enter_prices": (
+        lambda cast: catalog.services.enter_prices(
+            actor=cast.ann,
+            model=unpriced(cast),
+            reason=WHY,
+            usd_per_unit={Unit.INPUT: Decimal("0.000001"), Unit.OUTPUT: Decimal("0.000002")},
+        ),
+        ["prices.entered"],
+    ),
+    "catalog.declare_free": (
+        lambda cast: catalog.services.declare_free(actor=cast.ann, model=unpriced(cast), reason=WHY),
+        ["model.declared_free"],
+    ),
+    "catalog.import_prices": (imported, ["prices.imported"]),
+    "gateway.register_gateway": (registered, ["gateway.registered"]),
+    "gateway.rotate_gateway_secret": (
+        lambda cast: gateway.services.rotate_gateway_secret(actor=cast.ann, gateway=registered(cast)),
+        ["gateway.secret_rotated"],
+    ),
+    "gateway.register_gateway: moved": (moved, ["gateway.moved"]),
+}
