@@ -5,7 +5,7 @@ from django.db import transaction
 from approvals.models import GrantReview
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
-from keys.models import Grant, GrantState
+from keys.models import ApiKey, Grant, GrantState
 from keys.services import revoke_grant
 from teams.models import User
 from teams.selectors import roles_of
@@ -20,6 +20,8 @@ def review_grant(*, actor: User, grant: Grant, keeps: bool, reason: str = "") ->
     The lead, the director and administrators may, nobody for his own key. Raises
     NotAllowedError, InvalidInputError, and AlreadyDoneError when the grant has ended already.
     """
+    # The key before its grant, as everywhere.
+    ApiKey.objects.select_for_update(no_key=True).order_by("pk").get(pk=grant.key_id)
     rows = Grant.objects.select_related("key__project__team__department", "key__owner", "tier", "revoked_by")
     mine = rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=grant.pk)
     team = mine.key.project.team
