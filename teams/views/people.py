@@ -49,7 +49,7 @@ def list_people(request: PersonRequest) -> HttpResponse:
     request.roles_held = selectors.roles_of(request.user)
     tab = LEFT if request.GET.get("tab") == LEFT and request.roles_held.sees_everything else HERE
     query = request.GET.get("q", "").replace("\0", "").strip()[:100]
-    page = _page_number(request.GET.get("page", ""))
+    page = addresses.page_number(request)
     people = selectors.people_listed(request.user, active=tab == HERE, query=query)
     found = list(people[PAGE_ROWS * page : PAGE_ROWS * (page + 1) + 1])
     context = {
@@ -128,7 +128,3 @@ def _tabs(request: PersonRequest, tab: str) -> tuple[Tab, ...]:
         Tab(label=label, url=addresses.link(request, ("q",), tab=name), current=tab == name)
         for name, label in ((HERE, "Here"), (LEFT, "Left"))
     )
-
-
-def _page_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0

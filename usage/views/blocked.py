@@ -122,11 +122,6 @@ def _wanted(request: HttpRequest, name: str) -> str:
     return value if not value or value.isidentifier() else "none"
 
 
-def _page_number(request: HttpRequest) -> int:
-    text = request.GET.get("page", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
-
-
 def _lines(request: HttpRequest, scope: Scope, period: str) -> list[BlockedLine]:
     """Return the lines of this page, and one more where there are older ones."""
     wanted = {lookup: _wanted(request, name) for name, lookup in LOOKUPS.items()}
@@ -135,7 +130,7 @@ def _lines(request: HttpRequest, scope: Scope, period: str) -> list[BlockedLine]
         _since(period),
         by_hour=period == HOURS,
         only={lookup: value for lookup, value in wanted.items() if value},
-        first=PAGE_ROWS * _page_number(request),
+        first=PAGE_ROWS * addresses.page_number(request),
         limit=PAGE_ROWS + 1,
     )
 
@@ -144,7 +139,7 @@ def _page(
     request: PersonRequest, scope: Scope, period: str, lines: Sequence[BlockedLine], *, has_older: bool
 ) -> BlockedPage:
     sums = blocked_since(scope, _since(period))
-    number = _page_number(request)
+    number = addresses.page_number(request)
     project, code = _wanted(request, "project"), _wanted(request, "code")
     left = [each for each in sums if project in {"", each.project_public_id} and code in {"", each.code}]
     return BlockedPage(
