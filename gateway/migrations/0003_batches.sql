@@ -71,11 +71,12 @@ LANGUAGE sql STABLE AS $$
       AS c (source, request_id, request_hash, reservation, digests, model, mode, route, project, input, max_output, choices, context, units, place)
     LEFT JOIN budgets_reservation r ON r.source = c.source AND r.request_id = c.request_id
     -- A key is found by its secret, and by the one before it until its overlap ends.
-    LEFT JOIN LATERAL (SELECT a.* FROM keys_apikey a WHERE a.secret_hmac = ANY (c.digests)
-                       UNION ALL SELECT a.* FROM keys_apikey a WHERE a.previous_hmac = ANY (c.digests) AND a.previous_until > p_now LIMIT 1) k ON true
+    CROSS JOIN LATERAL (SELECT coalesce((SELECT a.id FROM keys_apikey a WHERE a.secret_hmac = ANY (c.digests) LIMIT 1),
+                          (SELECT a.id FROM keys_apikey a WHERE a.previous_hmac = ANY (c.digests) AND a.previous_until > p_now LIMIT 1)) AS key_id,
+                        coalesce((SELECT l.id FROM catalog_llmmodel l WHERE l.name = c.model), (SELECT l.model_id FROM catalog_alias l WHERE l.name = c.model)) AS model_id OFFSET 0) found
+    LEFT JOIN keys_apikey k ON k.id = found.key_id
     LEFT JOIN teams_project p ON p.id = k.project_id LEFT JOIN teams_team t ON t.id = p.team_id LEFT JOIN teams_user u ON u.id = k.owner_id
-    LEFT JOIN catalog_llmmodel m ON m.retired_at IS NULL
-      AND m.id = coalesce((SELECT l.id FROM catalog_llmmodel l WHERE l.name = c.model), (SELECT l.model_id FROM catalog_alias l WHERE l.name = c.model))
+    LEFT JOIN catalog_llmmodel m ON m.id = found.model_id AND m.retired_at IS NULL
   )
   SELECT c.place::int, CASE WHEN c.hidden_reason IS NOT NULL THEN 'invalid_api_key' WHEN c.suspended_at IS NOT NULL THEN 'key_suspended' WHEN c.project <> c.project_code THEN 'project_mismatch'
       WHEN c.mode IS NULL THEN 'route_not_allowed' WHEN c.model_id IS NULL OR c.model_mode <> c.mode THEN 'model_unknown' END,
