@@ -1,4 +1,9 @@
-"""Reads our list of models and the price list in the installed package genai-prices. No network, no ORM."""
+"""Reads our list of models and the price list in the installed package genai-prices. No network, no ORM.
+
+The package is imported where it is read: it takes 20 MB, and only an import of prices needs it.
+"""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Iterator
@@ -8,12 +13,13 @@ from decimal import Decimal
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-
-from genai_prices.data import providers
-from genai_prices.types import ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
+from typing import TYPE_CHECKING
 
 from catalog.errors import PriceListError
 from catalog.pricing import STANDARD, TOKENS_PER_PRICE
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, ModelPrice
 
 MODEL_LIST = Path(__file__).parent / "data" / "models.json"
 PACKAGE = "genai-prices"
@@ -98,6 +104,8 @@ def published_prices(provider: str, model_name: str) -> list[Published]:
 
 @cache
 def _known_models() -> dict[tuple[str, str], ModelInfo]:
+    from genai_prices.data import providers  # noqa: PLC0415
+
     return {(provider.id, model.id): model for provider in providers for model in provider.models}
 
 
@@ -133,6 +141,8 @@ def _timeline(model: ModelInfo, context: str) -> Iterator[Published]:
 
 
 def _change_dates(model: ModelInfo) -> list[datetime]:
+    from genai_prices.types import StartDateConstraint  # noqa: PLC0415
+
     dated = model.prices if isinstance(model.prices, list) else []
     constraints = [price.constraint for price in dated]
     constraints += [variant.constraint for variant in model.price_variants or []]
@@ -171,6 +181,8 @@ def _when(model: ModelInfo, context: str, at: datetime) -> dict[str, str] | None
 
 
 def _steps(model: ModelInfo, prices: ModelPrice, key: str) -> Iterator[tuple[int, Decimal]]:
+    from genai_prices.types import TieredPrices  # noqa: PLC0415
+
     value = getattr(prices, key)
     if isinstance(value, TieredPrices):
         yield 0, _per_unit(model, value.base)
