@@ -29,7 +29,7 @@ DROP FUNCTION gateway_unit_bounds(jsonb, jsonb, jsonb);
 DROP FUNCTION gateway_round_up(numeric);
 DROP FUNCTION gateway_binding(bigint, bigint, timestamptz, numeric, numeric, numeric, timestamptz);
 DROP FUNCTION gateway_repeated(budgets_reservation);
-DROP FUNCTION gateway_allowed(budgets_reservation, text, text, text);
+DROP FUNCTION gateway_allowed(text, timestamptz, numeric, bigint, int, text, text, text, jsonb);
 DROP FUNCTION gateway_use_nonces(jsonb);
 """
 

@@ -15,15 +15,17 @@ BEGIN
     WHERE c.turn > 1 OR c.gateway || ' ' || c.nonce <> ALL (v_fresh));
 END $$;
 
--- The answer to an allowed call, from its reservation: the first answer and every repeated one.
-CREATE FUNCTION gateway_allowed(r budgets_reservation, p_key text, p_project text, p_team text) RETURNS json LANGUAGE sql STABLE AS $$
-  SELECT json_build_object('decision', 'allow', 'reservation', r.public_id, 'expires_at', to_char(r.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'held_usd', r.held_usd::text, 'max_output_tokens', r.max_output_tokens, 'tier', r.tier_id, 'key_id', p_key, 'project', p_project, 'team', p_team, 'warnings', r.warnings)
+-- The answer to an allowed call: the first answer and every repeated one.
+CREATE FUNCTION gateway_allowed(p_reservation text, p_expires_at timestamptz, p_held_usd numeric, p_max_output bigint, p_tier int, p_key text, p_project text, p_team text, p_warnings jsonb)
+RETURNS json LANGUAGE sql STABLE AS $$
+  SELECT json_build_object('decision', 'allow', 'reservation', p_reservation, 'expires_at', to_char(p_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'held_usd', p_held_usd::text, 'max_output_tokens', p_max_output, 'tier', p_tier, 'key_id', p_key, 'project', p_project, 'team', p_team, 'warnings', p_warnings)
 $$;
 
 -- The same call asked again.
 CREATE FUNCTION gateway_repeated(r budgets_reservation) RETURNS json LANGUAGE sql STABLE AS $$
-  SELECT gateway_allowed(r, k.public_id, p.code, t.code) FROM keys_apikey k, teams_project p, teams_team t WHERE k.id = r.key_id AND p.id = r.project_id AND t.id = r.team_id
+  SELECT gateway_allowed(r.public_id, r.expires_at, r.held_usd, r.max_output_tokens, r.tier_id, k.public_id, p.code, t.code, r.warnings)
+  FROM keys_apikey k, teams_project p, teams_team t WHERE k.id = r.key_id AND p.id = r.project_id AND t.id = r.team_id
 $$;
 
 -- What is told of the budget that refused.
@@ -359,8 +361,7 @@ BEGIN
         FROM (SELECT c::gateway_call AS call, EXISTS (SELECT FROM budgets_reservation x WHERE x.public_id = c.reservation) AS is_made FROM unnest(v_calls) c) c;
     END IF;
     RETURN QUERY
-      SELECT c.place, 'allow', json_build_object('decision', 'allow', 'reservation', c.reservation, 'expires_at', to_char((v_now + p_ttl) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'held_usd', c.held_usd::text,
-        'max_output_tokens', nullif(c.output, 0), 'tier', c.tier_id, 'key_id', c.key_public, 'project', c.project_code, 'team', c.team_code, 'warnings', c.warnings) FROM unnest(v_calls) c;
+      SELECT c.place, 'allow', gateway_allowed(c.reservation, v_now + p_ttl, c.held_usd, nullif(c.output, 0), c.tier_id, c.key_public, c.project_code, c.team_code, c.warnings) FROM unnest(v_calls) c;
   END IF;
   IF v_again IS NOT NULL THEN  -- the first answer is the answer
     RETURN QUERY

@@ -18,6 +18,7 @@ DROP FUNCTION IF EXISTS gateway_round_up(numeric);
 DROP FUNCTION IF EXISTS gateway_binding(bigint, bigint, timestamptz, numeric, numeric, numeric, timestamptz);
 DROP FUNCTION IF EXISTS gateway_repeated(budgets_reservation);
 DROP FUNCTION IF EXISTS gateway_allowed(budgets_reservation, text, text, text);
+DROP FUNCTION IF EXISTS gateway_allowed(text, timestamptz, numeric, bigint, int, text, text, text, jsonb);
 DROP FUNCTION IF EXISTS gateway_use_nonces(jsonb);
 DROP FUNCTION IF EXISTS gateway_return_lease(jsonb, text, numeric);
 DROP FUNCTION IF EXISTS gateway_poll_leases(jsonb, text);
