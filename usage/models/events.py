@@ -1,0 +1,175 @@
+"""What was consumed: every call once, its sums by day and hour, and the gateway's own record of it."""
+
+from django.db import models
+
+from budgets.models import COPIED, MONEY
+from catalog.models import LlmModel, Tier
+from teams.models import Department, Project, Team, User
+
+
+class Finish(models.TextChoices):
+    """How a call ended."""
+
+    STOP = "stop", "Complete"
+    LENGTH = "length", "Output limit reached"
+    ERROR = "error", "Failed"
+    CANCELLED = "cancelled", "Client left"
+
+
+class TokenCounts(models.Model):
+    """Inclusive totals: cached and cache-write tokens are part of the input, reasoning tokens part of the
+    output.
+    """
+
+    input_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
+    cache_write_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    reasoning_tokens = models.BigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class Attribution(models.Model):
+    """Who a call belonged to when it was written; never follows a later move or rename."""
+
+    key_id = models.BigIntegerField()
+    owner = models.ForeignKey(User, **COPIED)
+    project = models.ForeignKey(Project, **COPIED)
+    team = models.ForeignKey(Team, **COPIED)
+    department = models.ForeignKey(Department, **COPIED)
+    model = models.ForeignKey(LlmModel, **COPIED)
+    tier = models.ForeignKey(Tier, **COPIED)
+
+    class Meta:
+        abstract = True
+
+
+class UsageEvent(Attribution, TokenCounts):
+    """One finished call, priced by Purser. Partitioned by month of `at`, the moment of its authorisation.
+
+    `source` is the public id of the gateway that reported it; (source, external_id) is written once.
+    """
+
+    pk = models.CompositePrimaryKey("source", "external_id", "at")
+    source = models.CharField(max_length=40)
+    external_id = models.CharField(max_length=100)
+    at = models.DateTimeField()
+    recorded_at = models.DateTimeField()
+    reservation_id = models.BigIntegerField(null=True)
+    calls = models.SmallIntegerField(
+        default=1, help_text="-1 takes back a call that was charged without being settled."
+    )
+    cost_usd = models.DecimalField(**MONEY)
+    units = models.JSONField(db_default={}, help_text="What is not counted in tokens, by unit.")
+    finish = models.CharField(max_length=10, choices=Finish)
+    cache_hit = models.BooleanField(default=False)
+    estimated = models.BooleanField(default=False)
+    late = models.BooleanField(default=False)
+    provider_call_id = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        db_table = "usage_event"
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.external_id}"
+
+
+class UsageDay(Attribution, TokenCounts):
+    """Sums by the organisation's day, key and model: the source of every money figure on a page, in a CSV,
+    in the API.
+    """
+
+    day = models.DateField()
+    calls = models.BigIntegerField(default=0)
+    cost_usd = models.DecimalField(**MONEY, default=0)
+
+    class Meta:
+        db_table = "usage_day"
+        indexes = (
+            models.Index(fields=("project", "day"), name="usage_day_by_project"),
+            models.Index(fields=("team", "day"), name="usage_day_by_team"),
+            models.Index(fields=("key_id", "day"), name="usage_day_by_key"),
+        )
+        constraints = (
+            models.UniqueConstraint(
+                fields=("day", "key_id", "model", "project", "team", "department", "owner", "tier"),
+                name="usage_day_one_row_per_attribution",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.cost_usd}"
+
+
+class BlockedHour(models.Model):
+    """Refused calls of known keys, counted by hour, key and code."""
+
+    hour = models.DateTimeField()
+    key_id = models.BigIntegerField()
+    project = models.ForeignKey(Project, **COPIED)
+    team = models.ForeignKey(Team, **COPIED)
+    department = models.ForeignKey(Department, **COPIED)
+    code = models.CharField(max_length=40)
+    calls = models.BigIntegerField(default=0)
+    last_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "usage_blocked_hour"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("hour", "key_id", "project", "team", "department", "code"),
+                name="blocked_hour_one_row_per_attribution_and_code",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.calls} x {self.code}"
+
+
+class GatewayCall(TokenCounts):
+    """One finished call as a gateway's own journal has it: the other side of the reconciliation.
+    Partitioned by month.
+    """
+
+    pk = models.CompositePrimaryKey("source", "external_id", "at")
+    source = models.CharField(max_length=40)
+    external_id = models.CharField(max_length=100)
+    at = models.DateTimeField()
+    pulled_at = models.DateTimeField()
+    model_name = models.CharField(max_length=100)
+    finish = models.CharField(max_length=10, choices=Finish)
+    cache_hit = models.BooleanField(default=False)
+    released = models.BooleanField(default=False)
+
+    class Meta:
+        db_table = "usage_gateway_call"
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.external_id}"
+
+
+class UsageHour(TokenCounts):
+    """Sums by UTC hour, project and model for the last 14 days: charts by the hour, and fingerprints."""
+
+    hour = models.DateTimeField()
+    project = models.ForeignKey(Project, **COPIED)
+    team = models.ForeignKey(Team, **COPIED)
+    department = models.ForeignKey(Department, **COPIED)
+    model = models.ForeignKey(LlmModel, **COPIED)
+    tier = models.ForeignKey(Tier, **COPIED)
+    calls = models.BigIntegerField(default=0)
+    cost_usd = models.DecimalField(**MONEY, default=0)
+
+    class Meta:
+        db_table = "usage_hour"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("hour", "project", "model", "team", "department", "tier"),
+                name="usage_hour_one_row_per_attribution",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.hour}: {self.cost_usd}"
