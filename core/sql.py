@@ -1,5 +1,6 @@
 """Loads the SQL that stands beside a migration, so that functions are read and reviewed as SQL."""
 
+import re
 from pathlib import Path
 
 from django.db.migrations.operations import RunSQL
@@ -14,3 +15,12 @@ def functions_of(migration_file: str, name: str) -> str:
     """Return what puts the functions of `name.sql`, which a later migration replaced, back in their place."""
     text = Path(migration_file).with_name(f"{name}.sql").read_text(encoding="utf-8")
     return text.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
+
+
+def functions_again(sql: Path) -> str:
+    """Return the functions of a file alone, without its types, to be made anew in a database that has an
+    earlier text of them.
+    """
+    parts = re.split(r"(?m)^(?=CREATE FUNCTION )", sql.read_text(encoding="utf-8"))[1:]
+    functions = [part[: part.index("$$;") + 3] for part in parts]
+    return "\n".join(each.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1) for each in functions)

@@ -65,16 +65,18 @@ LANGUAGE sql STABLE AS $$
   WITH call AS (
     SELECT c.*, k.id AS key_id, k.public_id AS key_public, k.name AS key_name, k.suspended_at, k.suspended_reason, k.owner_id, k.project_id, p.code AS project_code, p.team_id, t.code AS team_code,
       t.department_id, m.id AS model_id, m.name AS model_name, m.mode AS model_mode, m.tier_id, m.max_output_tokens, m.declared_free, m.hold_units,
-      least(c.input, m.context_window_tokens) AS input_bound, r AS seen,
+      least(c.input, m.context_window_tokens) AS input_bound, r.seen,
       CASE WHEN k.id IS NULL THEN 'unknown' WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= p_now THEN 'expired' WHEN NOT u.is_active THEN 'owner_inactive'
            WHEN p.archived_at IS NOT NULL THEN 'project_archived' END AS hidden_reason
     FROM ROWS FROM (jsonb_to_recordset(p_calls) AS (source text, request_id text, request_hash bytea, reservation text, digests bytea[], model text, mode text, route text, project text, input bigint,
         max_output bigint, choices int, context text, units jsonb)) WITH ORDINALITY
       AS c (source, request_id, request_hash, reservation, digests, model, mode, route, project, input, max_output, choices, context, units, place)
-    LEFT JOIN budgets_reservation r ON r.source = c.source AND r.request_id = c.request_id
+    LEFT JOIN LATERAL (SELECT x AS seen FROM budgets_reservation x WHERE x.source = c.source AND x.request_id = c.request_id OFFSET 0) r ON true  -- OFFSET 0: one look a call, however the tables grow
     -- A key is found by its secret, and by the one before it until its overlap ends.
-    CROSS JOIN LATERAL (SELECT coalesce((SELECT a.id FROM keys_apikey a WHERE a.secret_hmac = ANY (c.digests) LIMIT 1),
-                          (SELECT a.id FROM keys_apikey a WHERE a.previous_hmac = ANY (c.digests) AND a.previous_until > p_now LIMIT 1)) AS key_id,
+    CROSS JOIN LATERAL (SELECT coalesce(
+                          (SELECT a.id FROM unnest(c.digests) AS d (digest) CROSS JOIN LATERAL (SELECT x.id FROM keys_apikey x WHERE x.secret_hmac = d.digest OFFSET 0) a LIMIT 1),
+                          (SELECT a.id FROM unnest(c.digests) AS d (digest) CROSS JOIN LATERAL (SELECT x.id FROM keys_apikey x WHERE x.previous_hmac = d.digest AND x.previous_until > p_now OFFSET 0) a
+                           LIMIT 1)) AS key_id,
                         coalesce((SELECT l.id FROM catalog_llmmodel l WHERE l.name = c.model), (SELECT l.model_id FROM catalog_alias l WHERE l.name = c.model)) AS model_id OFFSET 0) found
     LEFT JOIN keys_apikey k ON k.id = found.key_id
     LEFT JOIN teams_project p ON p.id = k.project_id LEFT JOIN teams_team t ON t.id = p.team_id LEFT JOIN teams_user u ON u.id = k.owner_id
@@ -266,7 +268,8 @@ END $$;
 -- context, units}. When all that is asked for fits every rate and budget, nothing is left to decide call by call; else gateway_fit does it.
 -- Locks in one order: windows that are made, rate limits, balances, then the new reservations. usage_settle locks reservations that exist, rate limits, balances: no cycle,
 -- because nobody else can hold a reservation that is not committed yet. `answer` is the body of an allowed call, or what a refusal needs to be told.
-CREATE FUNCTION gateway_authorize(p_calls jsonb, p_ttl interval) RETURNS TABLE (place int, code text, answer json) LANGUAGE plpgsql AS $$
+CREATE FUNCTION gateway_authorize(p_calls jsonb, p_ttl interval) RETURNS TABLE (place int, code text, answer json) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := clock_timestamp();
@@ -383,7 +386,8 @@ END $$;
 
 -- The signed form of usage_settle: a signature is used up in the transaction of its effect. `p_calls` are the requests {gateway, nonce}; an item names its own
 -- by `signature`, from 1.
-CREATE FUNCTION gateway_settle(p_calls jsonb, p_items jsonb, p_zone text) RETURNS TABLE (place int, status text, charged_usd numeric, held_usd numeric) LANGUAGE plpgsql AS $$
+CREATE FUNCTION gateway_settle(p_calls jsonb, p_items jsonb, p_zone text) RETURNS TABLE (place int, status text, charged_usd numeric, held_usd numeric) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
   v_used int[] := gateway_use_nonces(p_calls);

@@ -71,6 +71,13 @@ DAYS = """
       sum(cost_usd), sum(input_tokens), sum(cached_tokens), 0, sum(output_tokens), sum(reasoning_tokens)
     FROM demo_call GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 """
+HOURS = """
+    INSERT INTO usage_hour (hour, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
+      input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+    SELECT date_trunc('hour', at, 'UTC'), project_id, team_id, department_id, model_id, tier_id, count(*),
+      sum(cost_usd), sum(input_tokens), sum(cached_tokens), 0, sum(output_tokens), sum(reasoning_tokens)
+    FROM demo_call WHERE at >= now() - interval '14 days' GROUP BY 1, 2, 3, 4, 5, 6
+"""
 JOURNAL = """
     INSERT INTO usage_gateway_call (source, external_id, at, pulled_at, model_name, finish, cache_hit,
     released,
@@ -79,13 +86,13 @@ JOURNAL = """
       input_tokens, cached_tokens, 0, output_tokens, reasoning_tokens
     FROM demo_call ORDER BY at, number
 """
-STATISTICS = (
-    "ANALYZE budgets_entry, budgets_balance, usage_event, usage_day, usage_gateway_call, catalog_price"
+ANALYZED = (
+    "budgets_entry, budgets_balance, usage_event, usage_day, usage_hour, usage_gateway_call, catalog_price"
 )
 
 
 def book(calls: Sequence[Call], gateway: Gateway) -> None:
-    """Write the calls, as reported by this gateway, on every budget that is open now. Six statements."""
+    """Write the calls, as reported by this gateway, on every budget that is open now. Seven statements."""
     names = {"zone": settings.TIME_ZONE, "source": gateway.public_id}
     with connection.cursor() as cursor:
         cursor.execute(CALLS)
@@ -93,9 +100,9 @@ def book(calls: Sequence[Call], gateway: Gateway) -> None:
             for row in _rows(calls):
                 copy.write_row(row)
         cursor.execute("ANALYZE demo_call")
-        for statement in (PATHS, ENTRIES, BALANCES, EVENTS, DAYS, JOURNAL):
+        for statement in (PATHS, ENTRIES, BALANCES, EVENTS, DAYS, HOURS, JOURNAL):
             cursor.execute(statement, names)
-        cursor.execute(STATISTICS)
+        cursor.execute(f"ANALYZE {ANALYZED}")
 
 
 def _rows(calls: Sequence[Call]) -> Iterator[tuple[Any, ...]]:

@@ -60,6 +60,7 @@ BOOKS = {
     "budgets_entry": "kind, amount_usd, overrun_usd, tokens::text, price_ids::text, key_id, model_id",
     "usage_event": "calls, cost_usd, units::text, finish, cache_hit, estimated, late, model_id",
     "usage_day": "key_id, model_id, calls, cost_usd, input_tokens, cached_tokens, output_tokens",
+    "usage_hour": "project_id, model_id, calls, cost_usd, input_tokens, cached_tokens, output_tokens",
     "usage_quarantine": "reason, detail IS NULL",
     "usage_blocked_hour": "key_id, code, calls",
     "catalog_unpriced_call": "model_id, calls",

@@ -139,6 +139,11 @@ TAMPERED = {
         "UPDATE usage_day SET project_id = project_id + 1",
         "DELETE FROM usage_day",
     ),
+    "usage_hour_is_the_sum_of_its_events": (
+        "UPDATE usage_hour SET cost_usd = cost_usd + 0.000000000001",
+        "UPDATE usage_hour SET hour = hour + interval '7 hours'",
+        "DELETE FROM usage_hour",
+    ),
     "usage_of_a_call_is_what_its_entries_charge": (
         "UPDATE usage_event SET cost_usd = cost_usd + 1",
         "DELETE FROM usage_event",
@@ -167,6 +172,7 @@ TAMPERED = {
         "UPDATE budgets_reservation SET source = 'gw_gone'",
         "UPDATE usage_event SET source = 'gw_gone'",
     ),
+    "usage_hour_names_what_exists": ("UPDATE usage_hour SET team_id = -1",),
     "usage_day_names_what_exists": ("UPDATE usage_day SET key_id = -1",),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection
 
 from tests.ledger.booking import seconds
-from tests.ledger.facts import Lease, Posting
+from tests.ledger.facts import Hold, Lease, Posting
 from tests.ledger.lending import Lending
 
 Snapshot = dict[str, Any]
@@ -63,6 +63,13 @@ PARTS = {
         "usage_event",
     ),
     "days": (f"day, {ATTRIBUTION}, calls, cost_usd, {COUNTS}", "usage_day"),
+    "hours": (
+        (
+            "moved.micros(hour), project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, "
+            f"{COUNTS}"
+        ),
+        "usage_hour",
+    ),
     "rates": ("id, in_flight, moved.micros(requests_tat), moved.micros(tokens_tat)", "budgets_ratelimit"),
     "conflicts": ("external_id", "usage_quarantine"),
     "blocked": ("moved.micros(hour), key_id, project_id, team_id, code, calls", "usage_blocked_hour"),
@@ -97,6 +104,7 @@ def expected(books: Lending) -> Snapshot:
         "entries": [_entry(each) for each in books.postings],
         "events": [_event(each) for each in books.postings if each.hold],
         "days": _days(books.postings),
+        "hours": _hours(books.postings),
         "rates": [
             [each.id, each.in_flight, to_micros(each.requests_tat), to_micros(each.tokens_tat)]
             for each in books.rates
@@ -285,14 +293,32 @@ def _event(posting: Posting) -> list[Any]:
 def _days(postings: Iterable[Posting]) -> list[list[Any]]:
     """Sum the events of each day of the organisation, attribution and model."""
     assert settings.TIME_ZONE == "UTC"
+
+    def place(hold: Hold) -> tuple[Any, ...]:
+        who = hold.who
+        day = hold.authorized_at.date().isoformat()
+        return (day, who.key_id, who.owner_id, who.project_id, who.team_id, who.department_id)
+
+    return _sums(postings, place)
+
+
+def _hours(postings: Iterable[Posting]) -> list[list[Any]]:
+    """Sum the events of each hour, project and model."""
+
+    def place(hold: Hold) -> tuple[Any, ...]:
+        who = hold.who
+        hour = hold.authorized_at.replace(minute=0, second=0, microsecond=0)
+        return (micros(hour), who.project_id, who.team_id, who.department_id)
+
+    return _sums(postings, place)
+
+
+def _sums(postings: Iterable[Posting], place: Callable[[Hold], tuple[Any, ...]]) -> list[list[Any]]:
     sums: dict[tuple[Any, ...], list[Decimal]] = {}
     for posting in postings:
         if posting.hold and posting.model:
-            who = posting.hold.who
-            day = posting.hold.authorized_at.date().isoformat()
-            place = (day, who.key_id, who.owner_id, who.project_id, who.team_id, who.department_id)
-            key = (*place, posting.model.id, posting.model.tier)
+            key = (*place(posting.hold), posting.model.id, posting.model.tier)
             row = sums.get(key, [Decimal(0)] * 7)
             figures = (Decimal(posting.calls), posting.amount, *map(Decimal, posting.tokens))
             sums[key] = [before + figure for before, figure in zip(row, figures, strict=True)]
-    return [[*place, *row] for place, row in sums.items()]
+    return [[*key, *row] for key, row in sums.items()]

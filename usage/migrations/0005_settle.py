@@ -15,11 +15,11 @@ DROP FUNCTION IF EXISTS usage_write(budgets_reservation, text, bigint, int, nume
 """
 UNDO = """
 DROP FUNCTION usage_expire(interval, int, text);
-DROP FUNCTION usage_settled_before(budgets_reservation, jsonb, bigint);
+DROP FUNCTION usage_settled_before(jsonb, bigint);
 DROP FUNCTION usage_settle(jsonb, text);
-DROP FUNCTION usage_resolve(bigint[], text[], bigint[], bigint[]);
 DROP FUNCTION usage_lock(bigint[]);
 DROP FUNCTION usage_book(usage_posting[], text);
+DROP TYPE usage_answer;
 DROP TYPE usage_posting;
 """
 

@@ -40,19 +40,3 @@ BEGIN
     IF FOUND THEN UPDATE budgets_lease SET held_usd = held_usd - v_held WHERE id = l.id; END IF;
   END LOOP;
 END $$;
-
--- Charges calls that were allowed and never settled, `p_grace` after their time: hold and charge change places in one step.
-CREATE OR REPLACE FUNCTION usage_expire(p_grace interval, p_most int, p_zone text) RETURNS int LANGUAGE plpgsql AS $$
-DECLARE
-  due bigint[];
-BEGIN
-  due := ARRAY(SELECT id FROM budgets_reservation WHERE state = 'open' AND expires_at + p_grace <= clock_timestamp() ORDER BY id LIMIT p_most FOR NO KEY UPDATE SKIP LOCKED);
-  IF due = '{}' THEN RETURN 0; END IF;
-  PERFORM usage_lock(due);
-  PERFORM usage_book(array_agg(ROW(r, 'unsettled', r.input_floor_usd, r.held_usd, r.public_id || ':unsettled', r.model_id, r.tier_id, '{}', 1, r.input_bound_tokens, 0, 0, 0, 0, '{}', 'error',
-      false, true, true, '', greatest(r.input_floor_usd - r.held_usd, 0), '', NULL)::usage_posting), p_zone)
-    FROM budgets_reservation r WHERE r.id = ANY (due);
-  PERFORM usage_resolve(due, array_fill('unsettled'::text, ARRAY[cardinality(due)]), coalesce(array_agg(rate), '{}'), coalesce(array_agg(r.held_tokens - r.input_bound_tokens), '{}'))
-    FROM budgets_reservation r CROSS JOIN LATERAL unnest(r.rate_ids) rate WHERE r.id = ANY (due);
-  RETURN cardinality(due);
-END $$;

@@ -14,9 +14,10 @@ from budgets.models import Budget, Entry, Lease, Reservation
 from catalog.models import Price
 from core.books import Rule
 from keys.models import ApiKey
-from usage.models import BlockedHour, UsageDay, UsageEvent
+from usage.models import BlockedHour, UsageDay, UsageEvent, UsageHour
 
 ATTRIBUTION = "key_id, model_id, project_id, team_id, department_id, owner_id, tier_id"
+HOURLY = "project_id, model_id, team_id, department_id, tier_id"
 SUMS = (
     "calls",
     "cost_usd",
@@ -44,6 +45,26 @@ DAYS = Rule(
     HAVING (%(since)s::timestamptz = '-infinity' OR max(recorded_at) >= %(since)s)
        AND ({" OR ".join(f"sum({name}) <> 0" for name in SUMS)})
     ORDER BY day, key_id, model_id
+    """,
+)
+# Hours are kept for 14 days; one that has just become too old may be there or not.
+HOURS = Rule(
+    name="usage_hour_is_the_sum_of_its_events",
+    query=f"""
+    SELECT format('%%s project %%s model %%s', hour, project_id, model_id),
+      'the hour has more by ' || concat_ws(', ',
+      {", ".join(f"CASE WHEN sum({name}) <> 0 THEN '{name} ' || sum({name}) END" for name in SUMS)})
+    FROM (
+      SELECT hour, {HOURLY}, {", ".join(SUMS)}, NULL::timestamptz AS recorded_at FROM usage_hour
+      UNION ALL
+      SELECT date_trunc('hour', at, 'UTC'), {HOURLY}, {", ".join(f"-{name}" for name in SUMS)}, recorded_at
+      FROM usage_event
+    ) both_books
+    WHERE hour >= now() - interval '13 days 23 hours'
+    GROUP BY hour, {HOURLY}
+    HAVING (%(since)s::timestamptz = '-infinity' OR max(recorded_at) >= %(since)s)
+       AND ({" OR ".join(f"sum({name}) <> 0" for name in SUMS)})
+    ORDER BY hour, project_id, model_id
     """,
 )
 # A settlement without a reservation (imported history) is found by key, model and moment.
@@ -132,6 +153,7 @@ def orphans(model: type[Model], *, name: str, at: str = "", arrays: dict[str, ty
 
 RULES = (
     DAYS,
+    HOURS,
     COSTS,
     EVENTS,
     SCOPES,
@@ -140,5 +162,6 @@ RULES = (
     orphans(Lease, name="public_id", at="opened_at", arrays={"budget_ids": Budget}),
     orphans(UsageEvent, name="external_id", at="recorded_at", arrays={}),
     orphans(UsageDay, name="'usage_day ' || id", arrays={}),
+    orphans(UsageHour, name="'usage_hour ' || id", arrays={}),
     orphans(BlockedHour, name="'usage_blocked_hour ' || id", arrays={}),
 )
