@@ -268,8 +268,7 @@ END $$;
 -- context, units}. When all that is asked for fits every rate and budget, nothing is left to decide call by call; else gateway_fit does it.
 -- Locks in one order: windows that are made, rate limits, balances, then the new reservations. usage_settle locks reservations that exist, rate limits, balances: no cycle,
 -- because nobody else can hold a reservation that is not committed yet. `answer` is the body of an allowed call, or what a refusal needs to be told.
-CREATE FUNCTION gateway_authorize(p_calls jsonb, p_ttl interval) RETURNS TABLE (place int, code text, answer json) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+CREATE FUNCTION gateway_authorize(p_calls jsonb, p_ttl interval) RETURNS TABLE (place int, code text, answer json) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := clock_timestamp();
@@ -386,8 +385,7 @@ END $$;
 
 -- The signed form of usage_settle: a signature is used up in the transaction of its effect. `p_calls` are the requests {gateway, nonce}; an item names its own
 -- by `signature`, from 1.
-CREATE FUNCTION gateway_settle(p_calls jsonb, p_items jsonb, p_zone text) RETURNS TABLE (place int, status text, charged_usd numeric, held_usd numeric) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+CREATE FUNCTION gateway_settle(p_calls jsonb, p_items jsonb, p_zone text) RETURNS TABLE (place int, status text, charged_usd numeric, held_usd numeric) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   v_used int[] := gateway_use_nonces(p_calls);
