@@ -1,0 +1,19 @@
+from django.db import migrations
+
+from core.sql import sql_beside
+
+UNDO = """
+DROP FUNCTION usage_import_roll_up();
+DROP FUNCTION usage_import_post(text, text, timestamptz[], timestamptz);
+DROP FUNCTION usage_import_months();
+DROP FUNCTION usage_import(text, text, text, timestamptz);
+DROP FUNCTION usage_import_windows();
+DROP FUNCTION usage_import_round(numeric);
+DROP FUNCTION usage_import_judge(text);
+DROP FUNCTION usage_import_begin();
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("usage", "0011_bulk")]
+    operations = [sql_beside(__file__, undo=UNDO)]
