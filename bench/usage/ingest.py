@@ -31,7 +31,8 @@ def u1_ingest(size: Size) -> Iterator[Result]:
     copied = _copy_rate(size.rows)
     orm = _orm_rate()
     print(
-        f"  ingest {ingest:,.0f}/s, told again {again:,.0f}/s, COPY {copied:,.0f}/s, ORM {orm:,.0f}/s", flush=True
+        f"  ingest {ingest:,.0f}/s, told again {again:,.0f}/s, COPY {copied:,.0f}/s, ORM {orm:,.0f}/s",
+        flush=True,
     )
     judged = size.judges_rows
     yield Result(name="ingest_vs_copy", value=ingest / copied, bar=0.2, judged=judged)

@@ -19,7 +19,9 @@ def measure(size: Size) -> Iterator[Result]:
     import_rows(source=callers.source, rows=callers.rows(size.rows, seed=2))
     whole = _peak_megabytes()
     yield Result(name="resident_mb_of_ingest", value=whole, bar=300, at_least=False, judged=size.judges_rows)
-    yield Result(name="growth_of_ingest", value=whole / part, bar=1.1, at_least=False, judged=size.judges_rows)
+    yield Result(
+        name="growth_of_ingest", value=whole / part, bar=1.1, at_least=False, judged=size.judges_rows
+    )
 
 
 def _peak_megabytes() -> float:

@@ -14,7 +14,7 @@ from tests import factories
 
 TEAMS, PROJECTS, KEYS = 20, 2, 5
 MODELS = 12
-A_DAY = 50_000  # calls that are told of one day
+A_DAY = 300_000  # calls that are told of one day: ten million a month
 
 
 class Callers:

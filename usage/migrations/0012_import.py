@@ -11,7 +11,6 @@ DROP FUNCTION usage_import_budgets();
 DROP AGGREGATE usage_joined(bigint[]);
 DROP AGGREGATE usage_sum_of_units(jsonb);
 DROP FUNCTION usage_add_units(jsonb, jsonb);
-DROP FUNCTION usage_import_round(numeric);
 DROP FUNCTION usage_import_judge(text);
 DROP FUNCTION usage_import_begin();
 """

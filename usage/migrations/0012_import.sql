@@ -40,9 +40,7 @@ BEGIN
   )
   SELECT p.place, p.external_id, p.at, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.provider_call_id, p.finish, p.cache_hit, p.estimated,
     p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, coalesce(p.units, '{}')::jsonb AS units, card.price_ids,
-    CASE WHEN p.cache_hit THEN 0 ELSE usage_import_round((p.input_tokens - p.cached_tokens - p.cache_write_tokens) * card.input_usd + p.cached_tokens * card.cached_usd
-      + p.cache_write_tokens * card.cache_write_usd + (p.output_tokens - p.reasoning_tokens) * card.output_usd + p.reasoning_tokens * card.reasoning_usd + card.request_usd
-      + CASE WHEN p.units IS NULL THEN 0 ELSE catalog_units_usd(p.units::jsonb, card.unit_usd) END) END AS cost_usd,
+    CASE WHEN p.cache_hit THEN 0 WHEN round(exact.usd, 12) = exact.usd THEN round(exact.usd, 12) ELSE core_round_half_even(exact.usd, 12) END AS cost_usd,
     CASE WHEN p.refusal IS NOT NULL THEN p.refusal
          WHEN seen.at IS NULL AND p.external_id LIKE 'rsv\_%' AND EXISTS (SELECT FROM budgets_reservation r WHERE r.public_id = p.external_id AND r.source = p_source) THEN 'conflict'
          WHEN seen.at IS NULL AND card.priced IS NOT TRUE AND NOT p.declared_free THEN 'unpriced'
@@ -54,13 +52,11 @@ BEGIN
     CASE WHEN seen.at IS NOT NULL THEN 'booked at ' || seen.recorded_at || ' as a call of ' || seen.at || ' for $' || seen.cost_usd ELSE '' END AS detail
   FROM placed p
   LEFT JOIN card USING (model_id, context, epoch, step)
+  CROSS JOIN LATERAL (SELECT (p.input_tokens - p.cached_tokens - p.cache_write_tokens) * card.input_usd + p.cached_tokens * card.cached_usd + p.cache_write_tokens * card.cache_write_usd
+    + (p.output_tokens - p.reasoning_tokens) * card.output_usd + p.reasoning_tokens * card.reasoning_usd + card.request_usd
+    + CASE WHEN p.units IS NULL THEN 0 ELSE catalog_units_usd(p.units::jsonb, card.unit_usd) END AS usd OFFSET 0) exact
   LEFT JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.source = p_source AND e.external_id = p.external_id AND e.at >= v_first AND e.at <= v_last LIMIT 1) seen ON true;
 END $$;
-
--- Twelve decimals, half to even; most costs have no more than that.
-CREATE FUNCTION usage_import_round(p_usd numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
-  SELECT CASE WHEN round(p_usd, 12) = p_usd THEN round(p_usd, 12) ELSE core_round_half_even(p_usd, 12) END
-$$;
 
 -- Adds units up: {"second": 3} and {"second": 4, "page": 1} are {"second": 7, "page": 1}. Nothing is skipped.
 CREATE FUNCTION usage_add_units(p_sum jsonb, p_more jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT AS $$
@@ -135,7 +131,9 @@ END $$;
 -- Makes the monthly tables of the new calls that are missing; what was retired is refused before.
 CREATE FUNCTION usage_import_months() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM usage_make_partitions(month, month) FROM (SELECT DISTINCT date_trunc('month', at AT TIME ZONE 'UTC')::date AS month FROM usage_import_call WHERE outcome = 'new') m
+  PERFORM usage_make_partitions(month::date, month::date)
+    FROM (SELECT min(at) AS first, max(at) AS last FROM usage_import_call WHERE outcome = 'new') span
+    CROSS JOIN LATERAL generate_series(date_trunc('month', span.first AT TIME ZONE 'UTC'), span.last AT TIME ZONE 'UTC', '1 month') month
     WHERE to_regclass('usage_event' || to_char(month, '_YYYY_MM')) IS NULL OR to_regclass('usage_gateway_call' || to_char(month, '_YYYY_MM')) IS NULL;
 END $$;
 
