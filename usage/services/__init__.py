@@ -2,6 +2,7 @@
 in shape.
 """
 
+from usage.services.bulk import import_page, import_rows
 from usage.services.holds import expire_holds, make_partitions, reclaim_leases
 from usage.services.ingest import IngestCounts, ingest_page, pull_source
 from usage.services.reconcile import reconcile_day
@@ -9,6 +10,8 @@ from usage.services.reconcile import reconcile_day
 __all__ = [
     "IngestCounts",
     "expire_holds",
+    "import_page",
+    "import_rows",
     "ingest_page",
     "make_partitions",
     "pull_source",
