@@ -24,6 +24,8 @@ PART_OF = {
     "input_image": "input",
     "output_image": "output",
 }
+# A kind of token without a price of its own costs what the kind it is part of costs.
+FALLS_BACK = {"cached": "input", "cache_write": "input", "reasoning": "output", **PART_OF}
 Units = Mapping[str, Decimal | int]
 
 
@@ -142,6 +144,20 @@ def rates(
         unit_usd=others,
         price_ids=tuple(sorted(row.id for row in chosen.values())),
     )
+
+
+def price_of(
+    prices: Iterable[PriceRow], *, unit: str, context: str, tier_start: int, at: datetime
+) -> Decimal | None:
+    """Return what a unit costs in a call of `tier_start` input tokens at `at`; None when it has no price."""
+    live = [row for row in prices if _is_live(row, at) and row.tier_start <= tier_start]
+    kind: str | None = unit
+    while kind is not None:
+        rows = [row for row in live if row.unit == kind]
+        if rows:
+            return _choose(rows, context).usd_per_unit
+        kind = FALLS_BACK.get(kind)
+    return None
 
 
 def is_priced(prices: Iterable[PriceRow], *, at: datetime, has_output: bool) -> bool:

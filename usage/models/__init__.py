@@ -28,6 +28,7 @@ from usage.models.reconciliation import (
     ReconciliationRun,
     RunState,
 )
+from usage.models.repricing import Repricing, RepricingState
 
 __all__ = [
     "Attribution",
@@ -46,6 +47,8 @@ __all__ = [
     "Quarantine",
     "QuarantineReason",
     "ReconciliationRun",
+    "Repricing",
+    "RepricingState",
     "RunState",
     "TokenCounts",
     "UpstreamCredential",
