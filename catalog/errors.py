@@ -1,16 +1,13 @@
 """What the catalogue can refuse."""
 
-from http import HTTPStatus
-
-from core.errors import AlreadyDoneError, DomainError
+from core.errors import AlreadyDoneError, DomainError, StaleError
 
 
-class PriceMovesError(DomainError):
-    """An import would move a price by more than 20 %, or take one away, and nobody agreed to it."""
+class StaleProposalError(StaleError):
+    """By now a proposed change of prices would do something else than what was seen."""
 
-    code = "price_moves_need_acceptance"
-    status = HTTPStatus.CONFLICT
-    title = "Prices move a lot"
+    code = "price_proposal_stale"
+    title = "Prices changed since"
 
 
 class PriceListError(DomainError):

@@ -1,13 +1,19 @@
 """What an administrator enters about a model that nobody priced."""
 
 from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import forms
+from django.conf import settings
 
-from catalog.models import Mode, Unit
+from catalog.contexts import contexts_of
+from catalog.importer import Slot
+from catalog.models import LlmModel, Mode, PriceSource, Unit
 from catalog.pricing import TOKENS_PER_PRICE
+from catalog.proposals import Override
 from catalog.units import OFFERED, TOKEN_UNITS
 from core.forms import ReasonField, UsdField
 
@@ -51,6 +57,95 @@ class FreeForm(forms.Form):
         help_text="It is kept in the audit with your name.",
         missing="Enter why it costs nothing",
     )
+
+
+class WhyForm(forms.Form):
+    """Why a proposal is rejected, or a price ends."""
+
+    reason = ReasonField(label="Why", help_text="It is kept with your name.", max_length=240)
+
+
+class EndPriceForm(WhyForm):
+    """From when a price that somebody entered is not in force any more."""
+
+    ends_on = forms.DateField(
+        label="In force until the end of",
+        help_text="Leave it empty to end it now.",
+        required=False,
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date", "class": "short"}),
+    )
+    field_order = ("ends_on", "reason")
+
+    def ends_at(self) -> datetime | None:
+        """Return the moment at which it ends; None is now."""
+        return _end_of(self.cleaned_data["ends_on"])
+
+
+class OverrideForm(forms.Form):
+    """A price that beats the list: what it is for, how much, from when until when, and why."""
+
+    source = forms.ChoiceField(
+        label="Where it comes from",
+        help_text="A contract beats a manual price, and a manual price beats the list.",
+        choices=[(source, source.label) for source in (PriceSource.CONTRACT, PriceSource.MANUAL)],
+    )
+    unit = forms.ChoiceField(label="Unit", choices=Unit.choices)
+    context = forms.ChoiceField(label="Service class")
+    tier_start = forms.IntegerField(
+        label="From input tokens",
+        help_text="0, or the first total input of a call that pays this price.",
+        min_value=0,
+        initial=0,
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "short"}),
+    )
+    usd = UsdField(
+        label="US dollars", help_text="For 1 million tokens, or for one of what is no token.",
+        missing="Enter the price in US dollars",
+    )  # fmt: skip
+    starts_on = forms.DateField(
+        label="From the start of",
+        help_text="Leave it empty to start now. Calls of past days keep their charge until they are priced"
+        " again.",
+        required=False,
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date", "class": "short"}),
+    )
+    ends_on = forms.DateField(
+        label="Until the end of",
+        help_text="Leave it empty if it has no end.",
+        required=False,
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date", "class": "short"}),
+    )
+    reason = ReasonField(
+        label="Why",
+        help_text="A contract, a mail, a wrong list. It is kept with your name.",
+        max_length=240,
+    )
+
+    def __init__(self, *args: Any, model: LlmModel, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen = self.fields["context"]
+        assert isinstance(chosen, forms.ChoiceField)
+        chosen.choices = [(context, context.label) for context in contexts_of(model.provider)]
+
+    def override(self) -> Override:
+        """Return what was entered, in US dollars for one unit."""
+        entered = self.cleaned_data
+        unit, starts_on = Unit(entered["unit"]), entered["starts_on"]
+        return Override(
+            slot=Slot(unit=unit, context=entered["context"], tier_start=entered["tier_start"]),
+            usd_per_unit=_for_one(unit, entered["usd"]),
+            source=entered["source"],
+            valid_from=_start_of(starts_on) if starts_on else None,
+            valid_until=_end_of(entered["ends_on"]),
+        )
+
+
+def _start_of(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=ZoneInfo(settings.TIME_ZONE))
+
+
+def _end_of(day: date | None) -> datetime | None:
+    return None if day is None else _start_of(day + timedelta(days=1))
 
 
 def _units(names: Iterable[str]) -> list[Unit]:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalog.errors import PriceListError
-from catalog.pricing import STANDARD, TOKENS_PER_PRICE
+from catalog.pricing import STANDARD
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, ModelPrice
+    from genai_prices.types import ModelInfo, TieredPrices
 
 MODEL_LIST = Path(__file__).parent / "data" / "models.json"
 PACKAGE = "genai-prices"
@@ -27,11 +27,24 @@ PACKAGE = "genai-prices"
 SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 SMALLEST_PRICE = Decimal("1e-15")  # NUMERIC(20,15)
 
+# How the list names units, and how many of ours one of its prices is for. Searches are left out: no body
+# bounds how many a call makes, so a price for them would refuse every call that does not say it.
 UNITS = {
-    "input_mtok": "input",
-    "cache_read_mtok": "cached",
-    "cache_write_mtok": "cache_write",
-    "output_mtok": "output",
+    "input_mtok": ("input", 1_000_000),
+    "cache_read_mtok": ("cached", 1_000_000),
+    "cache_write_mtok": ("cache_write", 1_000_000),
+    "cache_write_1h_mtok": ("cache_write_1h", 1_000_000),
+    "output_mtok": ("output", 1_000_000),
+    "output_reasoning_mtok": ("reasoning", 1_000_000),
+    "input_audio_mtok": ("input_audio", 1_000_000),
+    "cache_audio_read_mtok": ("cached_audio", 1_000_000),
+    "output_audio_mtok": ("output_audio", 1_000_000),
+    "input_image_mtok": ("input_image", 1_000_000),
+    "output_image_mtok": ("output_image", 1_000_000),
+    "input_mchars": ("character", 1_000_000),
+    "requests_kcount": ("request", 1_000),
+    "input_audio_hours": ("second", 3_600),
+    "audio_hours": ("second", 3_600),
 }
 # How the list names the service classes; the first that matches a context is used.
 CONTEXTS = {
@@ -163,8 +176,8 @@ def _table(model: ModelInfo, context: str, at: datetime) -> dict[Slot, Decimal]:
     prices = model.get_prices(at, when)
     return {
         Slot(unit=unit, context=context, tier_start=tier_start): usd
-        for key, unit in UNITS.items()
-        for tier_start, usd in _steps(model, prices, key)
+        for key, (unit, per) in UNITS.items()
+        for tier_start, usd in _steps(model, getattr(prices, key, None), per)
     }
 
 
@@ -180,21 +193,20 @@ def _when(model: ModelInfo, context: str, at: datetime) -> dict[str, str] | None
     return next((when for when in wanted if when in active), None)
 
 
-def _steps(model: ModelInfo, prices: ModelPrice, key: str) -> Iterator[tuple[int, Decimal]]:
+def _steps(model: ModelInfo, price: Decimal | TieredPrices | None, per: int) -> Iterator[tuple[int, Decimal]]:
     from genai_prices.types import TieredPrices  # noqa: PLC0415
 
-    value = getattr(prices, key)
-    if isinstance(value, TieredPrices):
-        yield 0, _per_unit(model, value.base)
-        for step in value.tiers:
+    if isinstance(price, TieredPrices):
+        yield 0, _per_unit(model, price.base, per)
+        for step in price.tiers:
             # The list applies a step to input above its start; `tier_start` is the first count that pays it.
-            yield step.start + 1, _per_unit(model, step.price)
-    elif value is not None:
-        yield 0, _per_unit(model, value)
+            yield step.start + 1, _per_unit(model, step.price, per)
+    elif price is not None:
+        yield 0, _per_unit(model, price, per)
 
 
-def _per_unit(model: ModelInfo, usd_per_million: Decimal) -> Decimal:
-    usd = usd_per_million / TOKENS_PER_PRICE
+def _per_unit(model: ModelInfo, usd_for_many: Decimal, per: int) -> Decimal:
+    usd = usd_for_many / per
     if usd != usd.quantize(SMALLEST_PRICE):
         raise PriceListError(f"{model.id} has a price with more than 15 decimals ({usd}). Enter it by hand.")
     return usd

@@ -8,7 +8,7 @@ from django.db.models import F, Q
 
 from core.clock import now
 from core.ids import PublicIdField
-from teams.models import validity_range
+from teams.models import User, validity_range
 
 
 class Tier(models.Model):
@@ -139,6 +139,12 @@ class Unit(models.TextChoices):
     CACHE_WRITE = "cache_write", "Cache write token"
     OUTPUT = "output", "Output token"
     REASONING = "reasoning", "Reasoning token"
+    CACHE_WRITE_1H = "cache_write_1h", "Cache write token kept for an hour"
+    INPUT_AUDIO = "input_audio", "Audio token in"
+    CACHED_AUDIO = "cached_audio", "Cached audio token in"
+    OUTPUT_AUDIO = "output_audio", "Audio token out"
+    INPUT_IMAGE = "input_image", "Image token in"
+    OUTPUT_IMAGE = "output_image", "Image token out"
     REQUEST = "request", "Request"
     SECOND = "second", "Second of audio"
     CHARACTER = "character", "Character"
@@ -152,13 +158,17 @@ OPEN_UNITS = frozenset({Unit.SECOND, Unit.CHARACTER, Unit.IMAGE, Unit.PAGE, Unit
 
 
 class Context(models.TextChoices):
-    """The closed set of service classes; one that is not priced is charged at the dearest that is."""
+    """The closed set of service classes; one that is not priced is charged at the dearest that is.
+
+    `unknown` is what a gateway says of a class that it does not know. Nothing is ever priced in it.
+    """
 
     STANDARD = "standard", "Standard"
     BATCH = "batch", "Batch"
     FLEX = "flex", "Flex"
     PRIORITY = "priority", "Priority"
     FAST = "fast", "Fast"
+    UNKNOWN = "unknown", "Unknown"
 
 
 class PriceSource(models.TextChoices):
@@ -188,6 +198,9 @@ class Price(models.Model):
     valid_until = models.DateTimeField(null=True, blank=True)
     source = models.CharField(max_length=24, choices=PriceSource)
     source_version = models.CharField(max_length=40)
+    author = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    reason = models.CharField(max_length=240, blank=True)
+    proposal = models.ForeignKey("PriceProposal", on_delete=models.PROTECT, null=True, related_name="prices")
     recorded_at = models.DateTimeField(default=now)
 
     class Meta:
@@ -195,6 +208,7 @@ class Price(models.Model):
         indexes = (models.Index(fields=("model", "valid_from"), name="price_by_model"),)
         constraints = (
             models.CheckConstraint(condition=Q(usd_per_unit__gte=0), name="price_is_not_negative"),
+            models.CheckConstraint(condition=~Q(context=Context.UNKNOWN), name="price_is_of_a_known_context"),
             models.CheckConstraint(
                 condition=Q(valid_until__isnull=True) | Q(valid_until__gte=F("valid_from")),
                 name="price_does_not_end_before_it_starts",
@@ -214,3 +228,100 @@ class Price(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model}: {self.usd_per_unit} per {self.unit}"
+
+
+class ProposalKind(models.TextChoices):
+    """What a proposal would do to prices."""
+
+    IMPORT = "import", "Follow the price list"
+    OVERRIDE = "override", "Enter a price"
+    ENDING = "ending", "End a price"
+
+
+class ProposalState(models.TextChoices):
+    """The life of a proposal. All but WAITING are final."""
+
+    WAITING = "waiting", "Waiting"
+    APPLIED = "applied", "In force"
+    REJECTED = "rejected", "Rejected"
+    REPLACED = "replaced", "Replaced"
+
+
+class PriceProposal(models.Model):
+    """A change of prices, kept as data before it is in force. Nobody edits it; another one replaces it.
+
+    `difference` is what `catalog.proposals` reads. When `needs_second` is set, somebody else than
+    `proposed_by` must approve it. A proposal of the program itself (an import by the command) has nobody.
+    """
+
+    public_id = PublicIdField(prefix="ppr")
+    kind = models.CharField(max_length=10, choices=ProposalKind)
+    title = models.CharField(max_length=160)
+    difference = models.JSONField()
+    source_version = models.CharField(max_length=40, blank=True)
+    reason = models.CharField(max_length=240, blank=True)
+    needs_second = models.BooleanField()
+    state = models.CharField(max_length=10, choices=ProposalState, default=ProposalState.WAITING)
+    proposed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    proposed_at = models.DateTimeField(default=now)
+    ended_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    ended_at = models.DateTimeField(null=True)
+    answer = models.CharField(max_length=240, blank=True)
+
+    class Meta:
+        db_table = "catalog_price_proposal"
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(state=ProposalState.WAITING, ended_at__isnull=True)
+                | (~Q(state=ProposalState.WAITING) & Q(ended_at__isnull=False)),
+                name="price_proposal_ended_has_a_time",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=ProposalState.APPLIED, needs_second=True)
+                | Q(ended_by__isnull=False) & (Q(proposed_by__isnull=True) | ~Q(ended_by=F("proposed_by"))),
+                name="price_proposal_is_approved_by_somebody_else",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=ProposalState.REJECTED) | ~Q(answer=""),
+                name="price_proposal_rejected_says_why",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class NoticeKind(models.TextChoices):
+    """What about prices somebody should look at."""
+
+    DIFFERS = "differs", "Differs from the price list"
+    ZERO_COST = "zero_cost", "Tokens that cost nothing"
+    UNKNOWN_CONTEXT = "unknown_context", "Unknown service class"
+
+
+class PriceNotice(models.Model):
+    """Work that the nightly check of prices found for an administrator; it closes by itself when done."""
+
+    public_id = PublicIdField(prefix="prn")
+    kind = models.CharField(max_length=16, choices=NoticeKind)
+    model = models.ForeignKey(LlmModel, on_delete=models.PROTECT, related_name="price_notices")
+    detail = models.CharField(max_length=400)
+    calls = models.BigIntegerField(default=0)
+    opened_at = models.DateTimeField(default=now)
+    last_at = models.DateTimeField(default=now)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "catalog_price_notice"
+        ordering = ("-last_at", "id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("kind", "model"),
+                condition=Q(closed_at__isnull=True),
+                name="price_notice_one_open_per_kind_and_model",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.model}"

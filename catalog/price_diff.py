@@ -120,5 +120,12 @@ def _clip(price: Published, start: datetime) -> Published:
     )
 
 
+def relative_move(before_usd: Decimal | None, after_usd: Decimal | None) -> Decimal | None:
+    """Return by which share of itself a price moves; None without a price before or after."""
+    return None if before_usd is None or after_usd is None else _move(before_usd, after_usd)
+
+
 def _move(before_usd: Decimal, after_usd: Decimal) -> Decimal:
+    if before_usd == after_usd:
+        return Decimal(0)
     return abs(after_usd - before_usd) / before_usd if before_usd else Decimal("Infinity")

@@ -1,7 +1,7 @@
 """What a call costs: pure arithmetic over price rows, the exact twin of `catalog_card` in SQL."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, localcontext
 
@@ -14,6 +14,19 @@ IMPORTED = 2  # every other source
 # Token counts have at most 19 digits and prices 20, so a product never needs more.
 EXACT_DIGITS = 60
 TOKENS_PER_PRICE = 1_000_000
+OPEN_UNITS = ("second", "character", "image", "page", "search")
+# Tokens that a total counts too: a call pays on top what they cost above the kind that they are part of.
+PART_OF = {
+    "cache_write_1h": "cache_write",
+    "input_audio": "input",
+    "cached_audio": "cached",
+    "output_audio": "output",
+    "input_image": "input",
+    "output_image": "output",
+}
+# A kind of token without a price of its own costs what the kind it is part of costs.
+FALLS_BACK = {"cached": "input", "cache_write": "input", "reasoning": "output", **PART_OF}
+Units = Mapping[str, Decimal | int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +56,10 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """US dollars for each kind of token of one call, and for the call itself."""
+    """US dollars for each kind of token of one call, for the call itself, and for its other units.
+
+    A unit of PART_OF is at what it costs above the kind that it is part of, which may be less than nothing.
+    """
 
     input_usd: Decimal = ZERO
     cached_usd: Decimal = ZERO
@@ -51,6 +67,7 @@ class Rates:
     output_usd: Decimal = ZERO
     reasoning_usd: Decimal = ZERO
     request_usd: Decimal = ZERO
+    unit_usd: Mapping[str, Decimal] = field(default_factory=dict)
     price_ids: tuple[int, ...] = ()
 
 
@@ -67,13 +84,24 @@ class Use:
         return self.tokens.input_tokens // self.calls if self.calls > 0 else 0
 
 
-def cost(usage: TokenUsage, prices: Iterable[PriceRow], *, at: datetime, context: str = STANDARD) -> Decimal:
+def cost(
+    usage: TokenUsage,
+    prices: Iterable[PriceRow],
+    *,
+    at: datetime,
+    context: str = STANDARD,
+    units: Units | None = None,
+) -> Decimal:
     """Return what one call costs in US dollars, rounded once, half to even, to twelve decimals."""
-    return charge(usage, rates(prices, at=at, context=context, input_tokens=usage.input_tokens))
+    rate = rates(prices, at=at, context=context, input_tokens=usage.input_tokens)
+    return charge(usage, rate, units=units)
 
 
-def charge(usage: TokenUsage, rate: Rates, *, calls: int = 1) -> Decimal:
-    """Return the cost in US dollars of these tokens in so many calls, rounded once."""
+def charge(usage: TokenUsage, rate: Rates, *, calls: int = 1, units: Units | None = None) -> Decimal:
+    """Return the cost in US dollars of these tokens and other units in so many calls, rounded once.
+
+    A unit without a price costs nothing.
+    """
     fresh_tokens = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
     with localcontext(prec=EXACT_DIGITS):
         return quantise(
@@ -83,6 +111,7 @@ def charge(usage: TokenUsage, rate: Rates, *, calls: int = 1) -> Decimal:
             + (usage.output_tokens - usage.reasoning_tokens) * rate.output_usd
             + usage.reasoning_tokens * rate.reasoning_usd
             + calls * rate.request_usd
+            + sum((count * rate.unit_usd.get(unit, ZERO) for unit, count in (units or {}).items()), ZERO)
         )
 
 
@@ -101,17 +130,34 @@ def rates(
         for unit in {row.unit for row in live}
     }
     usd = {unit: row.usd_per_unit for unit, row in chosen.items()}
-    input_usd = usd.get("input", ZERO)
-    output_usd = usd.get("output", ZERO)
+    kinds = {"input": usd.get("input", ZERO), "output": usd.get("output", ZERO)}
+    kinds |= {kind: usd.get(kind, kinds["input"]) for kind in ("cached", "cache_write")}
+    others = {unit: usd[unit] for unit in OPEN_UNITS if unit in usd}
+    others |= {unit: usd[unit] - kinds[kind] for unit, kind in PART_OF.items() if unit in usd}
     return Rates(
-        input_usd=input_usd,
-        cached_usd=usd.get("cached", input_usd),
-        cache_write_usd=usd.get("cache_write", input_usd),
-        output_usd=output_usd,
-        reasoning_usd=usd.get("reasoning", output_usd),
+        input_usd=kinds["input"],
+        cached_usd=kinds["cached"],
+        cache_write_usd=kinds["cache_write"],
+        output_usd=kinds["output"],
+        reasoning_usd=usd.get("reasoning", kinds["output"]),
         request_usd=usd.get("request", ZERO),
+        unit_usd=others,
         price_ids=tuple(sorted(row.id for row in chosen.values())),
     )
+
+
+def price_of(
+    prices: Iterable[PriceRow], *, unit: str, context: str, tier_start: int, at: datetime
+) -> Decimal | None:
+    """Return what a unit costs in a call of `tier_start` input tokens at `at`; None when it has no price."""
+    live = [row for row in prices if _is_live(row, at) and row.tier_start <= tier_start]
+    kind: str | None = unit
+    while kind is not None:
+        rows = [row for row in live if row.unit == kind]
+        if rows:
+            return _choose(rows, context).usd_per_unit
+        kind = FALLS_BACK.get(kind)
+    return None
 
 
 def is_priced(prices: Iterable[PriceRow], *, at: datetime, has_output: bool) -> bool:

@@ -4,7 +4,17 @@ from collections.abc import Collection
 
 from catalog.models import Mode, Unit
 
-TOKEN_UNITS = frozenset({Unit.INPUT, Unit.CACHED, Unit.CACHE_WRITE, Unit.OUTPUT, Unit.REASONING})
+# Tokens that a call tells in `units` although a total counts them: what they cost above the kind they are
+# part of is added to it. `catalog_card` in SQL and usage.tokens know the same.
+PART_OF = {
+    Unit.CACHE_WRITE_1H: Unit.CACHE_WRITE,
+    Unit.INPUT_AUDIO: Unit.INPUT,
+    Unit.CACHED_AUDIO: Unit.CACHED,
+    Unit.OUTPUT_AUDIO: Unit.OUTPUT,
+    Unit.INPUT_IMAGE: Unit.INPUT,
+    Unit.OUTPUT_IMAGE: Unit.OUTPUT,
+}
+TOKEN_UNITS = frozenset({Unit.INPUT, Unit.CACHED, Unit.CACHE_WRITE, Unit.OUTPUT, Unit.REASONING, *PART_OF})
 # What a person may enter for a mode, in the order of the form.
 OFFERED: dict[Mode, tuple[Unit, ...]] = {
     Mode.CHAT: (Unit.INPUT, Unit.OUTPUT, Unit.CACHED, Unit.REQUEST),

@@ -79,6 +79,7 @@ SECTIONS = (
     Section(label="Keys", view="keys:list", icon="key-round"),
     Section(group=SPEND, label="Budgets", view="budgets:list", icon="wallet"),
     Section(group=SPEND, label="Blocked calls", view="blocked:list", icon="shield-ban"),
+    Section(group=SPEND, label="Prices", view="prices:list", icon="tag", shown_to=checks_the_books),
     Section(
         group=SPEND,
         label="Reconciliation",

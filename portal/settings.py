@@ -404,6 +404,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "verify-audit": {"task": "portal.verify_audit", "schedule": crontab(hour=3, minute=10)},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
     "verify-ledger": {"task": "portal.verify_ledger", "schedule": crontab(hour=2, minute=40)},
+    "check-prices": {"task": "usage.check_prices", "schedule": crontab(hour=1, minute=20)},
+    "run-repricings": {"task": "usage.run_repricings", "schedule": 60.0},
     "reconcile": {"task": "usage.reconcile_recent_days", "schedule": 600.0},
     "true-up-carry": {"task": "budgets.true_up_carry", "schedule": 300.0},
     "heartbeat": {"task": "portal.heartbeat", "schedule": 15.0},

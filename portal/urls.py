@@ -23,9 +23,12 @@ from portal.news.preferences import link_slack, notifications, unlink_slack
 from portal.news.slack import slack_action, slack_command
 from portal.views import theme
 from teams.views import confirm_at_provider
-from usage.selectors import forecast_budgets, key_exposure, key_use
+from usage.selectors import forecast_budgets, key_exposure, key_use, own_use, planned_effects
 
-model_pages = catalog.urls.routes(projects_of=projects_with_grants, approvers=approvers_by_tier)
+model_pages = catalog.urls.routes(
+    projects_of=projects_with_grants, approvers=approvers_by_tier, own_use=own_use, effects=planned_effects
+)
+price_pages = catalog.urls.price_routes(effects=planned_effects, more=usage.urls.price_routes())
 budget_pages = budgets.urls.routes(
     keys=Keys(),
     key_labels=key_labels,
@@ -49,6 +52,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("people/", include(teams.urls.routes(leaving=LEAVING))),
     path("sessions/", include(teams.urls.session_routes())),
     path("models/", include(model_pages)),
+    path("prices/", include(price_pages)),
     path("budgets/", include(budget_pages)),
     path("blocked/", include(usage.urls.blocked_routes())),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),

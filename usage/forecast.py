@@ -15,8 +15,11 @@ PACE_DAYS = 14
 RANGE_DEVIATIONS = Decimal("1.2816")
 
 
-def linear(daily_usd: Sequence[Decimal], *, spent_usd: Decimal, days_left: Decimal) -> Forecast | None:
-    """Forecast the end of a window: what is spent, plus the mean of the last complete days for each day left.
+def linear(
+    daily_usd: Sequence[Decimal], *, spent_usd: Decimal, days_left: Decimal, extra_usd: Decimal = ZERO
+) -> Forecast | None:
+    """Forecast the end of a window: what is spent, plus the mean of the last complete days for each day left,
+    plus what known changes of prices add (`extra_usd`, negative when they get lower).
 
     `daily_usd` are the complete days before today, the last one yesterday; days before the first use are not
     part of them. None without a complete day. The range is that of a sum of independent days with the spread
@@ -27,7 +30,7 @@ def linear(daily_usd: Sequence[Decimal], *, spent_usd: Decimal, days_left: Decim
         return None
     mean = sum(pace, ZERO) / len(pace)
     variance = sum(((day - mean) ** 2 for day in pace), ZERO) / max(len(pace) - 1, 1)
-    expected = mean * days_left
+    expected = max(mean * days_left + extra_usd, ZERO)
     spread = RANGE_DEVIATIONS * (variance * days_left).sqrt()
     return Forecast(
         end_usd=quantise(spent_usd + expected),

@@ -7,7 +7,7 @@ from typing import Any
 
 from usage.leased import LeasedCallError, checked_leased_call
 from usage.models import Finish, QuarantineReason
-from usage.tokens import TOKEN_FIELDS, TokenCountError, checked_tokens
+from usage.tokens import TOKEN_FIELDS, TokenCountError, checked_tokens, checked_units
 
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -65,6 +65,7 @@ def read_row(raw: Any) -> JournalRow:
         settlement={
             "reservation": external_id,
             **tokens,
+            "units": _units(raw),
             "served_model": served if isinstance(served, str) else None,
             "finish": finish,
             "estimated": raw.get("estimated") is True,
@@ -89,6 +90,14 @@ def _tokens(raw: Mapping[str, Any]) -> dict[str, int]:
         raise JournalRowError(QuarantineReason.MALFORMED, "usage is missing.")
     try:
         return checked_tokens(usage)
+    except TokenCountError as error:
+        raise JournalRowError(QuarantineReason.BAD_TOKENS, str(error)) from error
+
+
+def _units(raw: Mapping[str, Any]) -> dict[str, int | float]:
+    usage = raw.get("usage")
+    try:
+        return checked_units(usage.get("units") if isinstance(usage, dict) else None) or {}
     except TokenCountError as error:
         raise JournalRowError(QuarantineReason.BAD_TOKENS, str(error)) from error
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from usage.tokens import MAX_TOKENS
 
-CONTEXTS = frozenset({"standard", "batch", "flex", "priority", "fast"})
+CONTEXTS = frozenset({"standard", "batch", "flex", "priority", "fast", "unknown"})
 MAX_CHOICES = 128
 # What `call` may hold.
 FIELDS = frozenset(

@@ -8,6 +8,8 @@ from core import clock
 from usage import services
 from usage.models import ImportCursor
 
+REPRICING_TIME = timedelta(seconds=40)
+
 
 @shared_task(name="usage.expire_holds")
 def expire_holds() -> int:
@@ -25,6 +27,18 @@ def reclaim_leases() -> int:
 def make_partitions() -> int:
     """Make next months' tables."""
     return services.make_partitions()
+
+
+@shared_task(name="usage.run_repricings")
+def run_repricings() -> int:
+    """Book corrections that were approved, for a while."""
+    return services.run_repricings(until=clock.now() + REPRICING_TIME)
+
+
+@shared_task(name="usage.check_prices")
+def check_prices() -> dict[str, int]:
+    """Compare prices with the list, and look for calls that they do not fit."""
+    return services.check_prices()
 
 
 @shared_task(name="usage.reconcile_recent_days")

@@ -8,6 +8,16 @@ from typing import Any
 TOKEN_FIELDS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 MAX_TOKENS = 100_000_000
 OPEN_UNITS = ("second", "character", "image", "page", "search")
+# Tokens that a total counts too. They are at most what is left of it when its other parts are taken away, so
+# that no call is charged less than nothing: the prices of these are added to those of the total.
+PARTS = {
+    "cache_write_1h": ("cache_write_tokens", ()),
+    "input_audio": ("input_tokens", ("cached_tokens", "cache_write_tokens")),
+    "input_image": ("input_tokens", ("cached_tokens", "cache_write_tokens")),
+    "cached_audio": ("cached_tokens", ()),
+    "output_audio": ("output_tokens", ("reasoning_tokens",)),
+    "output_image": ("output_tokens", ("reasoning_tokens",)),
+}
 MAX_UNITS = 1_000_000_000
 
 
@@ -36,11 +46,12 @@ def checked_tokens(usage: Mapping[str, Any]) -> dict[str, int]:
         )
     if tokens["reasoning_tokens"] > tokens["output_tokens"]:
         raise TokenCountError("reasoning_tokens is part of output_tokens and cannot be more.", field="usage")
+    _check_parts(tokens, checked_units(usage.get("units")) or {})
     return tokens
 
 
 def checked_units(units: Any) -> dict[str, int | float] | None:
-    """Return what a call counts in units that are not tokens, by unit; None where it says nothing.
+    """Return what a call counts beside its totals, by unit; None where it says nothing.
 
     Raises TokenCountError.
     """
@@ -49,10 +60,22 @@ def checked_units(units: Any) -> dict[str, int | float] | None:
     if not isinstance(units, Mapping):
         raise TokenCountError("units must be an object of numbers by unit.", field="units")
     for name, count in units.items():
-        if name not in OPEN_UNITS:
-            raise TokenCountError(
-                f"Unknown unit {str(name)[:40]!r}. Known are {', '.join(OPEN_UNITS)}.", field="units"
-            )
+        if name not in OPEN_UNITS and name not in PARTS:
+            known = ", ".join([*OPEN_UNITS, *PARTS])
+            raise TokenCountError(f"Unknown unit {str(name)[:40]!r}. Known are {known}.", field="units")
         if isinstance(count, bool) or not isinstance(count, int | float) or not 0 <= count <= MAX_UNITS:
             raise TokenCountError(f"units.{name} must be a number from 0 to {MAX_UNITS}.", field="units")
     return dict(units)
+
+
+def _check_parts(tokens: Mapping[str, int], units: Mapping[str, int | float]) -> None:
+    """Refuse parts that their total has no room for, all parts of the same tokens together."""
+    for total, taken in set(PARTS.values()):
+        room = tokens[total] - sum(tokens[name] for name in taken)
+        parts = [name for name, of in PARTS.items() if of == (total, taken) and name in units]
+        if any(units[name] != int(units[name]) for name in parts):
+            raise TokenCountError(f"units.{parts[0]} counts tokens and must be whole.", field="units")
+        if sum(units[name] for name in parts) > room:
+            raise TokenCountError(
+                f"units.{' and units.'.join(parts)} are parts of {total} and cannot be more.", field="units"
+            )

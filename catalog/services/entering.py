@@ -19,6 +19,7 @@ from teams.selectors import require_admin
 log = structlog.get_logger(__name__)
 
 SCALE = Decimal("1e-15")  # NUMERIC(20,15)
+MOST_REASON_CHARACTERS = 240  # of a row; the audit keeps all of it
 MOST_USD = Decimal(10_000)  # for one unit: beyond it somebody mistook the unit
 
 
@@ -28,8 +29,8 @@ def enter_prices(
 ) -> list[Price]:
     """Price a model by hand, in force at once, in US dollars for one unit; administrators may.
 
-    A manual price beats an imported list and is beaten by a contract. The row names its author, the audit
-    also the reason. Raises RoleNeededError, InvalidInputError naming the unit that is missing or impossible,
+    A manual price beats an imported list and is beaten by a contract. The row names its author and the
+    reason. Raises RoleNeededError, InvalidInputError naming the unit that is missing or impossible,
     and AlreadyPricedError when the model has a price or is free by now.
     """
     require_admin(actor, "enter prices")
@@ -52,6 +53,8 @@ def enter_prices(
             valid_until=planned.get(unit),
             source=PriceSource.MANUAL,
             source_version=actor.public_id,
+            author=actor,
+            reason=reason.strip()[:MOST_REASON_CHARACTERS],
         )
         for unit, usd in usd_per_unit.items()
     )

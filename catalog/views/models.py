@@ -10,8 +10,9 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from catalog.ports import Approvers, ProjectAccess, ProjectsOf
+from catalog.ports import Approvers, OwnUse, OwnUseOf, PlannedEffects, ProjectAccess, ProjectsOf
 from catalog.selectors import Catalogue, TierPrices, catalogue
+from catalog.views.comparing import Compared, ModelRow, comparison, known_names, model_row
 from teams.models import Role
 from teams.selectors import roles_of
 from teams.types import PersonRequest
@@ -42,20 +43,41 @@ class TierAccess:
     """A tier with its models, who approves it, and what the person may do with it."""
 
     prices: TierPrices
+    rows: tuple[ModelRow, ...]
     approver_text: str
     usable_in: tuple[UsableIn, ...]
     ask_for: tuple[AskFor, ...]
 
 
 @require_safe
-def models(request: PersonRequest, *, projects_of: ProjectsOf, approvers: Approvers) -> HttpResponse:
-    """Show every tier with its models at the prices in force now."""
+def models(
+    request: PersonRequest,
+    *,
+    projects_of: ProjectsOf,
+    approvers: Approvers,
+    own_use: OwnUseOf,
+    effects: PlannedEffects,
+) -> HttpResponse:
+    """Show every tier with its models at the prices in force now, and what the person's own use would cost on
+    each; `?compare=` names models to show side by side.
+    """
     request.roles_held = roles_of(request.user)
     prices = catalogue()
     projects = projects_of(request.user)
     who = approvers()
-    tiers = [_access(tier, projects, who.get(tier.number)) for tier in prices.tiers]
-    context = {"catalog": prices, "tiers": tiers, "to_price": _to_price(request, prices)}
+    own = own_use(request.user)
+    chosen = known_names(prices, request.GET.getlist("compare"))
+    tiers = [_access(tier, projects, who.get(tier.number), own, chosen) for tier in prices.tiers]
+    context = {
+        "catalog": prices,
+        "tiers": tiers,
+        "own": own,
+        "effects": effects(request.roles_held),
+        "comparison": comparison(
+            [Compared(row=row, approver_text=tier.approver_text) for tier in tiers for row in tier.rows]
+        ),
+        "to_price": _to_price(request, prices),
+    }
     return render(request, "catalog/models.html", context)
 
 
@@ -67,10 +89,18 @@ def _to_price(request: PersonRequest, prices: Catalogue) -> int:
     return sum(not model.priced and not model.model.declared_free for model in models)
 
 
-def _access(tier: TierPrices, projects: Sequence[ProjectAccess], approver: str | None) -> TierAccess:
+def _access(
+    tier: TierPrices,
+    projects: Sequence[ProjectAccess],
+    approver: str | None,
+    own: OwnUse | None,
+    chosen: Sequence[str],
+) -> TierAccess:
+    rows = tuple(model_row(model, own, chosen) for model in tier.models)
     if tier.number == DEFAULT_TIER:
         return TierAccess(
             prices=tier,
+            rows=rows,
             approver_text="No approval needed",
             usable_in=tuple(_usable(project, None) for project in projects),
             ask_for=(),
@@ -79,6 +109,7 @@ def _access(tier: TierPrices, projects: Sequence[ProjectAccess], approver: str |
     others = [project for project in projects if tier.number not in project.granted_until]
     return TierAccess(
         prices=tier,
+        rows=rows,
         approver_text=f"Approved by {approver}" if approver else "Cannot be asked for yet",
         usable_in=tuple(_usable(project, project.granted_until[tier.number]) for project in granted),
         ask_for=tuple(_ask(each, tier.number) for each in others[:PROJECTS_SHOWN]) if approver else (),

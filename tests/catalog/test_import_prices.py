@@ -7,17 +7,18 @@ from decimal import Decimal
 from io import StringIO
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F
 
 from catalog import importer, selectors, services
-from catalog.errors import PriceMovesError
 from catalog.importer import Published, Slot
-from catalog.models import Alias, LlmModel, Price
+from catalog.models import Alias, LlmModel, Price, PriceProposal, ProposalState
 from catalog.pricing import STANDARD, rates
 from catalog.services import PublishedPrices, importing
 from core.models import AuditEvent
+from teams.models import Role, User
+from tests.factories import RoleAssignmentFactory
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -38,6 +39,12 @@ def listed(*timeline: tuple[datetime, str]) -> PublishedPrices:
     return lambda _provider, name: rows if name == "tested" and timeline else []
 
 
+def administrator() -> User:
+    """Return somebody who may approve."""
+    person: User = RoleAssignmentFactory.create(role=Role.ADMIN).user
+    return person
+
+
 @pytest.fixture
 def load() -> Callable[..., services.ImportReport]:
     """Import a made-up list of one model."""
@@ -48,8 +55,12 @@ def load() -> Callable[..., services.ImportReport]:
         )
     ]  # fmt: skip
 
-    def run(published: PublishedPrices, **options: bool) -> services.ImportReport:
-        return services.import_prices(actor=None, offered=offered, published=published, **options)
+    def run(published: PublishedPrices, *, approved: bool = False, **options: bool) -> services.ImportReport:
+        report = services.import_prices(actor=None, offered=offered, published=published, **options)
+        if approved:
+            assert report.waiting is not None
+            services.approve_prices(actor=administrator(), proposal=report.waiting)
+        return report
 
     return run
 
@@ -118,12 +129,10 @@ def test_a_small_change_ends_the_old_price_and_starts_another(load: Callable[...
 def test_a_move_above_twenty_percent_needs_a_persons_word(load: Callable[..., object]) -> None:
     load(listed((importer.SINCE, "1.00")))
 
-    with pytest.raises(PriceMovesError) as refusal:
-        load(listed((importer.SINCE, "1.21")))
-    assert refusal.value.extra == {"models": ["tested"]}
+    load(listed((importer.SINCE, "1.21")))
     assert Price.objects.filter(unit="input").count() == 1
 
-    load(listed((importer.SINCE, "1.21")), accept_moves=True)
+    load(listed((importer.SINCE, "1.21")), approved=True)
     assert input_usd_at(datetime.now(UTC)) == Decimal("1.21")
     assert input_usd_at(NOW - DAY) == 1
 
@@ -132,9 +141,9 @@ def test_a_planned_doubling_needs_a_persons_word_when_it_appears(load: Callable[
     load(listed((importer.SINCE, "1.00")))
     doubling = listed((importer.SINCE, "1.00"), (NOW + 30 * DAY, "2.00"))
 
-    with pytest.raises(PriceMovesError):
-        load(doubling)
-    load(doubling, accept_moves=True)
+    load(doubling)
+    assert input_usd_at(NOW + 31 * DAY) == 1
+    load(doubling, approved=True)
 
     assert input_usd_at(NOW + 29 * DAY) == 1
     assert input_usd_at(NOW + 31 * DAY) == 2
@@ -147,7 +156,7 @@ def test_a_planned_doubling_needs_a_persons_word_when_it_appears(load: Callable[
 def test_a_planned_change_that_is_called_off_never_comes_into_force(load: Callable[..., object]) -> None:
     load(listed((importer.SINCE, "1.00"), (NOW + 30 * DAY, "2.00"), (NOW + 60 * DAY, "3.00")))
 
-    load(listed((importer.SINCE, "1.00")), accept_moves=True)
+    load(listed((importer.SINCE, "1.00")), approved=True)
 
     assert input_usd_at(NOW + 31 * DAY) == input_usd_at(NOW + 61 * DAY) == 1
     assert Price.objects.filter(unit="input", valid_until=F("valid_from")).count() == 2
@@ -169,12 +178,10 @@ def test_a_model_that_the_list_drops_is_unpriced_only_when_accepted(
 ) -> None:
     load(listed((importer.SINCE, "1.00")))
 
-    with pytest.raises(PriceMovesError):
-        load(listed())
+    load(listed())
     assert selectors.unpriced_models() == []
 
-    report = load(listed(), accept_moves=True)
-    assert report.unpriced == ("tested",)
+    load(listed(), approved=True)
     assert [model.name for model in selectors.unpriced_models()] == ["tested"]
 
 
@@ -204,7 +211,9 @@ def test_a_model_keeps_the_tier_that_somebody_gave_it(load: Callable[..., object
     assert LlmModel.objects.get().tier_id == 3
 
 
-def test_the_command_prints_the_difference_and_asks_for_acceptance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_the_difference_and_says_where_it_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     call_command("import_prices", stdout=StringIO())
     before = Price.objects.count()
     original = importer.published_prices
@@ -214,11 +223,12 @@ def test_the_command_prints_the_difference_and_asks_for_acceptance(monkeypatch: 
 
     monkeypatch.setattr(importing, "published_prices", dearer)
     output = StringIO()
-    with pytest.raises(CommandError, match="nothing was imported"):
-        call_command("import_prices", stdout=output)
+    call_command("import_prices", stdout=output)
 
     assert "gpt-4o: standard input: $2.5 -> $5 per 1M" in output.getvalue()
     assert "(+100%) !" in output.getvalue()
+    waiting = PriceProposal.objects.get(state=ProposalState.WAITING)
+    assert f"/prices/proposals/{waiting.public_id}/" in output.getvalue()
     assert Price.objects.count() == before
 
 

@@ -1,5 +1,6 @@
 """What a call costs, in Python and in SQL: the same, to the last digit."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from catalog.pricing import (
     multiple_against,
     rates,
 )
+from core.money import quantise
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOON = START + timedelta(days=10, hours=12)
@@ -33,7 +35,8 @@ SQL_COST = """
     SELECT core_round_half_even((%(i)s - %(c)s - %(w)s) * input_usd + %(c)s * cached_usd + %(w)s *
     cache_write_usd
              + (%(o)s - %(r)s) * output_usd + %(r)s * reasoning_usd + request_usd, 12),
-           input_usd, cached_usd, cache_write_usd, output_usd, reasoning_usd, request_usd, price_ids
+           input_usd, cached_usd, cache_write_usd, output_usd, reasoning_usd, request_usd,
+           unit_usd::text, dear_input_usd, dear_output_usd, dear_request_usd, price_ids
     FROM catalog_card(%(model)s, %(context)s, %(at)s, %(i)s)
 """
 
@@ -210,6 +213,19 @@ def usages(draw: st.DrawFn) -> TokenUsage:
     )
 
 
+def whole_parts(usage: TokenUsage) -> list[dict[str, int]]:
+    """Return the ways in which all of a call's tokens are of a special kind, or none."""
+    fresh = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+    told = usage.output_tokens - usage.reasoning_tokens
+    kept = {"cache_write_1h": usage.cache_write_tokens, "cached_audio": usage.cached_tokens}
+    return [
+        {},
+        kept,
+        {**kept, "input_audio": fresh, "output_audio": told},
+        {"input_image": fresh, "output_image": told},
+    ]
+
+
 @contextmanager
 def undone() -> Iterator[None]:
     """Take back what the block writes."""
@@ -243,7 +259,7 @@ def test_sql_and_python_agree_on_every_price_and_cost(
                     "model": model.pk, "context": context, "at": at,
                 },
             )  # fmt: skip
-            sql_cost, *sql_rates, sql_ids = cursor.fetchone()
+            sql_cost, *sql_rates, sql_units, most_in, most_out, most_once, sql_ids = cursor.fetchone()
 
     rate = rates(rows, at=at, context=context, input_tokens=usage.input_tokens)
     assert [
@@ -255,7 +271,11 @@ def test_sql_and_python_agree_on_every_price_and_cost(
         rate.request_usd,
     ] == sql_rates
     assert list(rate.price_ids) == sql_ids
+    assert rate.unit_usd == json.loads(sql_units, parse_float=Decimal, parse_int=Decimal)
     assert charge(usage, rate) == sql_cost
+    dearest = usage.input_tokens * most_in + usage.output_tokens * most_out + most_once
+    for units in whole_parts(usage):
+        assert 0 <= charge(usage, rate, units=units) <= quantise(dearest) + Decimal("1e-12")
 
 
 def _with_id(price: PriceRow, number: int) -> PriceRow:

@@ -106,3 +106,65 @@ def test_impossible_units_are_refused(hearing: World, units: Any) -> None:
     answer = hearing.gus.settle(reservation, usage={"units": units})
     assert (answer.status_code, answer.json()["code"]) == (422, "usage_invalid")
     assert Entry.objects.count() == 0
+
+
+@pytest.fixture
+def keeping(world: World) -> World:
+    """Price an hour in the cache of the cheap model at three times its input, audio at four times."""
+    world.price(world.small, "cache_write_1h", "0.000003")
+    world.price(world.small, "input_audio", "0.000004")
+    world.price(world.small, "output_audio", "0.000020")
+    world.budget("key", kind=ScopeKind.KEY, limit="1")
+    return world
+
+
+def test_a_hold_covers_the_dearest_kind_of_token_without_being_told(keeping: World) -> None:
+    answer = keeping.gus.authorize(keeping.token)  # 1,000 bytes in, 100 tokens out
+
+    assert answer.status_code == 200
+    assert Decimal(answer.json()["held_usd"]) == 1_000 * Decimal("0.000004") + 100 * Decimal("0.000020")
+
+
+def test_tokens_kept_for_an_hour_and_audio_cost_more_than_what_they_are_part_of(keeping: World) -> None:
+    reservation = keeping.gus.authorize(keeping.token).json()["reservation"]
+    usage = {
+        "cache_write_tokens": 60,
+        "units": {"cache_write_1h": 50, "input_audio": 40, "output_audio": 10},
+    }
+
+    answer = keeping.gus.settle(reservation, input_tokens=200, output_tokens=50, usage=usage)
+
+    # 150 plain, 50 for an hour of the input (140 fresh, 40 of them audio); 40 plain and 10 audio out
+    assert Decimal(answer.json()["charged_usd"]) == Decimal("0.00011") + Decimal("0.00015") + Decimal(
+        "0.00016"
+    ) + Decimal("0.00008") + Decimal("0.0002")
+    assert Entry.objects.get().tokens["cache_write_1h"] == 50
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"units": {"cache_write_1h": 1}},
+        {"cache_write_tokens": 60, "units": {"cache_write_1h": 61}},
+        {"cached_tokens": 150, "units": {"input_audio": 51}},
+        {"units": {"input_audio": 101, "input_image": 100}},
+        {"reasoning_tokens": 45, "units": {"output_audio": 6}},
+        {"units": {"input_audio": 1.5}},
+    ],
+)
+def test_parts_that_their_total_has_no_room_for_are_refused(keeping: World, usage: Any) -> None:
+    reservation = keeping.gus.authorize(keeping.token).json()["reservation"]
+
+    answer = keeping.gus.settle(reservation, input_tokens=200, output_tokens=50, usage=usage)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "usage_invalid")
+    assert Entry.objects.count() == 0
+
+
+def test_a_service_class_that_nobody_knows_is_held_and_charged_at_the_dearest(keeping: World) -> None:
+    keeping.price(keeping.small, "output", "0.000009", context="priority")
+    reservation = keeping.gus.authorize(keeping.token, context="unknown").json()["reservation"]
+
+    answer = keeping.gus.settle(reservation, input_tokens=0, output_tokens=10)
+
+    assert Decimal(answer.json()["charged_usd"]) == Decimal("0.00009")

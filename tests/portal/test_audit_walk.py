@@ -50,6 +50,7 @@ PARTS = {
 }
 # They book or compare what gateways report; their record is the ledger, which only grows.
 BOOKS = {
+    "usage.correct_calls",
     "usage.expire_holds",
     "usage.ingest_page",
     "usage.make_partitions",

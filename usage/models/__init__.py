@@ -28,6 +28,7 @@ from usage.models.reconciliation import (
     ReconciliationRun,
     RunState,
 )
+from usage.models.repricing import Repricing, RepricingState
 
 __all__ = [
     "Attribution",
@@ -47,6 +48,8 @@ __all__ = [
     "QuarantineReason",
     "ReconciliationRun",
     "RetiredMonth",
+    "Repricing",
+    "RepricingState",
     "RunState",
     "TokenCounts",
     "UpstreamCredential",

@@ -6,6 +6,7 @@ from usage.selectors.freshness import freshness
 from usage.selectors.outlook import forecast_budgets
 from usage.selectors.overview import overview
 from usage.selectors.periods import custom, last_days, last_month, organisation_today, this_month
+from usage.selectors.planned import own_use, planned_effects
 from usage.selectors.repricing import project_usage_last_30_days, reprice, reprice_use, total_use
 from usage.selectors.scopes import (
     department_scope,
@@ -48,6 +49,8 @@ __all__ = [
     "organisation_scope",
     "organisation_today",
     "overview",
+    "own_use",
+    "planned_effects",
     "project_scope",
     "project_usage_last_30_days",
     "reprice",

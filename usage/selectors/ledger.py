@@ -96,7 +96,8 @@ COSTS = Rule(
         SELECT key_id, model_id, (effective_at AT TIME ZONE %(zone)s)::date AS day, recorded_at,
                amount_usd AS charged, 0::numeric AS used
         FROM budgets_entry
-        WHERE reservation_id IS NULL AND kind IN ('settle', 'late', 'unsettled')
+        WHERE reservation_id IS NULL AND key_id IS NOT NULL
+          AND kind IN ('settle', 'late', 'unsettled', 'correction')
         UNION ALL
         SELECT key_id, model_id, (at AT TIME ZONE %(zone)s)::date, recorded_at, 0, cost_usd
         FROM usage_event WHERE reservation_id IS NULL

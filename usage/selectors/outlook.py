@@ -14,6 +14,7 @@ from core.money import ZERO
 from usage.forecast import PACE_DAYS, linear, since_first_use
 from usage.models import UsageDay
 from usage.selectors.periods import organisation_today
+from usage.selectors.planned import Rises, extra_usd, price_rises
 from usage.types import Forecast
 
 COLUMNS = {
@@ -30,9 +31,10 @@ Cell = dict[str, Any]
 
 
 def forecast_budgets(rows: Sequence[BudgetRow], *, at: datetime | None = None) -> dict[int, Forecast]:
-    """Return where each budget's window is expected to end, by budget id. One query.
+    """Return where each budget's window is expected to end, by budget id, with known changes of prices.
 
-    A day is too short and a lifetime too long for it; a budget whose scope used nothing yet has no forecast.
+    Two queries, four when a price is known to change before the last window ends. A day is too short and a
+    lifetime too long for a forecast; a budget whose scope used nothing yet has none.
     """
     now = at or clock.now()
     wanted = [row for row in rows if row.window not in NOT_FORECAST]
@@ -40,12 +42,15 @@ def forecast_budgets(rows: Sequence[BudgetRow], *, at: datetime | None = None) -
         return {}
     today = organisation_today(now)
     days = [today - timedelta(days=back) for back in range(PACE_DAYS, 0, -1)]
-    cells = _cells(wanted, days)
-    found = {row.id: _forecast(row, cells, days, now) for row in wanted}
+    rises = price_rises(now, max(row.window_ends_at for row in wanted))
+    cells = _cells(wanted, days, by_model=bool(rises))
+    found = {row.id: _forecast(row, cells, days, now, rises) for row in wanted}
     return {budget: forecast for budget, forecast in found.items() if forecast is not None}
 
 
-def _cells(rows: Sequence[BudgetRow], days: Sequence[date]) -> dict[tuple[ScopeKind, int], list[Cell]]:
+def _cells(
+    rows: Sequence[BudgetRow], days: Sequence[date], *, by_model: bool
+) -> dict[tuple[ScopeKind, int], list[Cell]]:
     """Read the usage of these budgets' scopes, and sort it by scope."""
     ids = {kind: {row.scope_id for row in rows if row.scope_kind is kind} for kind in ScopeKind}
     columns = {kind: column for kind, column in COLUMNS.items() if ids[kind]}
@@ -56,6 +61,8 @@ def _cells(rows: Sequence[BudgetRow], days: Sequence[date]) -> dict[tuple[ScopeK
         Q() if ids[ScopeKind.ORGANISATION] else wanted, day__gte=days[0], day__lte=days[-1]
     )
     filters = [name for name in FILTERS if any(getattr(row, FILTERS[name]) is not None for row in rows)]
+    if by_model and "model_id" not in filters:
+        filters.append("model_id")
     cells: dict[tuple[ScopeKind, int], list[Cell]] = {}
     for cell in found.values("day", *columns.values(), *filters).annotate(usd=Sum("cost_usd")).order_by():
         for kind, column in (*columns.items(), (ScopeKind.ORGANISATION, "")):
@@ -64,12 +71,21 @@ def _cells(rows: Sequence[BudgetRow], days: Sequence[date]) -> dict[tuple[ScopeK
 
 
 def _forecast(
-    row: BudgetRow, cells: Mapping[tuple[ScopeKind, int], list[Cell]], days: Sequence[date], now: datetime
+    row: BudgetRow,
+    cells: Mapping[tuple[ScopeKind, int], list[Cell]],
+    days: Sequence[date],
+    now: datetime,
+    rises: Rises,
 ) -> Forecast | None:
     by_day: dict[date, Decimal] = {}
+    by_model: dict[int, Decimal] = {}
     for cell in cells.get((row.scope_kind, row.scope_id), []):
         if all(getattr(row, mine) in {None, cell.get(name)} for name, mine in FILTERS.items()):
             by_day[cell["day"]] = by_day.get(cell["day"], ZERO) + cell["usd"]
+            if cell.get("model_id") in rises:
+                by_model[cell["model_id"]] = by_model.get(cell["model_id"], ZERO) + cell["usd"]
     daily = since_first_use([by_day.get(day, ZERO) for day in days])
     left = Decimal(str(max((row.window_ends_at - now).total_seconds(), 0))) / DAY_SECONDS
-    return linear(daily, spent_usd=row.spent_usd, days_left=left)
+    per_day = {model: usd / len(daily) for model, usd in by_model.items() if daily}
+    extra = extra_usd(per_day, rises, now=now, ends_at=row.window_ends_at)
+    return linear(daily, spent_usd=row.spent_usd, days_left=left, extra_usd=extra)

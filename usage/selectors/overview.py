@@ -1,6 +1,6 @@
 """The Overview: spend of a scope over a period against its budget, projects, models, the worst breach."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -22,7 +22,7 @@ STEADY_PERCENT = 10  # a change from week to week below this is no news
 
 
 def overview(scope: Scope, *, period: Period | None = None, at: datetime | None = None) -> Overview:
-    """Return everything that the Overview shows of money. Five queries for any number of projects.
+    """Return everything that the Overview shows of money. Six queries for any number of projects.
 
     A period that is over costs one query more: it bears the names of then.
 
@@ -40,10 +40,18 @@ def overview(scope: Scope, *, period: Period | None = None, at: datetime | None 
             summary.by_project_day.get(project.pk, {}),
             month_budget(budgets, (ScopeKind.PROJECT, project.pk)),
             summary,
+            project_ids=(project.pk,),
         )
         for project in projects
     }
-    whole = _account(scope.label, "", summary.by_day, month_budget(budgets, scope.budget), summary)
+    whole = _account(
+        scope.label,
+        "",
+        summary.by_day,
+        month_budget(budgets, scope.budget),
+        summary,
+        project_ids=tuple(summary.rising),
+    )
     days = day_rows(dict(summary.by_day_tier), moment.period, moment.today)
     rows = [project_row(project, summary, budgets, accounts[project.pk]) for project in projects]
     tiers = len(days[0].by_tier_usd) if days else SHOWN_TIERS
@@ -80,7 +88,13 @@ def _budgets(scope: Scope, project_ids: Sequence[int], at: datetime | None) -> l
 
 
 def _account(
-    name: str, code: str, by_day: Mapping[date, Decimal], budget: BudgetRow | None, summary: Summary
+    name: str,
+    code: str,
+    by_day: Mapping[date, Decimal],
+    budget: BudgetRow | None,
+    summary: Summary,
+    *,
+    project_ids: Collection[int],
 ) -> Account:
     month = summary.moment.account_period
     spent_usd = sum((usd for day, usd in by_day.items() if month.first_day <= day <= month.last_day), ZERO)
@@ -88,7 +102,7 @@ def _account(
         name=name,
         project_code=code,
         spent_usd=spent_usd,
-        forecast=summary.forecast(by_day, spent_usd),
+        forecast=summary.forecast(by_day, spent_usd, project_ids=project_ids),
         budget=budget,
     )
 

@@ -1,18 +1,26 @@
 """The one pass over the roll-up that the Overview is made of, and the moment it is made at."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 
 from core.money import ZERO
 from usage.forecast import PACE_DAYS, linear, since_first_use
 from usage.models import UsageDay
-from usage.selectors.periods import elapsed_share, end_of, last_month, organisation_today, this_month
+from usage.selectors.periods import (
+    day_starts_at,
+    elapsed_share,
+    end_of,
+    last_month,
+    organisation_today,
+    this_month,
+)
+from usage.selectors.planned import Rises, extra_usd, price_rises
 from usage.types import Forecast, Period, Scope
 
 TREND_WEEKS = 13
@@ -97,18 +105,35 @@ class Summary:
     by_day: Mapping[date, Decimal]
     by_project_day: Mapping[int, Mapping[date, Decimal]]
     by_model: Mapping[str, Decimal]
+    rises: Rises
+    rising: Mapping[int, Mapping[int, Decimal]]  # of models whose price will change, by project, of the pace
 
     def project_usd(self, project_id: int, period: Period) -> Decimal:
         """Return the cost of a project in a period."""
         days = self.by_project_day.get(project_id, {})
         return sum((usd for day, usd in days.items() if period.first_day <= day <= period.last_day), ZERO)
 
-    def forecast(self, by_day: Mapping[date, Decimal], spent_usd: Decimal) -> Forecast | None:
-        """Forecast the running month from what each day cost; None for a month that is over."""
+    def forecast(
+        self, by_day: Mapping[date, Decimal], spent_usd: Decimal, *, project_ids: Collection[int]
+    ) -> Forecast | None:
+        """Forecast the running month from what each day cost, with known changes of the prices of what these
+        projects use; None for a month that is over.
+        """
         if self.moment.is_past:
             return None
         daily = since_first_use([by_day.get(day, ZERO) for day in self.moment.complete_days(PACE_DAYS)])
-        return linear(daily, spent_usd=spent_usd, days_left=self.moment.days_left)
+        extra = self._extra_usd(project_ids, days=len(daily))
+        return linear(daily, spent_usd=spent_usd, days_left=self.moment.days_left, extra_usd=extra)
+
+    def _extra_usd(self, project_ids: Collection[int], *, days: int) -> Decimal:
+        if not self.rising or not days:
+            return ZERO
+        per_day: dict[int, Decimal] = {}
+        for project in project_ids:
+            for model, usd in self.rising.get(project, {}).items():
+                per_day[model] = per_day.get(model, ZERO) + usd / days
+        ends_at = day_starts_at(self.moment.month.last_day + timedelta(days=1))
+        return extra_usd(per_day, self.rises, now=self.moment.now, ends_at=ends_at)
 
     def trend(self, project_id: int) -> tuple[Decimal, ...]:
         """Return the cost of a project in each of the last 13 weeks, the last one ending today."""
@@ -132,7 +157,10 @@ def make_moment(now: datetime, period: Period | None) -> Moment:
 
 
 def read_summary(scope: Scope, moment: Moment) -> Summary:
-    """Read the roll-up of a scope, from 13 weeks ago or the period's start if that is earlier. One query."""
+    """Read the roll-up of a scope, from 13 weeks ago or the period's start if that is earlier.
+
+    Two queries, five when a price is known to change in the running month.
+    """
     first = min(moment.period.first_day, moment.today - timedelta(days=7 * TREND_WEEKS - 1))
     rows = UsageDay.objects.filter(
         scope.rows, day__gte=first, day__lte=max(moment.today, moment.period.last_day)
@@ -149,9 +177,28 @@ def read_summary(scope: Scope, moment: Moment) -> Summary:
             by_project.setdefault(project, {})[day] = usd
         elif period_usd:
             by_model[model or ""] = period_usd
+    rises = price_rises(moment.now, end_of(moment.month.last_day))
     return Summary(
-        moment=moment, by_day_tier=by_day_tier, by_day=by_day, by_project_day=by_project, by_model=by_model
+        moment=moment,
+        by_day_tier=by_day_tier,
+        by_day=by_day,
+        by_project_day=by_project,
+        by_model=by_model,
+        rises=rises,
+        rising=_rising(scope, moment, rises) if rises else {},
     )
+
+
+def _rising(scope: Scope, moment: Moment, rises: Rises) -> dict[int, dict[int, Decimal]]:
+    """Return what models whose price will change cost in the days that the pace is taken from, by project."""
+    days = moment.complete_days(PACE_DAYS)
+    rows = UsageDay.objects.filter(scope.rows, day__gte=days[0], day__lte=days[-1], model_id__in=rises)
+    found: dict[int, dict[int, Decimal]] = {}
+    for project, model, usd in (
+        rows.values_list("project_id", "model_id").annotate(usd=Sum("cost_usd")).order_by()
+    ):
+        found.setdefault(project, {})[model] = usd
+    return found
 
 
 def _grouped(rows: QuerySet[UsageDay], period: Period) -> list[Group]:

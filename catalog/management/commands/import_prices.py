@@ -3,37 +3,38 @@
 from decimal import Decimal
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
+from django.urls import reverse
 
-from catalog.errors import PriceMovesError
 from catalog.price_diff import SlotChange
 from catalog.pricing import TOKENS_PER_PRICE
 from catalog.services import ImportReport, import_prices
+from core import outbox
 
 
 class Command(BaseCommand):
-    """Prints what changes and writes it, unless a price moves by more than 20 % and nobody agreed."""
+    """Prints what changes and puts it in force, except for what a person must approve first."""
 
     help = "Bring models and prices up to the installed price list."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the two switches."""
+        """Declare the switch."""
         parser.add_argument("--dry-run", action="store_true", help="print the difference and write nothing")
-        parser.add_argument(
-            "--accept-moves",
-            action="store_true",
-            help="agree to moves above 20 %% and to prices that go away",
-        )
 
-    def handle(self, *, dry_run: bool, accept_moves: bool, **options: Any) -> None:
-        """Import, and print the difference; when it is refused, print it too."""
-        try:
-            report = import_prices(actor=None, accept_moves=accept_moves, dry_run=dry_run)
-        except PriceMovesError as error:
-            self._print(import_prices(actor=None, dry_run=True), verbose=True)
-            raise CommandError(error.detail) from error
+    def handle(self, *, dry_run: bool, **options: Any) -> None:
+        """Import, and print the difference; say who must approve what is not in force yet, and where."""
+        report = import_prices(actor=None, dry_run=dry_run)
         self._print(report, verbose=dry_run or options["verbosity"] > 1)
-        self.stdout.write("Nothing was written: this was a dry run." if dry_run else "Imported.")
+        if dry_run:
+            self.stdout.write("Nothing was written: this was a dry run.")
+        elif report.waiting is None:
+            self.stdout.write("Imported.")
+        else:
+            page = outbox.address(reverse("prices:proposal", args=[report.waiting.public_id]))
+            self.stdout.write(
+                "What is marked with ! moves by more than 20 % or goes away, so it is not in force yet: an"
+                f" administrator must approve it at {page}"
+            )
 
     def _print(self, report: ImportReport, *, verbose: bool) -> None:
         slots = sum(len(change.slots) for change in report.changes)

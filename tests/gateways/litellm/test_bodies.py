@@ -156,6 +156,7 @@ def test_every_answer_that_will_be_written_is_counted(
         ({"service_tier": "priority"}, "priority"),
         ({"service_tier": "flex"}, "flex"),
         ({"service_tier": "auto"}, "standard"),
+        ({"service_tier": "scale"}, "unknown"),
         ({"speed": "fast"}, "fast"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.plugins.litellm.purser_plugin.failures import nothing_was_done
 from gateway.plugins.litellm.purser_plugin.usage import finish_of, normalised
+from usage.tokens import checked_tokens
 
 COUNTS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 # As LiteLLM 1.106.2 handed them to its callbacks.
@@ -66,6 +67,42 @@ def test_usage_becomes_inclusive_totals_whose_parts_fit(
     expected = dict(zip(COUNTS, counts, strict=True))
     assert normalised(usage) == expected
     assert normalised(SimpleNamespace(**usage)) == expected
+
+
+@pytest.mark.parametrize(
+    ("usage", "units"),
+    [
+        (
+            {
+                "prompt_tokens": 100,
+                "cache_creation_input_tokens": 60,
+                "prompt_tokens_details": {"cache_creation_token_details": {"ephemeral_1h_input_tokens": 40}},
+            },
+            {"cache_write_1h": 40},
+        ),
+        (
+            ANTHROPIC_ITSELF | {"cache_creation": {"ephemeral_1h_input_tokens": 9}},
+            {"cache_write_1h": 1},
+        ),
+        (
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 50,
+                "prompt_tokens_details": {"cached_tokens": 20, "audio_tokens": 70, "image_tokens": 30},
+                "completion_tokens_details": {"reasoning_tokens": 10, "audio_tokens": 45},
+            },
+            {"input_audio": 70, "input_image": 10, "output_audio": 40},
+        ),
+        (OPENAI_CHAT, None),
+    ],
+)
+def test_tokens_that_cost_otherwise_are_told_as_parts_that_fit(
+    usage: dict[str, Any], units: dict[str, int] | None
+) -> None:
+    counted = normalised(usage)
+    assert counted is not None
+    assert counted.get("units") == units
+    assert checked_tokens(counted)
 
 
 @pytest.mark.parametrize("nothing", [None, {}, {"total_tokens": 5}, SimpleNamespace()])

@@ -104,7 +104,11 @@ _TEXT_PARTS = frozenset({
 _FREE_JSON = frozenset({"input", "arguments"})  # given to a tool: any JSON, whose `type` means something else
 _CONVERSATION = ("messages", "system", "input", "prompt")
 _OPAQUE = re.compile(r"data:[\w.+-]+/[\w.+-]+[;,].*|[A-Za-z0-9+/_=-]{1024,}", re.ASCII | re.DOTALL)
-_CONTEXTS = {"flex": "flex", "priority": "priority"}
+# The service classes that a body may ask for, by the portal's names. Another one is unknown and priced as the
+# dearest: nobody gets the standard price for a class that nobody has heard of.
+_CONTEXTS = {"flex": "flex", "priority": "priority", "fast": "fast", "batch": "batch"} | dict.fromkeys(
+    ("auto", "default", "standard", "standard_only"), "standard"
+)
 _CACHE_CHOICES = frozenset({"no-cache", "no-store"})
 
 
@@ -258,4 +262,5 @@ def _positive(name: str, value: object) -> int:
 def _context(body: Mapping[str, object]) -> str:
     if body.get("speed") == "fast":
         return "fast"
-    return _CONTEXTS.get(str(body.get("service_tier")), "standard")
+    asked = body.get("service_tier")
+    return "standard" if asked is None else _CONTEXTS.get(str(asked), "unknown")

@@ -9,7 +9,7 @@ import logging
 import litellm
 
 from .calls import Call
-from .usage import COUNTS, normalised
+from .usage import COUNTS, Usage, normalised
 
 log = logging.getLogger("purser")
 
@@ -23,7 +23,7 @@ def load_tokenisers() -> None:
         _tokens(model=model, text="hello")
 
 
-def estimated(call: Call, reported: object = None) -> dict[str, int]:
+def estimated(call: Call, reported: object = None) -> Usage:
     """Return what the pieces of a broken stream show, else LiteLLM's own estimate `reported`, else the input
     by its tokeniser.
     """
@@ -31,11 +31,11 @@ def estimated(call: Call, reported: object = None) -> dict[str, int]:
     return from_stream if from_stream is not None else normalised(reported) or _input_only(call)
 
 
-def _input_only(call: Call) -> dict[str, int]:
-    return dict.fromkeys(COUNTS, 0) | {"input_tokens": _input_tokens(call)}
+def _input_only(call: Call) -> Usage:
+    return {**dict.fromkeys(COUNTS, 0), "input_tokens": _input_tokens(call)}
 
 
-def _from_stream(call: Call) -> dict[str, int] | None:
+def _from_stream(call: Call) -> Usage | None:
     chunks, messages = getattr(call.answer, "chunks", None), call.asked.get("messages")
     if not isinstance(chunks, list) or not chunks:
         return None

@@ -26,7 +26,7 @@ MAX_PROVIDER_ID = 100  # as much as the portal keeps
 def settlement(
     call: Call,
     *,
-    usage: Mapping[str, int],
+    usage: Mapping[str, object],
     served_model: str,
     finish: str,
     estimated: bool = False,

@@ -98,7 +98,7 @@ class Runtime:
     def settle(
         self,
         call: Call,
-        usage: Mapping[str, int],
+        usage: Mapping[str, object],
         *,
         served_model: str | None = None,
         finish: str,

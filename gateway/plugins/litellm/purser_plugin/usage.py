@@ -1,4 +1,4 @@
-"""Usage in one shape, whatever the route: inclusive totals, as the portal prices them.
+"""Usage in one shape, whatever the route: inclusive totals, as the portal prices them, and parts of them.
 
 LiteLLM turns every provider's figures into its own `Usage`: prompt tokens include what was read from and
 written to the provider's cache, completion tokens include reasoning. Measured with 1.106.2 on all five
@@ -10,10 +10,15 @@ from collections.abc import Mapping
 COUNTS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 
 
-def normalised(usage: object) -> dict[str, int] | None:
+Usage = dict[str, int | dict[str, int]]
+
+
+def normalised(usage: object) -> Usage | None:
     """Return the five counts of a LiteLLM usage (object or dict), or None when it holds no figures.
 
-    Parts never exceed their totals afterwards: a provider's odd figures must not make the settlement invalid.
+    `units` is there when some of these tokens cost otherwise than the rest of their kind: cache writes that
+    are kept for an hour, audio, images. Parts never exceed their totals afterwards: a provider's odd figures
+    must not make the settlement invalid.
     """
     if _first(usage, "prompt_tokens", "input_tokens", "completion_tokens", "output_tokens") is None:
         return None
@@ -26,16 +31,34 @@ def normalised(usage: object) -> dict[str, int] | None:
     written = written or _count(prompt, "cache_creation_tokens", "cache_write_tokens")
     if prompt is None and _get(usage, "prompt_tokens") is None:
         total_in += cached + written  # Anthropic's own figures leave both out of the input
-    return {
+    cached = min(cached, total_in)
+    written = min(written, total_in - cached)
+    reasoning = min(_count(completion, "reasoning_tokens"), total_out)
+    counts: Usage = {
         "input_tokens": total_in,
-        "cached_tokens": min(cached, total_in),
-        "cache_write_tokens": max(0, min(written, total_in - cached)),
+        "cached_tokens": cached,
+        "cache_write_tokens": written,
         "output_tokens": total_out,
-        "reasoning_tokens": min(_count(completion, "reasoning_tokens"), total_out),
+        "reasoning_tokens": reasoning,
     }
+    creation = _first(prompt, "cache_creation_token_details") or _first(usage, "cache_creation")
+    parts = {
+        "cache_write_1h": min(_count(creation, "ephemeral_1h_input_tokens"), written),
+        **_kinds("input", prompt, room=total_in - cached - written),
+        **_kinds("output", completion, room=total_out - reasoning),
+    }
+    units = {name: count for name, count in parts.items() if count}
+    return {**counts, "units": units} if units else counts
 
 
-def usage_of(response: object) -> dict[str, int] | None:
+def _kinds(direction: str, details: object, *, room: int) -> dict[str, int]:
+    """Return the audio and image tokens of one direction, no more than there is room for."""
+    audio = min(_count(details, "audio_tokens"), room)
+    image = min(_count(details, "image_tokens"), room - audio)
+    return {f"{direction}_audio": audio, f"{direction}_image": image}
+
+
+def usage_of(response: object) -> Usage | None:
     """Return the counts of a whole answer, whatever its route, or None when it has none."""
     return normalised(_get(response, "usage"))
 

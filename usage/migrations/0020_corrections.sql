@@ -1,0 +1,90 @@
+-- A correction of a call that was charged: where it goes, and by how much each figure moves.
+CREATE TYPE usage_correction AS (
+  place int,
+  source text,
+  external_id text,         -- of the event that is corrected
+  at timestamptz,
+  entry_id bigint,          -- that charged it
+  public_id text,           -- of the new entry
+  amount_usd numeric,
+  input_tokens bigint,
+  cached_tokens bigint,
+  cache_write_tokens bigint,
+  output_tokens bigint,
+  reasoning_tokens bigint,
+  units jsonb,
+  price_ids bigint[]
+);
+
+-- Corrects calls that were charged: entries, usage, its sums by day and hour and the balances move together, each correction where its call stands. `p_items` are objects
+-- {source, external_id, at, amount_usd} of events of usage, with the differences, positive or negative, of what else was wrong {input_tokens, cached_tokens,
+-- cache_write_tokens, output_tokens, reasoning_tokens, units, price_ids}. `p_ref` names the run that corrects (at most 40 characters): one run corrects a call once.
+-- Answers, by place from 1: corrected with the public id of its entry; duplicate; unknown where no such call was charged (one that never settled is corrected by settling it).
+CREATE FUNCTION usage_correct(p_ref text, p_actor bigint, p_reason text, p_items jsonb, p_zone text) RETURNS TABLE (place int, status text, entry text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  v_now timestamptz := clock_timestamp();
+  v_items usage_correction[];
+BEGIN
+  IF p_ref !~ '^[A-Za-z0-9_.-]{1,40}$' THEN RAISE EXCEPTION 'a correction is named by 1 to 40 letters, digits, "_", "." or "-"' USING ERRCODE = 'invalid_parameter_value'; END IF;
+  SELECT coalesce(array_agg(ROW(i.place, i.source, i.external_id, i.at, charge.id, 'ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), i.amount_usd, coalesce(i.input_tokens, 0),
+      coalesce(i.cached_tokens, 0), coalesce(i.cache_write_tokens, 0), coalesce(i.output_tokens, 0), coalesce(i.reasoning_tokens, 0), coalesce(i.units, '{}'), i.price_ids)::usage_correction
+      ORDER BY i.place), '{}') INTO v_items
+    FROM ROWS FROM (jsonb_to_recordset(p_items) AS (source text, external_id text, at timestamptz, amount_usd numeric, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint,
+        output_tokens bigint, reasoning_tokens bigint, units jsonb, price_ids bigint[])) WITH ORDINALITY
+      AS i (source, external_id, at, amount_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, price_ids, place)
+    LEFT JOIN usage_event u ON u.source = i.source AND u.external_id = i.external_id AND u.at = i.at AND u.calls = 1
+    -- A call without a reservation is found by what it was charged as; those that agree in it share a path.
+    LEFT JOIN LATERAL (
+      SELECT e.id FROM budgets_entry e WHERE u.reservation_id IS NOT NULL AND e.reservation_id = u.reservation_id AND u.external_id NOT LIKE '%:unsettled' AND e.kind IN ('settle', 'late')
+      UNION ALL
+      (SELECT e.id FROM budgets_entry e WHERE u.reservation_id IS NULL AND e.reservation_id IS NULL AND e.effective_at = u.at AND e.key_id = u.key_id AND e.model_id = u.model_id
+         AND e.kind IN ('settle', 'late') ORDER BY (e.amount_usd = u.cost_usd) DESC, e.id LIMIT 1)
+    ) charge ON true;
+  PERFORM 1 FROM (SELECT DISTINCT path.budget_id, path.window_start FROM unnest(v_items) i JOIN budgets_entry e ON e.id = i.entry_id
+      CROSS JOIN LATERAL unnest(e.budget_ids, e.window_starts) AS path (budget_id, window_start)) path
+    JOIN budgets_balance b ON b.budget_id = path.budget_id AND b.window_start = path.window_start ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
+
+  RETURN QUERY WITH item AS MATERIALIZED (
+    SELECT DISTINCT ON (i.source, i.external_id, i.at) i.* FROM unnest(v_items) i WHERE i.entry_id IS NOT NULL ORDER BY i.source, i.external_id, i.at, i.place
+  ), made AS (
+    INSERT INTO usage_event AS u (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id,
+        calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
+      SELECT c.source, c.external_id || ':' || p_ref, c.at, v_now, c.reservation_id, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id,
+        0, i.amount_usd, i.input_tokens, i.cached_tokens, i.cache_write_tokens, i.output_tokens, i.reasoning_tokens, i.units, c.finish, c.cache_hit, c.estimated, c.late, c.provider_call_id
+      FROM item i JOIN usage_event c ON c.source = i.source AND c.external_id = i.external_id AND c.at = i.at
+      ON CONFLICT DO NOTHING RETURNING u.*
+  ), correction AS MATERIALIZED (
+    SELECT i.place, i.entry_id, i.public_id, i.price_ids, made.* FROM made JOIN item i ON i.source = made.source AND i.external_id || ':' || p_ref = made.external_id AND i.at = made.at
+  ), entered AS (
+    INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id,
+        price_ids, tokens, overrun_usd, actor_id, reason, corrects_id, effective_at, recorded_at)
+      SELECT c.public_id, 'correction', c.cost_usd, e.reservation_id, e.budget_ids, e.window_starts, e.key_id, e.project_id, e.team_id, e.department_id, c.model_id, coalesce(c.price_ids, e.price_ids),
+        c.units || jsonb_build_object('input', c.input_tokens, 'cached', c.cached_tokens, 'cache_write', c.cache_write_tokens, 'output', c.output_tokens, 'reasoning', c.reasoning_tokens),
+        0, p_actor, left(p_reason, 240), e.id, e.effective_at, v_now
+      FROM correction c JOIN budgets_entry e ON e.id = c.entry_id ORDER BY c.place
+  ), days AS (
+    INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+      SELECT (c.at AT TIME ZONE p_zone)::date, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, 0, sum(c.cost_usd), sum(c.input_tokens), sum(c.cached_tokens),
+        sum(c.cache_write_tokens), sum(c.output_tokens), sum(c.reasoning_tokens)
+      FROM correction c GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8
+      ON CONFLICT (day, key_id, model_id, project_id, team_id, department_id, owner_id, tier_id) DO UPDATE SET
+        cost_usd = d.cost_usd + excluded.cost_usd, input_tokens = d.input_tokens + excluded.input_tokens, cached_tokens = d.cached_tokens + excluded.cached_tokens,
+        cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens, output_tokens = d.output_tokens + excluded.output_tokens,
+        reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens
+  ), hours AS (  -- the hours of calls that are still kept by the hour
+    UPDATE usage_hour h SET cost_usd = h.cost_usd + s.cost_usd, input_tokens = h.input_tokens + s.input_tokens, cached_tokens = h.cached_tokens + s.cached_tokens,
+        cache_write_tokens = h.cache_write_tokens + s.cache_write_tokens, output_tokens = h.output_tokens + s.output_tokens, reasoning_tokens = h.reasoning_tokens + s.reasoning_tokens
+      FROM (SELECT date_trunc('hour', c.at, 'UTC') AS hour, c.project_id, c.model_id, c.team_id, c.department_id, c.tier_id, sum(c.cost_usd) AS cost_usd, sum(c.input_tokens) AS input_tokens,
+              sum(c.cached_tokens) AS cached_tokens, sum(c.cache_write_tokens) AS cache_write_tokens, sum(c.output_tokens) AS output_tokens, sum(c.reasoning_tokens) AS reasoning_tokens
+            FROM correction c GROUP BY 1, 2, 3, 4, 5, 6) s
+      WHERE h.hour = s.hour AND h.project_id = s.project_id AND h.model_id = s.model_id AND h.team_id = s.team_id AND h.department_id = s.department_id AND h.tier_id = s.tier_id
+  ), balances AS (
+    UPDATE budgets_balance b SET spent_usd = b.spent_usd + moved.amount_usd
+      FROM (SELECT path.budget_id, path.window_start, sum(c.cost_usd) AS amount_usd FROM correction c JOIN budgets_entry e ON e.id = c.entry_id
+              CROSS JOIN LATERAL unnest(e.budget_ids, e.window_starts) AS path (budget_id, window_start) GROUP BY 1, 2) moved
+      WHERE b.budget_id = moved.budget_id AND b.window_start = moved.window_start
+  )
+  SELECT i.place, CASE WHEN i.entry_id IS NULL THEN 'unknown' WHEN c.place IS NULL THEN 'duplicate' ELSE 'corrected' END, c.public_id
+    FROM unnest(v_items) i LEFT JOIN correction c ON c.place = i.place ORDER BY i.place;
+END $$;
