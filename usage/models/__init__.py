@@ -12,7 +12,7 @@ from usage.models.events import (
     UsageEvent,
     UsageHour,
 )
-from usage.models.intake import ImportCursor, Quarantine, QuarantineReason
+from usage.models.intake import ImportCursor, Quarantine, QuarantineReason, SourceKind
 from usage.models.provider import (
     Invoice,
     InvoiceLine,
@@ -47,6 +47,7 @@ __all__ = [
     "QuarantineReason",
     "ReconciliationRun",
     "RunState",
+    "SourceKind",
     "TokenCounts",
     "UpstreamCredential",
     "UsageDay",
