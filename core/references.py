@@ -20,7 +20,7 @@ class SecretReferenceError(Exception):
 
 
 def check_reference(reference: str) -> None:
-    """Raise SecretReferenceError for a reference that is not allowed here, whether or not anything is there."""
+    """Raise SecretReferenceError for a reference that is not allowed, whether or not anything is there."""
     if reference.startswith(ENVIRONMENT):
         _variable(reference)
     elif reference.startswith(FILE):

@@ -85,7 +85,7 @@ class LogPage:
 
 
 class UsageLog(Protocol):
-    """A gateway's ordinary log. Late lines are found because the last cursor of a pull lies before the end."""
+    """A gateway's ordinary log. Late lines are found: the last cursor of a pull lies before the end."""
 
     @property
     def name(self) -> str:
@@ -96,7 +96,7 @@ class UsageLog(Protocol):
         """Return the public id of the gateway whose calls these are."""
 
     def page(self, cursor: str, *, limit: int) -> LogPage:
-        """Return rows from `cursor` on (empty: from where a new log begins). Raises SourceUnavailableError."""
+        """Return rows from `cursor` on (empty: where a new log begins). Raises SourceUnavailableError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,7 +112,7 @@ def _usage(result: Mapping[str, Any]) -> UsageFigure:
 
 def _cost(result: Mapping[str, Any]) -> CostFigure:
     if str(result.get("currency")).upper() != "USD":
-        raise SourceUnavailableError(f"{WHO} charges in another currency than US dollars; Purser keeps dollars.")
+        raise SourceUnavailableError(f"{WHO} does not charge in US dollars, which Purser keeps.")
     try:
         cents = Decimal(str(result.get("amount")))
     except InvalidOperation:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, TypeVar
 
+from core import clock
 from usage.ports import CostFigure, SourceUnavailableError, UsageFigure
 
 Result = Mapping[str, Any]
 MAX_PAGES = 500
+MAX_READING = timedelta(seconds=50)  # a task may run for 60 seconds
 _Figure = TypeVar("_Figure", UsageFigure, CostFigure)
 ADDED = frozenset(
     {
@@ -21,10 +23,13 @@ ADDED = frozenset(
 def pages(read: Callable[[str], dict[str, Any]], *, who: str) -> Iterator[list[dict[str, Any]]]:
     """Give the buckets of each page; `read` takes the token of a page, empty for the first.
 
-    Raises SourceUnavailableError for a page that is none, and for pages that lead in a circle.
+    Raises SourceUnavailableError for a page that is none, for pages that lead in a circle, and when there is
+    no time left for another one.
     """
-    token, seen = "", set[str]()
+    token, seen, started = "", set[str](), clock.now()
     for _ in range(MAX_PAGES):
+        if clock.now() - started > MAX_READING:
+            raise SourceUnavailableError(f"{who} is too slow: the report could not be read in time.")
         document = read(token)
         buckets = document.get("data")
         if not isinstance(buckets, list) or not all(isinstance(bucket, dict) for bucket in buckets):

@@ -17,7 +17,7 @@ from usage.ports import SourceUnavailableError
 MOST_BYTES = 16 * 1024 * 1024
 AGENT = "Purser"
 ANYWHERE = ("0.0.0.0/0", "::/0")  # for addresses that an operator entered at the command line
-REFUSED = {
+REFUSED: Mapping[int, str] = {
     HTTPStatus.UNAUTHORIZED: "refused the admin key",
     HTTPStatus.FORBIDDEN: "does not allow the admin key to read this",
     HTTPStatus.TOO_MANY_REQUESTS: "asks to be called less often",
@@ -53,9 +53,8 @@ def read_json(
 
 def _document(answer: Answer, who: str) -> dict[str, Any]:
     if answer.status != HTTPStatus.OK:
-        what = REFUSED.get(HTTPStatus(answer.status) if answer.status in set(HTTPStatus) else HTTPStatus.OK)
         raise SourceUnavailableError(
-            f"{who} {what or 'answered'} ({answer.status}).",
+            f"{who} {REFUSED.get(answer.status, 'answered')} ({answer.status}).",
             retry_after_seconds=_retry_after(answer.headers.get("retry-after", "")),
         )
     if answer.cut:

@@ -105,7 +105,7 @@ def _cost(result: Mapping[str, Any]) -> CostFigure:
     if not isinstance(amount, dict) or isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise SourceUnavailableError(f"{WHO} tells of a cost without an amount.")
     if str(amount.get("currency")).lower() != "usd":
-        raise SourceUnavailableError(f"{WHO} charges in another currency than US dollars; Purser keeps dollars.")
+        raise SourceUnavailableError(f"{WHO} does not charge in US dollars, which Purser keeps.")
     item = text_of(result, "line_item", most=200)
     model, comma, _ = item.rpartition(", ")  # such as "gpt-5-mini-2026-08-07, cached input"
     return CostFigure(

@@ -2,16 +2,31 @@
 in shape.
 """
 
+from usage.services.cursors import read_now
 from usage.services.holds import expire_holds, make_partitions, reclaim_leases
 from usage.services.ingest import IngestCounts, ingest_page, pull_source
+from usage.services.invoices import upload_invoice
+from usage.services.logs import book_log_rows, pull_log
 from usage.services.reconcile import reconcile_day
+from usage.services.registry import add_account, close_account, register_key, retire_key
+from usage.services.reports import keep_day, pull_report
 
 __all__ = [
     "IngestCounts",
+    "add_account",
+    "book_log_rows",
+    "close_account",
     "expire_holds",
     "ingest_page",
+    "keep_day",
     "make_partitions",
+    "pull_log",
+    "pull_report",
     "pull_source",
+    "read_now",
     "reclaim_leases",
     "reconcile_day",
+    "register_key",
+    "retire_key",
+    "upload_invoice",
 ]

@@ -78,17 +78,13 @@ def note_failure(*, source: str, error: SourceUnavailableError) -> None:
     """
     cursor = _locked(source)
     now = clock.now()
-    wait = min(
-        FIRST_WAIT * 2 ** min(cursor.failures, MAX_DOUBLINGS), LONGEST_WAIT[SourceKind(cursor.kind)]
-    )
+    wait = min(FIRST_WAIT * 2 ** min(cursor.failures, MAX_DOUBLINGS), LONGEST_WAIT[SourceKind(cursor.kind)])
     asked = timedelta(seconds=error.retry_after_seconds or 0)
     cursor.failures = F("failures") + 1
     cursor.last_error, cursor.last_error_at = str(error)[:MAX_ERROR], now
     cursor.next_attempt_at = now + max(wait, min(asked, LONGEST_RETRY_AFTER))
     cursor.claimed_until = None
-    cursor.save(
-        update_fields=["failures", "last_error", "last_error_at", "next_attempt_at", "claimed_until"]
-    )
+    cursor.save(update_fields=["failures", "last_error", "last_error_at", "next_attempt_at", "claimed_until"])
     log.warning("usage.source_unavailable", source=source, error=str(error))
 
 

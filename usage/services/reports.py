@@ -158,10 +158,10 @@ def _read_days(
     newest = None
     for read in days:
         with transaction.atomic():
-            counts = keep_day(
-                account=account, kind=kind, day=read.day, figures=read.figures, read_at=started
+            counts = keep_day(account=account, kind=kind, day=read.day, figures=read.figures, read_at=started)
+            _move(
+                name, read.day, counts, told_until=min(_end_of(read.day), started) if read.figures else None
             )
-            _move(name, read.day, counts, told_until=min(_end_of(read.day), started) if read.figures else None)
         total.add(counts)
         newest = read.day
         if clock.now() - started > READING:
