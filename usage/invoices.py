@@ -98,9 +98,7 @@ def _csv_lines(text: str) -> Iterator[Mapping[str, Any]]:
         head = [name.strip().lower() for name in next(reader, [])]
         if not set(head) >= NEEDED or not set(head) <= set(COLUMNS) or len(set(head)) != len(head):
             raise InvoiceDocumentError(
-                [
-                    f"The first line must name the columns: {', '.join(COLUMNS)} (model and quantity may be missing)."
-                ]
+                [f"The first line names columns of these: {', '.join(COLUMNS)}; always the first and last."]
             )
         for cells in reader:
             if len(cells) not in {0, len(head)}:
@@ -129,8 +127,8 @@ def not_dollars(currency: str) -> str:
     """Say what can be done about a bill in another currency."""
     named = currency.strip().upper()[:8] or "no currency"
     return (
-        f"The bill is in {named}, and Purser keeps US dollars. Enter the amounts in dollars, as the provider's"
-        " own statement in USD has them."
+        f"The bill is in {named}, and Purser keeps US dollars. Enter the amounts in dollars, as the"
+        " provider's own statement in USD has them."
     )
 
 

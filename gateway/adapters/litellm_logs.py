@@ -151,11 +151,7 @@ def _row(raw: Mapping[str, Any]) -> LogRow:
         finish=Finish.STOP,
         cache_hit=str(raw.get("cache_hit")).lower() == "true",
         provider_id=external_id,
-        raw={
-            name: raw[name]
-            for name in sorted(raw)
-            if name not in {"messages", "response", "proxy_server_request"}
-        },
+        raw={name: raw[name] for name in sorted(raw) if name not in CONTENT},
     )
 
 
