@@ -46,7 +46,7 @@ class Trouble:
 
 @dataclass
 class Reports:
-    """The figures by path and day. `results_a_page` splits days over pages; 0 is whole days, `limit` a page."""
+    """The figures by path and day. `results_a_page` splits days over pages; 0 is `limit` days a page."""
 
     port: int = 0
     days: dict[str, dict[date, list[dict[str, Any]]]] = field(default_factory=dict)
