@@ -55,7 +55,7 @@ def _of_file(reference: str) -> str:
         raise SecretReferenceError(
             f"The file {path} cannot be read by the worker ({type(error).__name__})."
         ) from error
-    return content[:MOST_BYTES].decode("ascii", errors="replace").strip()
+    return content.decode("ascii", errors="replace").strip()
 
 
 def _variable(reference: str) -> str:

@@ -19,7 +19,7 @@ MAX_LINES = 5_000
 MAX_TOLD = 20
 COLUMNS = ("description", "model", "quantity", "amount")
 NEEDED = {"description", "amount"}
-AMOUNT = re.compile(r"(-?)\$?(-?)(\d{1,3}(?:,\d{3})+|\d+)?(\.\d+)?")
+AMOUNT = re.compile(r"(-?)\$?(-?)(\d{1,3}(?:,\d{3})+|\d+)?(\.\d+)?", re.ASCII)
 MAX_QUANTITY = Decimal("1e21")
 DESCRIPTION, MODEL = 240, 100
 

@@ -10,6 +10,7 @@ import time_machine
 from pytest_django import Settings
 
 from tests.fakes.reports import ADMIN_KEY, Reports, reports
+from tests.gateway.conftest import world
 from usage.models import ProviderAccount
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -17,7 +18,7 @@ VARIABLE = "PURSER_ADMIN_KEY_TEST"
 
 
 @pytest.fixture
-def clockwork(db: None) -> Iterator[time_machine.Coordinates]:
+def clockwork(db: None) -> Iterator[time_machine.Traveller]:
     """Stop the clock at noon of 20 November 2026."""
     with time_machine.travel(NOON, tick=False) as traveller:
         yield traveller
@@ -33,13 +34,13 @@ def provider(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
 
 
 @pytest.fixture
-def openai(clockwork: time_machine.Coordinates, provider: Reports) -> ProviderAccount:
+def openai(clockwork: time_machine.Traveller, provider: Reports) -> ProviderAccount:
     """Return an account whose figures reach back to 15 November."""
     return account("openai", provider)
 
 
 @pytest.fixture
-def anthropic(clockwork: time_machine.Coordinates, provider: Reports) -> ProviderAccount:
+def anthropic(clockwork: time_machine.Traveller, provider: Reports) -> ProviderAccount:
     """Return an account whose figures reach back to 15 November."""
     return account("anthropic", provider)
 
@@ -52,3 +53,6 @@ def account(name: str, server: Reports) -> ProviderAccount:
         base_url=server.url,
         created_at=datetime(2026, 12, 16, tzinfo=UTC),
     )
+
+
+__all__ = ["world"]

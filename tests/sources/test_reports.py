@@ -152,7 +152,7 @@ def test_a_figure_that_did_not_change_writes_nothing(openai: ProviderAccount, pr
 
 
 def test_a_changed_figure_supersedes_and_keeps_the_one_before(
-    openai: ProviderAccount, provider: Reports, clockwork: time_machine.Coordinates
+    openai: ProviderAccount, provider: Reports, clockwork: time_machine.Traveller
 ) -> None:
     provider.tell(fake.OPENAI_USAGE, D20, fake.openai_usage(), fake.openai_usage(api_key_id="key_same"))
     pull(openai)
@@ -190,7 +190,7 @@ def test_a_figure_that_is_told_no_more_is_superseded_by_none(
 def test_a_figure_is_final_some_days_after_its_own(
     openai: ProviderAccount,
     provider: Reports,
-    clockwork: time_machine.Coordinates,
+    clockwork: time_machine.Traveller,
     kind: SourceKind,
     days: int,
 ) -> None:
@@ -208,7 +208,7 @@ def test_a_figure_is_final_some_days_after_its_own(
 
 
 def test_late_rows_within_the_overlap_are_found(
-    openai: ProviderAccount, provider: Reports, clockwork: time_machine.Coordinates
+    openai: ProviderAccount, provider: Reports, clockwork: time_machine.Traveller
 ) -> None:
     pull(openai)
     clockwork.shift(timedelta(days=1))
@@ -234,7 +234,7 @@ def test_a_day_that_was_read_half_is_not_there(openai: ProviderAccount, provider
 
 
 def test_a_reader_that_is_killed_in_the_middle_leaves_whole_days_and_the_next_one_goes_on(
-    openai: ProviderAccount, provider: Reports, clockwork: time_machine.Coordinates
+    openai: ProviderAccount, provider: Reports, clockwork: time_machine.Traveller
 ) -> None:
     for day in (D17, D18, D19):
         provider.tell(fake.OPENAI_USAGE, day, fake.openai_usage())
@@ -272,9 +272,7 @@ def test_a_pull_without_time_goes_on_where_it_stopped(
     assert cursor(openai).next_attempt_at is not None
 
 
-def test_an_older_reading_changes_nothing(
-    openai: ProviderAccount, clockwork: time_machine.Coordinates
-) -> None:
+def test_an_older_reading_changes_nothing(openai: ProviderAccount, clockwork: time_machine.Traveller) -> None:
     now = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
     def told(amount: str) -> list[CostFigure]:
