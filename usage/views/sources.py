@@ -60,6 +60,7 @@ def list_sources(request: PersonRequest, *, names_of_sources: SourceNames) -> Ht
     context = {
         "gateways": [row for row, kind in rows if kind not in REPORTS],
         "providers": [row for row, kind in rows if kind in REPORTS and row.state != SourceState.CLOSED],
+        "unread": sum(row.status.tone == "bad" for row, _ in rows),
         "may_read": keeps_the_books(request),
         "tabs": tabs("sources:list"),
     }
@@ -110,13 +111,13 @@ def _row(
 
 
 def _notice(cursor: ImportCursor, state: SourceState) -> str:
-    """Say what is wrong and what follows from it; what is not read is not known to agree."""
+    """Say what is wrong, if anything."""
     match state:
         case SourceState.NO_CREDENTIAL:
-            return "no admin credential is entered for it, so nothing is known of what the provider counted."
+            return "No admin credential is entered, so nothing is known of what the provider counted."
         case SourceState.FAILING:
-            return f"{cursor.last_error} Until it is read, nothing is known to agree."
+            return cursor.last_error
         case SourceState.LATE:
-            return "was not read when it should have been. Is the worker running?"
+            return "It was not read when it should have been. Is the worker running?"
         case _:
             return ""
