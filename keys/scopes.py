@@ -41,8 +41,14 @@ STEMS = {
     "upstream_keys": "reconciliation",
     "invoices": "reconciliation",
 }
-# A secret is shown to a human, and only humans decide: separation of duties counts them.
-SIGNED_IN_ONLY = frozenset({"keys_reveal", "requests_decide", "budget_requests_decide"})
+# A secret is shown to a human, and only humans decide: separation of duties counts them. What providers say
+# is held against the last two, so a person answers for them as well.
+SIGNED_IN_ONLY = frozenset(
+    {
+        *("keys_reveal", "requests_decide", "budget_requests_decide"),
+        *("upstream_keys_create", "invoices_create"),
+    }
+)
 PUBLIC = frozenset({"leaks_create"})
 
 

@@ -147,12 +147,17 @@ def _row(raw: Mapping[str, Any]) -> LogRow:
         at=moment_of(str(raw["startTime"])),
         key=text_of(raw, "api_key"),
         model=text_of(raw, "model_group") or text_of(raw, "model"),
-        tokens=checked_tokens(_tokens(raw, _object(metadata.get("usage_object")))),
+        tokens=checked_tokens(_tokens(raw, _told(metadata))),
         finish=Finish.STOP,
         cache_hit=str(raw.get("cache_hit")).lower() == "true",
         provider_id=external_id,
         raw={name: raw[name] for name in sorted(raw) if name not in CONTENT},
     )
+
+
+def _told(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the provider's own usage, whole or what LiteLLM kept of it besides the totals."""
+    return {**_object(metadata.get("additional_usage_values")), **_object(metadata.get("usage_object"))}
 
 
 def _tokens(raw: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:

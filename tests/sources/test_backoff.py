@@ -27,7 +27,8 @@ def read(account: ProviderAccount) -> ImportCursor:
 def test_the_wait_doubles_with_each_failure_and_a_success_ends_it(
     openai: ProviderAccount, provider: Reports, clockwork: time_machine.Traveller
 ) -> None:
-    waits = []
+    waits: list[float] = []
+    cursor = ImportCursor()
     for _ in range(10):
         provider.troubles = [Trouble(status=500)]
         cursor = read(openai)

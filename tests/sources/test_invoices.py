@@ -203,7 +203,7 @@ def test_formula_cells_stay_text_on_the_page_and_in_the_file(cast: Cast, account
 
 
 def test_the_api_keeps_a_bill_by_the_same_rules(cast: Cast, account: ProviderAccount) -> None:
-    body = {
+    body: dict[str, Any] = {
         "account": account.public_id,
         "number": "INV-8",
         "first_day": "2026-10-01",
@@ -218,7 +218,7 @@ def test_the_api_keeps_a_bill_by_the_same_rules(cast: Cast, account: ProviderAcc
     assert answer.status_code == 201
     assert [line["amount_usd"] for line in answer.json()["lines"]] == ["15.000000000000", "-2.500000000000"]
     assert answer.json()["last_day"] == "2026-10-31"
-    refused = {
+    refused: dict[str, tuple[dict[str, Any], str]] = {
         "currency": ({"currency": "EUR"}, "The bill is in EUR"),
         "total_usd": ({"total": "12"}, "is missing"),
         "lines": ({"lines": [{"description": "a", "amount": "x"}]}, "Line 1: 'x' is no amount"),

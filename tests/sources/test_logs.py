@@ -131,6 +131,14 @@ def test_a_call_that_purser_never_decided_is_shown_to_a_person_once(
     assert "messages" not in found[1].row
 
 
+def test_what_is_kept_of_the_use_without_the_whole_is_read_too(litellm: SpendLogs, spend: GatewayLog) -> None:
+    kept = {"cache_read_input_tokens": 30, "cache_creation_input_tokens": 20}
+    litellm.rows = [row("r", lately(), metadata=orjson.dumps({"additional_usage_values": kept}).decode())]
+    [found] = log_of(spend).page((clock.now() - timedelta(minutes=1)).isoformat(), limit=10).rows
+    assert (found.tokens["cached_tokens"], found.tokens["cache_write_tokens"]) == (30, 20)
+    assert (found.tokens["input_tokens"], found.key) == (200, "88dc28")
+
+
 def test_failed_attempts_are_left_out_and_poisonous_rows_stop_nothing(
     litellm: SpendLogs, spend: GatewayLog
 ) -> None:
