@@ -10,8 +10,8 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
@@ -48,14 +48,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back; of the body at most MOST_BYTES."""
+    """What came back; names of headers are in lower case, `cut` is a body that did not come whole."""
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut: bool = False
 
 
-def find_target(url: str) -> Target:
-    """Resolve the address of a call. Raises UnsafeAddressError for one that may not be called."""
+def find_target(url: str, *, networks: Collection[str] | None = None) -> Target:
+    """Resolve the address of a call. `networks` may be called besides the public internet, those of the
+    webhooks unless said otherwise. Raises UnsafeAddressError for one that may not be called.
+    """
+    allowed = settings.WEBHOOK_ALLOWED_NETWORKS if networks is None else networks
     parts = urlsplit(url)
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise UnsafeAddressError("It has to begin with https:// and a host.")
@@ -68,7 +73,7 @@ def find_target(url: str) -> Target:
         raise UnsafeAddressError(f"{parts.hostname} cannot be found.") from error
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     for address in addresses:
-        _require_callable(address, parts)
+        _require_callable(address, parts, allowed)
     return Target(url=parts, host=parts.hostname, port=port, address=str(addresses[0]))
 
 
@@ -76,16 +81,32 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
     """Send a body and return the answer, whatever its status. Raises UnsafeAddressError, and OSError or
     HTTPException when there is no answer in time.
     """
-    target = find_target(url)
+    return _call("POST", find_target(url), body=body, headers=headers, most_bytes=MOST_BYTES)
+
+
+def get(url: str, *, headers: Mapping[str, str], networks: Collection[str], most_bytes: int) -> Answer:
+    """Read an address, of its answer `most_bytes` at most. Raises as `post` does."""
+    target = find_target(url, networks=networks)
+    return _call("GET", target, body=None, headers=headers, most_bytes=most_bytes)
+
+
+def _call(
+    method: str, target: Target, *, body: bytes | None, headers: Mapping[str, str], most_bytes: int
+) -> Answer:
     connection = _connect(target)
     late = threading.Event()
     cut = threading.Timer(TOTAL_SECONDS, _cut, [connection.sock, late])
     cut.daemon = True
     cut.start()
     try:
-        connection.request("POST", target.path, body=body, headers=dict(headers))
+        connection.request(method, target.path, body=body, headers=dict(headers))
         response = connection.getresponse()
-        answer = Answer(status=response.status, body=response.read(MOST_BYTES))
+        answer = Answer(
+            status=response.status,
+            body=response.read(most_bytes),
+            headers={name.lower(): value for name, value in response.getheaders()},
+            cut=bool(response.length),
+        )
     except (OSError, http.client.HTTPException) as error:
         if late.is_set():  # it failed because it was cut
             raise _too_late() from error
@@ -114,8 +135,8 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _require_callable(address: Address, parts: SplitResult) -> None:
-    if any(address in ipaddress.ip_network(network) for network in settings.WEBHOOK_ALLOWED_NETWORKS):
+def _require_callable(address: Address, parts: SplitResult, allowed: Collection[str]) -> None:
+    if any(address in ipaddress.ip_network(network) for network in allowed):
         return
     if not is_public(address):
         raise UnsafeAddressError(f"{parts.hostname} is not on the public internet.")

@@ -39,6 +39,48 @@ class Gateway(models.Model):
         return self.name
 
 
+class LogKind(models.TextChoices):
+    """What kind of ordinary log a gateway keeps."""
+
+    LITELLM = "litellm", "LiteLLM spend logs"
+    NGINX = "nginx", "nginx access log"
+
+
+class GatewayLog(models.Model):
+    """The ordinary log of a gateway, read besides its plugin's journal or in place of one.
+
+    `place` is the address of LiteLLM's API, or the path of nginx's file. `admin_credential` says where the
+    key of that API is ("env:NAME" or "file:/path"), never the key.
+    """
+
+    public_id = PublicIdField(prefix="gwl")
+    gateway = models.ForeignKey(Gateway, on_delete=models.PROTECT, related_name="logs")
+    kind = models.CharField(max_length=16, choices=LogKind)
+    place = models.CharField(max_length=500)
+    admin_credential = models.CharField(max_length=240, blank=True)
+    created_at = models.DateTimeField(default=now)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "gateway_log"
+        ordering = ("gateway_id", "pk")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("gateway", "kind"),
+                condition=Q(closed_at__isnull=True),
+                name="gateway_log_one_of_a_kind",
+            ),
+            models.CheckConstraint(
+                condition=Q(admin_credential="")
+                | Q(admin_credential__regex=r"^(env:[A-Z][A-Z0-9_]*|file:/.+)$"),
+                name="gateway_log_refers_to_its_key",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} of {self.gateway}"
+
+
 class UsedNonce(models.Model):
     """A signature nonce that was used, kept as long as its timestamp could still be accepted. The table is
     unlogged.

@@ -1,8 +1,14 @@
-"""What gateways are called."""
+"""What gateways and their logs are called."""
 
-from gateway.models import Gateway
+from gateway.models import Gateway, GatewayLog
 
 
 def gateway_names() -> dict[str, str]:
     """Return the name of each gateway by its public id, which is the source of its usage. One query."""
     return dict(Gateway.objects.values_list("public_id", "name"))
+
+
+def source_names() -> dict[str, str]:
+    """Return the name of each gateway and of each of their logs by its public id. Two queries."""
+    logs = {log.public_id: str(log) for log in GatewayLog.objects.select_related("gateway")}
+    return gateway_names() | logs

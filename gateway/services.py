@@ -5,8 +5,12 @@ from datetime import timedelta
 from django.db import transaction
 
 from core import audit, clock
+from core.errors import InvalidInputError
+from core.references import SecretReferenceError, check_reference
+from gateway.adapters.nginx import checked_path
 from gateway.auth import MAX_SKEW_SECONDS
-from gateway.models import Gateway, GatewayKind, UsedNonce
+from gateway.models import Gateway, GatewayKind, GatewayLog, LogKind, UsedNonce
+from usage.ports import SourceUnavailableError
 
 # A signature is accepted within MAX_SKEW_SECONDS of the portal's clock, so its nonce counts for twice that.
 KEEP_NONCES = timedelta(seconds=4 * MAX_SKEW_SECONDS)
@@ -48,4 +52,46 @@ def rotate_gateway_secret(*, actor: audit.Actor | None, gateway: Gateway) -> Gat
     found.save(update_fields=["live_versions"])
     after = {"live_versions": found.live_versions}
     audit.record(actor=actor, action="gateway.secret_rotated", subject=found, before=before, after=after)
+    return found
+
+
+@transaction.atomic
+def register_log(
+    *, actor: audit.Actor | None, gateway: Gateway, kind: LogKind, place: str, admin_credential: str = ""
+) -> GatewayLog:
+    """Have an ordinary log of a gateway read; one of the same kind is moved to `place`.
+
+    Raises InvalidInputError for a file that is not below the directory of logs, and for a reference to a key
+    that is not allowed.
+    """
+    try:
+        if kind == LogKind.NGINX:
+            checked_path(place)
+        elif admin_credential:
+            check_reference(admin_credential)
+    except (SourceUnavailableError, SecretReferenceError) as error:
+        raise InvalidInputError(str(error)) from error
+    found = (
+        GatewayLog.objects.select_for_update(no_key=True)
+        .order_by("pk")
+        .filter(gateway=gateway, kind=kind, closed_at=None)
+        .first()
+    )
+    before = {"place": found.place, "refers_to": found.admin_credential} if found else {}
+    log = found or GatewayLog(gateway=gateway, kind=kind)
+    log.place, log.admin_credential = place, admin_credential
+    log.save()
+    after = {"place": place, "refers_to": admin_credential}
+    audit.record(actor=actor, action="gateway.log_registered", subject=log, before=before, after=after)
+    return log
+
+
+@transaction.atomic
+def close_log(*, actor: audit.Actor | None, log: GatewayLog) -> GatewayLog:
+    """Read a log no more; what was read of it stays."""
+    found = GatewayLog.objects.select_for_update(no_key=True).order_by("pk").get(pk=log.pk)
+    found.closed_at = found.closed_at or clock.now()
+    found.save(update_fields=["closed_at"])
+    after = {"closed_at": found.closed_at}
+    audit.record(actor=actor, action="gateway.log_closed", subject=found, after=after)
     return found

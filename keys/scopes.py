@@ -15,7 +15,7 @@ SCOPES = {
     "requests:read": "See requests for access and budget",
     "requests:write": "Ask for access and budget, change and withdraw what was asked",
     "usage:read": "See usage, spend and refused calls",
-    "reconciliation:read": "See reconciliation runs and differences",
+    "reconciliation:read": "See reconciliation runs and differences, sources, provider accounts and invoices",
 }
 # By the name that a noun's addresses are registered under. One that is not here is closed to tokens.
 STEMS = {
@@ -36,9 +36,19 @@ STEMS = {
     "blocked_calls": "usage",
     "reconciliation_runs": "reconciliation",
     "discrepancies": "reconciliation",
+    "sources": "reconciliation",
+    "provider_accounts": "reconciliation",
+    "upstream_keys": "reconciliation",
+    "invoices": "reconciliation",
 }
-# A secret is shown to a human, and only humans decide: separation of duties counts them.
-SIGNED_IN_ONLY = frozenset({"keys_reveal", "requests_decide", "budget_requests_decide"})
+# A secret is shown to a human, and only humans decide: separation of duties counts them. What providers say
+# is held against the last two, so a person answers for them as well.
+SIGNED_IN_ONLY = frozenset(
+    {
+        *("keys_reveal", "requests_decide", "budget_requests_decide"),
+        *("upstream_keys_create", "invoices_create"),
+    }
+)
 PUBLIC = frozenset({"leaks_create"})
 
 

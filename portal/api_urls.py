@@ -15,6 +15,7 @@ from portal.api import OpenApiDocument, unknown_address
 from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
 from teams.models import User
 from usage.api import BlockedCallsViewSet, DiscrepancyViewSet, ReconciliationRunViewSet, UsageDayViewSet
+from usage.api_books import InvoiceViewSet, ProviderAccountViewSet, SourceViewSet, UpstreamKeyViewSet
 
 
 class Keys:
@@ -75,6 +76,10 @@ router.register("usage/days", UsageDayViewSet, "usage_days")
 router.register("blocked-calls", BlockedCallsViewSet, "blocked_calls")
 router.register("reconciliation/runs", ReconciliationRunViewSet, "reconciliation_runs")
 router.register("reconciliation/discrepancies", DiscrepancyViewSet, "discrepancies")
+router.register("sources", SourceViewSet, "sources")
+router.register("provider-accounts", ProviderAccountViewSet, "provider_accounts")
+router.register("upstream-keys", UpstreamKeyViewSet, "upstream_keys")
+router.register("invoices", InvoiceViewSet, "invoices")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include((router.urls, "api"))),

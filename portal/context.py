@@ -70,6 +70,8 @@ class NavItem:
     current: bool
 
 
+# Pages that are reached from another section's.
+WITHIN = {"providers": "sources", "invoices": "sources"}
 SPEND, ORGANISATION = "Spend", "Organisation"
 SECTIONS = (
     Section(label="Overview", view="overview", icon="house"),
@@ -87,6 +89,7 @@ SECTIONS = (
         icon="scale",
         shown_to=checks_the_books,
     ),
+    Section(group=SPEND, label="Sources", view="sources:list", icon="database", shown_to=checks_the_books),
     Section(
         group=ORGANISATION, label="People", view="people:list", icon="users", shown_to=answers_for_others
     ),
@@ -175,4 +178,4 @@ def _section_of(request: HttpRequest) -> Section | None:
     if match is None:
         return None
     by_view = {section.view: section for section in SECTIONS}
-    return by_view.get(match.view_name) or by_view.get(f"{match.namespace}:list")
+    return by_view.get(match.view_name) or by_view.get(f"{WITHIN.get(match.namespace, match.namespace)}:list")

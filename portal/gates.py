@@ -102,6 +102,13 @@ SENSITIVE: Mapping[str, Condition] = {
     "budgets:list": exports,
     "blocked:list": exports,
     "audit:list": exports,
+    "invoices:detail": exports,
+    "providers:add": always,
+    "providers:credential": always,
+    "providers:close": always,
+    "providers:register_key": always,
+    "providers:retire_key": always,
+    "api:upstream_keys-list": writes,
     "webhooks:list": writes,
     "webhooks:rotate": writes,
 }

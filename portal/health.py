@@ -21,7 +21,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from core import clock, outbox, seal
 from portal.ledger import Verification
-from usage.models import ImportCursor
+from usage.models import ImportCursor, SourceKind
 
 HEARTBEAT_KEY = "purser:heartbeat"
 VERIFICATION_KEY = "purser:ledger-verification"
@@ -139,7 +139,7 @@ def _heartbeat() -> tuple[bool, str]:
 
 
 def _pull() -> tuple[bool, str]:
-    cursors = list(ImportCursor.objects.all())
+    cursors = list(ImportCursor.objects.filter(kind=SourceKind.JOURNAL))
     if not cursors:
         return True, "no gateway is pulled yet"
     lags = [

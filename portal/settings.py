@@ -5,6 +5,7 @@ Without DATABASE_URL the embedded services of `make run` are assumed: their addr
 """
 
 import os
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -80,6 +81,15 @@ def _directory_roles(text: str) -> dict[str, tuple[tuple[str, str], ...]]:
             )
         roles[group.strip()] = (*roles.get(group.strip(), ()), (role, code))
     return roles
+
+
+def _credential_prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]{5,}_", text):
+        raise ImproperlyConfigured(
+            "CREDENTIAL_ENV_PREFIX must have at least seven of A-Z, 0-9 and _, and end with _, such as"
+            " PURSER_ADMIN_KEY_: it keeps other secrets of the environment from being read as admin keys."
+        )
+    return text
 
 
 def _scim_tokens(tokens: list[str]) -> list[bytes]:
@@ -320,6 +330,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+FILE_UPLOAD_HANDLERS = ["core.uploads.SmallFileHandler"]
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / ".local" / "static"
@@ -349,6 +360,11 @@ EMAIL_FILE_PATH = str(BASE_DIR / ".local" / "mail")
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "purser@localhost")
 
 WEBHOOK_ALLOWED_NETWORKS: list[str] = env.list("WEBHOOK_ALLOWED_NETWORKS", [])
+# What the admin keys of providers may be read from: variables of this prefix, files below this directory.
+CREDENTIAL_ENV_PREFIX = _credential_prefix(env.str("CREDENTIAL_ENV_PREFIX", "PURSER_ADMIN_KEY_"))
+CREDENTIAL_DIRECTORY: str = env.str("CREDENTIAL_DIRECTORY", "/run/secrets/purser")
+PROVIDER_ALLOWED_NETWORKS: list[str] = env.list("PROVIDER_ALLOWED_NETWORKS", [])
+GATEWAY_LOG_DIRECTORY: str = env.str("GATEWAY_LOG_DIRECTORY", "/var/log/purser-gateways")
 SLACK_BOT_TOKEN: str = env.str("SLACK_BOT_TOKEN", "")
 SLACK_SIGNING_SECRET: str = env.str("SLACK_SIGNING_SECRET", "")
 SLACK_API_URL: str = env.str("SLACK_API_URL", "https://slack.com/api").rstrip("/")
@@ -390,6 +406,9 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 PULL_EVERY_SECONDS: float = env.float("PULL_EVERY_SECONDS", 60.0)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "pull-usage": {"task": "gateway.pull_usage", "schedule": PULL_EVERY_SECONDS},
+    "pull-logs": {"task": "gateway.pull_logs", "schedule": 60.0},
+    "recount-logs": {"task": "gateway.recount_logs", "schedule": crontab(hour=1, minute=20)},
+    "pull-reports": {"task": "gateway.pull_reports", "schedule": 60.0},
     "expire-holds": {"task": "usage.expire_holds", "schedule": 15.0},
     "reclaim-leases": {"task": "usage.reclaim_leases", "schedule": 15.0},
     "forget-nonces": {"task": "gateway.forget_nonces", "schedule": 60.0},

@@ -11,7 +11,7 @@ import portal.news.webhooks
 import teams.urls
 import usage.urls
 from approvals.terms import approvers_by_tier
-from gateway.selectors import gateway_names
+from gateway.selectors import gateway_names, source_names
 from keys.directory import key_labels, projects_with_grants
 from portal.api_urls import Keys
 from portal.health import healthz, readyz
@@ -56,6 +56,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("budgets/", include(budget_pages)),
     path("blocked/", include(usage.urls.blocked_routes())),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
+    path("sources/", include(usage.urls.source_routes(names_of_sources=source_names))),
+    path("providers/", include(usage.urls.provider_routes(names_of_gateways=gateway_names))),
+    path("invoices/", include(usage.urls.invoice_routes())),
     path("", include(keys.urls.public_routes)),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +24,7 @@ from gateway.models import Gateway
 from keys import secrets
 from keys.models import ApiKey, ApiToken, Grant
 from teams.models import Department, Membership, Project, Role, RoleAssignment, Team, User
+from usage.models import Invoice, ProviderAccount, UpstreamCredential
 
 LONG_AGO = timedelta(days=400)
 TIER_NAMES = {1: "Everyday", 2: "Project", 3: "Experimental"}
@@ -57,6 +58,48 @@ class WebhookFactory(DjangoModelFactory[Webhook]):
     description = factory.Sequence(lambda number: f"Hook {number}")
     live_versions = [1]
     created_at = factory.LazyFunction(clock.now)
+
+
+class ProviderAccountFactory(DjangoModelFactory[ProviderAccount]):
+    """An account at OpenAI without a credential."""
+
+    class Meta:
+        model = ProviderAccount
+
+    provider = Provider.OPENAI
+    name = factory.Sequence(lambda number: f"org-{number}")
+
+
+class UpstreamCredentialFactory(DjangoModelFactory[UpstreamCredential]):
+    """A registered key of an account of its own."""
+
+    class Meta:
+        model = UpstreamCredential
+
+    account = factory.SubFactory(ProviderAccountFactory)
+    external_id = factory.Sequence(lambda number: f"key_{number}")
+    label = factory.Sequence(lambda number: f"Key {number}")
+
+
+class InvoiceFactory(DjangoModelFactory[Invoice]):
+    """A bill of October 2026 with one line of $100, of an account of its own."""
+
+    class Meta:
+        model = Invoice
+        skip_postgeneration_save = True
+
+    account = factory.SubFactory(ProviderAccountFactory)
+    number = factory.Sequence(lambda number: f"INV-1-{number}")
+    period_start = date(2026, 10, 1)
+    period_end = date(2026, 11, 1)
+    total_usd = Decimal(100)
+    document_hash = factory.Sequence(lambda number: f"{number:064d}")
+
+    @factory.post_generation
+    def line(self: Invoice, create: bool, extracted: Any, **_: Any) -> None:
+        """Write the line."""
+        if create:
+            self.lines.create(description="Usage", amount_usd=self.total_usd)
 
 
 class DepartmentFactory(DjangoModelFactory[Department]):

@@ -1,7 +1,9 @@
 """What a source of usage must offer. Adapters in `gateway` implement it; this app knows no product."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 
@@ -15,7 +17,15 @@ class UsagePage:
 
 
 class SourceUnavailableError(Exception):
-    """The source could not be read; nothing was lost, the cursor stands."""
+    """The source could not be read; nothing was lost, the cursor stands.
+
+    `retry_after_seconds` is how long the source asks to be left alone, if it says so. The text is shown to
+    people: it holds no secret and nothing that the source sent.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UsageSource(Protocol):
@@ -34,3 +44,116 @@ class SourceNames(Protocol):
 
     def __call__(self) -> Mapping[str, str]:
         """Return the name of each source by its stable one. One query."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRow:
+    """One call as a gateway's ordinary log has it. `reservation` is ours, empty for a call that Purser never
+    decided; `key` is the gateway's own name of the caller's key, never the key. Tokens are inclusive totals.
+    """
+
+    external_id: str
+    reservation: str
+    at: datetime
+    key: str
+    model: str
+    tokens: Mapping[str, int]
+    finish: str
+    cache_hit: bool
+    provider_id: str
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRow:
+    """A line of a log that cannot be read, and why."""
+
+    raw: Any
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPage:
+    """One page of a log. `skipped` counts lines about calls that consumed nothing or whose use is unknown."""
+
+    rows: Sequence[LogRow]
+    refused: Sequence[RefusedRow]
+    skipped: int
+    next_cursor: str
+    has_more: bool
+
+
+class UsageLog(Protocol):
+    """A gateway's ordinary log. Late lines are found: the last cursor of a pull lies before the end."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the source, under which its cursor is kept."""
+
+    @property
+    def gateway(self) -> str:
+        """Return the public id of the gateway whose calls these are."""
+
+    def page(self, cursor: str, *, limit: int) -> LogPage:
+        """Return rows from `cursor` on (empty: where a new log begins). Raises SourceUnavailableError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageFigure:
+    """What a provider counted for one upstream key, project, model and service class on one UTC day.
+
+    Tokens are inclusive totals. `requests` is None where the provider does not count them; `units` holds what
+    is counted besides, such as audio tokens, by the provider's name for it.
+    """
+
+    upstream_key: str
+    upstream_project: str
+    model_name: str
+    context: str
+    input_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    requests: int | None
+    reasoning_tokens: int = 0
+    units: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostFigure:
+    """What a provider charged for one line item on one UTC day, in US dollars; credits are negative."""
+
+    upstream_key: str
+    upstream_project: str
+    line_item: str
+    model_name: str
+    amount_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageDayRead:
+    """All that a provider says of the usage of one UTC day: every page of it, or it is not told at all."""
+
+    day: date
+    figures: Sequence[UsageFigure]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostDayRead:
+    """All that a provider says of the cost of one UTC day: every page of it, or it is not told at all."""
+
+    day: date
+    figures: Sequence[CostFigure]
+
+
+class ProviderReports(Protocol):
+    """A provider's own figures. Both give whole days in their order, each once, while there is time; what was
+    given stands when a later page fails. Raise SourceUnavailableError.
+    """
+
+    def usage(self, first: date, last: date) -> Iterator[UsageDayRead]:
+        """Give the usage of the days [first, last]."""
+
+    def costs(self, first: date, last: date) -> Iterator[CostDayRead]:
+        """Give the costs of the days [first, last]."""

@@ -6,7 +6,7 @@ from celery import shared_task
 
 from core import clock
 from usage import services
-from usage.models import ImportCursor
+from usage.models import ImportCursor, SourceKind
 
 REPRICING_TIME = timedelta(seconds=40)
 
@@ -46,7 +46,8 @@ def reconcile_recent_days() -> dict[str, str]:
     """Reconcile today and the two days before with every gateway that is read."""
     today = clock.now().date()
     days = [today - timedelta(days=back) for back in (2, 1, 0)]
-    sources = ImportCursor.objects.order_by("source").values_list("source", flat=True)
+    journals = ImportCursor.objects.filter(kind=SourceKind.JOURNAL)
+    sources = journals.order_by("source").values_list("source", flat=True)
     return {
         f"{source} {day}": services.reconcile_day(source=source, day=day).state
         for source in sources

@@ -1,4 +1,4 @@
-"""Addresses of the pages of blocked calls, of reconciliation, and of pricing the past again."""
+"""Addresses of the pages of blocked calls, reconciliation, sources, providers, bills, and repricing."""
 
 from django.urls import URLPattern, path
 
@@ -28,3 +28,38 @@ def price_routes() -> list[URLPattern]:
         path("repricings/new/", views.new_repricing, name="new_repricing"),
         path("repricings/<str:public_id>/", views.show_repricing, name="repricing"),
     ]
+
+
+def source_routes(*, names_of_sources: SourceNames) -> tuple[list[URLPattern], str]:
+    """Return the page of sources with its name space."""
+    given = {"names_of_sources": names_of_sources}
+    patterns = [
+        path("", views.list_sources, given, name="list"),
+        path("<str:source>/read/", views.read_now, name="read"),
+    ]
+    return patterns, "sources"
+
+
+def provider_routes(*, names_of_gateways: SourceNames) -> tuple[list[URLPattern], str]:
+    """Return the pages of providers' accounts and of our keys there with their name space."""
+    given = {"names_of_sources": names_of_gateways}
+    patterns = [
+        path("", views.list_accounts, name="list"),
+        path("add/", views.add_account, name="add"),
+        path("<str:public_id>/", views.show_account, given, name="detail"),
+        path("<str:public_id>/credential/", views.change_key_place, name="credential"),
+        path("<str:public_id>/close/", views.close_account, name="close"),
+        path("<str:public_id>/keys/add/", views.register_key, given, name="register_key"),
+        path("<str:public_id>/keys/<slug:key_id>/retire/", views.retire_key, name="retire_key"),
+    ]
+    return patterns, "providers"
+
+
+def invoice_routes() -> tuple[list[URLPattern], str]:
+    """Return the pages of providers' bills with their name space."""
+    patterns = [
+        path("", views.list_invoices, name="list"),
+        path("upload/", views.upload, name="upload"),
+        path("<str:public_id>/", views.show_invoice, name="detail"),
+    ]
+    return patterns, "invoices"

@@ -55,6 +55,12 @@ def price(amount: Decimal | None) -> str:
 
 
 @register.filter
+def quantity(number: Decimal | None) -> str:
+    """Write a quantity exactly, without the zeros at its end; `—` for None."""
+    return NONE_TEXT if number is None else f"{number.normalize():,f}"
+
+
+@register.filter
 def count(number: int | None) -> str:
     """Write a whole number with thousands separators, `—` for None."""
     return NONE_TEXT if number is None else f"{number:,}"

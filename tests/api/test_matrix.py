@@ -82,6 +82,16 @@ TABLE = """
     reconciliation_runs_retrieve 401        403    403    403    403    200    200    200
     discrepancies_list           401        403    403    403    403    sees   sees   sees
     discrepancies_retrieve       401        403    403    403    403    200    200    200
+    sources_list                 401        403    403    403    403    sees   sees   sees
+    sources_retrieve             401        403    403    403    403    200    200    200
+    provider_accounts_list       401        403    403    403    403    sees   sees   sees
+    provider_accounts_retrieve   401        403    403    403    403    200    200    200
+    upstream_keys_list           401        403    403    403    403    sees   sees   sees
+    upstream_keys_retrieve       401        403    403    403    403    200    200    200
+    upstream_keys_create         401        403    403    403    403    403    403    201
+    invoices_list                401        403    403    403    403    sees   sees   sees
+    invoices_retrieve            401        403    403    403    403    200    200    200
+    invoices_create              401        403    403    403    403    201    403    201
     api-schema                   200        200    200    200    200    200    200    200
     unknown_address              404        404    404    404    404    404    404    404
 """
@@ -111,6 +121,10 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "blocked_calls": lambda world: world.cast.ranking.public_id,
     "reconciliation_runs": lambda world: run_id(world.run),
     "discrepancies": lambda world: world.discrepancy.public_id,
+    "sources": lambda world: world.run.source,
+    "provider_accounts": lambda world: world.upstream_key.account.public_id,
+    "upstream_keys": lambda world: world.upstream_key.public_id,
+    "invoices": lambda world: world.invoice.public_id,
 }
 # Of another object than the noun's other acts: a rotation needs a key with a secret.
 SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {"keys_rotate": lambda world: world.key.public_id}
@@ -170,6 +184,19 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
     },
     "budget_requests_withdraw": lambda _: {},
     "budget_requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
+    "upstream_keys_create": lambda world: {
+        "account": world.upstream_key.account.public_id,
+        "external_id": "key_new",
+        "label": "Batch jobs",
+    },
+    "invoices_create": lambda world: {
+        "account": world.upstream_key.account.public_id,
+        "number": "INV-2",
+        "first_day": "2026-10-01",
+        "last_day": "2026-10-31",
+        "total": "12.5",
+        "lines": [{"description": "Usage", "amount": "15"}, {"description": "Credit", "amount": "-2.50"}],
+    },
     "requests_withdraw": lambda _: {},
     "requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
 }

@@ -21,7 +21,14 @@ from tests import factories
 from tests.cast import Cast
 from tests.signing import sign_in
 from tests.usage.books import book, refuse
-from usage.models import Discrepancy, ReconciliationRun, RunState
+from usage.models import (
+    Discrepancy,
+    ImportCursor,
+    Invoice,
+    ReconciliationRun,
+    RunState,
+    UpstreamCredential,
+)
 from usage.selectors import organisation_today
 
 if TYPE_CHECKING:
@@ -49,6 +56,8 @@ class World:
     rate_limit: RateLimit
     run: ReconciliationRun
     discrepancy: Discrepancy
+    upstream_key: UpstreamCredential
+    invoice: Invoice
 
 
 class Caller:
@@ -79,6 +88,8 @@ def make_world(cast: Cast) -> World:
     factories.revealed(key)
     grant = factories.approved_grant(key, tier_number=2, model_ids=[cast.large.pk], granted_by=cast.ben)
     run = make_run(organisation_today() - timedelta(days=1))
+    ImportCursor.objects.create(source=run.source)
+    upstream_key = factories.UpstreamCredentialFactory.create()
     book(cast.ranking, cast.large, organisation_today(), "12.5", owner=cast.ada, key=key)
     refuse(cast.ranking, clock.now(), "budget_exhausted", 7, key=key)
     return World(
@@ -93,6 +104,8 @@ def make_world(cast: Cast) -> World:
             scope_kind=ScopeKind.PROJECT, scope_id=cast.ranking.pk, requests_per_minute=600
         ),
         run=run,
+        upstream_key=upstream_key,
+        invoice=factories.InvoiceFactory.create(account=upstream_key.account),
         discrepancy=Discrepancy.objects.create(
             run=run,
             kind="token_mismatch",

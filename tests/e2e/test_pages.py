@@ -46,7 +46,17 @@ BEN = (
 )
 ADA = ("/approvals/ask/", "/approvals/break-glass/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")
 BUDGET_FORMS = ("plan/", "top-up/", "rules/", "close/", "rate/")
-FAY = ("/", "/reconciliation/", "/budgets/", "/blocked/?p=24h")
+BOOKS = ("/sources/", "/providers/", "/invoices/", "/invoices/upload/")
+FAY = (
+    "/",
+    "/reconciliation/",
+    "/sources/",
+    "/providers/",
+    "/invoices/",
+    "/invoices/upload/",
+    "/budgets/",
+    "/blocked/?p=24h",
+)
 ANN = (
     "/models/",
     "/models/unpriced/",
@@ -55,6 +65,7 @@ ANN = (
     "/audit/?action=budget.",
     "/deliveries/",
     "/webhooks/",
+    "/providers/add/",
 )
 # The web process knows these only; the tests' own process has fast ones.
 REAL_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]

@@ -36,6 +36,7 @@ DECLARED = """
     revision role roles roll_over rules scope_kind scopes sessions slack_decides slack_user source
     source_request stage state status taker team ticket tier time_zone tokens_per_minute top_up_usd until
     url valid_from valid_until verdict waiting went window
+    account held_by label lines number place provider refers_to retired_at supersedes total_usd
 """
 FACTS = set(DECLARED.split())
 # They take an actor and are no service of their own: the service that calls them records, in its transaction.
@@ -51,9 +52,13 @@ PARTS = {
 # They book or compare what gateways report; their record is the ledger, which only grows.
 BOOKS = {
     "usage.correct_calls",
+    "usage.book_log_rows",
     "usage.expire_holds",
     "usage.ingest_page",
+    "usage.keep_day",
     "usage.make_partitions",
+    "usage.pull_log",
+    "usage.pull_report",
     "usage.pull_source",
     "usage.reclaim_leases",
     "usage.reconcile_day",
@@ -67,6 +72,7 @@ BEFORE = {
     "budget.limit_planned",
     "budget_increase.asked",
     "delegation.given",
+    "gateway.log_registered",
     "gateway.registered",
     "grant.given",
     "group.created",
@@ -76,6 +82,7 @@ BEFORE = {
     "key.rotation_asked",
     "person.deactivated",
     "policy.proposed",
+    "provider_account.added",
     "rate_limit.set",
     "request.offered",
     "request.submitted",
@@ -84,6 +91,7 @@ BEFORE = {
     "slack.linked",
     "token.made",
     "token.revealed",
+    "upstream_key.registered",
     "webhook.disabled",
 }
 WALK: Walk = teams.WALK | keys.WALK | approvals.WALK | money.WALK | portal.WALK

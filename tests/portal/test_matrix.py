@@ -70,6 +70,18 @@ TABLE = """
     /blocked/                             302       200  200  200  200  200  200    200
     /reconciliation/                      302       404  404  404  404  200  200    200
     /reconciliation/{source}/{day}/       302       404  404  404  404  200  200    200
+    /sources/                             302       404  404  404  404  200  200    200
+    /sources/{source}/read/               302       405  405  405  405  405  405    405
+    /providers/                           302       404  404  404  404  200  200    200
+    /providers/add/                       302       404  404  404  404  403  403    200
+    /providers/{account}/                 302       404  404  404  404  200  200    200
+    /providers/{account}/credential/      302       404  404  404  404  403  403    200
+    /providers/{account}/close/           302       404  404  404  404  403  403    200
+    /providers/{account}/keys/add/        302       404  404  404  404  403  403    200
+    /providers/{account}/keys/{upstream_key}/retire/ 302 404 404 404 404 403 403    200
+    /invoices/                            302       404  404  404  404  200  200    200
+    /invoices/upload/                     302       404  404  404  404  200  403    200
+    /invoices/{invoice}/                  302       404  404  404  404  200  200    200
     /approvals/                           302       200  200  200  200  200  200    200
     /approvals/ask/                       302       200  200  200  200  200  200    200
     /approvals/budgets/{budget}/ask/                302 404 200  200  200  200  200  200
@@ -123,6 +135,8 @@ NAMES = {
     "models": "model",
     "people": "person",
     "webhooks": "webhook",
+    "providers": "account",
+    "invoices": "invoice",
 }
 
 # What becomes of an empty form; one without a page of its own (302, 405) decides for itself.
@@ -182,6 +196,9 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "live_key": lambda world: world.key.public_id,
     "token": lambda world: ApiTokenFactory.create(owner=world.cast.ada).public_id,
     "source": lambda world: world.run.source,
+    "account": lambda world: world.upstream_key.account.public_id,
+    "upstream_key": lambda world: world.upstream_key.public_id,
+    "invoice": lambda world: world.invoice.public_id,
     "person": lambda world: world.cast.ada.public_id,
     "role": lambda world: world.cast.ben.role_assignments.get().public_id,
     "session": lambda _: "1",
@@ -211,6 +228,7 @@ def _plain(path: str) -> str:
     if path.startswith("/keys/") and ("/rotate/" in path or "/grants/" in path):
         noun = "live_key"
     path = path.replace("<slug:grant_id>", "{grant}").replace("<slug:token_id>", "{token}")
+    path = path.replace("<slug:key_id>", "{upstream_key}")
     if path.startswith("/people/roles/"):
         noun = "role"
     if path.startswith("/approvals/") and not path.startswith("/approvals/budgets/"):

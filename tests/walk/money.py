@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import catalog.services
 import gateway.services
+import usage.services
 from budgets.models import Allocation, Budget, LimitKind, Mode, RollOver, ScopeKind
 from budgets.services import limits, rates, rules
 from budgets.types import Rate
-from catalog.models import LlmModel, Unit
+from catalog.models import LlmModel, Provider, Unit
 from core import clock
-from gateway.models import Gateway, GatewayKind
+from gateway.models import Gateway, GatewayKind, LogKind
 from tests import factories
 from tests.api.world import open_budget
 from tests.cast import Cast
 from tests.catalog.test_import_prices import listed
 from tests.walk import WHY, Walk
+from usage.invoices import Line
+from usage.models import ImportCursor, ProviderAccount, UpstreamCredential
+from usage.services import cursors, registry
 
 
 def budget_of(cast: Cast) -> Budget:
@@ -71,7 +75,59 @@ def moved(cast: Cast) -> Gateway:
     return registered(cast, "http://127.0.0.2")
 
 
+def account(cast: Cast) -> ProviderAccount:
+    return usage.services.add_account(actor=cast.ann, provider=Provider.OPENAI, name="org-northwind")
+
+
+def upstream_key(cast: Cast) -> UpstreamCredential:
+    return usage.services.register_key(
+        actor=cast.ann, account=account(cast), external_id="key_abc", label="Production"
+    )
+
+
+def billed(cast: Cast) -> Any:
+    return usage.services.upload_invoice(
+        actor=cast.fay, account=factories.ProviderAccountFactory.create(), number="INV-1",
+        period_start=date(2026, 10, 1), period_end=date(2026, 11, 1), currency="USD", total_usd=Decimal(5),
+        lines=[Line(description="Usage", model_name="", quantity=None, amount_usd=Decimal(5))],
+    )  # fmt: skip
+
+
+def logged(cast: Cast, place: str = "http://127.0.0.1") -> Any:
+    return gateway.services.register_log(
+        actor=cast.ann, gateway=registered(cast), kind=LogKind.LITELLM, place=place
+    )
+
+
+def asked_to_read(cast: Cast) -> Any:
+    ImportCursor.objects.create(source="gw_test")
+    return cursors.read_now(actor=cast.fay, source="gw_test")
+
+
 WALK: Walk = {
+    "usage.read_now": (asked_to_read, ["source.read_asked"]),
+    "usage.add_account": (account, ["provider_account.added"]),
+    "usage.change_credential": (
+        lambda cast: registry.change_credential(
+            actor=cast.ann, account=account(cast), admin_credential="env:PURSER_ADMIN_KEY_X"
+        ),
+        ["provider_account.credential_changed"],
+    ),
+    "usage.close_account": (
+        lambda cast: usage.services.close_account(actor=cast.ann, account=account(cast), reason=WHY),
+        ["provider_account.closed"],
+    ),
+    "usage.register_key": (upstream_key, ["upstream_key.registered"]),
+    "usage.retire_key": (
+        lambda cast: usage.services.retire_key(actor=cast.ann, key=upstream_key(cast), reason=WHY),
+        ["upstream_key.retired"],
+    ),
+    "usage.upload_invoice": (billed, ["invoice.uploaded"]),
+    "gateway.register_log": (logged, ["gateway.log_registered"]),
+    "gateway.close_log": (
+        lambda cast: gateway.services.close_log(actor=cast.ann, log=logged(cast)),
+        ["gateway.log_closed"],
+    ),
     "budgets.open_budget": (budget_of, ["budget.opened"]),
     "budgets.change_limit": (
         lambda cast: limits.change_limit(

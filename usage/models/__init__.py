@@ -12,7 +12,7 @@ from usage.models.events import (
     UsageEvent,
     UsageHour,
 )
-from usage.models.intake import ImportCursor, Quarantine, QuarantineReason, RetiredMonth
+from usage.models.intake import ImportCursor, Quarantine, QuarantineReason, RetiredMonth, SourceKind
 from usage.models.provider import (
     Invoice,
     InvoiceLine,
@@ -47,10 +47,11 @@ __all__ = [
     "Quarantine",
     "QuarantineReason",
     "ReconciliationRun",
-    "RetiredMonth",
     "Repricing",
     "RepricingState",
+    "RetiredMonth",
     "RunState",
+    "SourceKind",
     "TokenCounts",
     "UpstreamCredential",
     "UsageDay",

@@ -7,18 +7,40 @@ from core.clock import now
 from teams.models import User
 
 
+class SourceKind(models.TextChoices):
+    """What a source tells: the calls of a gateway, or a provider's own figures."""
+
+    JOURNAL = "journal", "Gateway journal"
+    LOG = "log", "Gateway log"
+    USAGE = "usage", "Provider usage"
+    COST = "cost", "Provider costs"
+
+
 class ImportCursor(models.Model):
-    """How far a source has been read. Losing it costs a re-read, never a double booking."""
+    """How far a source has been read. Losing it costs a re-read, never a double booking.
+
+    A source that fails is asked again at `next_attempt_at`, later with each of its `failures` in a row; empty
+    is at once. One reader at a time holds it, until `claimed_until` at most.
+    """
 
     source = models.CharField(max_length=40, unique=True)
+    kind = models.CharField(max_length=8, choices=SourceKind, default=SourceKind.JOURNAL)
     position = models.TextField(blank=True)
     last_success_at = models.DateTimeField(null=True)
     last_row_at = models.DateTimeField(null=True)
     last_error = models.CharField(max_length=500, blank=True)
     last_error_at = models.DateTimeField(null=True)
     rows_read = models.BigIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
+        return self.source
+
+    @property
+    def public_id(self) -> str:
+        """Return the name of the source, which the audit knows it by."""
         return self.source
 
 

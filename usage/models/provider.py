@@ -1,5 +1,7 @@
 """What the providers say: their accounts, our keys there, and their own figures, every version of them."""
 
+from datetime import date, timedelta
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -168,6 +170,11 @@ class Invoice(models.Model):
 
     def __str__(self) -> str:
         return self.number
+
+    @property
+    def last_day(self) -> date:
+        """Return the last day of the period, which people write."""
+        return self.period_end - timedelta(days=1)
 
 
 class InvoiceLine(models.Model):

@@ -8,8 +8,8 @@ from usage.types import Freshness
 SQL = """
     SELECT (SELECT recorded_at FROM budgets_entry WHERE kind IN ('settle', 'late', 'unsettled')
             ORDER BY id DESC LIMIT 1),
-           (SELECT min(last_success_at) FROM usage_importcursor),
-           (SELECT count(*) FROM usage_importcursor WHERE last_error <> ''),
+           (SELECT min(last_success_at) FROM usage_importcursor WHERE kind = 'journal'),
+           (SELECT count(*) FROM usage_importcursor WHERE kind = 'journal' AND last_error <> ''),
            (SELECT max(last_run_at) FROM usage_reconciliationrun),
            (SELECT count(*) FROM usage_discrepancy WHERE state = 'open')
 """

@@ -15,6 +15,7 @@ from usage.models import (
     ImportCursor,
     Quarantine,
     ReconciliationRun,
+    SourceKind,
     UsageEvent,
 )
 
@@ -33,8 +34,8 @@ class Difference:
 
 
 def cursors() -> list[ImportCursor]:
-    """Return how far each source has been read. One query."""
-    return list(ImportCursor.objects.order_by("source"))
+    """Return how far each gateway's journal has been read. One query."""
+    return list(ImportCursor.objects.filter(kind=SourceKind.JOURNAL).order_by("source"))
 
 
 def recent_runs(today: date) -> list[ReconciliationRun]:

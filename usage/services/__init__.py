@@ -4,33 +4,43 @@ charged, keep the tables in shape.
 
 from usage.services.bulk import import_page, import_rows
 from usage.services.corrections import Corrected, Correction, correct_calls
+from usage.services.cursors import read_now
 from usage.services.holds import expire_holds, make_partitions, reclaim_leases
 from usage.services.ingest import IngestCounts, ingest_page, pull_source
+from usage.services.invoices import upload_invoice
+from usage.services.logs import book_log_rows, pull_log
 from usage.services.price_checks import check_prices
 from usage.services.reconcile import reconcile_day
-from usage.services.repricing import (
-    approve_repricing,
-    propose_repricing,
-    reject_repricing,
-    run_repricings,
-)
+from usage.services.registry import add_account, close_account, register_key, retire_key
+from usage.services.reports import keep_day, pull_report
+from usage.services.repricing import approve_repricing, propose_repricing, reject_repricing, run_repricings
 
 __all__ = [
     "Corrected",
     "Correction",
     "IngestCounts",
+    "add_account",
     "approve_repricing",
+    "book_log_rows",
     "check_prices",
+    "close_account",
     "correct_calls",
     "expire_holds",
     "import_page",
     "import_rows",
     "ingest_page",
+    "keep_day",
     "make_partitions",
     "propose_repricing",
+    "pull_log",
+    "pull_report",
     "pull_source",
+    "read_now",
     "reclaim_leases",
     "reconcile_day",
+    "register_key",
     "reject_repricing",
+    "retire_key",
     "run_repricings",
+    "upload_invoice",
 ]

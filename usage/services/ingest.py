@@ -19,6 +19,7 @@ from core import clock
 from usage.journal import JournalRow, JournalRowError, read_row
 from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason
 from usage.ports import SourceUnavailableError, UsageSource
+from usage.services.cursors import note_failure
 
 log = structlog.get_logger(__name__)
 
@@ -55,10 +56,7 @@ def pull_source(*, source: UsageSource) -> IngestCounts:
         try:
             counts, has_more = _pull_page(source)
         except SourceUnavailableError as error:
-            log.warning("usage.source_unavailable", source=source.name, error=str(error))
-            ImportCursor.objects.filter(source=source.name).update(
-                last_error=str(error)[:500], last_error_at=clock.now()
-            )
+            note_failure(source=source.name, error=error)
             break
         total.add(counts)
         if not has_more:
@@ -96,7 +94,7 @@ def _pull_page(source: UsageSource) -> tuple[IngestCounts, bool]:
         cursor.position = page.next_cursor
         cursor.rows_read += counts.read
         cursor.last_success_at = clock.now()
-        cursor.last_error = ""
+        cursor.last_error, cursor.failures, cursor.next_attempt_at = "", 0, None
         newest = _newest(page.rows)
         if newest and (cursor.last_row_at is None or newest > cursor.last_row_at):
             cursor.last_row_at = newest

@@ -1,14 +1,37 @@
-"""The pages of blocked calls, of reconciliation, and of pricing the past again."""
+"""The pages of blocked calls, reconciliation, sources, providers, bills, and repricing."""
 
 from usage.views.blocked import list_blocked
+from usage.views.invoices import list_invoices, show_invoice, upload
 from usage.views.pages import list_days, show_day
+from usage.views.providers import (
+    add_account,
+    change_key_place,
+    close_account,
+    list_accounts,
+    register_key,
+    retire_key,
+    show_account,
+)
 from usage.views.repricing import list_repricings, new_repricing, show_repricing
+from usage.views.sources import list_sources, read_now
 
 __all__ = [
+    "add_account",
+    "change_key_place",
+    "close_account",
+    "list_accounts",
     "list_blocked",
     "list_days",
+    "list_invoices",
     "list_repricings",
+    "list_sources",
     "new_repricing",
+    "read_now",
+    "register_key",
+    "retire_key",
+    "show_account",
     "show_day",
+    "show_invoice",
     "show_repricing",
+    "upload",
 ]

@@ -12,7 +12,7 @@ from core.errors import AlreadyDoneError, DomainError, InvalidInputError, NotFou
 from teams.selectors import require_admin, roles_of
 from teams.types import PersonRequest
 from usage import services
-from usage.forms import RepricingForm, WhyForm
+from usage.forms.repricing import RepricingForm, WhyForm
 from usage.models import Repricing, RepricingState
 
 TONES = {

@@ -28,6 +28,7 @@ from .runtime import Runtime
 from .usage import finish_of, normalised, usage_of
 
 log = logging.getLogger("purser")
+LOGGED_FIELD = "spend_logs_metadata"
 
 
 class PurserKey(UserAPIKeyAuth):
@@ -131,7 +132,15 @@ class Hooks(CustomLogger):
         if isinstance(outcome, Refusal):
             raise refuse(exchange, outcome)
         bodies.set_output_limit(route, data, outcome.max_output_tokens)
-        _own_metadata(data)[RESERVATION_FIELD] = outcome.reservation
+        own = _own_metadata(data)
+        own[RESERVATION_FIELD] = outcome.reservation
+        logged = own.get(
+            LOGGED_FIELD
+        )  # what a gateway with a database keeps of the metadata in its spend logs
+        own[LOGGED_FIELD] = {
+            **(logged if isinstance(logged, dict) else {}),
+            RESERVATION_FIELD: outcome.reservation,
+        }
 
     async def async_post_call_response_headers_hook(
         self,

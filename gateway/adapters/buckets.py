@@ -1,0 +1,97 @@
+"""Reports that come as pages of daily buckets: put together to whole days, or not told at all."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+from datetime import date, timedelta
+from typing import Any, TypeVar
+
+from core import clock
+from usage.ports import CostFigure, SourceUnavailableError, UsageFigure
+
+Result = Mapping[str, Any]
+MAX_PAGES = 500
+MAX_READING = timedelta(seconds=50)  # a task may run for 60 seconds
+_Figure = TypeVar("_Figure", UsageFigure, CostFigure)
+ADDED = frozenset(
+    {
+        *("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
+        *("requests", "units", "amount_usd"),
+    }
+)
+
+
+def pages(read: Callable[[str], dict[str, Any]], *, who: str) -> Iterator[list[dict[str, Any]]]:
+    """Give the buckets of each page; `read` takes the token of a page, empty for the first.
+
+    Raises SourceUnavailableError for a page that is none, for pages that lead in a circle, and when there is
+    no time left for another one.
+    """
+    token, seen, started = "", set[str](), clock.now()
+    for _ in range(MAX_PAGES):
+        if clock.now() - started > MAX_READING:
+            raise SourceUnavailableError(f"{who} is too slow: the report could not be read in time.")
+        document = read(token)
+        buckets = document.get("data")
+        if not isinstance(buckets, list) or not all(isinstance(bucket, dict) for bucket in buckets):
+            raise SourceUnavailableError(f"{who} answered with something that is not a report.")
+        yield buckets
+        if document.get("has_more") is not True:
+            return
+        token = document.get("next_page") or ""
+        if not isinstance(token, str) or not token or token in seen:
+            raise SourceUnavailableError(f"{who} says that there is more, and not where.")
+        seen.add(token)
+    raise SourceUnavailableError(f"{who} has more than {MAX_PAGES} pages.")
+
+
+def whole_days(
+    found: Iterable[list[dict[str, Any]]], *, day_of: Callable[[dict[str, Any]], date], who: str
+) -> Iterator[tuple[date, list[Result]]]:
+    """Give the results of each day as soon as it is whole: a later day has begun, or the pages are at an end.
+
+    A day may be spread over several pages. Raises SourceUnavailableError when days are out of order.
+    """
+    current: date | None = None
+    results: list[Result] = []
+    for buckets in found:
+        for bucket in buckets:
+            day = day_of(bucket)
+            told = bucket.get("results")
+            if not isinstance(told, list) or not all(isinstance(one, dict) for one in told):
+                raise SourceUnavailableError(f"{who} tells of a day without results.")
+            if current is not None and day < current:
+                raise SourceUnavailableError(f"{who} tells of days that are out of order.")
+            if current is not None and day > current:
+                yield current, results
+                results = []
+            current = day
+            results = [*results, *told]
+    if current is not None:
+        yield current, results
+
+
+def added_up(figures: Iterable[_Figure]) -> list[_Figure]:
+    """Return one figure for each identity: a provider may split what we keep together. Zeros are left out."""
+    sums: dict[Hashable, _Figure] = {}
+    for figure in figures:
+        identity = tuple(getattr(figure, name) for name in _names(figure) if name not in ADDED)
+        sums[identity] = _plus(sums[identity], figure) if identity in sums else figure
+    return [figure for figure in sums.values() if any(getattr(figure, name) for name in _counted(figure))]
+
+
+def _plus(one: _Figure, other: _Figure) -> _Figure:
+    return replace(one, **{name: _sum(getattr(one, name), getattr(other, name)) for name in _counted(one)})
+
+
+def _sum(one: Any, other: Any) -> Any:
+    if isinstance(one, Mapping):
+        return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
+    return one if other is None else other if one is None else one + other
+
+
+def _names(figure: UsageFigure | CostFigure) -> list[str]:
+    return [field.name for field in fields(figure)]
+
+
+def _counted(figure: UsageFigure | CostFigure) -> list[str]:
+    return [name for name in _names(figure) if name in ADDED]

@@ -1,0 +1,117 @@
+"""OpenAI's own figures: usage of completions and costs of an organisation, by UTC day.
+
+Source of the shapes: OpenAI API reference, Usage: completions and Costs (buckets of 1d, 31 and 180 at most).
+Input tokens are inclusive of cached and cache-write tokens. Audio tokens are told beside them.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+
+from catalog.models import Context
+from core.money import quantise
+from gateway.adapters.buckets import added_up, pages, whole_days
+from gateway.adapters.calls import read_json, secret_of, text_of, whole_number
+from usage.models import ProviderAccount
+from usage.ports import CostDayRead, CostFigure, SourceUnavailableError, UsageDayRead, UsageFigure
+
+WHO = "OpenAI"
+ADDRESS = "https://api.openai.com"
+USAGE_PATH, COSTS_PATH = "/v1/organization/usage/completions", "/v1/organization/costs"
+USAGE_GROUPS = ("project_id", "api_key_id", "model", "batch", "service_tier")
+COST_GROUPS = ("project_id", "line_item", "api_key_id")
+DAYS_A_PAGE = 7
+CONTEXTS = {"flex": Context.FLEX, "priority": Context.PRIORITY, "batch": Context.BATCH}
+UNITS = ("input_audio_tokens", "output_audio_tokens")
+
+
+class OpenAiReports:
+    """The reports of one organisation. Implements usage.ports.ProviderReports."""
+
+    def __init__(self, account: ProviderAccount) -> None:
+        self._account = account
+
+    def usage(self, first: date, last: date) -> Iterator[UsageDayRead]:
+        """Give the usage of the days [first, last]. Raises SourceUnavailableError."""
+        for day, results in self._days(USAGE_PATH, USAGE_GROUPS, first, last):
+            yield UsageDayRead(day=day, figures=added_up(_usage(result) for result in results))
+
+    def costs(self, first: date, last: date) -> Iterator[CostDayRead]:
+        """Give the costs of the days [first, last]. Raises SourceUnavailableError."""
+        for day, results in self._days(COSTS_PATH, COST_GROUPS, first, last):
+            yield CostDayRead(day=day, figures=added_up(_cost(result) for result in results))
+
+    def _days(
+        self, path: str, groups: tuple[str, ...], first: date, last: date
+    ) -> Iterator[tuple[date, list[Mapping[str, Any]]]]:
+        asked = [
+            ("start_time", _seconds(first)),
+            ("end_time", _seconds(last + timedelta(days=1))),
+            ("bucket_width", "1d"),
+            ("limit", DAYS_A_PAGE),
+            *(("group_by[]", group) for group in groups),
+        ]
+        headers = {"Authorization": f"Bearer {secret_of(self._account.admin_credential)}"}
+        address = self._account.base_url.rstrip("/") or ADDRESS
+
+        def read(token: str) -> dict[str, Any]:
+            query = urlencode([*asked, ("page", token)] if token else asked)
+            return read_json(
+                f"{address}{path}?{query}",
+                who=WHO,
+                headers=headers,
+                networks=settings.PROVIDER_ALLOWED_NETWORKS,
+            )
+
+        return whole_days(pages(read, who=WHO), day_of=_day, who=WHO)
+
+
+def _seconds(day: date) -> int:
+    return int(datetime.combine(day, time.min, tzinfo=UTC).timestamp())
+
+
+def _day(bucket: Mapping[str, Any]) -> date:
+    try:
+        return datetime.fromtimestamp(int(bucket["start_time"]), UTC).date()
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+        raise SourceUnavailableError(f"{WHO} tells of a day without its date.") from error
+
+
+def _usage(result: Mapping[str, Any]) -> UsageFigure:
+    tier = Context.BATCH if result.get("batch") is True else CONTEXTS.get(str(result.get("service_tier")))
+    counts = {name: whole_number(result, name, who=WHO) for name in UNITS}
+    requests = result.get("num_model_requests")
+    return UsageFigure(
+        upstream_key=text_of(result, "api_key_id"),
+        upstream_project=text_of(result, "project_id"),
+        model_name=text_of(result, "model"),
+        context=tier or Context.STANDARD,
+        input_tokens=whole_number(result, "input_tokens", who=WHO),
+        cached_tokens=whole_number(result, "input_cached_tokens", who=WHO),
+        cache_write_tokens=whole_number(result, "input_cache_write_tokens", who=WHO),
+        output_tokens=whole_number(result, "output_tokens", who=WHO),
+        requests=None if requests is None else whole_number(result, "num_model_requests", who=WHO),
+        units={name: count for name, count in counts.items() if count},
+    )
+
+
+def _cost(result: Mapping[str, Any]) -> CostFigure:
+    amount = result.get("amount")
+    value = amount.get("value") if isinstance(amount, dict) else None
+    if not isinstance(amount, dict) or isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise SourceUnavailableError(f"{WHO} tells of a cost without an amount.")
+    if str(amount.get("currency")).lower() != "usd":
+        raise SourceUnavailableError(f"{WHO} does not charge in US dollars, which Purser keeps.")
+    item = text_of(result, "line_item", most=200)
+    model, comma, _ = item.rpartition(", ")  # such as "gpt-5-mini-2026-08-07, cached input"
+    return CostFigure(
+        upstream_key=text_of(result, "api_key_id"),
+        upstream_project=text_of(result, "project_id"),
+        line_item=item,
+        model_name=model[:100] if comma else "",
+        amount_usd=quantise(Decimal(value)),
+    )

@@ -1,0 +1,48 @@
+"""How each source stands: read, late, failing, or without the credential that it needs."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.db import models
+
+from core import clock
+from usage.models import ImportCursor, ProviderAccount, SourceKind
+
+LATE_AFTER = {
+    SourceKind.JOURNAL: timedelta(minutes=15),
+    SourceKind.LOG: timedelta(minutes=15),
+    SourceKind.USAGE: timedelta(hours=3),
+    SourceKind.COST: timedelta(hours=3),
+}
+SEPARATOR = ":"
+
+
+class SourceState(models.TextChoices):
+    """How a source stands. One that fails, or has no credential, tells nothing: never "no drift"."""
+
+    READ = "read", "Read"
+    NEVER = "never", "Not read yet"
+    LATE = "late", "Late"
+    FAILING = "failing", "Not readable"
+    NO_CREDENTIAL = "no_credential", "No credential"
+    CLOSED = "closed", "Closed"
+
+
+def state_of(cursor: ImportCursor, accounts: dict[str, ProviderAccount]) -> SourceState:
+    """Return how a source stands. `accounts` are those of the providers by their public id."""
+    account = accounts.get(cursor.source.partition(SEPARATOR)[0])
+    if account is not None and account.closed_at is not None:
+        return SourceState.CLOSED
+    if account is not None and not account.admin_credential:
+        return SourceState.NO_CREDENTIAL
+    if cursor.last_error:
+        return SourceState.FAILING
+    if cursor.last_success_at is None:
+        return SourceState.NEVER
+    late = clock.now() - cursor.last_success_at > LATE_AFTER[SourceKind(cursor.kind)]
+    return SourceState.LATE if late else SourceState.READ
+
+
+def accounts_by_id(accounts: Iterable[ProviderAccount]) -> dict[str, ProviderAccount]:
+    """Return accounts by their public id."""
+    return {account.public_id: account for account in accounts}

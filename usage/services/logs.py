@@ -1,0 +1,178 @@
+"""Books what a gateway's ordinary log holds: calls of ours as its journal would tell them, others apart.
+
+Lines that were read before change nothing, so a log may be read any number of times, in any order.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import structlog
+from django.db import transaction
+
+from budgets.models import Reservation
+from core import clock
+from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason, SourceKind, UsageEvent
+from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError, UsageLog
+from usage.services import cursors
+from usage.services.ingest import ingest_page
+
+log = structlog.get_logger(__name__)
+
+PAGE_ROWS = 2_000
+READING = timedelta(seconds=40)  # then a pull stops after its page; the next one goes on
+
+
+@dataclass(slots=True, kw_only=True)
+class LogCounts:
+    """What became of the lines. `ours` were decided by Purser, `unknown` were not; `skipped` used nothing."""
+
+    ours: int = 0
+    unknown: int = 0
+    refused: int = 0
+    skipped: int = 0
+
+    def add(self, other: "LogCounts") -> None:
+        """Add another page's counts to these."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+def pull_log(*, source: UsageLog) -> LogCounts:
+    """Read a log from its cursor to its end and book every line.
+
+    The cursor moves in the transaction that books the page. Nothing is read while another reader has the
+    source or before its next attempt; an unreadable source is written down on its cursor.
+    """
+    total = LogCounts()
+    cursors.open_cursor(source=source.name, kind=SourceKind.LOG)
+    if not cursors.claim(source=source.name):
+        return total
+    started, has_more = clock.now(), True
+    try:
+        while has_more and clock.now() - started < READING:
+            position = ImportCursor.objects.get(source=source.name).position
+            page = source.page(position, limit=PAGE_ROWS)
+            total.add(_keep(source, page))
+            has_more = page.has_more
+    except SourceUnavailableError as error:
+        cursors.note_failure(source=source.name, error=error)
+    else:
+        cursors.note_success(source=source.name)
+    return total
+
+
+@transaction.atomic
+def book_log_rows(*, gateway: str, rows: Sequence[LogRow], refused: Sequence[RefusedRow]) -> LogCounts:
+    """Book one page of a log.
+
+    A call that Purser decided is kept as the gateway's side of it, and settled if that was lost. One that it
+    did not decide goes to quarantine, where a person sees who went around it.
+    """
+    ids = [row.reservation for row in rows if row.reservation]
+    known = dict(
+        Reservation.objects.filter(source=gateway, public_id__in=ids).values_list(
+            "public_id", "authorized_at"
+        )
+    )
+    settled = set(
+        UsageEvent.objects.filter(source=gateway, external_id__in=known).values_list("external_id", flat=True)
+    )
+    ours = [row for row in rows if row.reservation in known]
+    unknown = [row for row in rows if row.reservation not in known]
+    lost = [_journal_row(row) for row in ours if row.reservation not in settled]
+    if lost:
+        ingest_page(source=gateway, rows=lost)
+    _keep_calls(gateway, [row for row in ours if row.reservation in settled], known)
+    _quarantine(gateway, [_not_ours(row) for row in unknown] + list(refused))
+    return LogCounts(ours=len(ours), unknown=len(unknown), refused=len(refused))
+
+
+@transaction.atomic
+def recount(*, sources: Sequence[str], back: Callable[[str], str]) -> int:
+    """Move the cursors of sources as `back` says, so that what was read is read again; return how many."""
+    cursors_of = ImportCursor.objects.select_for_update(no_key=True).order_by("pk").filter(source__in=sources)
+    for cursor in cursors_of:
+        cursor.position = back(cursor.position)
+        cursor.save(update_fields=["position"])
+    return len(cursors_of)
+
+
+@transaction.atomic
+def _keep(source: UsageLog, page: LogPage) -> LogCounts:
+    cursor = ImportCursor.objects.select_for_update(no_key=True).order_by("pk").get(source=source.name)
+    counts = book_log_rows(gateway=source.gateway, rows=page.rows, refused=page.refused)
+    counts.skipped = page.skipped
+    cursor.position = page.next_cursor
+    cursor.rows_read += len(page.rows) + len(page.refused) + page.skipped
+    newest = max((row.at for row in page.rows), default=None)
+    if newest and (cursor.last_row_at is None or newest > cursor.last_row_at):
+        cursor.last_row_at = min(newest, clock.now())
+    cursor.save(update_fields=["position", "rows_read", "last_row_at"])
+    return counts
+
+
+def _journal_row(row: LogRow) -> dict[str, Any]:
+    """Write a call as a line of a journal (docs/gateway-api.md)."""
+    return {
+        "id": row.reservation,
+        "at": row.at.isoformat(),
+        "model": row.model,
+        "served_model": row.model,
+        "usage": dict(row.tokens),
+        "finish": row.finish,
+        "cache_hit": row.cache_hit,
+        "provider_id": row.provider_id,
+    }
+
+
+def _keep_calls(gateway: str, rows: Sequence[LogRow], authorized: Mapping[str, datetime]) -> None:
+    """Keep the gateway's side of settled calls, each at the moment of its authorisation."""
+    now = clock.now()
+    GatewayCall.objects.bulk_create(
+        [
+            GatewayCall(
+                source=gateway,
+                external_id=row.reservation,
+                at=authorized[row.reservation],
+                pulled_at=now,
+                model_name=row.model,
+                finish=row.finish,
+                cache_hit=row.cache_hit,
+                **row.tokens,
+            )
+            for row in rows
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _not_ours(row: LogRow) -> RefusedRow:
+    return RefusedRow(
+        raw={**row.raw, "id": row.external_id},
+        reason=QuarantineReason.UNKNOWN_CALL,
+        detail=f"The gateway served it on {row.at:%-d %B %Y} without a decision of Purser's.",
+    )
+
+
+def _quarantine(gateway: str, rows: Sequence[RefusedRow]) -> None:
+    made = []
+    for row in rows:
+        text = orjson.dumps(row.raw, option=orjson.OPT_SORT_KEYS, default=str)
+        found = row.raw if isinstance(row.raw, dict) else {}
+        made.append(
+            Quarantine(
+                source=gateway,
+                external_id=str(found.get("id") or found.get("request_id") or "")[:100],
+                reason=row.reason,
+                detail=row.detail[:500],
+                row=orjson.loads(text),
+                row_hash=hashlib.sha256(text).hexdigest(),
+            )
+        )
+    Quarantine.objects.bulk_create(made, ignore_conflicts=True)
+    if made:
+        log.warning("usage.quarantined", source=gateway, rows=len(made))

@@ -1,0 +1,123 @@
+"""Sources: how far every gateway and provider was read, what is wrong with it, and when it is asked again."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from core.shapes import Tone
+from teams.types import PersonRequest
+from usage import services
+from usage.models import ImportCursor, ProviderAccount, SourceKind
+from usage.ports import SourceNames
+from usage.selectors.accounts import all_accounts, all_cursors
+from usage.selectors.sources import SEPARATOR, SourceState, accounts_by_id, state_of
+from usage.views.access import keeps_the_books, require_the_books, tabs
+
+TONES = {
+    SourceState.READ: "ok",
+    SourceState.NEVER: "warn",
+    SourceState.LATE: "warn",
+    SourceState.FAILING: "bad",
+    SourceState.NO_CREDENTIAL: "bad",
+    SourceState.CLOSED: "",
+}
+REPORTS = (SourceKind.USAGE, SourceKind.COST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRow:
+    """One source; without `read_url` nobody can have it read."""
+
+    name: str
+    kind: str
+    url: str
+    state: SourceState
+    status: Tone
+    notice: str
+    last_success_at: datetime | None
+    last_row_at: datetime | None
+    rows: int
+    failures: int
+    next_attempt_at: datetime | None
+    read_url: str
+
+
+@require_safe
+def list_sources(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpResponse:
+    """List every source, those of gateways and those of providers."""
+    require_the_books(request)
+    accounts = accounts_by_id(all_accounts())
+    names = names_of_sources()
+    cursors = all_cursors()
+    unread = [ImportCursor(source=source) for source in names.keys() - {cursor.source for cursor in cursors}]
+    rows = _rows([*cursors, *unread], accounts, names)
+    context = {
+        "gateways": [row for row, kind in rows if kind not in REPORTS],
+        "providers": [row for row, kind in rows if kind in REPORTS and row.state != SourceState.CLOSED],
+        "unread": sum(row.status.tone == "bad" for row, _ in rows),
+        "may_read": keeps_the_books(request),
+        "tabs": tabs("sources:list"),
+    }
+    return render(request, "usage/sources.html", {"sources": context})
+
+
+@require_POST
+def read_now(request: PersonRequest, source: str) -> HttpResponse:
+    """Have a source read with the next scan."""
+    require_the_books(request)
+    services.read_now(actor=request.user, source=source)
+    messages.success(request, "It is read within a minute. Open this page again to see what came of it.")
+    return redirect("sources:list")
+
+
+def _rows(
+    cursors: Iterable[ImportCursor], accounts: dict[str, ProviderAccount], names: Mapping[str, str]
+) -> list[tuple[SourceRow, SourceKind]]:
+    rows = [
+        (_row(cursor, state_of(cursor, accounts), accounts, names), SourceKind(cursor.kind))
+        for cursor in cursors
+    ]
+    return sorted(rows, key=lambda one: (one[0].name, one[1].label))
+
+
+def _row(
+    cursor: ImportCursor,
+    state: SourceState,
+    accounts: Mapping[str, ProviderAccount],
+    names: Mapping[str, str],
+) -> SourceRow:
+    account = accounts.get(cursor.source.partition(SEPARATOR)[0])
+    readable = state not in {SourceState.NO_CREDENTIAL, SourceState.CLOSED}
+    return SourceRow(
+        name=str(account) if account else names.get(cursor.source, cursor.source),
+        kind=SourceKind(cursor.kind).label,
+        url=reverse("providers:detail", args=[account.public_id]) if account else "",
+        state=state,
+        status=Tone(tone=TONES[state], text=state.label),
+        notice=_notice(cursor, state),
+        last_success_at=cursor.last_success_at,
+        last_row_at=cursor.last_row_at,
+        rows=cursor.rows_read,
+        failures=cursor.failures,
+        next_attempt_at=cursor.next_attempt_at if readable else None,
+        read_url=reverse("sources:read", args=[cursor.source]) if readable and cursor.pk else "",
+    )
+
+
+def _notice(cursor: ImportCursor, state: SourceState) -> str:
+    """Say what is wrong, if anything."""
+    match state:
+        case SourceState.NO_CREDENTIAL:
+            return "No admin credential is entered, so nothing is known of what the provider counted."
+        case SourceState.FAILING:
+            return cursor.last_error
+        case SourceState.LATE:
+            return "It was not read when it should have been. Is the worker running?"
+        case _:
+            return ""
