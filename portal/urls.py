@@ -52,6 +52,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("budgets/", include(budget_pages)),
     path("blocked/", include(usage.urls.blocked_routes())),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
+    path("quarantine/", include(usage.urls.quarantine_routes(names_of_sources=gateway_names))),
     path("", include(keys.urls.public_routes)),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

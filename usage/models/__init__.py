@@ -12,7 +12,13 @@ from usage.models.events import (
     UsageEvent,
     UsageHour,
 )
-from usage.models.intake import ImportCursor, Quarantine, QuarantineReason, RetiredMonth
+from usage.models.intake import (
+    ImportCursor,
+    Quarantine,
+    QuarantineOutcome,
+    QuarantineReason,
+    RetiredMonth,
+)
 from usage.models.provider import (
     Invoice,
     InvoiceLine,
@@ -44,6 +50,7 @@ __all__ = [
     "ProviderCost",
     "ProviderUsage",
     "Quarantine",
+    "QuarantineOutcome",
     "QuarantineReason",
     "ReconciliationRun",
     "RetiredMonth",
