@@ -93,8 +93,8 @@ def copied(raw: Any, *, now: datetime) -> Copied:
 
 
 def kept(raw: Any) -> Any:
-    """Return what the quarantine keeps of a row: JSON whatever the row holds, without secrets, shortened where
-    it is long.
+    """Return what the quarantine keeps of a row: JSON whatever it holds, without secrets, shortened where it
+    is long.
     """
     safe = redacted(_safe(raw if isinstance(raw, Mapping) else {"row": raw}))
     text = orjson.dumps(safe, option=orjson.OPT_SORT_KEYS)

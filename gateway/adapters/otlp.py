@@ -1,8 +1,8 @@
 """Usage that comes as OpenTelemetry traces: OTLP/JSON, each span of a call to a model one row. Pure.
 
 Format: `ExportTraceServiceRequest` of opentelemetry-proto 1 in its JSON encoding, in which 64-bit numbers may
-be texts and ids are hexadecimal. Names: the GenAI semantic conventions; input tokens include cached ones. Prompts
-and answers, which spans may carry, are not read.
+be texts and ids are hexadecimal. Names: the GenAI semantic conventions; input tokens include cached ones.
+Prompts and answers, which spans may carry, are not read.
 """
 
 import re

@@ -20,8 +20,8 @@ from teams.models import User
 from tests import factories
 from tests.cast import Cast
 from tests.signing import sign_in
-from tests.usage.books import book, refuse
-from usage.models import Discrepancy, ReconciliationRun, RunState
+from tests.usage.books import book, refuse, set_aside
+from usage.models import Discrepancy, Quarantine, ReconciliationRun, RunState
 from usage.selectors import organisation_today
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class World:
     rate_limit: RateLimit
     run: ReconciliationRun
     discrepancy: Discrepancy
+    quarantined: Quarantine
 
 
 class Caller:
@@ -101,6 +102,7 @@ def make_world(cast: Cast) -> World:
             amount_usd=Decimal("0.25"),
             opened_at=clock.now(),
         ),
+        quarantined=set_aside(run.source),
     )
 
 

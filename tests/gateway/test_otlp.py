@@ -1,4 +1,4 @@
-"""OpenTelemetry traces as usage: each span of a call to a model is one call, whatever shape its numbers have."""
+"""OpenTelemetry traces as usage: each span of a call to a model is one call."""
 
 from __future__ import annotations
 

@@ -249,9 +249,7 @@ def test_a_signature_is_good_once(world: World) -> None:
         body=body,
         now_seconds=clock.now().timestamp(),
     )
-    first, again = (
-        world.gus.client.post(PATH, body, content_type=JSON, headers=headers) for _ in range(2)
-    )
+    first, again = (world.gus.client.post(PATH, body, content_type=JSON, headers=headers) for _ in range(2))
 
     assert counts(first) == (1, 0, 0)
     assert (again.status_code, again.json()["code"]) == (401, "gateway_signature_replayed")
@@ -301,8 +299,8 @@ def test_secrets_are_never_kept(world: World) -> None:
 def test_text_that_the_database_cannot_hold_goes_to_quarantine(world: World) -> None:
     answer = push(
         world.gus,
-        b'{"id": "nul\\u0000", "at": "2026-01-01T00:00:00Z", "key_id": "k", "model": "small", "usage": {}}\n'
-        b'{"id": "half\\ud800", "at": "2026-01-01T00:00:00Z", "key_id": "k", "model": "small", "usage": {}}\n',
+        b'{"id": "nul\\u0000", "at": "2026-01-01T00:00:00Z", "key_id": "k", "model": "m", "usage": {}}\n'
+        b'{"id": "half\\ud800", "at": "2026-01-01T00:00:00Z", "key_id": "k", "model": "m", "usage": {}}\n',
         LINES,
     )
 
@@ -317,12 +315,13 @@ def test_the_server_leads_pushes_to_django_and_decisions_elsewhere() -> None:
             "path": path,
             "raw_path": path.encode(),
             "query_string": b"",
-            "headers": [],
+            "headers": [(b"host", b"127.0.0.1")],
         }
         talk = ApplicationCommunicator(application, scope)
         await talk.send_input({"type": "http.request", "body": b""})
         start = await talk.receive_output(10)
         body = await talk.receive_output(10)
+        await talk.wait(10)
         return start["status"], json.loads(body["body"])["code"]
 
     assert asyncio.run(ask(PATH)) == (405, "method_not_allowed")

@@ -20,7 +20,13 @@ from gateway.adapters.pushed import (
 )
 from usage.models import QuarantineReason
 
-GOOD = {"id": "a", "at": "2026-11-23T12:00:00Z", "key_id": "key_1", "model": "m", "usage": {"input_tokens": 1}}
+GOOD = {
+    "id": "a",
+    "at": "2026-11-23T12:00:00Z",
+    "key_id": "key_1",
+    "model": "m",
+    "usage": {"input_tokens": 1},
+}
 HEAD = "id,at,key_id,model,input_tokens,cache_hit"
 
 
@@ -56,7 +62,7 @@ def test_lines_are_counted_as_an_editor_counts_them() -> None:
 
 
 def test_an_open_quote_spoils_its_own_line_only() -> None:
-    body = "\n".join([HEAD, 'a,"2026,key,m,1,', "b,2026,key,m,1,true", 'c,"x""y",key,"m,n",1,0'])
+    body = f'{HEAD}\na,"2026,key,m,1,\nb,2026,key,m,1,true\nc,"x""y",key,"m,n",1,0'
 
     rows = list(read_csv(body.encode()))
 

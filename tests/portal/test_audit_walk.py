@@ -22,7 +22,7 @@ from django.db import connection
 
 from core.models import AuditEvent
 from tests.cast import Cast
-from tests.walk import Walk, approvals, keys, money, portal, teams
+from tests.walk import Walk, approvals, keys, money, portal, teams, usage
 
 APPS = ("teams", "catalog", "budgets", "keys", "usage", "gateway", "approvals", "portal")
 # What an event may keep of before and after. Whoever records a new fact adds it, and looks at it.
@@ -36,6 +36,7 @@ DECLARED = """
     revision role roles roll_over rules scope_kind scopes sessions slack_decides slack_user source
     source_request stage state status taker team ticket tier time_zone tokens_per_minute top_up_usd until
     url valid_from valid_until verdict waiting went window
+    booked_before cache_write_tokens cached_tokens input_tokens model outcome output_tokens reasoning_tokens
 """
 FACTS = set(DECLARED.split())
 # They take an actor and are no service of their own: the service that calls them records, in its transaction.
@@ -51,6 +52,8 @@ PARTS = {
 # They book or compare what gateways report; their record is the ledger, which only grows.
 BOOKS = {
     "usage.expire_holds",
+    "usage.import_page",
+    "usage.import_rows",
     "usage.ingest_page",
     "usage.make_partitions",
     "usage.pull_source",
@@ -85,7 +88,7 @@ BEFORE = {
     "token.revealed",
     "webhook.disabled",
 }
-WALK: Walk = teams.WALK | keys.WALK | approvals.WALK | money.WALK | portal.WALK
+WALK: Walk = teams.WALK | keys.WALK | approvals.WALK | money.WALK | usage.WALK | portal.WALK
 
 
 @dataclass(slots=True)

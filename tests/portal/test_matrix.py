@@ -70,6 +70,10 @@ TABLE = """
     /blocked/                             302       200  200  200  200  200  200    200
     /reconciliation/                      302       404  404  404  404  200  200    200
     /reconciliation/{source}/{day}/       302       404  404  404  404  200  200    200
+    /quarantine/                          302       404  404  404  404  200  200    200
+    /quarantine/{row}/                    302       404  404  404  404  200  200    200
+    /quarantine/{row}/assign/             302       404  404  404  404  403  403    200
+    /quarantine/{row}/dismiss/            302       404  404  404  404  403  403    200
     /approvals/                           302       200  200  200  200  200  200    200
     /approvals/ask/                       302       200  200  200  200  200  200    200
     /approvals/budgets/{budget}/ask/                302 404 200  200  200  200  200  200
@@ -122,6 +126,7 @@ NAMES = {
     "keys": "key",
     "models": "model",
     "people": "person",
+    "quarantine": "row",
     "webhooks": "webhook",
 }
 
@@ -183,6 +188,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "token": lambda world: ApiTokenFactory.create(owner=world.cast.ada).public_id,
     "source": lambda world: world.run.source,
     "person": lambda world: world.cast.ada.public_id,
+    "row": lambda world: world.quarantined.public_id,
     "role": lambda world: world.cast.ben.role_assignments.get().public_id,
     "session": lambda _: "1",
     "day": lambda world: world.run.day.isoformat(),
