@@ -16,8 +16,10 @@ A row is a mapping:
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import le
 from typing import Any
 
 import orjson
@@ -40,6 +42,7 @@ TEXTS: tuple[tuple[str, int, str | None], ...] = (
     ("context", 16, "standard"),
     ("provider_call_id", 100, ""),
 )
+MOST = tuple(most for _, most, _ in TEXTS)
 FINISHES = frozenset(Finish.values)
 # What `copied` gives: the columns of `usage_import_row`, their types as COPY names them.
 COLUMNS = (
@@ -73,7 +76,7 @@ def copied(raw: Any, *, now: datetime) -> Copied:
     if not isinstance(raw, Mapping):
         raise RowError(QuarantineReason.MALFORMED, "A row must be an object.")
     get = raw.get
-    texts = [_text(get(name, missing), name, most) for name, most, missing in TEXTS]
+    texts = _texts([get(name, missing) for name, _, missing in TEXTS])
     tokens = [get(name, 0) for name in TOKEN_FIELDS]
     if not _are_sound(*tokens):
         raise _token_error(tokens)
@@ -108,16 +111,25 @@ def external_id(raw: Any) -> str:
     return _named(raw)
 
 
-def _text(value: Any, name: str, most: int) -> str:
-    # The usual row first: short, plain, printable.
-    if type(value) is str and value.isascii() and value.isprintable() and len(value) <= most:
-        if value or name not in {"external_id", "key", "model"}:
-            return value
-        raise RowError(QuarantineReason.MALFORMED, f"{name} is missing.")
-    if value is None:
-        raise RowError(QuarantineReason.MALFORMED, f"{name} is missing.")
+def _texts(values: list[Any]) -> list[str]:
+    """Check the texts of a row: those of the usual row all at once."""
+    with suppress(TypeError):  # something is no text
+        together = "".join(values)
+        if (
+            together.isascii()
+            and together.isprintable()
+            and all(values[:3])
+            and all(map(le, map(len, values), MOST))
+        ):
+            return values
+    return [_text(value, *of) for value, of in zip(values, TEXTS, strict=True)]
+
+
+def _text(value: Any, name: str, most: int, missing: str | None) -> str:
     if isinstance(value, bytes | bytearray):
         raise RowError(QuarantineReason.BAD_UTF8, f"{name} is not text.")
+    if value is None or (value == "" and missing is None):
+        raise RowError(QuarantineReason.MALFORMED, f"{name} is missing.")
     if not isinstance(value, str):
         raise RowError(QuarantineReason.MALFORMED, f"{name} must be a text.")
     try:

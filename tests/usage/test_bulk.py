@@ -31,12 +31,21 @@ def test_call_is_in_every_book_with_one_cost(telling: Telling) -> None:
 
     [event] = UsageEvent.objects.all()
     # 1037 in, of which 345 cached and 148 written to the cache; 11 out: at 2.50 and 10 a million.
-    cost = Decimal(1037 - 345) * Decimal("0.0000025") + 345 * Decimal("0.000000033333333") + 11 * Decimal("0.00001")
+    cost = (
+        Decimal(1037 - 345) * Decimal("0.0000025")
+        + 345 * Decimal("0.000000033333333")
+        + 11 * Decimal("0.00001")
+    )
     assert event.cost_usd == cost.quantize(Decimal("1e-12"))
     assert (event.late, event.tier_id, event.team.code, event.reservation_id) == (True, 2, "cards", None)
     [entry] = Entry.objects.all()
     assert (entry.kind, entry.reason) == (EntryKind.LATE, f"Imported from {telling.gateway.public_id}.")
-    assert UsageDay.objects.get().cost_usd == UsageHour.objects.get().cost_usd == entry.amount_usd == event.cost_usd
+    assert (
+        UsageDay.objects.get().cost_usd
+        == UsageHour.objects.get().cost_usd
+        == entry.amount_usd
+        == event.cost_usd
+    )
     assert set(Balance.objects.values_list("spent_usd", flat=True)) == {event.cost_usd}
     assert wrong() == []
 
@@ -52,16 +61,29 @@ def test_second_telling_changes_nothing(telling: Telling) -> None:
     rows = telling.rows(50)
     told(telling, *rows)
     before = books()
-    assert told(telling, *reversed(rows), page_rows=7) == {"read": 50, "booked": 0, "known": 50, "quarantined": 0}
+    assert told(telling, *reversed(rows), page_rows=7) == {
+        "read": 50,
+        "booked": 0,
+        "known": 50,
+        "quarantined": 0,
+    }
     assert books() == before
 
 
 @pytest.mark.parametrize(
     "other",
-    [{"input_tokens": 9_999}, {"model": "large"}, {"cache_hit": True}, {"units": {"second": 3}}, {"hours": 5}],
+    [
+        {"input_tokens": 9_999},
+        {"model": "large"},
+        {"cache_hit": True},
+        {"units": {"second": 3}},
+        {"hours": 5},
+    ],
 )
 @pytest.mark.parametrize("together", [True, False])
-def test_other_figures_are_a_conflict_and_an_alarm(telling: Telling, other: dict[str, Any], together: bool) -> None:
+def test_other_figures_are_a_conflict_and_an_alarm(
+    telling: Telling, other: dict[str, Any], together: bool
+) -> None:
     row = telling.row(0)
     changed = {**row, **other}
     if "hours" in other:
@@ -112,7 +134,9 @@ POISON: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "reason"), POISON)
-def test_poison_goes_to_quarantine_and_stops_nobody(telling: Telling, fields: dict[str, Any], reason: str) -> None:
+def test_poison_goes_to_quarantine_and_stops_nobody(
+    telling: Telling, fields: dict[str, Any], reason: str
+) -> None:
     LlmModelFactory.create(name="unpriced")
     rows = [telling.row(0), telling.row(2, **fields), telling.row(4)]
     for _ in range(2):
@@ -144,7 +168,13 @@ def test_call_is_priced_at_its_own_moment_step_and_context(telling: Telling) -> 
             model=model, unit=unit, tier_start=500, valid_from=change, usd_per_unit=Decimal("0.01")
         )
         PriceFactory.create(model=model, unit=unit, context="batch", usd_per_unit=Decimal("0.0005"))
-    call = {"model": "stepped", "cached_tokens": 0, "cache_write_tokens": 0, "output_tokens": 0, "reasoning_tokens": 0}
+    call = {
+        "model": "stepped",
+        "cached_tokens": 0,
+        "cache_write_tokens": 0,
+        "output_tokens": 0,
+        "reasoning_tokens": 0,
+    }
     cases = [
         (-1, 100, "standard", "0.1"),
         (0, 100, "standard", "0.2"),
@@ -170,7 +200,9 @@ def test_free_and_cached_calls_cost_nothing_and_units_are_priced(telling: Tellin
     LlmModelFactory.create(name="free", declared_free=True)
     heard = LlmModelFactory.create(name="heard", mode="transcription", max_output_tokens=None)
     PriceFactory.create(model=heard, unit=Unit.SECOND, usd_per_unit=Decimal("0.0001"))
-    none = dict.fromkeys(("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"), 0)
+    none = dict.fromkeys(
+        ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"), 0
+    )
     told(
         telling,
         telling.row(0, model="free"),

@@ -2,7 +2,7 @@
 -- books. How it goes, and why its ledger entries are sums: docs/adr/0014.
 CREATE FUNCTION usage_import_begin() RETURNS void LANGUAGE plpgsql SET client_min_messages = warning AS $$
 BEGIN
-  DROP TABLE IF EXISTS pg_temp.usage_import_row, pg_temp.usage_import_call, pg_temp.usage_import_window, pg_temp.usage_import_sum, pg_temp.usage_import_move;  -- of a page before, in the same transaction
+  DROP TABLE IF EXISTS pg_temp.usage_import_row, pg_temp.usage_import_call, pg_temp.usage_import_budget, pg_temp.usage_import_sum, pg_temp.usage_import_charge, pg_temp.usage_import_move;  -- of a page before, in the same transaction
   CREATE TEMPORARY TABLE usage_import_row (place int, external_id text, key text, model text, project text, context text, provider_call_id text, at timestamptz, input_tokens bigint,
     cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, reasoning_tokens bigint, units text, finish text, cache_hit boolean, estimated boolean) ON COMMIT DROP;
 END $$;
@@ -40,9 +40,7 @@ BEGIN
   )
   SELECT p.place, p.external_id, p.at, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.provider_call_id, p.finish, p.cache_hit, p.estimated,
     p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, coalesce(p.units, '{}')::jsonb AS units, card.price_ids,
-    CASE WHEN p.cache_hit THEN 0 ELSE usage_import_round((p.input_tokens - p.cached_tokens - p.cache_write_tokens) * card.input_usd + p.cached_tokens * card.cached_usd
-      + p.cache_write_tokens * card.cache_write_usd + (p.output_tokens - p.reasoning_tokens) * card.output_usd + p.reasoning_tokens * card.reasoning_usd + card.request_usd
-      + CASE WHEN p.units IS NULL THEN 0 ELSE catalog_units_usd(p.units::jsonb, card.unit_usd) END) END AS cost_usd,
+    CASE WHEN p.cache_hit THEN 0 WHEN round(exact.usd, 12) = exact.usd THEN round(exact.usd, 12) ELSE core_round_half_even(exact.usd, 12) END AS cost_usd,
     CASE WHEN p.refusal IS NOT NULL THEN p.refusal
          WHEN seen.at IS NULL AND p.external_id LIKE 'rsv\_%' AND EXISTS (SELECT FROM budgets_reservation r WHERE r.public_id = p.external_id AND r.source = p_source) THEN 'conflict'
          WHEN seen.at IS NULL AND card.priced IS NOT TRUE AND NOT p.declared_free THEN 'unpriced'
@@ -54,32 +52,40 @@ BEGIN
     CASE WHEN seen.at IS NOT NULL THEN 'booked at ' || seen.recorded_at || ' as a call of ' || seen.at || ' for $' || seen.cost_usd ELSE '' END AS detail
   FROM placed p
   LEFT JOIN card USING (model_id, context, epoch, step)
+  CROSS JOIN LATERAL (SELECT (p.input_tokens - p.cached_tokens - p.cache_write_tokens) * card.input_usd + p.cached_tokens * card.cached_usd + p.cache_write_tokens * card.cache_write_usd
+    + (p.output_tokens - p.reasoning_tokens) * card.output_usd + p.reasoning_tokens * card.reasoning_usd + card.request_usd
+    + CASE WHEN p.units IS NULL THEN 0 ELSE catalog_units_usd(p.units::jsonb, card.unit_usd) END AS usd OFFSET 0) exact
   LEFT JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.source = p_source AND e.external_id = p.external_id AND e.at >= v_first AND e.at <= v_last LIMIT 1) seen ON true;
 END $$;
 
--- Twelve decimals, half to even; most costs have no more than that.
-CREATE FUNCTION usage_import_round(p_usd numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
-  SELECT CASE WHEN round(p_usd, 12) = p_usd THEN round(p_usd, 12) ELSE core_round_half_even(p_usd, 12) END
+-- Adds units up: {"second": 3} and {"second": 4, "page": 1} are {"second": 7, "page": 1}. Nothing is skipped.
+CREATE FUNCTION usage_add_units(p_sum jsonb, p_more jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT AS $$
+  SELECT p_sum || coalesce((SELECT jsonb_object_agg(key, coalesce((p_sum->>key)::numeric, 0) + value::text::numeric) FROM jsonb_each(p_more)), '{}')
 $$;
+CREATE AGGREGATE usage_sum_of_units(jsonb) (SFUNC = usage_add_units, STYPE = jsonb, INITCOND = '{}');
+CREATE AGGREGATE usage_joined(bigint[]) (SFUNC = array_cat, STYPE = bigint[], INITCOND = '{}');
 
--- Gives the starts of all windows of the budgets that the new calls count on, by kind of window, as far as the calls reach.
-CREATE FUNCTION usage_import_windows() RETURNS TABLE (kind text, anchor int, zone text, starts timestamptz[]) LANGUAGE plpgsql SET jit = off AS $$
-#variable_conflict use_column
+-- Finds the open budgets that the new calls may count on, each with the starts of its windows as far as the calls reach.
+CREATE FUNCTION usage_import_budgets() RETURNS void LANGUAGE plpgsql SET jit = off AS $$
 BEGIN
-  RETURN QUERY WITH RECURSIVE scope AS (
+  CREATE TEMPORARY TABLE usage_import_budget ON COMMIT DROP AS
+  WITH RECURSIVE scope AS (
     SELECT DISTINCT s.kind, s.id FROM (SELECT DISTINCT key_id, project_id, team_id, department_id FROM usage_import_call WHERE outcome = 'new') c
     CROSS JOIN LATERAL (VALUES ('key', c.key_id), ('project', c.project_id), ('team', c.team_id), ('department', c.department_id), ('organisation', 0)) AS s (kind, id)
   ), span AS (
     SELECT min(at) AS first, max(at) AS last FROM usage_import_call WHERE outcome = 'new'
-  ), form AS (
-    SELECT DISTINCT b."window"::text, b.window_anchor::int, b.time_zone::text FROM scope JOIN budgets_budget b ON b.scope_kind = scope.kind AND b.scope_id = scope.id AND b.closed_at IS NULL
+  ), budget AS (
+    SELECT scope.kind, scope.id AS scope_id, b.id, b.only_tier_id, b.only_model_id, b."window"::text AS form, b.window_anchor::int AS anchor, b.time_zone::text AS zone
+    FROM scope JOIN budgets_budget b ON b.scope_kind = scope.kind AND b.scope_id = scope.id AND b.closed_at IS NULL
   ), walk AS (
-    SELECT f.*, w.window_start, w.window_end FROM form f CROSS JOIN span CROSS JOIN LATERAL budgets_window(f."window", f.window_anchor, f.time_zone, span.first) w
+    SELECT f.*, w.window_start, w.window_end FROM (SELECT DISTINCT form, anchor, zone FROM budget) f CROSS JOIN span CROSS JOIN LATERAL budgets_window(f.form, f.anchor, f.zone, span.first) w
     UNION ALL
-    SELECT x."window", x.window_anchor, x.time_zone, w.window_start, w.window_end
-    FROM walk x CROSS JOIN span CROSS JOIN LATERAL budgets_window(x."window", x.window_anchor, x.time_zone, x.window_end) w WHERE x.window_end <= span.last
+    SELECT x.form, x.anchor, x.zone, w.window_start, w.window_end
+    FROM walk x CROSS JOIN span CROSS JOIN LATERAL budgets_window(x.form, x.anchor, x.zone, x.window_end) w WHERE x.window_end <= span.last
   )
-  SELECT "window", window_anchor, time_zone, array_agg(window_start ORDER BY window_start) FROM walk GROUP BY 1, 2, 3;
+  SELECT b.kind, b.scope_id, b.id, b.only_tier_id, b.only_model_id, w.starts
+  FROM budget b JOIN (SELECT form, anchor, zone, array_agg(window_start ORDER BY window_start) AS starts FROM walk GROUP BY 1, 2, 3) w USING (form, anchor, zone);
+  ANALYZE usage_import_budget;
 END $$;
 
 -- Books what was copied and answers, of each row that was not booked, its place, reason and detail, and how many were booked (`new`) and were booked before (`known`).
@@ -90,6 +96,7 @@ LANGUAGE plpgsql SET jit = off AS $$
 DECLARE
   v_now timestamptz := clock_timestamp();
   v_cuts timestamptz[];
+  v_booked bigint;
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(hashtextextended('usage_retire', 0)), pg_advisory_xact_lock(hashtextextended('usage_import ' || p_source, 0));
   PERFORM usage_import_judge(p_source);
@@ -97,72 +104,69 @@ BEGIN
   RETURN QUERY SELECT NULL::int, c.outcome, NULL::text, count(*) FROM usage_import_call c WHERE c.outcome IN ('new', 'known') GROUP BY 2;
   IF NOT EXISTS (SELECT FROM usage_import_call c WHERE c.outcome = 'new') THEN RETURN; END IF;
   PERFORM usage_import_months();
-  CREATE TEMPORARY TABLE usage_import_window ON COMMIT DROP AS SELECT * FROM usage_import_windows();
-  v_cuts := ARRAY(SELECT DISTINCT start FROM usage_import_window CROSS JOIN LATERAL unnest(starts) start ORDER BY 1);
+  PERFORM usage_import_budgets();
+  v_cuts := ARRAY(SELECT DISTINCT start FROM (SELECT DISTINCT starts FROM usage_import_budget) b CROSS JOIN LATERAL unnest(starts) start ORDER BY 1);
 
-  CREATE TEMPORARY TABLE usage_import_sum (key_id bigint, owner_id bigint, project_id bigint, team_id bigint, department_id bigint, model_id bigint, tier_id int, day date, cell int,
-    hour timestamptz, price_ids bigint[], at timestamptz, calls bigint, cost_usd numeric, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint,
-    reasoning_tokens bigint) ON COMMIT DROP;
-  WITH booked AS (
-    INSERT INTO usage_event (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens,
-        cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
-      SELECT p_source, c.external_id, c.at, v_now, NULL, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, 1, c.cost_usd, c.input_tokens,
-        c.cached_tokens, c.cache_write_tokens, c.output_tokens, c.reasoning_tokens, c.units, c.finish, c.cache_hit, c.estimated, true, c.provider_call_id
-      FROM usage_import_call c WHERE c.outcome = 'new'
-      ON CONFLICT DO NOTHING RETURNING external_id
-  )
-  INSERT INTO usage_import_sum
-    SELECT c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, (c.at AT TIME ZONE p_zone)::date, width_bucket(c.at, v_cuts),
-      CASE WHEN c.at >= p_hours_from THEN date_trunc('hour', c.at, 'UTC') END, c.price_ids, min(c.at), count(*), sum(c.cost_usd), sum(c.input_tokens), sum(c.cached_tokens),
-      sum(c.cache_write_tokens), sum(c.output_tokens), sum(c.reasoning_tokens)
-    FROM usage_import_call c JOIN booked USING (external_id) WHERE c.outcome = 'new' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11;
+  INSERT INTO usage_event (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens,
+      cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
+    SELECT p_source, c.external_id, c.at, v_now, NULL, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, 1, c.cost_usd, c.input_tokens,
+      c.cached_tokens, c.cache_write_tokens, c.output_tokens, c.reasoning_tokens, c.units, c.finish, c.cache_hit, c.estimated, true, c.provider_call_id
+    FROM usage_import_call c WHERE c.outcome = 'new' ON CONFLICT DO NOTHING;
+  GET DIAGNOSTICS v_booked = ROW_COUNT;
+  IF v_booked <> (SELECT count(*) FROM usage_import_call c WHERE c.outcome = 'new') THEN
+    RAISE EXCEPTION 'a call of % was settled meanwhile: tell the page again', p_source USING ERRCODE = 'serialization_failure';
+  END IF;
+  CREATE TEMPORARY TABLE usage_import_sum ON COMMIT DROP AS
+    SELECT c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, (c.at AT TIME ZONE p_zone)::date AS day, width_bucket(c.at, v_cuts) AS cell, c.price_ids,
+      min(c.at) AS at, count(*) AS calls, sum(c.cost_usd) AS cost_usd, sum(c.input_tokens) AS input_tokens, sum(c.cached_tokens) AS cached_tokens, sum(c.cache_write_tokens) AS cache_write_tokens,
+      sum(c.output_tokens) AS output_tokens, sum(c.reasoning_tokens) AS reasoning_tokens, usage_sum_of_units(nullif(c.units, '{}')) AS units
+    FROM usage_import_call c WHERE c.outcome = 'new' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
+  ANALYZE usage_import_sum;
 
-  PERFORM usage_import_post(p_reason, p_zone, v_cuts, v_now);
-  PERFORM usage_import_roll_up();
+  PERFORM usage_import_post(p_reason, v_now);
+  PERFORM usage_import_roll_up(p_hours_from);
   UPDATE budgets_balance b SET spent_usd = b.spent_usd + m.usd FROM usage_import_move m WHERE b.budget_id = m.budget_id AND b.window_start = m.window_start;
 END $$;
 
 -- Makes the monthly tables of the new calls that are missing; what was retired is refused before.
 CREATE FUNCTION usage_import_months() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM usage_make_partitions(month, month) FROM (SELECT DISTINCT date_trunc('month', at AT TIME ZONE 'UTC')::date AS month FROM usage_import_call WHERE outcome = 'new') m
+  PERFORM usage_make_partitions(month::date, month::date)
+    FROM (SELECT min(at) AS first, max(at) AS last FROM usage_import_call WHERE outcome = 'new') span
+    CROSS JOIN LATERAL generate_series(date_trunc('month', span.first AT TIME ZONE 'UTC'), span.last AT TIME ZONE 'UTC', '1 month') month
     WHERE to_regclass('usage_event' || to_char(month, '_YYYY_MM')) IS NULL OR to_regclass('usage_gateway_call' || to_char(month, '_YYYY_MM')) IS NULL;
 END $$;
 
 -- Writes one entry for each key, model, day and path of budgets and windows, and locks the balances on these paths.
-CREATE FUNCTION usage_import_post(p_reason text, p_zone text, p_cuts timestamptz[], p_now timestamptz) RETURNS void LANGUAGE plpgsql SET jit = off AS $$
+CREATE FUNCTION usage_import_post(p_reason text, p_now timestamptz) RETURNS void LANGUAGE plpgsql SET jit = off AS $$
 BEGIN
+  CREATE TEMPORARY TABLE usage_import_charge ON COMMIT DROP AS
+    SELECT row_number() OVER () AS number, s.*
+    FROM (SELECT s.key_id, s.project_id, s.team_id, s.department_id, s.model_id, s.tier_id, s.cell, min(s.at) AS at, sum(s.cost_usd) AS usd, usage_sum_of_units(nullif(s.units, '{}'))
+            || jsonb_build_object('input', sum(s.input_tokens), 'cached', sum(s.cached_tokens), 'cache_write', sum(s.cache_write_tokens), 'output', sum(s.output_tokens),
+                                  'reasoning', sum(s.reasoning_tokens), 'request', sum(s.calls)) AS tokens,
+            ARRAY(SELECT DISTINCT id FROM unnest(usage_joined(s.price_ids)) id ORDER BY id) AS price_ids
+          FROM usage_import_sum s GROUP BY s.key_id, s.project_id, s.team_id, s.department_id, s.model_id, s.tier_id, s.day, s.cell) s;
+  ANALYZE usage_import_charge;
   CREATE TEMPORARY TABLE usage_import_move (budget_id bigint, window_start timestamptz, usd numeric) ON COMMIT DROP;
-  WITH charge AS (
-    SELECT s.key_id, s.project_id, s.team_id, s.department_id, s.model_id, s.tier_id, s.day, s.cell, min(s.at) AS at, sum(s.cost_usd) AS usd, sum(s.input_tokens) AS input,
-      sum(s.cached_tokens) AS cached, sum(s.cache_write_tokens) AS cache_write, sum(s.output_tokens) AS output, sum(s.reasoning_tokens) AS reasoning, sum(s.calls) AS calls
-    FROM usage_import_sum s GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
-  ), price AS (
-    SELECT s.key_id, s.model_id, s.day, s.cell, array_agg(DISTINCT id ORDER BY id) AS ids FROM usage_import_sum s CROSS JOIN LATERAL unnest(s.price_ids) id GROUP BY 1, 2, 3, 4
-  ), unit AS (
-    SELECT key_id, model_id, day, cell, jsonb_object_agg(unit, counted) AS units
-    FROM (SELECT c.key_id, c.model_id, (c.at AT TIME ZONE p_zone)::date AS day, width_bucket(c.at, p_cuts) AS cell, u.key AS unit, sum(u.value::text::numeric) AS counted
-          FROM usage_import_call c CROSS JOIN LATERAL jsonb_each(c.units) u WHERE c.outcome = 'new' AND c.units <> '{}' GROUP BY 1, 2, 3, 4, 5) each_unit
-    GROUP BY 1, 2, 3, 4
-  ), path AS (
-    SELECT g.key_id, g.model_id, g.day, g.cell, array_agg(b.id ORDER BY b.id) AS budget_ids, array_agg(w.starts[width_bucket(g.at, w.starts)] ORDER BY b.id) AS window_starts
-    FROM charge g CROSS JOIN LATERAL (VALUES ('key', g.key_id), ('project', g.project_id), ('team', g.team_id), ('department', g.department_id), ('organisation', 0)) AS scope (kind, id)
-    JOIN budgets_budget b ON b.scope_kind = scope.kind AND b.scope_id = scope.id AND b.closed_at IS NULL AND (b.only_tier_id IS NULL OR b.only_tier_id = g.tier_id)
+  WITH path AS (
+    SELECT g.number, array_agg(b.id ORDER BY b.id) AS budget_ids, array_agg(b.starts[width_bucket(g.at, b.starts)] ORDER BY b.id) AS window_starts
+    FROM usage_import_charge g
+    CROSS JOIN LATERAL (VALUES ('key', g.key_id), ('project', g.project_id), ('team', g.team_id), ('department', g.department_id), ('organisation', 0)) AS scope (kind, id)
+    JOIN usage_import_budget b ON b.kind = scope.kind AND b.scope_id = scope.id AND (b.only_tier_id IS NULL OR b.only_tier_id = g.tier_id)
       AND (b.only_model_id IS NULL OR b.only_model_id = g.model_id)
-    JOIN usage_import_window w ON (w.kind, w.anchor, w.zone) = (b."window", b.window_anchor, b.time_zone)
-    GROUP BY 1, 2, 3, 4
+    GROUP BY 1
   ), entry AS (
     INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id, price_ids, tokens, overrun_usd, reason,
         effective_at, recorded_at)
       SELECT 'ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), 'late', g.usd, NULL, coalesce(p.budget_ids, '{}'), coalesce(p.window_starts, '{}'), g.key_id, g.project_id, g.team_id,
-        g.department_id, g.model_id, coalesce(price.ids, '{}'), coalesce(unit.units, '{}') || jsonb_build_object('input', g.input, 'cached', g.cached, 'cache_write', g.cache_write,
-          'output', g.output, 'reasoning', g.reasoning, 'calls', g.calls), 0, p_reason, g.at, p_now
-      FROM charge g LEFT JOIN path p USING (key_id, model_id, day, cell) LEFT JOIN price USING (key_id, model_id, day, cell) LEFT JOIN unit USING (key_id, model_id, day, cell)
-      ORDER BY g.at, g.key_id, g.model_id
+        g.department_id, g.model_id, g.price_ids, g.tokens, 0, p_reason, g.at, p_now
+      FROM usage_import_charge g LEFT JOIN path p USING (number) ORDER BY g.at, g.number
       RETURNING amount_usd, budget_ids, window_starts
   )
   INSERT INTO usage_import_move
     SELECT path.budget_id, path.window_start, sum(e.amount_usd) FROM entry e CROSS JOIN LATERAL unnest(e.budget_ids, e.window_starts) AS path (budget_id, window_start) GROUP BY 1, 2;
+  ANALYZE usage_import_move;
 
   PERFORM budgets_open_window(m.budget_id, m.window_start)
     FROM (SELECT m.budget_id, m.window_start FROM usage_import_move m
@@ -171,7 +175,7 @@ BEGIN
 END $$;
 
 -- Adds the sums to the roll-ups, in the order in which a settlement locks them.
-CREATE FUNCTION usage_import_roll_up() RETURNS void LANGUAGE plpgsql SET jit = off AS $$
+CREATE FUNCTION usage_import_roll_up(p_hours_from timestamptz) RETURNS void LANGUAGE plpgsql SET jit = off AS $$
 BEGIN
   INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
       reasoning_tokens)
@@ -183,9 +187,9 @@ BEGIN
       cached_tokens = d.cached_tokens + excluded.cached_tokens, cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens,
       output_tokens = d.output_tokens + excluded.output_tokens, reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens;
   INSERT INTO usage_hour AS h (hour, project_id, model_id, team_id, department_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
-    SELECT hour, project_id, model_id, team_id, department_id, tier_id, sum(calls), sum(cost_usd), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(output_tokens),
-      sum(reasoning_tokens)
-    FROM usage_import_sum WHERE hour IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+    SELECT date_trunc('hour', at, 'UTC'), project_id, model_id, team_id, department_id, tier_id, count(*), sum(cost_usd), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens),
+      sum(output_tokens), sum(reasoning_tokens)
+    FROM usage_import_call WHERE outcome = 'new' AND at >= p_hours_from GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
     ON CONFLICT (hour, project_id, model_id, team_id, department_id, tier_id) DO UPDATE SET
       calls = h.calls + excluded.calls, cost_usd = h.cost_usd + excluded.cost_usd, input_tokens = h.input_tokens + excluded.input_tokens,
       cached_tokens = h.cached_tokens + excluded.cached_tokens, cache_write_tokens = h.cache_write_tokens + excluded.cache_write_tokens,

@@ -26,9 +26,7 @@ log = structlog.get_logger(__name__)
 
 PAGE_ROWS = 10_000
 HOURS_KEPT = timedelta(days=14)
-COPY_SQL = (
-    f"COPY usage_import_row ({', '.join(name for name, _ in COLUMNS)}) FROM STDIN (FORMAT BINARY)"  # noqa: S608
-)
+COPY_SQL = f"COPY usage_import_row ({', '.join(name for name, _ in COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 CONFLICT_MAIL = """\
 {source} told {count} calls again with other figures than were booked. What was booked stands.
 
@@ -117,9 +115,7 @@ def _sorted_out(rows: Sequence[Any], counts: IngestCounts) -> tuple[dict[str, Co
     return good, refused
 
 
-def _book(
-    source: str, good: dict[str, Copied], rows: Sequence[Any], counts: IngestCounts
-) -> list[Refused]:
+def _book(source: str, good: dict[str, Copied], rows: Sequence[Any], counts: IngestCounts) -> list[Refused]:
     """Copy the rows and book them; return those that the books refuse."""
     refused = []
     with connection.cursor() as cursor:
