@@ -163,6 +163,12 @@ def find_model(name: str) -> LlmModel | None:
     )
 
 
+def known_names() -> set[str]:
+    """Return every name that means a model, aliases and retired models too. One query."""
+    names = LlmModel.objects.order_by().values_list("name")
+    return {name for (name,) in names.union(Alias.objects.order_by().values_list("name"))}
+
+
 def model_names(model_ids: Collection[int]) -> dict[int, str]:
     """Return the names of models by their id, of retired ones too. One query."""
     return dict(LlmModel.objects.filter(pk__in=model_ids).order_by().values_list("pk", "name"))

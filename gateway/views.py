@@ -1,8 +1,9 @@
-"""The decision API under plain Django: what `runserver` serves, and the twin that the raw application is
-tested against.
+"""The gateway API under plain Django: pushed usage, and the decision API as `runserver` serves it, the twin
+that the raw application is tested against.
 """
 
 import time
+from http import HTTPStatus
 
 import structlog
 from django.contrib.auth.decorators import login_not_required
@@ -12,11 +13,13 @@ from django.views.decorators.csrf import csrf_exempt
 
 from core import clock
 from core.errors import DomainError
+from gateway import pushes
 from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
 from gateway.hot import leases
 from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
 from gateway.hot.decisions import ASKS, answers, statement
-from gateway.hot.refusals import unavailable
+from gateway.hot.fields import BodyTooLargeError
+from gateway.hot.refusals import replayed, unavailable
 from gateway.hot.wire import Answer, PostOnlyError, refusal
 
 log = structlog.get_logger(__name__)
@@ -35,6 +38,26 @@ def decide(request: HttpRequest) -> HttpResponse:
     except DatabaseError as error:
         log.warning("decision.unavailable", path=request.path, error=str(error))
         answer = unavailable()
+    return _response(answer)
+
+
+@login_not_required
+@csrf_exempt
+def push_usage(request: HttpRequest) -> HttpResponse:
+    """Book the usage that a gateway pushes; signed like a decision, so neither a session nor a CSRF token
+    plays a part.
+    """
+    try:
+        answer = _pushed(request)
+    except DomainError as error:
+        answer = refusal(error)
+    except DatabaseError as error:
+        log.warning("push.unavailable", error=str(error))
+        answer = unavailable()
+    return _response(answer)
+
+
+def _response(answer: Answer) -> HttpResponse:
     response = HttpResponse(answer.encode(), status=answer.status, content_type=answer.content_type)
     response["Cache-Control"] = "no-store"
     for name, value in answer.headers:
@@ -42,15 +65,38 @@ def decide(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _answer(request: HttpRequest) -> Answer:
+def _pushed(request: HttpRequest) -> Answer:
     if request.method != "POST":
         raise PostOnlyError
-    signed = SignedRequest(
+    credential = _credential(request.headers.get("purser-gateway", ""))
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise pushes.UnsupportedBodyError("Send the body as it is: packed ones are not read.")
+    body = request.read(pushes.MAX_PUSH_BYTES + 1)
+    if len(body) > pushes.MAX_PUSH_BYTES:
+        raise BodyTooLargeError(f"Send at most {pushes.MAX_PUSH_BYTES} bytes at once, in several pushes.")
+    signed = _signed(request, body)
+    nonce = verify(signed, credential=credential, now_seconds=clock.now().timestamp())
+    rows = pushes.read_push(body, content_type=request.headers.get("content-type", ""))
+    if not pushes.use_nonce(credential, nonce):
+        return replayed()
+    counts = pushes.book_push(source=credential.public_id, rows=rows)
+    log.info("push.booked", source=credential.public_id, booked=counts.booked, quarantined=counts.quarantined)
+    return Answer(status=HTTPStatus.OK, body=counts.answer())
+
+
+def _signed(request: HttpRequest, body: bytes) -> SignedRequest:
+    return SignedRequest(
         method="POST",
         target=request.get_full_path(),
         headers={name.lower(): value for name, value in request.headers.items()},
-        body=request.body,
+        body=body,
     )
+
+
+def _answer(request: HttpRequest) -> Answer:
+    if request.method != "POST":
+        raise PostOnlyError
+    signed = _signed(request, request.body)
     credential = _credential(signed.headers.get("purser-gateway", ""))
     nonce = verify(signed, credential=credential, now_seconds=clock.now().timestamp())
     ask_of = ASKS.get(request.path) or leases.ASKS[request.path]

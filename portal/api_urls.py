@@ -14,7 +14,13 @@ from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
 from teams.models import User
-from usage.api import BlockedCallsViewSet, DiscrepancyViewSet, ReconciliationRunViewSet, UsageDayViewSet
+from usage.api import (
+    BlockedCallsViewSet,
+    DiscrepancyViewSet,
+    QuarantineViewSet,
+    ReconciliationRunViewSet,
+    UsageDayViewSet,
+)
 from usage.api_books import InvoiceViewSet, ProviderAccountViewSet, SourceViewSet, UpstreamKeyViewSet
 
 
@@ -80,6 +86,7 @@ router.register("sources", SourceViewSet, "sources")
 router.register("provider-accounts", ProviderAccountViewSet, "provider_accounts")
 router.register("upstream-keys", UpstreamKeyViewSet, "upstream_keys")
 router.register("invoices", InvoiceViewSet, "invoices")
+router.register("quarantine", QuarantineViewSet, "quarantine")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include((router.urls, "api"))),

@@ -1,5 +1,5 @@
-"""The ASGI entry point: `/gateway/v1/*` goes to the decision application, everything else to Django, in one
-process.
+"""The ASGI entry point: the decisions of `/gateway/v1/*` go to their own application, everything else to
+Django, in one process.
 """
 
 import gc
@@ -18,6 +18,7 @@ django_application = get_asgi_application()
 
 from gateway.hot.asgi import Receive, Scope, Send, decisions  # noqa: E402  the app registry must be ready
 from gateway.hot.http import DecisionProtocol  # noqa: E402
+from gateway.urls import PUSH_PATH  # noqa: E402
 
 COLLECT_AFTER = 20_000  # new objects that hold others
 
@@ -28,7 +29,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Route one connection."""
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
-    elif scope["path"].startswith("/gateway/v1/"):
+    elif scope["path"].startswith("/gateway/v1/") and scope["path"] != PUSH_PATH:
         await decisions(scope, receive, send)
     else:
         await django_application(cast("dict[str, Any]", scope), receive, cast("Any", send))

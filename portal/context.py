@@ -91,6 +91,13 @@ SECTIONS = (
     ),
     Section(group=SPEND, label="Sources", view="sources:list", icon="database", shown_to=checks_the_books),
     Section(
+        group=SPEND,
+        label="Quarantine",
+        view="quarantine:list",
+        icon="octagon-alert",
+        shown_to=checks_the_books,
+    ),
+    Section(
         group=ORGANISATION, label="People", view="people:list", icon="users", shown_to=answers_for_others
     ),
     Section(

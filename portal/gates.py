@@ -86,6 +86,8 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:budgets-limits": writes,
     "api:budgets-top-up": writes,
     "api:budgets-set-rules": writes,
+    "quarantine:assign": always,
+    "quarantine:dismiss": always,
     "people:add": always,
     "people:give_role": always,
     "people:end_role": always,

@@ -59,6 +59,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sources/", include(usage.urls.source_routes(names_of_sources=source_names))),
     path("providers/", include(usage.urls.provider_routes(names_of_gateways=gateway_names))),
     path("invoices/", include(usage.urls.invoice_routes())),
+    path("quarantine/", include(usage.urls.quarantine_routes(names_of_sources=gateway_names))),
     path("", include(keys.urls.public_routes)),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

@@ -14,7 +14,7 @@ from core.rest.fields import id_pattern
 from core.rest.pages import page_response, unknown_cursor
 from core.rest.views import ListViewSet, NounViewSet
 from teams.selectors import roles_of
-from usage.models import Discrepancy, ReconciliationRun
+from usage.models import Discrepancy, Quarantine, ReconciliationRun
 from usage.selectors import (
     blocked_hours,
     custom,
@@ -27,12 +27,15 @@ from usage.selectors import (
 from usage.selectors.blocked import BlockedLine
 from usage.selectors.lines import UsageLine, usage_lines
 from usage.selectors.periods import day_starts_at
+from usage.selectors.quarantine import STATES, quarantine_for
 from usage.selectors.runs import discrepancies_for, runs_for
 from usage.serializers import (
     BlockedCallsOut,
     BlockedCallsQuery,
     DiscrepancyOut,
     DiscrepancyQuery,
+    QuarantineOut,
+    QuarantineQuery,
     ReconciliationRunOut,
     ReconciliationRunQuery,
     UsageDayOut,
@@ -144,6 +147,25 @@ class DiscrepancyViewSet(NounViewSet):
             return found
         runs: QuerySet[Any] = ReconciliationRun.objects.all()
         return found.filter(run__in=run_by_id(runs, self.query["run"]))
+
+
+class QuarantineViewSet(NounViewSet):
+    """Rows of gateways that could not be booked; for finance, auditors and administrators."""
+
+    noun = "row"
+    out = QuarantineOut
+    list_query = QuarantineQuery
+    reads_refuse = (403,)
+    lookup_value_regex = id_pattern("qrn")
+
+    def get_queryset(self) -> QuerySet[Quarantine]:
+        """Return all rows, to those who may see them."""
+        return quarantine_for(self.actor)
+
+    def chosen(self, rows: QuerySet[Quarantine]) -> QuerySet[Quarantine]:
+        """Narrow the list down to a reason, a source and a state."""
+        found = self.narrowed(rows, reason="reason", source="source")
+        return found.filter(STATES[self.query["state"]][1]) if "state" in self.query else found
 
 
 def period_of(query: Mapping[str, Any], *, default_days: int | None = None) -> tuple[date, date]:

@@ -26,6 +26,7 @@ import orjson
 
 from usage.leased import CONTEXTS
 from usage.models import Finish, QuarantineReason
+from usage.redaction import redacted, redacted_text
 from usage.tokens import MAX_TOKENS, TOKEN_FIELDS, TokenCountError, checked_units
 
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
@@ -95,8 +96,10 @@ def copied(raw: Any, *, now: datetime) -> Copied:
 
 
 def kept(raw: Any) -> Any:
-    """Return what the quarantine keeps of a row: JSON whatever the row holds, shortened where it is long."""
-    safe = _safe(raw if isinstance(raw, Mapping) else {"row": raw})
+    """Return what the quarantine keeps of a row: JSON whatever it holds, without secrets, shortened where it
+    is long.
+    """
+    safe = redacted(_safe(raw if isinstance(raw, Mapping) else {"row": raw}))
     text = orjson.dumps(safe, option=orjson.OPT_SORT_KEYS)
     if len(text) <= MAX_ROW_BYTES:
         return safe
@@ -218,7 +221,7 @@ def _moment(value: Any, now: datetime) -> datetime:
 
 def _named(raw: Any) -> str:
     name = raw.get("external_id", "") if isinstance(raw, Mapping) else ""
-    return _safe_text(str(name))[:100]
+    return redacted_text(_safe_text(str(name)))[:100]
 
 
 def _shown(count: Any) -> str:

@@ -6,9 +6,20 @@ from rest_framework import serializers
 
 from core.rest.fields import Day, Moment, PublicId, Text, Usd
 from core.rest.serializers import NamedOut, Out, PageQuery
-from usage.models import Discrepancy, DiscrepancyClass, DiscrepancyState, ReconciliationRun, RunState
+from usage.models import (
+    Discrepancy,
+    DiscrepancyClass,
+    DiscrepancyState,
+    Quarantine,
+    QuarantineOutcome,
+    QuarantineReason,
+    ReconciliationRun,
+    RunState,
+)
 from usage.reasons import reason_of
+from usage.redaction import redacted, redacted_text
 from usage.selectors.blocked import BlockedLine
+from usage.selectors.quarantine import OPEN
 
 MAX_RUN_CHARACTERS = 51
 MAX_CODE_CHARACTERS = 40
@@ -128,6 +139,35 @@ class DiscrepancyOut(Out):
         return run_id(discrepancy.run)
 
 
+class QuarantineOut(Out):
+    """A row of a gateway that could not be booked."""
+
+    id = serializers.CharField(source="public_id")
+    source = serializers.CharField(help_text="The id of the gateway.")  # type: ignore[assignment]  # as above
+    call = serializers.CharField(source="external_id", help_text="What the gateway calls it; may be empty.")
+    reason = serializers.ChoiceField(QuarantineReason.choices)
+    detail = serializers.SerializerMethodField()
+    row = serializers.SerializerMethodField()
+    seen_at = Moment()
+    state = serializers.SerializerMethodField()
+    resolved_at = Moment(allow_null=True)
+    resolved_by = NamedOut(allow_null=True)
+    resolution = serializers.CharField(help_text="Why it was booked or dismissed.")
+
+    def get_detail(self, entry: Quarantine) -> str:
+        """Why it could not be booked, in words."""
+        return redacted_text(entry.detail)
+
+    def get_row(self, entry: Quarantine) -> dict[str, Any]:
+        """What the gateway told, as far as it can be read, without secrets."""
+        row: dict[str, Any] = redacted(entry.row)
+        return row
+
+    def get_state(self, entry: Quarantine) -> str:
+        """`open`, `booked` or `dismissed`."""
+        return entry.outcome or OPEN
+
+
 class UsageDayQuery(PageQuery):
     """Which days and whose; this month unless said otherwise, a year at most."""
 
@@ -165,6 +205,14 @@ class DiscrepancyQuery(PageQuery):
     run = Text(required=False, max_length=MAX_RUN_CHARACTERS)
     kind = serializers.ChoiceField(DiscrepancyClass.choices, required=False)
     state = serializers.ChoiceField(DiscrepancyState.choices, required=False)
+
+
+class QuarantineQuery(PageQuery):
+    """Which rows to list; all unless said otherwise."""
+
+    reason = serializers.ChoiceField(QuarantineReason.choices, required=False)
+    source = Text(required=False, max_length=MAX_CODE_CHARACTERS)  # type: ignore[assignment]  # as above
+    state = serializers.ChoiceField([(OPEN, "Open"), *QuarantineOutcome.choices], required=False)
 
 
 def run_id(run: ReconciliationRun) -> str:

@@ -1,4 +1,4 @@
-"""Addresses of the pages of blocked calls, reconciliation, sources, providers, bills, and repricing."""
+"""Addresses of the pages of blocked calls, reconciliation, quarantine, providers, bills and repricing."""
 
 from django.urls import URLPattern, path
 
@@ -63,3 +63,15 @@ def invoice_routes() -> tuple[list[URLPattern], str]:
         path("<str:public_id>/", views.show_invoice, name="detail"),
     ]
     return patterns, "invoices"
+
+
+def quarantine_routes(*, names_of_sources: SourceNames) -> tuple[list[URLPattern], str]:
+    """Return the pages of quarantine with their name space; what gateways are called is handed in."""
+    given = {"names_of_sources": names_of_sources}
+    patterns = [
+        path("", views.list_quarantine, given, name="list"),
+        path("<str:public_id>/", views.show_quarantined, given, name="detail"),
+        path("<str:public_id>/assign/", views.assign_row, given, name="assign"),
+        path("<str:public_id>/dismiss/", views.dismiss_row, name="dismiss"),
+    ]
+    return patterns, "quarantine"

@@ -85,16 +85,6 @@ def make_calls(caller: Caller, *, until: datetime) -> list[Call]:
     return calls
 
 
-def total_usd(calls: Sequence[Call], *, since: date | None = None, key: ApiKey | None = None) -> Decimal:
-    """Return what these calls cost, from a day on, with one key."""
-    wanted = (
-        call.cost_usd
-        for call in calls
-        if (since is None or call.day >= since) and (key is None or call.key is key)
-    )
-    return sum(wanted, ZERO)
-
-
 def _seconds(random: Random, story: ProjectStory, day: date, number: int) -> Iterator[float]:
     """Give the seconds of a day at which calls are made, in order."""
     usual = story.calls_per_day * story.weekdays[day.weekday()] * (1 + story.growth_per_day) ** number

@@ -18,8 +18,10 @@ from portal.demo import access, limits
 from portal.demo.books import book
 from portal.demo.calls import Call, Caller, Pricer, make_calls
 from portal.demo.people import make_organisation
-from portal.demo.story import PROJECTS
+from portal.demo.spend import SpendOfCalls
+from portal.demo.story import DAYS, PROJECTS
 from usage.models import BlockedHour, ImportCursor
+from usage.selectors.periods import organisation_today
 from usage.services import reconcile_day
 
 RECONCILED_DAYS = 7
@@ -46,7 +48,9 @@ def seed(*, password: str) -> Seeded:
     gateway = register_gateway(actor=made.ann, name="local", kind=GatewayKind.LITELLM, base_url="")
     keys = access.make_keys(made, now)
     calls = _calls(keys, now)
-    caps = limits.Planner(made, keys=keys, calls=calls, now=now).open_all()
+    planner = limits.Planner(made, keys=keys, days=DAYS, now=now)
+    planner.open_all()
+    caps = planner.limit_all(SpendOfCalls(calls, today=organisation_today(now)))
     access.grant_tiers(made, keys, caps, now)
     everything = [call for group in calls.values() for call in group]
     book(everything, gateway)

@@ -37,6 +37,8 @@ EVERYWHERE = {"fay": Role.FINANCE, "audrey": Role.AUDITOR}
 # Whoever sets the installation up is its first administrator, and the actor of what is set up.
 ADMINISTRATOR = "ann"
 
+DAYS = 60  # of usage
+
 OFFICE = (1, 1, 1, 1, 1, 2, 4, 8, 16, 24, 27, 26, 20, 24, 27, 26, 23, 17, 10, 6, 4, 3, 2, 1)
 NIGHT = (30, 30, 26, 20, 12, 6, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 4, 6, 10, 14, 20, 26)
 STEADY = (6, 5, 5, 5, 5, 6, 8, 9, 10, 11, 11, 11, 10, 11, 11, 11, 10, 10, 9, 9, 8, 8, 7, 6)
@@ -74,7 +76,7 @@ class ProjectStory:
     hours: tuple[int, ...] = OFFICE
     weekdays: tuple[float, ...] = WORKDAYS
     growth_per_day: float = 0.0
-    days: int = 60
+    days: int = DAYS
 
 
 PROJECTS = (

@@ -14,10 +14,11 @@ from core import addresses
 from core.money import format_usd
 from core.shapes import Column, Tab
 from core.spreadsheets import Cell, csv_response
-from portal.context import decides, roles_here
+from portal.context import administers, decides, roles_here
 from portal.home import scopes
 from teams.types import PersonRequest
 from usage import selectors
+from usage.selectors.quarantine import waiting_in_quarantine
 from usage.types import Overview, Period, ProjectRow, Scope
 
 KEPT = ("scope", "p", "view", "sort")
@@ -52,6 +53,7 @@ class OverviewPage:
     projects: tuple[ProjectRow, ...]
     csv_url: str
     waiting: tuple[Row, ...]
+    unbooked: int
 
 
 @require_safe
@@ -116,6 +118,7 @@ def _page(
         projects=tuple(projects),
         csv_url=addresses.link(request, KEPT, format="csv"),
         waiting=waiting,
+        unbooked=waiting_in_quarantine() if administers(roles_here(request)) else 0,
     )
 
 

@@ -92,6 +92,8 @@ TABLE = """
     invoices_list                401        403    403    403    403    sees   sees   sees
     invoices_retrieve            401        403    403    403    403    200    200    200
     invoices_create              401        403    403    403    403    201    403    201
+    quarantine_list              401        403    403    403    403    sees   sees   sees
+    quarantine_retrieve          401        403    403    403    403    200    200    200
     api-schema                   200        200    200    200    200    200    200    200
     unknown_address              404        404    404    404    404    404    404    404
 """
@@ -125,6 +127,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "provider_accounts": lambda world: world.upstream_key.account.public_id,
     "upstream_keys": lambda world: world.upstream_key.public_id,
     "invoices": lambda world: world.invoice.public_id,
+    "quarantine": lambda world: world.quarantined.public_id,
 }
 # Of another object than the noun's other acts: a rotation needs a key with a secret.
 SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {"keys_rotate": lambda world: world.key.public_id}

@@ -20,11 +20,12 @@ from teams.models import User
 from tests import factories
 from tests.cast import Cast
 from tests.signing import sign_in
-from tests.usage.books import book, refuse
+from tests.usage.books import book, refuse, set_aside
 from usage.models import (
     Discrepancy,
     ImportCursor,
     Invoice,
+    Quarantine,
     ReconciliationRun,
     RunState,
     UpstreamCredential,
@@ -58,6 +59,7 @@ class World:
     discrepancy: Discrepancy
     upstream_key: UpstreamCredential
     invoice: Invoice
+    quarantined: Quarantine
 
 
 class Caller:
@@ -114,6 +116,7 @@ def make_world(cast: Cast) -> World:
             amount_usd=Decimal("0.25"),
             opened_at=clock.now(),
         ),
+        quarantined=set_aside(run.source),
     )
 
 

@@ -22,7 +22,7 @@ from django.db import connection
 
 from core.models import AuditEvent
 from tests.cast import Cast
-from tests.walk import Walk, approvals, keys, money, portal, teams
+from tests.walk import Walk, approvals, keys, money, portal, teams, usage
 
 APPS = ("teams", "catalog", "budgets", "keys", "usage", "gateway", "approvals", "portal")
 # What an event may keep of before and after. Whoever records a new fact adds it, and looks at it.
@@ -37,6 +37,7 @@ DECLARED = """
     source_request stage state status taker team ticket tier time_zone tokens_per_minute top_up_usd until
     url valid_from valid_until verdict waiting went window
     account held_by label lines number place provider refers_to retired_at supersedes total_usd
+    booked_before cache_write_tokens cached_tokens input_tokens model outcome output_tokens reasoning_tokens
 """
 FACTS = set(DECLARED.split())
 # They take an actor and are no service of their own: the service that calls them records, in its transaction.
@@ -54,6 +55,8 @@ BOOKS = {
     "usage.correct_calls",
     "usage.book_log_rows",
     "usage.expire_holds",
+    "usage.import_page",
+    "usage.import_rows",
     "usage.ingest_page",
     "usage.keep_day",
     "usage.make_partitions",
@@ -94,7 +97,7 @@ BEFORE = {
     "upstream_key.registered",
     "webhook.disabled",
 }
-WALK: Walk = teams.WALK | keys.WALK | approvals.WALK | money.WALK | portal.WALK
+WALK: Walk = teams.WALK | keys.WALK | approvals.WALK | money.WALK | usage.WALK | portal.WALK
 
 
 @dataclass(slots=True)

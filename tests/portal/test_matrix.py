@@ -82,6 +82,10 @@ TABLE = """
     /invoices/                            302       404  404  404  404  200  200    200
     /invoices/upload/                     302       404  404  404  404  200  403    200
     /invoices/{invoice}/                  302       404  404  404  404  200  200    200
+    /quarantine/                          302       404  404  404  404  200  200    200
+    /quarantine/{row}/                    302       404  404  404  404  200  200    200
+    /quarantine/{row}/assign/             302       404  404  404  404  403  403    200
+    /quarantine/{row}/dismiss/            302       404  404  404  404  403  403    200
     /approvals/                           302       200  200  200  200  200  200    200
     /approvals/ask/                       302       200  200  200  200  200  200    200
     /approvals/budgets/{budget}/ask/                302 404 200  200  200  200  200  200
@@ -134,6 +138,7 @@ NAMES = {
     "keys": "key",
     "models": "model",
     "people": "person",
+    "quarantine": "row",
     "webhooks": "webhook",
     "providers": "account",
     "invoices": "invoice",
@@ -200,6 +205,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "upstream_key": lambda world: world.upstream_key.public_id,
     "invoice": lambda world: world.invoice.public_id,
     "person": lambda world: world.cast.ada.public_id,
+    "row": lambda world: world.quarantined.public_id,
     "role": lambda world: world.cast.ben.role_assignments.get().public_id,
     "session": lambda _: "1",
     "day": lambda world: world.run.day.isoformat(),

@@ -1,5 +1,6 @@
 """Writes usage for tests of what is read: roll-up rows alone, as the settlement would have left them."""
 
+import hashlib
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from catalog.models import LlmModel
 from keys.models import ApiKey
 from teams.models import Project, User
-from usage.models import BlockedHour, UsageDay
+from usage.models import BlockedHour, Quarantine, QuarantineReason, UsageDay
 
 
 def book(
@@ -50,4 +51,26 @@ def refuse(
         code=code,
         calls=calls,
         last_at=at,
+    )
+
+
+def set_aside(
+    source: str,
+    external_id: str = "call-1",
+    reason: QuarantineReason = QuarantineReason.UNKNOWN_KEY,
+    **fields: Any,
+) -> Quarantine:
+    """Keep a row that could not be booked, of a call of 1,000 tokens in and 100 out."""
+    row = fields.pop("row", {}) or {
+        "external_id": external_id,
+        "at": "2026-11-23T12:00:00+00:00",
+        "key": "key_nobody",
+        "model": "small",
+        "input_tokens": 1_000,
+        "output_tokens": 100,
+    }
+    values = {"detail": "No key has this public id.", **fields}
+    digest = hashlib.sha256(repr((external_id, row)).encode()).hexdigest()
+    return Quarantine.objects.create(
+        source=source, external_id=external_id, reason=reason, row=row, row_hash=digest, **values
     )

@@ -12,7 +12,14 @@ from usage.models.events import (
     UsageEvent,
     UsageHour,
 )
-from usage.models.intake import ImportCursor, Quarantine, QuarantineReason, RetiredMonth, SourceKind
+from usage.models.intake import (
+    ImportCursor,
+    Quarantine,
+    QuarantineOutcome,
+    QuarantineReason,
+    RetiredMonth,
+    SourceKind,
+)
 from usage.models.provider import (
     Invoice,
     InvoiceLine,
@@ -45,6 +52,7 @@ __all__ = [
     "ProviderCost",
     "ProviderUsage",
     "Quarantine",
+    "QuarantineOutcome",
     "QuarantineReason",
     "ReconciliationRun",
     "Repricing",

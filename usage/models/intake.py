@@ -1,10 +1,17 @@
 """How far each source was read, and the rows of it that a person must look at."""
 
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
+from django.db.models import Q, TextField, Value
+from django.db.models.functions import MD5, Cast, Concat, Left
 
 from budgets.models import MONEY
 from core.clock import now
+from core.ids import LENGTH, PublicIdField
 from teams.models import User
+
+# Most rows are set aside by SQL, which makes their ids itself.
+NEW_ID = Concat(Value("qrn_"), Left(MD5(Cast(RandomUUID(), TextField())), LENGTH))
 
 
 class SourceKind(models.TextChoices):
@@ -65,9 +72,20 @@ class QuarantineReason(models.TextChoices):
     UNPRICED = "unpriced", "Model without a price at that time"
 
 
-class Quarantine(models.Model):
-    """A row from a gateway that a person must look at. One bad row never stops a page of them."""
+class QuarantineOutcome(models.TextChoices):
+    """What became of a row that could not be booked."""
 
+    BOOKED = "booked", "Booked"
+    DISMISSED = "dismissed", "Dismissed"
+
+
+class Quarantine(models.Model):
+    """A row from a gateway that a person must look at. One bad row never stops a page of them.
+
+    `row` is what was told, as far as it can be read; secrets and the content of calls are not kept in it.
+    """
+
+    public_id = PublicIdField(prefix="qrn", db_default=NEW_ID)
     source = models.CharField(max_length=40)
     external_id = models.CharField(max_length=100)
     reason = models.CharField(max_length=16, choices=QuarantineReason)
@@ -78,10 +96,21 @@ class Quarantine(models.Model):
     resolved_at = models.DateTimeField(null=True)
     resolved_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     resolution = models.CharField(max_length=240, blank=True)
+    outcome = models.CharField(max_length=10, choices=QuarantineOutcome, blank=True, db_default="")
 
     class Meta:
         verbose_name_plural = "quarantine"
+        indexes = (
+            models.Index(
+                fields=("-seen_at", "-id"), condition=Q(resolved_at__isnull=True), name="quarantine_open"
+            ),
+        )
         constraints = (
+            models.CheckConstraint(
+                condition=Q(resolved_at__isnull=True, outcome="")
+                | (Q(resolved_at__isnull=False) & ~Q(outcome="")),
+                name="quarantine_resolved_has_an_outcome",
+            ),
             models.UniqueConstraint(
                 fields=("source", "external_id", "reason", "row_hash"), name="quarantine_each_row_once"
             ),

@@ -21,7 +21,7 @@ def discrepancies_for(user: User) -> QuerySet[Discrepancy]:
 
 
 def require_books(user: User) -> None:
-    """Raise RoleNeededError that names who may, unless the user answers for the books of everybody."""
+    """Raise RoleNeededError that names who answers for the books, unless the user is one of them."""
     if roles_of(user).sees_everything:
         return
     holders = role_holders()

@@ -65,14 +65,26 @@ def import_rows(*, source: str, rows: Iterable[Any], page_rows: int = PAGE_ROWS)
 
 def import_page(*, source: str, rows: Sequence[Any]) -> IngestCounts:
     """Book one page of rows in one transaction: what import_rows does of each."""
-    counts = IngestCounts(read=len(rows))
+    counts, _ = judge_page(source=source, rows=rows)
+    return counts
+
+
+def judge_page(
+    *, source: str, rows: Sequence[Any], unreadable: Sequence[Refused] = ()
+) -> tuple[IngestCounts, list[Refused]]:
+    """Book one page of rows in one transaction, and return every row that went to quarantine with its reason.
+
+    `unreadable` are rows of the page of which nothing could be made: they join the others in quarantine.
+    """
+    counts = IngestCounts(read=len(rows) + len(unreadable))
     good, refused = _sorted_out(rows, counts)
+    refused += unreadable
     with transaction.atomic():
         if good:
             refused += _book(source, good, rows, counts)
         _quarantine(source, refused)
     counts.quarantined += len(refused)
-    return counts
+    return counts, refused
 
 
 def _pages(rows: Iterable[Any], page_rows: int) -> Iterator[list[Any]]:

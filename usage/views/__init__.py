@@ -1,4 +1,4 @@
-"""The pages of blocked calls, reconciliation, sources, providers, bills, and repricing."""
+"""The pages of blocked calls, reconciliation, quarantine, sources, providers, bills, and repricing."""
 
 from usage.views.blocked import list_blocked
 from usage.views.invoices import list_invoices, show_invoice, upload
@@ -12,17 +12,21 @@ from usage.views.providers import (
     retire_key,
     show_account,
 )
+from usage.views.quarantine import assign_row, dismiss_row, list_quarantine, show_quarantined
 from usage.views.repricing import list_repricings, new_repricing, show_repricing
 from usage.views.sources import list_sources, read_now
 
 __all__ = [
     "add_account",
+    "assign_row",
     "change_key_place",
     "close_account",
+    "dismiss_row",
     "list_accounts",
     "list_blocked",
     "list_days",
     "list_invoices",
+    "list_quarantine",
     "list_repricings",
     "list_sources",
     "new_repricing",
@@ -32,6 +36,7 @@ __all__ = [
     "show_account",
     "show_day",
     "show_invoice",
+    "show_quarantined",
     "show_repricing",
     "upload",
 ]

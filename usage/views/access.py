@@ -16,7 +16,7 @@ TABS = (
 )
 
 
-def require_the_books(request: PersonRequest) -> None:
+def require_books(request: PersonRequest) -> None:
     """Refuse who holds no role for the whole organisation: figures of all teams stand here."""
     request.roles_held = roles_of(request.user)
     if not request.roles_held.sees_everything:

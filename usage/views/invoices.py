@@ -14,7 +14,7 @@ from usage.forms.sources import InvoiceForm
 from usage.invoices import COLUMNS
 from usage.selectors.accounts import account_choices, find_invoice, invoice_page, lines_of, versions_of
 from usage.services.cursors import require_bookkeeper
-from usage.views.access import keeps_the_books, require_the_books, tabs
+from usage.views.access import keeps_the_books, require_books, tabs
 
 PAGE_ROWS = 50
 FIELDS = {"period_end": "last_day", "period_start": "first_day", "total_usd": "total"}
@@ -23,7 +23,7 @@ FIELDS = {"period_end": "last_day", "period_start": "first_day", "total_usd": "t
 @require_safe
 def list_invoices(request: PersonRequest) -> HttpResponse:
     """List the bills, the latest period first."""
-    require_the_books(request)
+    require_books(request)
     number = addresses.page_number(request)
     found = invoice_page(number * PAGE_ROWS, PAGE_ROWS + 1)
     context = {
@@ -39,7 +39,7 @@ def list_invoices(request: PersonRequest) -> HttpResponse:
 @require_safe
 def show_invoice(request: PersonRequest, public_id: str) -> HttpResponse:
     """Show a bill with its lines and its other versions; as CSV on demand."""
-    require_the_books(request)
+    require_books(request)
     invoice = find_invoice(public_id)
     lines = lines_of(invoice)
     if request.GET.get("format") == "csv":
@@ -57,7 +57,7 @@ def show_invoice(request: PersonRequest, public_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: PersonRequest) -> HttpResponse:
     """Ask for a bill; on POST keep it."""
-    require_the_books(request)
+    require_books(request)
     if not keeps_the_books(request):
         require_bookkeeper(request.user, "upload invoices")
     accounts = account_choices()

@@ -20,7 +20,7 @@ NO_SUCH_PAGE = "There is no such page, or it is not for your role. Ask finance o
 @require_safe
 def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpResponse:
     """List the sources and the last 31 days of each."""
-    _require_the_books(request)
+    require_books_here(request)
     names = names_of_sources()
     today = clock.now().astimezone(UTC).date()
     runs = reconciliation.recent_runs(today)
@@ -38,7 +38,7 @@ def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpR
 @require_safe
 def show_day(request: PersonRequest, source: str, day: str, *, names_of_sources: SourceNames) -> HttpResponse:
     """Show one day of one source: sums, the calls that differ, and the rows that could not be booked."""
-    _require_the_books(request)
+    require_books_here(request)
     run = reconciliation.find_run(source, _date(day))
     context = {
         "day": run.day,
@@ -52,7 +52,7 @@ def show_day(request: PersonRequest, source: str, day: str, *, names_of_sources:
     return render(request, "usage/reconciliation_detail.html", {"day": context})
 
 
-def _require_the_books(request: PersonRequest) -> None:
+def require_books_here(request: PersonRequest) -> None:
     """Refuse who holds no role for the whole organisation: figures of all teams stand here."""
     request.roles_held = roles_of(request.user)
     if not request.roles_held.sees_everything:

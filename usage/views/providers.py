@@ -19,7 +19,7 @@ from usage.models import ProviderAccount
 from usage.ports import SourceNames
 from usage.selectors.accounts import find_account, find_key, keys_of, listed_accounts
 from usage.services.registry import MAY, change_credential
-from usage.views.access import administers, require_the_books, tabs
+from usage.views.access import administers, require_books, tabs
 
 FORM_METHODS = ("GET", "HEAD", "POST")
 
@@ -27,7 +27,7 @@ FORM_METHODS = ("GET", "HEAD", "POST")
 @require_safe
 def list_accounts(request: PersonRequest) -> HttpResponse:
     """List every account."""
-    require_the_books(request)
+    require_books(request)
     context = {
         "accounts": listed_accounts(),
         "may_change": administers(request),
@@ -39,7 +39,7 @@ def list_accounts(request: PersonRequest) -> HttpResponse:
 @require_safe
 def show_account(request: PersonRequest, public_id: str, *, names_of_sources: SourceNames) -> HttpResponse:
     """Show an account and the keys that are registered for it."""
-    require_the_books(request)
+    require_books(request)
     account = find_account(public_id)
     names = names_of_sources()
     keys = [(key, names.get(key.held_by, key.held_by)) for key in keys_of(account)]
@@ -187,6 +187,6 @@ def _confirmed(
 
 
 def _require_admin(request: PersonRequest) -> None:
-    require_the_books(request)
+    require_books(request)
     if not administers(request):
         require_admin(request.user, MAY)

@@ -17,7 +17,7 @@ from usage.models import ImportCursor, ProviderAccount, SourceKind
 from usage.ports import SourceNames
 from usage.selectors.accounts import all_accounts, all_cursors
 from usage.selectors.sources import SEPARATOR, SourceState, accounts_by_id, state_of
-from usage.views.access import keeps_the_books, require_the_books, tabs
+from usage.views.access import keeps_the_books, require_books, tabs
 
 TONES = {
     SourceState.READ: "ok",
@@ -51,7 +51,7 @@ class SourceRow:
 @require_safe
 def list_sources(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpResponse:
     """List every source, those of gateways and those of providers."""
-    require_the_books(request)
+    require_books(request)
     accounts = accounts_by_id(all_accounts())
     names = names_of_sources()
     cursors = all_cursors()
@@ -70,7 +70,7 @@ def list_sources(request: PersonRequest, *, names_of_sources: SourceNames) -> Ht
 @require_POST
 def read_now(request: PersonRequest, source: str) -> HttpResponse:
     """Have a source read with the next scan."""
-    require_the_books(request)
+    require_books(request)
     services.read_now(actor=request.user, source=source)
     messages.success(request, "It is read within a minute. Open this page again to see what came of it.")
     return redirect("sources:list")
