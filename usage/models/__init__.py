@@ -13,6 +13,7 @@ from usage.models.events import (
     UsageHour,
 )
 from usage.models.intake import ImportCursor, Quarantine, QuarantineReason
+from usage.models.periods import PeriodClose, PeriodFigure, PeriodState
 from usage.models.provider import (
     Invoice,
     InvoiceLine,
@@ -22,14 +23,18 @@ from usage.models.provider import (
     UpstreamCredential,
 )
 from usage.models.reconciliation import (
+    BYPASSES,
     Discrepancy,
     DiscrepancyClass,
     DiscrepancyState,
+    LedgerCorrection,
+    Level,
     ReconciliationRun,
     RunState,
 )
 
 __all__ = [
+    "BYPASSES",
     "Attribution",
     "BlockedHour",
     "Discrepancy",
@@ -40,6 +45,11 @@ __all__ = [
     "ImportCursor",
     "Invoice",
     "InvoiceLine",
+    "LedgerCorrection",
+    "Level",
+    "PeriodClose",
+    "PeriodFigure",
+    "PeriodState",
     "ProviderAccount",
     "ProviderCost",
     "ProviderUsage",

@@ -49,17 +49,19 @@ class Attribution(models.Model):
 class UsageEvent(Attribution, TokenCounts):
     """One finished call, priced by Purser. Partitioned by month of `at`, the moment of its authorisation.
 
-    `source` is the public id of the gateway that reported it; (source, external_id) is written once.
+    `source` is the public id of the gateway that reported it; (source, external_id) is written once. What
+    takes a call back or corrects it is called as the call is, then ":", and why.
     """
 
     pk = models.CompositePrimaryKey("source", "external_id", "at")
     source = models.CharField(max_length=40)
-    external_id = models.CharField(max_length=100)
+    external_id = models.CharField(max_length=160)
     at = models.DateTimeField()
     recorded_at = models.DateTimeField()
     reservation_id = models.BigIntegerField(null=True)
     calls = models.SmallIntegerField(
-        default=1, help_text="-1 takes back a call that was charged without being settled."
+        default=1,
+        help_text="-1 takes back a call that was charged without being settled, 0 corrects a call's figures.",
     )
     cost_usd = models.DecimalField(**MONEY)
     units = models.JSONField(db_default={}, help_text="What is not counted in tokens, by unit.")
@@ -131,6 +133,8 @@ class BlockedHour(models.Model):
 class GatewayCall(TokenCounts):
     """One finished call as a gateway's own journal has it: the other side of the reconciliation.
     Partitioned by month.
+
+    `cost_usd` is what the gateway reckons, empty where it does not; `provider_call_id` the id of the answer.
     """
 
     pk = models.CompositePrimaryKey("source", "external_id", "at")
@@ -142,6 +146,8 @@ class GatewayCall(TokenCounts):
     finish = models.CharField(max_length=10, choices=Finish)
     cache_hit = models.BooleanField(default=False)
     released = models.BooleanField(default=False)
+    cost_usd = models.DecimalField(**MONEY, null=True)
+    provider_call_id = models.CharField(max_length=100, blank=True, default="", db_default="")
 
     class Meta:
         db_table = "usage_gateway_call"

@@ -58,7 +58,7 @@ COSTS = Rule(
              CASE WHEN reservation_id IS NULL THEN model_id END AS model_id,
              CASE WHEN reservation_id IS NULL THEN effective_at END AS at, recorded_at,
              amount_usd AS charged, 0::numeric AS used
-      FROM budgets_entry WHERE reservation_id IS NOT NULL OR kind IN ('settle', 'late', 'unsettled')
+      FROM budgets_entry WHERE reservation_id IS NOT NULL OR key_id IS NOT NULL
       UNION ALL
       SELECT reservation_id, CASE WHEN reservation_id IS NULL THEN key_id END,
              CASE WHEN reservation_id IS NULL THEN model_id END,

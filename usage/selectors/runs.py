@@ -10,17 +10,18 @@ from usage.models import Discrepancy, ReconciliationRun
 
 def runs_for(user: User) -> QuerySet[ReconciliationRun]:
     """Return every run. Raises RoleNeededError for those who do not see the whole organisation."""
-    _require_role(user)
+    require_the_books(user)
     return ReconciliationRun.objects.all()
 
 
 def discrepancies_for(user: User) -> QuerySet[Discrepancy]:
     """Return every discrepancy with its run and owner. Raises RoleNeededError as `runs_for` does."""
-    _require_role(user)
+    require_the_books(user)
     return Discrepancy.objects.select_related("run", "owner")
 
 
-def _require_role(user: User) -> None:
+def require_the_books(user: User) -> None:
+    """Raise RoleNeededError that names who answers for the books, unless the user is one of them."""
     if roles_of(user).sees_everything:
         return
     holders = role_holders()
