@@ -200,6 +200,7 @@ def plant(cast: Cast, *, days: int, calls_a_day: int, change_on: int) -> Planted
         **{name: getattr(cast, name).pk for name in ("small", "large", "larger", "frontier")},
     }
     with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SELECT usage_make_partitions(%s, %s)", [first_day, clock.now().date()])
         for statement in (TRUTH, FAULTS, RESERVATIONS, EVENTS, JOURNAL, ENTRIES, BALANCES, DAYS):
             cursor.execute(statement, names)
@@ -260,7 +261,7 @@ class _Figures:
         *,
         calls: int,
         counts: tuple[int, int, int],
-    ) -> None:  # noqa: E501
+    ) -> None:
         """Tell of one key and model on a day: its volume, and what it costs there."""
         inp, cached, out = counts
         version = {"read_at": self.read_at, "data_refreshed_at": self.read_at, "final": True}
