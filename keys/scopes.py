@@ -15,7 +15,7 @@ SCOPES = {
     "requests:read": "See requests for access and budget",
     "requests:write": "Ask for access and budget, change and withdraw what was asked",
     "usage:read": "See usage, spend and refused calls",
-    "reconciliation:read": "See reconciliation runs and differences",
+    "reconciliation:read": "See reconciliation runs, differences and closed months",
 }
 # By the name that a noun's addresses are registered under. One that is not here is closed to tokens.
 STEMS = {
@@ -36,6 +36,7 @@ STEMS = {
     "blocked_calls": "usage",
     "reconciliation_runs": "reconciliation",
     "discrepancies": "reconciliation",
+    "periods": "reconciliation",
 }
 # A secret is shown to a human, and only humans decide: separation of duties counts them.
 SIGNED_IN_ONLY = frozenset({"keys_reveal", "requests_decide", "budget_requests_decide"})

@@ -14,7 +14,13 @@ from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
 from teams.models import User
-from usage.api import BlockedCallsViewSet, DiscrepancyViewSet, ReconciliationRunViewSet, UsageDayViewSet
+from usage.api import (
+    BlockedCallsViewSet,
+    DiscrepancyViewSet,
+    PeriodViewSet,
+    ReconciliationRunViewSet,
+    UsageDayViewSet,
+)
 
 
 class Keys:
@@ -75,6 +81,7 @@ router.register("usage/days", UsageDayViewSet, "usage_days")
 router.register("blocked-calls", BlockedCallsViewSet, "blocked_calls")
 router.register("reconciliation/runs", ReconciliationRunViewSet, "reconciliation_runs")
 router.register("reconciliation/discrepancies", DiscrepancyViewSet, "discrepancies")
+router.register("reconciliation/periods", PeriodViewSet, "periods")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include((router.urls, "api"))),

@@ -96,6 +96,10 @@ SENSITIVE: Mapping[str, Condition] = {
     "budgets:list": exports,
     "blocked:list": exports,
     "audit:list": exports,
+    "reconciliation:list": exports,
+    "reconciliation:resolve": writes,
+    "reconciliation:close": writes,
+    "reconciliation:reopen": always,
     "webhooks:list": writes,
     "webhooks:rotate": writes,
 }

@@ -32,7 +32,11 @@ def reconcile_recent_days() -> dict[str, str]:
     """Reconcile today and the two days before with every gateway that is read."""
     today = clock.now().date()
     days = [today - timedelta(days=back) for back in (2, 1, 0)]
-    sources = ImportCursor.objects.order_by("source").values_list("source", flat=True)
+    sources = (
+        ImportCursor.objects.exclude(source__startswith="pac_")
+        .order_by("source")
+        .values_list("source", flat=True)
+    )
     return {
         f"{source} {day}": services.reconcile_day(source=source, day=day).state
         for source in sources

@@ -17,6 +17,7 @@ def routes(*, names_of_sources: SourceNames) -> tuple[list[URLPattern], str]:
         path("periods/<str:month>/close/", views.close_for_good, name="close"),
         path("periods/<str:month>/reopen/", views.reopen, name="reopen"),
         path("differences/<str:public_id>/", views.show_difference, given, name="difference"),
+        path("differences/<str:public_id>/resolve/", views.resolve_difference, given, name="resolve"),
         path("differences/<str:public_id>/assign/", views.assign_difference, name="assign"),
         path("<str:source>/<str:day>/", views.show_day, given, name="detail"),
     ]

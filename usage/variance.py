@@ -154,7 +154,8 @@ def _by_holder(books: ModelBooks) -> dict[Holder, Decimal]:
 
 
 def _weight(counted: Counted, rates: Rates | None) -> Decimal:
-    worth = counted.worth(rates) if rates is not None else ZERO
+    tokens = counted.tokens
+    worth = Decimal(tokens.input_tokens + tokens.output_tokens) if rates is None else counted.worth(rates)
     return worth if worth > 0 else ZERO
 
 

@@ -82,6 +82,8 @@ TABLE = """
     reconciliation_runs_retrieve 401        403    403    403    403    200    200    200
     discrepancies_list           401        403    403    403    403    sees   sees   sees
     discrepancies_retrieve       401        403    403    403    403    200    200    200
+    periods_list                 401        403    403    403    403    sees   sees   sees
+    periods_retrieve             401        403    403    403    403    200    200    200
     api-schema                   200        200    200    200    200    200    200    200
     unknown_address              404        404    404    404    404    404    404    404
 """
@@ -111,6 +113,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "blocked_calls": lambda world: world.cast.ranking.public_id,
     "reconciliation_runs": lambda world: run_id(world.run),
     "discrepancies": lambda world: world.discrepancy.public_id,
+    "periods": lambda world: world.period.public_id,
 }
 # Of another object than the noun's other acts: a rotation needs a key with a secret.
 SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {"keys_rotate": lambda world: world.key.public_id}

@@ -21,7 +21,7 @@ from tests import factories
 from tests.cast import Cast
 from tests.signing import sign_in
 from tests.usage.books import book, refuse
-from usage.models import Discrepancy, ReconciliationRun, RunState
+from usage.models import Discrepancy, PeriodClose, ReconciliationRun, RunState
 from usage.selectors import organisation_today
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class World:
     rate_limit: RateLimit
     run: ReconciliationRun
     discrepancy: Discrepancy
+    period: PeriodClose
 
 
 class Caller:
@@ -101,6 +102,7 @@ def make_world(cast: Cast) -> World:
             amount_usd=Decimal("0.25"),
             opened_at=clock.now(),
         ),
+        period=PeriodClose.objects.create(month=run.day.replace(day=1)),
     )
 
 

@@ -52,7 +52,8 @@ TRUTH = """
         'rsv_' || lpad((day * 10000000 + number)::text, 12, '0') AS id
       FROM numbers n
     )
-    SELECT c.*, p.id AS project_id, p.team_id, t.department_id, m.tier_id, m.name AS model_name, k.id AS key_id,
+    SELECT c.*, p.id AS project_id, p.team_id, t.department_id, m.tier_id, m.name AS model_name,
+      k.id AS key_id,
       k.owner_id, row_number() OVER (PARTITION BY day ORDER BY dice, number) AS place,
       dice %% 97 = 0 AS cache_hit, 'resp-' || c.id AS answer,
       CASE WHEN dice %% 97 = 0 THEN 0 ELSE core_round_half_even(
@@ -67,16 +68,20 @@ TRUTH = """
 # gateway's cache costs nothing on purpose.
 FAULTS = """
     CREATE TEMPORARY TABLE fault ON COMMIT DROP AS
-    SELECT day, number, (ARRAY['missing_at_portal', 'nobodys', 'missing_at_gateway', 'duplicate', 'booked_twice',
+    SELECT day, number, (ARRAY['missing_at_portal', 'nobodys', 'missing_at_gateway', 'duplicate',
+      'booked_twice',
       'token_mismatch', 'price_mismatch', 'zero_cost', 'almost'])[1 + (turn - 1) / %(each)s] AS kind
     FROM (SELECT day, number, row_number() OVER (PARTITION BY day ORDER BY place) AS turn FROM truth
           WHERE NOT cache_hit AND source = %(first)s) t
     WHERE turn <= 9 * %(each)s
 """
 RESERVATIONS = """
-    INSERT INTO budgets_reservation (public_id, source, request_id, request_hash, key_id, owner_id, project_id,
-      team_id, department_id, model_id, tier_id, context, route, input_bound_tokens, max_output_tokens, choices,
-      held_usd, input_floor_usd, budget_ids, window_starts, warnings, state, authorized_at, expires_at, resolved_at)
+    INSERT INTO budgets_reservation (public_id, source, request_id, request_hash, key_id, owner_id,
+      project_id,
+      team_id, department_id, model_id, tier_id, context, route, input_bound_tokens, max_output_tokens,
+      choices,
+      held_usd, input_floor_usd, budget_ids, window_starts, warnings, state, authorized_at, expires_at,
+      resolved_at)
     SELECT id, source, id, sha256(id::bytea), key_id, owner_id, project_id, team_id, department_id, model_id,
       tier_id, 'standard', '/v1/chat/completions', input_tokens, output_tokens, 1, cost_usd, 0, %(budget)s,
       ARRAY(SELECT (budgets_window(b.window, b.window_anchor, b.time_zone, at)).window_start
@@ -89,18 +94,21 @@ EVENTS = """
       department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens,
       output_tokens, reasoning_tokens, finish, cache_hit, estimated, late, provider_call_id)
     SELECT source, id || suffix, at, at + interval '5 seconds', key_id, owner_id, project_id, team_id,
-      department_id, model_id, tier_id, 1, CASE WHEN kind = 'zero_cost' THEN 0 ELSE cost_usd END, input_tokens,
+      department_id, model_id, tier_id, 1, CASE WHEN kind = 'zero_cost' THEN 0 ELSE cost_usd END,
+      input_tokens,
       cached_tokens, 0, output_tokens, 0, 'stop', cache_hit, false, false, answer
     FROM truth LEFT JOIN fault USING (day, number)
     CROSS JOIN LATERAL (SELECT '' AS suffix UNION ALL SELECT '-again' WHERE kind = 'booked_twice') copies
     WHERE kind IS NULL OR kind NOT IN ('missing_at_portal', 'nobodys') ORDER BY at
 """
 JOURNAL = """
-    INSERT INTO usage_gateway_call (source, external_id, at, pulled_at, model_name, finish, cache_hit, released,
+    INSERT INTO usage_gateway_call (source, external_id, at, pulled_at, model_name, finish, cache_hit,
+      released,
       input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_usd,
       provider_call_id)
     SELECT source, id || suffix, at, at + interval '60 seconds', model_name, 'stop', cache_hit, false,
-      input_tokens + CASE WHEN kind = 'token_mismatch' THEN 1000 ELSE 0 END, cached_tokens, 0, output_tokens, 0,
+      input_tokens + CASE WHEN kind = 'token_mismatch' THEN 1000 ELSE 0 END, cached_tokens, 0,
+      output_tokens, 0,
       CASE kind WHEN 'price_mismatch' THEN cost_usd * 1.05 WHEN 'almost' THEN cost_usd * 1.0009
         ELSE cost_usd END, answer
     FROM truth LEFT JOIN fault USING (day, number)
@@ -127,7 +135,8 @@ BALANCES = """
     ON CONFLICT (budget_id, window_start) DO UPDATE SET spent_usd = excluded.spent_usd
 """
 DAYS = """
-    INSERT INTO usage_day (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls,
+    INSERT INTO usage_day (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id,
+      calls,
       cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
     SELECT (at AT TIME ZONE %(zone)s)::date, key_id, owner_id, project_id, team_id, department_id, model_id,
       tier_id, count(*), sum(cost_usd), sum(input_tokens), sum(cached_tokens), 0, sum(output_tokens), 0
@@ -140,7 +149,8 @@ COUNTED = """
     WHERE NOT cache_hit AND kind IS DISTINCT FROM 'nobodys' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 PLANTED = """
-    SELECT CASE kind WHEN 'nobodys' THEN 'missing_at_portal' WHEN 'booked_twice' THEN 'duplicate' ELSE kind END,
+    SELECT CASE kind WHEN 'nobodys' THEN 'missing_at_portal' WHEN 'booked_twice' THEN 'duplicate'
+      ELSE kind END,
       source, id || CASE WHEN kind IN ('booked_twice', 'duplicate') THEN '-again' ELSE '' END
     FROM truth JOIN fault USING (day, number) WHERE kind <> 'almost'
 """
@@ -169,7 +179,7 @@ class Planted:
 
 @transaction.atomic
 def plant(cast: Cast, *, days: int, calls_a_day: int, change_on: int) -> Planted:
-    """Make so many days up to yesterday, with every fault on every day; the price changes on day `change_on`."""
+    """Make so many days up to yesterday, every fault on every day; the price changes on day `change_on`."""
     first_day = clock.now().astimezone(UTC).date() - timedelta(days=days)
     for model in (cast.larger, cast.frontier):
         LlmModel.objects.filter(pk=model.pk).update(provider=Provider.ANTHROPIC)
@@ -298,12 +308,12 @@ PRICES = {"small": ("0.15", "0.60"), "large": ("2.50", "10"), "larger": ("3", "1
 def _providers(cast: Cast, planted: Planted, counted: list[Any]) -> None:
     figures = _Figures(cast=cast, planted=planted)
     openai, anthropic = planted.accounts
-    for number, source, model, calls, inp, cached, out in counted:
+    for number, source, model, through, inp, cached, out in counted:
         day = planted.first_day + timedelta(days=number)
         is_first = source == planted.sources[0]
         account = openai if model in {"small", "large"} else anthropic
         key = ("key_eu" if is_first else "key_us") if account == openai else "apikey_eu"
-        counts = [int(inp), int(cached), int(out)]
+        calls, counts = through, [int(inp), int(cached), int(out)]
         if model == "frontier" and is_first:  # somebody copied the gateway's key
             calls += SHARED_CALLS
             counts[0] += SHARED_CALLS * SHARED_INPUT

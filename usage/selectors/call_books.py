@@ -31,7 +31,8 @@ NO_COST = "input_tokens + output_tokens > 0 AND cost_usd = 0 AND NOT cache_hit"
 HOURS_SQL = f"""
 WITH portal AS (
   SELECT date_trunc('hour', at, 'UTC') AS hour, count(*) AS calls, sum(input_tokens)::bigint AS input_tokens,
-    sum(output_tokens)::bigint AS output_tokens, sum(cost_usd) AS cost_usd, {MARK} AS mark, {WEIGHED} AS weighed,
+    sum(output_tokens)::bigint AS output_tokens, sum(cost_usd) AS cost_usd, {MARK} AS mark,
+    {WEIGHED} AS weighed,
     bool_or({NO_COST} AND model_id <> ALL (%(free)s)) AS odd
   FROM usage_event WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND {A_CALL} GROUP BY 1
 ), put_right AS (
@@ -40,7 +41,8 @@ WITH portal AS (
   FROM usage_event WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND {PUTS_RIGHT} GROUP BY 1
 ), gateway AS (
   SELECT date_trunc('hour', at, 'UTC') AS hour, count(*) AS calls, sum(input_tokens)::bigint AS input_tokens,
-    sum(output_tokens)::bigint AS output_tokens, sum(cost_usd) AS cost_usd, {MARK} AS mark, {WEIGHED} AS weighed,
+    sum(output_tokens)::bigint AS output_tokens, sum(cost_usd) AS cost_usd, {MARK} AS mark,
+    {WEIGHED} AS weighed,
     bool_or({NO_COST}) AS odd, count(cost_usd) AS priced
   FROM usage_gateway_call
   WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND NOT released GROUP BY 1

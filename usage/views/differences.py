@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.forms import Form
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import InvalidInputError
 from teams.models import RoleAssignment, User
@@ -34,7 +34,7 @@ DONE = {
     "confirm_price": "The price is confirmed. Enter it under Prices, from the day that is named here.",
 }
 FOLLOWED = {
-    DiscrepancyClass.MISSING_AT_PORTAL: "The call is booked late, in its own window, on the budgets of its key.",
+    DiscrepancyClass.MISSING_AT_PORTAL: "The call is booked late, in its own window, on its budgets.",
     DiscrepancyClass.DUPLICATE: "The second booking is taken back, on the budgets that paid for it.",
     DiscrepancyClass.TOKEN_MISMATCH: "The difference is booked where the calls stand, on their budgets.",
     DiscrepancyClass.PRICE_MISMATCH: "The difference is booked where the call stands, on its budgets.",
@@ -43,18 +43,28 @@ FOLLOWED = {
 NOT_OF_CALLS = {DiscrepancyClass.TOKEN_MISMATCH}
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_safe
 def show_difference(request: PersonRequest, public_id: str, *, names_of_sources: SourceNames) -> HttpResponse:
-    """Show a difference; with a form, explain or accept it, or let the ledger follow."""
+    """Show a difference, with the forms of those who may act on it."""
     require_the_books(request)
     found = reconciliation.find_difference(public_id)
-    form = ResolveForm(request.POST or None, acts=_acts(found))
-    if request.method == "POST":
-        require_keeper(request.user, "close differences")
-        if form.is_valid() and _did(request, form, found):
-            return redirect(difference_url(found))
+    form = ResolveForm(acts=_acts(found))
+    return render(request, "usage/difference.html", _context(request, found, form, names_of_sources))
+
+
+@require_POST
+def resolve_difference(
+    request: PersonRequest, public_id: str, *, names_of_sources: SourceNames
+) -> HttpResponse:
+    """Explain or accept a difference, or let the ledger follow."""
+    require_the_books(request)
+    found = reconciliation.find_difference(public_id)
+    require_keeper(request.user, "close differences")
+    form = ResolveForm(request.POST, acts=_acts(found))
+    if form.is_valid() and _did(request, form, found):
+        return redirect(difference_url(found))
     context = _context(request, found, form, names_of_sources)
-    return render(request, "usage/difference.html", context, status=422 if form.errors else 200)
+    return render(request, "usage/difference.html", context, status=422)
 
 
 @require_POST
