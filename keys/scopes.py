@@ -15,7 +15,7 @@ SCOPES = {
     "requests:read": "See requests for access and budget",
     "requests:write": "Ask for access and budget, change and withdraw what was asked",
     "usage:read": "See usage, spend and refused calls",
-    "reconciliation:read": "See reconciliation, sources, provider accounts, invoices and rows not booked",
+    "reconciliation:read": "See reconciliation, closed months, sources, bills and rows not booked",
 }
 # By the name that a noun's addresses are registered under. One that is not here is closed to tokens.
 STEMS = {
@@ -41,6 +41,7 @@ STEMS = {
     "upstream_keys": "reconciliation",
     "invoices": "reconciliation",
     "quarantine": "reconciliation",
+    "periods": "reconciliation",
 }
 # A secret is shown to a human, and only humans decide: separation of duties counts them. What providers say
 # is held against the last two, so a person answers for them as well.

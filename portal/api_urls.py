@@ -17,6 +17,7 @@ from teams.models import User
 from usage.api import (
     BlockedCallsViewSet,
     DiscrepancyViewSet,
+    PeriodViewSet,
     QuarantineViewSet,
     ReconciliationRunViewSet,
     UsageDayViewSet,
@@ -87,6 +88,7 @@ router.register("provider-accounts", ProviderAccountViewSet, "provider_accounts"
 router.register("upstream-keys", UpstreamKeyViewSet, "upstream_keys")
 router.register("invoices", InvoiceViewSet, "invoices")
 router.register("quarantine", QuarantineViewSet, "quarantine")
+router.register("reconciliation/periods", PeriodViewSet, "periods")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include((router.urls, "api"))),

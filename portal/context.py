@@ -98,6 +98,13 @@ SECTIONS = (
         shown_to=checks_the_books,
     ),
     Section(
+        group=SPEND,
+        label="Period close",
+        view="reconciliation:periods",
+        icon="calendar-check",
+        shown_to=checks_the_books,
+    ),
+    Section(
         group=ORGANISATION, label="People", view="people:list", icon="users", shown_to=answers_for_others
     ),
     Section(

@@ -111,6 +111,10 @@ SENSITIVE: Mapping[str, Condition] = {
     "providers:register_key": always,
     "providers:retire_key": always,
     "api:upstream_keys-list": writes,
+    "reconciliation:list": exports,
+    "reconciliation:resolve": writes,
+    "reconciliation:close": writes,
+    "reconciliation:reopen": always,
     "webhooks:list": writes,
     "webhooks:rotate": writes,
 }

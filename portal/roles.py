@@ -27,6 +27,8 @@ RECORDS = frozenset(
         "teams_formername",
         "usage_event",
         "usage_gateway_call",
+        "usage_ledger_correction",
+        "usage_period_figure",
     }
 )
 # Filled by `migrate`, only read afterwards.

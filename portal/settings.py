@@ -217,6 +217,8 @@ HOLD_GRACE_SECONDS: int = env.int("HOLD_GRACE_SECONDS", 60)
 LEASE_SECONDS: int = env.int("LEASE_SECONDS", 30)
 LEASE_FLOOR_USD: Decimal = env.decimal("LEASE_FLOOR_USD", Decimal("0.05"))
 
+PERIOD_CLOSE_OPEN_USD: Decimal = env.decimal("PERIOD_CLOSE_OPEN_USD", Decimal(1))
+
 LEAK_REPORTS_PER_MINUTE: int = env.int("LEAK_REPORTS_PER_MINUTE", 30)
 
 REDIS_URL: str = env.str("REDIS_URL")
@@ -426,6 +428,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "check-prices": {"task": "usage.check_prices", "schedule": crontab(hour=1, minute=20)},
     "run-repricings": {"task": "usage.run_repricings", "schedule": 60.0},
     "reconcile": {"task": "usage.reconcile_recent_days", "schedule": 600.0},
+    "reconcile-new-figures": {"task": "usage.reconcile_new_figures", "schedule": 600.0},
+    "reconcile-providers": {"task": "usage.reconcile_providers", "schedule": crontab(hour=4, minute=20)},
     "true-up-carry": {"task": "budgets.true_up_carry", "schedule": 300.0},
     "heartbeat": {"task": "portal.heartbeat", "schedule": 15.0},
 }

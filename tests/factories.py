@@ -16,9 +16,10 @@ from django.db import transaction
 from factory.django import DjangoModelFactory
 
 from approvals.models import AccessRequest, Decision, Delegation, Policy, RequestStatus, Stage, Verdict
-from budgets.models import Budget, BudgetLimit, Mode, ScopeKind, Window
+from budgets.models import Budget, BudgetLimit, Entry, EntryKind, Mode, ScopeKind, Window
 from catalog.models import Alias, LlmModel, Price, PriceSource, Provider, Tier, Unit, UnpricedCall
 from core import clock
+from core.ids import new_id
 from core.models import Webhook
 from gateway.models import Gateway
 from keys import secrets
@@ -384,6 +385,14 @@ def revealed(key: ApiKey) -> str:
     key.prefix, key.last4, key.revealed_at = token[:13], token[-4:], clock.now()
     key.save()
     return token
+
+
+def settled_entry(*, at: datetime, amount_usd: Decimal, **whose: Any) -> Entry:
+    """Charge a call without a reservation, on no budget, as imported history is charged."""
+    return Entry.objects.create(
+        public_id=new_id("ent"), kind=EntryKind.SETTLE, amount_usd=amount_usd, budget_ids=[], window_starts=[],
+        effective_at=at, recorded_at=at, **whose,
+    )  # fmt: skip
 
 
 @transaction.atomic

@@ -14,7 +14,7 @@ from core.rest.fields import id_pattern
 from core.rest.pages import page_response, unknown_cursor
 from core.rest.views import ListViewSet, NounViewSet
 from teams.selectors import roles_of
-from usage.models import Discrepancy, Quarantine, ReconciliationRun
+from usage.models import Discrepancy, Level, PeriodClose, Quarantine, ReconciliationRun
 from usage.selectors import (
     blocked_hours,
     custom,
@@ -25,6 +25,7 @@ from usage.selectors import (
     watched_by,
 )
 from usage.selectors.blocked import BlockedLine
+from usage.selectors.closing import periods_for
 from usage.selectors.lines import UsageLine, usage_lines
 from usage.selectors.periods import day_starts_at
 from usage.selectors.quarantine import STATES, quarantine_for
@@ -34,6 +35,7 @@ from usage.serializers import (
     BlockedCallsQuery,
     DiscrepancyOut,
     DiscrepancyQuery,
+    PeriodOut,
     QuarantineOut,
     QuarantineQuery,
     ReconciliationRunOut,
@@ -102,24 +104,24 @@ class BlockedCallsViewSet(ListViewSet):
 
 
 class ReconciliationRunViewSet(NounViewSet):
-    """Portal against gateway, by day and source; for finance, auditors and administrators."""
+    """The ledger against each source, by day and level; for finance, auditors and administrators."""
 
     noun = "run"
     out = ReconciliationRunOut
     list_query = ReconciliationRunQuery
     reads_refuse = (403,)
-    lookup_value_regex = r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.[0-9A-Za-z_-]{1,40}"
+    lookup_value_regex = r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.[0-9A-Za-z_-]{1,40}(\.[23])?"
 
     def get_queryset(self) -> QuerySet[ReconciliationRun]:
         """Return all runs, to those who may see them."""
         return runs_for(self.actor)
 
     def chosen(self, rows: QuerySet[ReconciliationRun]) -> QuerySet[ReconciliationRun]:
-        """Narrow the list down to a state."""
-        return self.narrowed(rows, state="state")
+        """Narrow the list down to a level and a state."""
+        return self.narrowed(rows, level="level", state="state")
 
     def by_id(self, rows: QuerySet[Any], public_id: str) -> QuerySet[Any]:
-        """Narrow runs down to one day and source."""
+        """Narrow runs down to one day, source and level."""
         return run_by_id(rows, public_id)
 
     def id_of(self, row: ReconciliationRun) -> str:
@@ -128,7 +130,7 @@ class ReconciliationRunViewSet(NounViewSet):
 
 
 class DiscrepancyViewSet(NounViewSet):
-    """Calls on which portal and gateway differ; for finance, auditors and administrators."""
+    """Calls, keys and models on which two sides differ; for finance, auditors and administrators."""
 
     noun = "discrepancy"
     out = DiscrepancyOut
@@ -168,6 +170,19 @@ class QuarantineViewSet(NounViewSet):
         return found.filter(STATES[self.query["state"]][1]) if "state" in self.query else found
 
 
+class PeriodViewSet(NounViewSet):
+    """Months of the books that were ever closed; for finance, auditors and administrators."""
+
+    noun = "period"
+    out = PeriodOut
+    reads_refuse = (403,)
+    lookup_value_regex = id_pattern("prd")
+
+    def get_queryset(self) -> QuerySet[PeriodClose]:
+        """Return all months, to those who may see them."""
+        return periods_for(self.actor)
+
+
 def period_of(query: Mapping[str, Any], *, default_days: int | None = None) -> tuple[date, date]:
     """Return the first and last day that parameters ask for: by default this month or so many days.
 
@@ -184,9 +199,11 @@ def period_of(query: Mapping[str, Any], *, default_days: int | None = None) -> t
 
 
 def run_by_id(rows: QuerySet[Any], public_id: str) -> QuerySet[Any]:
-    """Narrow runs down to one day and source."""
-    day, _, source = public_id.partition(SEPARATOR)
-    return rows.filter(day=parsed_day(day), source=source)
+    """Narrow runs down to one day, source and level."""
+    day, _, place = public_id.partition(SEPARATOR)
+    source, _, level = place.partition(SEPARATOR)
+    asked = int(level) if level.isascii() and level.isdecimal() and len(level) == 1 else 0
+    return rows.filter(day=parsed_day(day), source=source, level=asked if level else Level.CALLS)
 
 
 def parsed_day(text: str) -> date | None:

@@ -10,6 +10,8 @@ from usage.models import (
     Discrepancy,
     DiscrepancyClass,
     DiscrepancyState,
+    Level,
+    PeriodState,
     Quarantine,
     QuarantineOutcome,
     QuarantineReason,
@@ -21,7 +23,7 @@ from usage.redaction import redacted, redacted_text
 from usage.selectors.blocked import BlockedLine
 from usage.selectors.quarantine import OPEN
 
-MAX_RUN_CHARACTERS = 51
+MAX_RUN_CHARACTERS = 53
 MAX_CODE_CHARACTERS = 40
 
 
@@ -96,12 +98,20 @@ class BlockedCallsOut(Out):
 
 
 class ReconciliationRunOut(Out):
-    """Portal against gateway for one UTC day and source."""
+    """The ledger against one source for one UTC day (or the period of a bill), at one level.
+
+    At level 3 `provider_cost_usd` less `portal_cost_usd` is the sum of the five parts, exactly.
+    """
 
     id = serializers.SerializerMethodField()
     day = Day()
-    source = serializers.CharField(help_text="The id of the gateway.")  # type: ignore[assignment]  # a declared field, which the metaclass takes away
+    level = serializers.ChoiceField(Level.choices)
+    period_end = Day(allow_null=True, help_text="The first day after the period of a bill.")
+    source = serializers.CharField(help_text="The id of the gateway, the provider's account or the bill.")  # type: ignore[assignment]  # a declared field, which the metaclass takes away
     state = serializers.ChoiceField(RunState.choices)
+    notice = serializers.CharField(help_text="Why the source could not be read.")
+    provisional = serializers.BooleanField(help_text="The provider may still change its figures.")
+    data_refreshed_at = Moment(allow_null=True)
     portal_calls = serializers.IntegerField()
     gateway_calls = serializers.IntegerField()
     portal_input_tokens = serializers.IntegerField()
@@ -109,24 +119,35 @@ class ReconciliationRunOut(Out):
     portal_output_tokens = serializers.IntegerField()
     gateway_output_tokens = serializers.IntegerField()
     portal_cost_usd = Usd()
+    provider_cost_usd = Usd()
+    elsewhere_usd = Usd()
+    unknown_key_usd = Usd()
+    volume_usd = Usd()
+    price_usd = Usd()
+    other_usd = Usd()
     drift_usd = Usd()
     runs = serializers.IntegerField(help_text="How often the day was compared.")
     first_run_at = Moment()
     last_run_at = Moment()
 
     def get_id(self, run: ReconciliationRun) -> str:
-        """The day and the source."""
+        """The day and the source, and the level above the first."""
         return run_id(run)
 
 
 class DiscrepancyOut(Out):
-    """One call on which portal and gateway differ."""
+    """One call, or one key and model of a day, on which two sides differ."""
 
     id = serializers.CharField(source="public_id")
     run = serializers.SerializerMethodField()
     kind = serializers.ChoiceField(DiscrepancyClass.choices)
-    call = serializers.CharField(source="external_id")
+    call = serializers.CharField(source="external_id", help_text="The call, or the key and model.")
+    model = serializers.CharField(source="model_name")
+    at = Moment(allow_null=True)
     detail = serializers.DictField(help_text="The figures of either side.")
+    proposal = serializers.DictField(
+        allow_null=True, help_text="The prices that the provider seems to charge, by unit."
+    )
     amount_usd = Usd()
     state = serializers.ChoiceField(DiscrepancyState.choices)
     owner = NamedOut(allow_null=True)
@@ -168,6 +189,21 @@ class QuarantineOut(Out):
         return entry.outcome or OPEN
 
 
+class PeriodOut(Out):
+    """How far one month of the books is closed, and by whom."""
+
+    id = serializers.CharField(source="public_id")
+    month = Day(help_text="The first day of the month.")
+    state = serializers.ChoiceField(PeriodState.choices)
+    soft_closed_at = Moment(allow_null=True)
+    soft_closed_by = NamedOut(allow_null=True)
+    closed_at = Moment(allow_null=True)
+    closed_by = NamedOut(allow_null=True)
+    reopened_at = Moment(allow_null=True)
+    reopened_by = NamedOut(allow_null=True)
+    reason = serializers.CharField(help_text="Why it was reopened.")
+
+
 class UsageDayQuery(PageQuery):
     """Which days and whose; this month unless said otherwise, a year at most."""
 
@@ -196,6 +232,7 @@ class BlockedCallsQuery(PageQuery):
 class ReconciliationRunQuery(PageQuery):
     """Which runs to list."""
 
+    level = serializers.ChoiceField(Level.choices, required=False)
     state = serializers.ChoiceField(RunState.choices, required=False)
 
 
@@ -216,5 +253,6 @@ class QuarantineQuery(PageQuery):
 
 
 def run_id(run: ReconciliationRun) -> str:
-    """Return the public id of a run: its day and its source, which no other run shares."""
-    return f"{run.day.isoformat()}.{run.source}"
+    """Return the public id of a run: its day, its source and a level above the first."""
+    place = f"{run.day.isoformat()}.{run.source}"
+    return place if run.level == Level.CALLS else f"{place}.{run.level}"

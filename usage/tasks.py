@@ -53,3 +53,15 @@ def reconcile_recent_days() -> dict[str, str]:
         for source in sources
         for day in days
     }
+
+
+@shared_task(name="usage.reconcile_new_figures")
+def reconcile_new_figures() -> dict[str, str]:
+    """Compare days of which a provider told something new since they were compared."""
+    return services.reconcile_due_accounts()
+
+
+@shared_task(name="usage.reconcile_providers")
+def reconcile_providers() -> dict[str, str]:
+    """Compare the last days with every provider again, and whatever has new figures."""
+    return services.reconcile_due_accounts(recent=True)

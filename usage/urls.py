@@ -11,6 +11,14 @@ def routes(*, names_of_sources: SourceNames) -> tuple[list[URLPattern], str]:
     given = {"names_of_sources": names_of_sources}
     patterns = [
         path("", views.list_days, given, name="list"),
+        path("periods/", views.list_periods, name="periods"),
+        path("periods/<str:month>/", views.show_period, name="period"),
+        path("periods/<str:month>/soft-close/", views.close_softly, name="soft_close"),
+        path("periods/<str:month>/close/", views.close_for_good, name="close"),
+        path("periods/<str:month>/reopen/", views.reopen, name="reopen"),
+        path("differences/<str:public_id>/", views.show_difference, given, name="difference"),
+        path("differences/<str:public_id>/resolve/", views.resolve_difference, given, name="resolve"),
+        path("differences/<str:public_id>/assign/", views.assign_difference, name="assign"),
         path("<str:source>/<str:day>/", views.show_day, given, name="detail"),
     ]
     return patterns, "reconciliation"

@@ -94,6 +94,8 @@ TABLE = """
     invoices_create              401        403    403    403    403    201    403    201
     quarantine_list              401        403    403    403    403    sees   sees   sees
     quarantine_retrieve          401        403    403    403    403    200    200    200
+    periods_list                 401        403    403    403    403    sees   sees   sees
+    periods_retrieve             401        403    403    403    403    200    200    200
     api-schema                   200        200    200    200    200    200    200    200
     unknown_address              404        404    404    404    404    404    404    404
 """
@@ -128,6 +130,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "upstream_keys": lambda world: world.upstream_key.public_id,
     "invoices": lambda world: world.invoice.public_id,
     "quarantine": lambda world: world.quarantined.public_id,
+    "periods": lambda world: world.period.public_id,
 }
 # Of another object than the noun's other acts: a rotation needs a key with a secret.
 SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {"keys_rotate": lambda world: world.key.public_id}

@@ -25,6 +25,7 @@ from usage.models import (
     Discrepancy,
     ImportCursor,
     Invoice,
+    PeriodClose,
     Quarantine,
     ReconciliationRun,
     RunState,
@@ -60,6 +61,7 @@ class World:
     upstream_key: UpstreamCredential
     invoice: Invoice
     quarantined: Quarantine
+    period: PeriodClose
 
 
 class Caller:
@@ -117,6 +119,7 @@ def make_world(cast: Cast) -> World:
             opened_at=clock.now(),
         ),
         quarantined=set_aside(run.source),
+        period=PeriodClose.objects.create(month=run.day.replace(day=1)),
     )
 
 

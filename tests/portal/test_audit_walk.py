@@ -22,12 +22,12 @@ from django.db import connection
 
 from core.models import AuditEvent
 from tests.cast import Cast
-from tests.walk import Walk, approvals, keys, money, portal, teams, usage
+from tests.walk import Walk, approvals, keys, money, portal, quarantine, teams, usage
 
 APPS = ("teams", "catalog", "budgets", "keys", "usage", "gateway", "approvals", "portal")
 # What an event may keep of before and after. Whoever records a new fact adds it, and looks at it.
 DECLARED = """
-    actions addresses allocation archived_at attempts base_url budget budgets by_rule came change closed_at
+    actions addresses allocation amount_usd archived_at attempts base_url budget budgets by_rule came change closed_at
     code comment cost_centre dead_at decision declared_free delegations department description digest_time
     disabled_at duration_days email expected_monthly_usd expires_at extends_key external_id factors failures
     grant holder increases is_active keeps key keys limit_usd live_versions masked member memberships mode
@@ -49,6 +49,8 @@ PARTS = {
     "keys.end_key",
     "keys.end_token",
     "keys.follow_grants",
+    "usage.post_call",
+    "usage.post_volume",
 }
 # They book or compare what gateways report; their record is the ledger, which only grows.
 BOOKS = {
@@ -64,7 +66,11 @@ BOOKS = {
     "usage.pull_report",
     "usage.pull_source",
     "usage.reclaim_leases",
+    "usage.reconcile_costs",
     "usage.reconcile_day",
+    "usage.reconcile_due_accounts",
+    "usage.reconcile_invoice",
+    "usage.reconcile_volumes",
 }
 # Who acts is found by the code that he types.
 BY_ITS_CODE = {"portal.confirm_slack_link"}
@@ -97,7 +103,7 @@ BEFORE = {
     "upstream_key.registered",
     "webhook.disabled",
 }
-WALK: Walk = teams.WALK | keys.WALK | approvals.WALK | money.WALK | usage.WALK | portal.WALK
+WALK: Walk = teams.WALK | keys.WALK | approvals.WALK | money.WALK | quarantine.WALK | usage.WALK | portal.WALK
 
 
 @dataclass(slots=True)

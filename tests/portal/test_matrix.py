@@ -69,6 +69,14 @@ TABLE = """
     /budgets/open/                        302       403  403  200  200  200  403    200
     /blocked/                             302       200  200  200  200  200  200    200
     /reconciliation/                      302       404  404  404  404  200  200    200
+    /reconciliation/periods/              302       404  404  404  404  200  200    200
+    /reconciliation/periods/{month}/      302       404  404  404  404  200  200    200
+    /reconciliation/periods/{month}/soft-close/     302 405 405  405  405  405  405  405
+    /reconciliation/periods/{month}/close/          302 405 405  405  405  405  405  405
+    /reconciliation/periods/{month}/reopen/         302 404 404  404  404  200  403  200
+    /reconciliation/differences/{difference}/       302 404 404  404  404  200  200  200
+    /reconciliation/differences/{difference}/resolve/ 302 405 405 405 405 405  405  405
+    /reconciliation/differences/{difference}/assign/  302 405 405 405 405 405  405  405
     /reconciliation/{source}/{day}/       302       404  404  404  404  200  200    200
     /sources/                             302       404  404  404  404  200  200    200
     /sources/{source}/read/               302       405  405  405  405  405  405    405
@@ -139,6 +147,7 @@ NAMES = {
     "models": "model",
     "people": "person",
     "quarantine": "row",
+    "reconciliation": "difference",
     "webhooks": "webhook",
     "providers": "account",
     "invoices": "invoice",
@@ -209,6 +218,8 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "role": lambda world: world.cast.ben.role_assignments.get().public_id,
     "session": lambda _: "1",
     "day": lambda world: world.run.day.isoformat(),
+    "difference": lambda world: world.discrepancy.public_id,
+    "month": lambda world: f"{world.run.day:%Y-%m}",
 }
 
 
@@ -242,7 +253,9 @@ def _plain(path: str) -> str:
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
     path = path.replace("<int:pk>", "{session}")
-    return path.replace("<str:source>", "{source}").replace("<str:day>", "{day}")
+    for name in ("source", "day", "month"):
+        path = path.replace(f"<str:{name}>", f"{{{name}}}")
+    return path
 
 
 @pytest.fixture

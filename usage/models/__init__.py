@@ -20,6 +20,7 @@ from usage.models.intake import (
     RetiredMonth,
     SourceKind,
 )
+from usage.models.periods import PeriodClose, PeriodFigure, PeriodState
 from usage.models.provider import (
     Invoice,
     InvoiceLine,
@@ -29,15 +30,19 @@ from usage.models.provider import (
     UpstreamCredential,
 )
 from usage.models.reconciliation import (
+    BYPASSES,
     Discrepancy,
     DiscrepancyClass,
     DiscrepancyState,
+    LedgerCorrection,
+    Level,
     ReconciliationRun,
     RunState,
 )
 from usage.models.repricing import Repricing, RepricingState
 
 __all__ = [
+    "BYPASSES",
     "Attribution",
     "BlockedHour",
     "Discrepancy",
@@ -48,6 +53,11 @@ __all__ = [
     "ImportCursor",
     "Invoice",
     "InvoiceLine",
+    "LedgerCorrection",
+    "Level",
+    "PeriodClose",
+    "PeriodFigure",
+    "PeriodState",
     "ProviderAccount",
     "ProviderCost",
     "ProviderUsage",

@@ -133,6 +133,8 @@ class BlockedHour(models.Model):
 class GatewayCall(TokenCounts):
     """One finished call as a gateway's own journal has it: the other side of the reconciliation.
     Partitioned by month.
+
+    `cost_usd` is what the gateway reckons, empty where it does not; `provider_call_id` the id of the answer.
     """
 
     pk = models.CompositePrimaryKey("source", "external_id", "at")
@@ -144,6 +146,8 @@ class GatewayCall(TokenCounts):
     finish = models.CharField(max_length=10, choices=Finish)
     cache_hit = models.BooleanField(default=False)
     released = models.BooleanField(default=False)
+    cost_usd = models.DecimalField(**MONEY, null=True)
+    provider_call_id = models.CharField(max_length=100, blank=True, default="", db_default="")
 
     class Meta:
         db_table = "usage_gateway_call"

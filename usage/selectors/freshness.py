@@ -11,7 +11,8 @@ SQL = """
            (SELECT min(last_success_at) FROM usage_importcursor WHERE kind = 'journal'),
            (SELECT count(*) FROM usage_importcursor WHERE kind = 'journal' AND last_error <> ''),
            (SELECT max(last_run_at) FROM usage_reconciliationrun),
-           (SELECT count(*) FROM usage_discrepancy WHERE state = 'open')
+           (SELECT count(*) FROM usage_discrepancy d JOIN usage_reconciliationrun r ON r.id = d.run_id
+            WHERE d.state = 'open' AND r.level = 1)
 """
 
 

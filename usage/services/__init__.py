@@ -9,8 +9,20 @@ from usage.services.holds import expire_holds, make_partitions, reclaim_leases
 from usage.services.ingest import IngestCounts, ingest_page, pull_source
 from usage.services.invoices import upload_invoice
 from usage.services.logs import book_log_rows, pull_log
+from usage.services.periods import close_period, reopen_period, soft_close_period
 from usage.services.price_checks import check_prices
-from usage.services.reconcile import reconcile_day
+from usage.services.reconciliation import (
+    accept,
+    assign,
+    confirm_price,
+    correct,
+    explain,
+    reconcile_costs,
+    reconcile_day,
+    reconcile_due_accounts,
+    reconcile_invoice,
+    reconcile_volumes,
+)
 from usage.services.registry import add_account, close_account, register_key, retire_key
 from usage.services.reports import keep_day, pull_report
 from usage.services.repricing import approve_repricing, propose_repricing, reject_repricing, run_repricings
@@ -19,13 +31,19 @@ __all__ = [
     "Corrected",
     "Correction",
     "IngestCounts",
+    "accept",
     "add_account",
     "approve_repricing",
+    "assign",
     "book_log_rows",
     "check_prices",
     "close_account",
+    "close_period",
+    "confirm_price",
+    "correct",
     "correct_calls",
     "expire_holds",
+    "explain",
     "import_page",
     "import_rows",
     "ingest_page",
@@ -37,10 +55,16 @@ __all__ = [
     "pull_source",
     "read_now",
     "reclaim_leases",
+    "reconcile_costs",
     "reconcile_day",
+    "reconcile_due_accounts",
+    "reconcile_invoice",
+    "reconcile_volumes",
     "register_key",
     "reject_repricing",
+    "reopen_period",
     "retire_key",
     "run_repricings",
+    "soft_close_period",
     "upload_invoice",
 ]

@@ -12,23 +12,32 @@ from core import clock
 from core.money import format_usd
 from core.shapes import Tone
 from usage.models import (
+    Discrepancy,
     DiscrepancyClass,
     DiscrepancyState,
     ImportCursor,
+    Level,
     Quarantine,
     QuarantineReason,
     ReconciliationRun,
     RunState,
 )
-from usage.selectors.reconciliation import Difference
+from usage.selectors.reconciliation import Drift
 
 STALE_AFTER = timedelta(minutes=15)
 NOTHING = "—"
 EXPLANATIONS = {
-    DiscrepancyClass.MISSING_AT_PORTAL: "Not booked 15 minutes after its end. The next pull books it late.",
+    DiscrepancyClass.MISSING_AT_PORTAL: "Not booked 15 minutes after its end. Booked late once it can be.",
     DiscrepancyClass.MISSING_AT_GATEWAY: "Booked, and not in the journal after 2 hours. The charge stays.",
-    DiscrepancyClass.TOKEN_MISMATCH: "Both sides know the call and count other tokens.",
+    DiscrepancyClass.DUPLICATE: "The provider gave one answer, and it was booked twice.",
+    DiscrepancyClass.TOKEN_MISMATCH: "Both sides know it and count other tokens.",
+    DiscrepancyClass.PRICE_MISMATCH: "Both sides count the same and charge another amount.",
+    DiscrepancyClass.ZERO_COST: "Tokens without a cost: neither from a cache nor of a free model.",
+    DiscrepancyClass.BYPASS_UNKNOWN_KEY: "Somebody uses the account outside the gateways.",
+    DiscrepancyClass.BYPASS_SHARED_KEY: "Somebody else may have a copy of the gateway's key. Rotate it.",
+    DiscrepancyClass.PRICE_CHANGE: "The same volume costs another amount than at our price.",
 }
+LEVEL_WORDS = {Level.CALLS: "", Level.VOLUMES: "volumes", Level.MONEY: "money"}
 STATE_TONES = {
     DiscrepancyState.OPEN: "warn",
     DiscrepancyState.EXPLAINED: "info",
@@ -83,8 +92,9 @@ class SumLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallLine:
-    """A call that differs."""
+    """A call that differs, or a key and model."""
 
+    url: str
     external_id: str
     kind: str
     explanation: str
@@ -92,6 +102,35 @@ class CallLine:
     at: datetime | None
     portal: str
     gateway: str
+    status: Tone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftLine:
+    """Differences of one day, level and class."""
+
+    day: date
+    level: str
+    kind: str
+    differences: int
+    oldest_at: datetime
+    amount_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferenceLine:
+    """One difference in a list of many."""
+
+    url: str
+    external_id: str
+    kind: str
+    day: date
+    source: str
+    level: str
+    model: str
+    amount_usd: Decimal
+    owner: str
+    opened_at: datetime
     status: Tone
 
 
@@ -122,9 +161,9 @@ def source_line(cursor: ImportCursor, *, names: Mapping[str, str], calls_today: 
 def day_line(run: Any, *, names: Mapping[str, str]) -> DayLine:
     """Return a day that `selectors.reconciliation` counted."""
     return DayLine(
-        url=reverse("reconciliation:detail", args=[run.source, f"{run.day:%Y-%m-%d}"]),
+        url=run_url(run),
         day=run.day,
-        source=names.get(run.source, run.source),
+        source=source_words(run, names),
         status=run_status(run),
         portal=Side(calls=run.portal_calls, tokens=run.portal_input_tokens + run.portal_output_tokens),
         gateway=Side(calls=run.gateway_calls, tokens=run.gateway_input_tokens + run.gateway_output_tokens),
@@ -133,20 +172,40 @@ def day_line(run: Any, *, names: Mapping[str, str]) -> DayLine:
     )
 
 
+def run_url(run: ReconciliationRun) -> str:
+    """Return the page of a run."""
+    address = reverse("reconciliation:detail", args=[run.source, f"{run.day:%Y-%m-%d}"])
+    return address if run.level == Level.CALLS else f"{address}?level={run.level}"
+
+
+def source_words(run: ReconciliationRun, names: Mapping[str, str]) -> str:
+    """Return what a run compared with, and in what."""
+    words = LEVEL_WORDS[Level(run.level)]
+    name = names.get(run.source, run.source)
+    return f"{name}, {words}" if words else name
+
+
 def run_status(run: Any) -> Tone:
     """Return the state of a day; a source that was not read is red, never "no difference"."""
     match run.state:
         case RunState.MATCHED:
-            return Tone(tone="ok", text="Equal")
+            return Tone(tone="ok", text="Equal, provisional" if run.provisional else "Equal")
+        case RunState.DIFFERENT if not run.open_calls:
+            return Tone(tone="warn", text="Differs")
         case RunState.DIFFERENT:
             noun = "difference" if run.open_calls == 1 else "differences"
             return Tone(tone="warn", text=f"{run.open_calls:,} {noun}")
         case _:
-            return Tone(tone="bad", text="Gateway not read")
+            side = "Gateway" if run.level == Level.CALLS else "Provider"
+            return Tone(tone="bad", text=f"{side} not read")
 
 
 def sum_lines(run: ReconciliationRun) -> tuple[SumLine, ...]:
-    """Return the day's figures on both sides; a gateway's journal holds no cost."""
+    """Return the day's figures on both sides. Gateways and usage figures of providers hold no cost; money is
+    told without calls and tokens.
+    """
+    if run.level == Level.MONEY:
+        return (_money("Cost", run.portal_cost_usd, run.provider_cost_usd),)
     counted = (
         ("Calls", run.portal_calls, run.gateway_calls),
         ("Input tokens", run.portal_input_tokens, run.gateway_input_tokens),
@@ -167,24 +226,89 @@ def sum_lines(run: ReconciliationRun) -> tuple[SumLine, ...]:
     )
 
 
-def call_lines(found: Iterable[Difference]) -> tuple[CallLine, ...]:
+def variance_lines(run: ReconciliationRun) -> tuple[tuple[str, str, Decimal], ...]:
+    """Return why money differs, part by part; the last line is all of it. None where no money is compared."""
+    if run.level != Level.MONEY:
+        return ()
+    return (
+        (
+            "Keys that are known elsewhere",
+            "Registered, and used outside the gateways on purpose.",
+            run.elsewhere_usd,
+        ),
+        ("Keys that nobody knows", "Not in the registry: usage outside the gateways.", run.unknown_key_usd),
+        (
+            "Other volume, at our price",
+            "The provider counted more or less than went through.",
+            run.volume_usd,
+        ),
+        ("Another price, on the provider's volume", "The same tokens at another price.", run.price_usd),
+        ("Charges without a model", "Fees, credits and what is not told by model.", run.other_usd),
+        ("Together", "The provider's money less the ledger's.", run.provider_cost_usd - run.portal_cost_usd),
+    )
+
+
+def call_lines(found: Iterable[Discrepancy]) -> tuple[CallLine, ...]:
     """Return the calls that differ."""
     return tuple(
         CallLine(
-            external_id=each.discrepancy.external_id,
-            kind=each.discrepancy.get_kind_display(),
-            explanation=each.discrepancy.note or EXPLANATIONS[DiscrepancyClass(each.discrepancy.kind)],
-            model=each.model or NOTHING,
+            url=difference_url(each),
+            external_id=each.external_id,
+            kind=each.get_kind_display(),
+            explanation=each.note or EXPLANATIONS[DiscrepancyClass(each.kind)],
+            model=each.model_name or NOTHING,
             at=each.at,
-            portal=_tokens(each.discrepancy.detail.get("portal")),
-            gateway=_tokens(each.discrepancy.detail.get("gateway")),
-            status=Tone(
-                tone=STATE_TONES[DiscrepancyState(each.discrepancy.state)],
-                text=each.discrepancy.get_state_display(),
-            ),
+            portal=side_words(each.detail, ("portal", "ours_usd")),
+            gateway=side_words(each.detail, ("gateway", "provider", "theirs_usd")),
+            status=state_tone(each),
         )
         for each in found
     )
+
+
+def drift_lines(found: Iterable[Drift]) -> tuple[DriftLine, ...]:
+    """Return differences by day, level and class."""
+    return tuple(
+        DriftLine(
+            day=each.day,
+            level=Level(each.level).label,
+            kind=DiscrepancyClass(each.kind).label,
+            differences=each.differences,
+            oldest_at=each.oldest_at,
+            amount_usd=each.amount_usd,
+        )
+        for each in found
+    )
+
+
+def difference_lines(found: Iterable[Discrepancy], names: Mapping[str, str]) -> tuple[DifferenceLine, ...]:
+    """Return differences as a list shows them."""
+    return tuple(
+        DifferenceLine(
+            url=difference_url(each),
+            external_id=each.external_id,
+            kind=each.get_kind_display(),
+            day=each.run.day,
+            source=names.get(each.run.source, each.run.source),
+            level=Level(each.run.level).label,
+            model=each.model_name,
+            amount_usd=each.amount_usd,
+            owner=each.owner.name if each.owner else "",
+            opened_at=each.opened_at,
+            status=state_tone(each),
+        )
+        for each in found
+    )
+
+
+def difference_url(difference: Discrepancy) -> str:
+    """Return the page of a difference."""
+    return reverse("reconciliation:difference", args=[difference.public_id])
+
+
+def state_tone(difference: Discrepancy) -> Tone:
+    """Return the state of a difference."""
+    return Tone(tone=STATE_TONES[DiscrepancyState(difference.state)], text=difference.get_state_display())
 
 
 def quarantine_lines(found: Iterable[Quarantine]) -> tuple[QuarantineLine, ...]:
@@ -211,9 +335,22 @@ def _source_state(cursor: ImportCursor) -> tuple[Tone, str]:
     return Tone(tone="ok", text="Read"), ""
 
 
-def _tokens(side: Mapping[str, int | None] | None) -> str:
+def _money(label: str, ours: Decimal, theirs: Decimal) -> SumLine:
+    return SumLine(
+        label=label,
+        portal=format_usd(ours),
+        gateway=format_usd(theirs),
+        difference=format_usd(theirs - ours),
+    )
+
+
+def side_words(detail: Mapping[str, Any], names: Iterable[str]) -> str:
     """Write what one side counted: `1,020 in (20 cached), 33 out`; a dash when it does not know the call."""
+    side = next((detail[name] for name in names if detail.get(name)), None)
+    if isinstance(side, str):
+        return format_usd(Decimal(side), places=4)
     if not side or side.get("input") is None:
         return NOTHING
     cached = f" ({side['cached']:,} cached)" if side.get("cached") else ""
-    return f"{side['input']:,} in{cached}, {side['output']:,} out"
+    cost = f", {format_usd(Decimal(side['cost_usd']), places=4)}" if side.get("cost_usd") else ""
+    return f"{side['input']:,} in{cached}, {side['output']:,} out{cost}"

@@ -1,29 +1,73 @@
-"""Reconciliation: do our figures equal the gateways'. For finance, auditors and administrators."""
+"""Reconciliation: do our figures equal the gateways' and the providers'. For finance, auditors and
+administrators.
+"""
 
-from datetime import UTC, date
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, timedelta
+from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from core import clock
+from core import addresses, clock
 from core.errors import NotFoundError
+from core.shapes import Tab
+from core.spreadsheets import Cell, csv_response
 from teams.selectors import roles_of
 from teams.types import PersonRequest
+from usage.models import DiscrepancyClass, DiscrepancyState, Level
 from usage.ports import SourceNames
 from usage.selectors import reconciliation
-from usage.views.lines import call_lines, day_line, quarantine_lines, run_status, source_line, sum_lines
+from usage.selectors.reconciliation import Wanted
+from usage.views.lines import (
+    DifferenceLine,
+    call_lines,
+    day_line,
+    difference_lines,
+    drift_lines,
+    quarantine_lines,
+    run_status,
+    source_line,
+    source_words,
+    sum_lines,
+    variance_lines,
+)
 
 NO_SUCH_PAGE = "There is no such page, or it is not for your role. Ask finance or an administrator."
+KEPT = ("p", "level", "source", "kind", "state", "page")
+PERIODS = {"7d": "7 days", "31d": "31 days", "92d": "92 days"}
+DAYS = {"7d": 7, "31d": 31, "92d": 92}
+USUAL, EVERY = "31d", "all"
+PAGE_ROWS = 100
+CSV_HEAD = (
+    *("day", "source", "level", "class", "what", "model", "amount_usd", "state", "owner", "opened_at", "id"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One choice of a filter."""
+
+    value: str
+    label: str
+    current: bool
 
 
 @require_safe
 def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpResponse:
-    """List the sources and the last 31 days of each."""
+    """List sources, days and differences; the differences as CSV with `?format=csv`."""
     require_books_here(request)
-    names = names_of_sources()
-    today = clock.now().astimezone(UTC).date()
-    runs = reconciliation.recent_runs(today)
+    wanted = _wanted(request)
+    names = reconciliation.names_with(names_of_sources())
+    number = addresses.page_number(request)
+    found = reconciliation.differences_page(wanted, first=PAGE_ROWS * number, limit=PAGE_ROWS + 1)
+    shown = difference_lines(found[:PAGE_ROWS], names)
+    if request.GET.get("format") == "csv":
+        return csv_response(f"reconciliation-{_today()}", CSV_HEAD, map(_cells, shown))
+    runs = reconciliation.recent_runs(wanted)
+    today = _today()
     calls_today = {run.source: run.gateway_calls for run in runs if run.day == today}
     context = {
         "sources": [
@@ -31,21 +75,30 @@ def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpR
             for cursor in reconciliation.cursors()
         ],
         "days": [day_line(run, names=names) for run in runs],
+        "drift": drift_lines(reconciliation.drift(wanted)),
+        "differences": shown,
+        **_controls(request, wanted, names, has_older=len(found) > PAGE_ROWS),
     }
     return render(request, "usage/reconciliation_list.html", {"reconciliation": context})
 
 
 @require_safe
 def show_day(request: PersonRequest, source: str, day: str, *, names_of_sources: SourceNames) -> HttpResponse:
-    """Show one day of one source: sums, the calls that differ, and the rows that could not be booked."""
+    """Show one day of one source: sums, why money differs, what differs, and rows that were not booked."""
     require_books_here(request)
-    run = reconciliation.find_run(source, _date(day))
+    run = reconciliation.find_run(source, _date(day), request.GET.get("level", ""))
+    names = reconciliation.names_with(names_of_sources())
     context = {
         "day": run.day,
-        "source": names_of_sources().get(run.source, run.source),
+        "source": source_words(run, names),
+        "other_side": "Gateway" if run.level == Level.CALLS else "Provider",
         "reconciled_at": run.last_run_at,
+        "notice": run.notice,
+        "provisional": run.provisional,
+        "refreshed_at": run.data_refreshed_at,
         "status": run_status(run),
         "sums": sum_lines(run),
+        "variance": variance_lines(run),
         "discrepancies": call_lines(reconciliation.differences(run)),
         "quarantine": quarantine_lines(reconciliation.quarantined(run)),
     }
@@ -57,6 +110,74 @@ def require_books_here(request: PersonRequest) -> None:
     request.roles_held = roles_of(request.user)
     if not request.roles_held.sees_everything:
         raise NotFoundError(NO_SUCH_PAGE)
+
+
+def _today() -> date:
+    return clock.now().astimezone(UTC).date()
+
+
+def _wanted(request: HttpRequest) -> Wanted:
+    period = addresses.choice(request, "p", PERIODS, USUAL)
+    state = addresses.choice(request, "state", [EVERY, *DiscrepancyState.values], DiscrepancyState.OPEN)
+    source = request.GET.get("source", "")
+    return Wanted(
+        first_day=_today() - timedelta(days=DAYS[period] - 1),
+        level=addresses.choice(request, "level", [str(level) for level in Level.values], ""),
+        source=source if not source or source.isidentifier() else "none",
+        kind=addresses.choice(request, "kind", DiscrepancyClass.values, ""),
+        state="" if state == EVERY else state,
+    )
+
+
+def _controls(
+    request: HttpRequest, wanted: Wanted, names: Mapping[str, str], *, has_older: bool
+) -> dict[str, Any]:
+    number = addresses.page_number(request)
+    period = addresses.choice(request, "p", PERIODS, USUAL)
+    states = [*DiscrepancyState.choices, (EVERY, "All states")]
+    return {
+        "period": PERIODS[period],
+        "period_value": "" if period == USUAL else period,
+        "tabs": tuple(
+            Tab(
+                label=label,
+                url=addresses.link(request, KEPT, p="" if value == USUAL else value, page=""),
+                current=value == period,
+            )
+            for value, label in PERIODS.items()
+        ),
+        "levels": _options(((str(value), label) for value, label in Level.choices), wanted.level),
+        "kinds": _options(DiscrepancyClass.choices, wanted.kind),
+        "states": _options(states, wanted.state or EVERY),
+        "source_choices": _options(sorted(names.items(), key=lambda item: item[1]), wanted.source),
+        "is_filtered": bool(wanted.level or wanted.kind or wanted.source),
+        "all_url": addresses.link(request, ("p",)),
+        "csv_url": addresses.link(request, KEPT, format="csv"),
+        "newer_url": addresses.link(request, KEPT, page=str(number - 1) if number > 1 else "")
+        if number
+        else "",
+        "older_url": addresses.link(request, KEPT, page=str(number + 1)) if has_older else "",
+    }
+
+
+def _options(known: Iterable[tuple[str, str]], wanted: str) -> tuple[Option, ...]:
+    return tuple(Option(value=value, label=label, current=value == wanted) for value, label in known)
+
+
+def _cells(line: DifferenceLine) -> Sequence[Cell]:
+    return (
+        line.day.isoformat(),
+        line.source,
+        line.level,
+        line.kind,
+        line.external_id,
+        line.model,
+        line.amount_usd,
+        line.status.text,
+        line.owner,
+        line.opened_at.isoformat(),
+        line.url.rstrip("/").rpartition("/")[2],
+    )
 
 
 def _date(text: str) -> date:

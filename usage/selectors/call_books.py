@@ -1,0 +1,222 @@
+"""Both sides of a day, call by call: sums by hour first, and single calls only of the hours that differ."""
+
+# ruff: noqa: S608 - every part of a query is a constant of this code
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from catalog.models import LlmModel
+from core import clock
+from core.money import ZERO
+
+SETTLES_WITHIN = timedelta(minutes=15)  # MISSING_AT_PORTAL counts after this
+REPORTS_WITHIN = timedelta(hours=2)  # MISSING_AT_GATEWAY counts after this
+NEARBY = timedelta(hours=1)  # the same answer twice, over midnight
+WORK_MEM = "64MB"
+
+# Rows of the ledger that are a call, and those that put one right ("<the call>:<why>").
+A_CALL = "calls = 1 AND external_id NOT LIKE '%%:unsettled'"
+PUTS_RIGHT = "calls <> 1 AND external_id NOT LIKE '%%:reversal' AND external_id NOT LIKE 'volume:%%'"
+# One number for the ids and tokens of many calls; the order does not matter.
+MARK = "bit_xor(hashtextextended(external_id, input_tokens * 1000003 + output_tokens * 1009 + cached_tokens))"
+# Costs weighted by the tokens of their call: differences that make up for each other show.
+WEIGHED = "sum(cost_usd::float8 * (1 + (input_tokens + 7 * output_tokens) %% 1021))"
+NO_COST = "input_tokens + output_tokens > 0 AND cost_usd = 0 AND NOT cache_hit"
+
+HOURS_SQL = f"""
+WITH portal AS (
+  SELECT date_trunc('hour', at, 'UTC') AS hour, count(*) AS calls, sum(input_tokens)::bigint AS input_tokens,
+    sum(output_tokens)::bigint AS output_tokens, sum(cost_usd) AS cost_usd, {MARK} AS mark,
+    {WEIGHED} AS weighed,
+    bool_or({NO_COST} AND model_id <> ALL (%(free)s)) AS odd
+  FROM usage_event WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND {A_CALL} GROUP BY 1
+), put_right AS (
+  SELECT date_trunc('hour', at, 'UTC') AS hour, sum(cost_usd) AS cost_usd, sum(calls) AS calls,
+    sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens
+  FROM usage_event WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND {PUTS_RIGHT} GROUP BY 1
+), gateway AS (
+  SELECT date_trunc('hour', at, 'UTC') AS hour, count(*) AS calls, sum(input_tokens)::bigint AS input_tokens,
+    sum(output_tokens)::bigint AS output_tokens, sum(cost_usd) AS cost_usd, {MARK} AS mark,
+    {WEIGHED} AS weighed,
+    bool_or({NO_COST}) AS odd, count(cost_usd) AS priced
+  FROM usage_gateway_call
+  WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND NOT released GROUP BY 1
+)
+SELECT hour, coalesce(p.calls, 0) + coalesce(r.calls, 0),
+  coalesce(p.input_tokens, 0) + coalesce(r.input_tokens, 0),
+  coalesce(p.output_tokens, 0) + coalesce(r.output_tokens, 0),
+  coalesce(p.cost_usd, 0) + coalesce(r.cost_usd, 0),
+  coalesce(g.calls, 0), coalesce(g.input_tokens, 0), coalesce(g.output_tokens, 0),
+  (p.calls, p.mark) IS DISTINCT FROM (g.calls, g.mark) OR r.hour IS NOT NULL OR p.odd OR g.odd
+    OR g.priced > 0 AND (abs(p.cost_usd - g.cost_usd) > 0.00001 OR abs(p.weighed - g.weighed) > 0.00001)
+FROM portal p FULL JOIN gateway g USING (hour) LEFT JOIN put_right r USING (hour) ORDER BY hour
+"""
+
+TWICE_SQL = """
+SELECT array_agg(DISTINCT c.provider_call_id) FROM (
+  SELECT hashtextextended(provider_call_id, 0) AS mark FROM {table}
+  WHERE source = %(source)s AND at >= %(nearby)s AND at < %(end)s AND provider_call_id <> '' AND {counted}
+  GROUP BY 1 HAVING count(*) > 1
+) twice JOIN {table} c ON hashtextextended(c.provider_call_id, 0) = twice.mark
+  AND c.source = %(source)s AND c.at >= %(nearby)s AND c.at < %(end)s AND {counted}
+"""
+
+# The calls that differ, one row each: which, how, its figures on either side, and what the ledger lacks.
+CALLS_SQL = f"""
+WITH put_right AS (
+  SELECT regexp_replace(external_id, ':[^:]*$', '') AS external_id, sum(calls) AS calls,
+    sum(input_tokens)::bigint AS input_tokens, sum(cached_tokens)::bigint AS cached_tokens,
+    sum(cache_write_tokens)::bigint AS cache_write_tokens, sum(output_tokens)::bigint AS output_tokens,
+    sum(reasoning_tokens)::bigint AS reasoning_tokens, sum(cost_usd) AS cost_usd
+  FROM usage_event WHERE source = %(source)s AND at >= %(nearby)s AND at < %(end)s AND {PUTS_RIGHT} GROUP BY 1
+), portal AS (
+  SELECT e.external_id, e.at, e.recorded_at, e.model_id, e.cache_hit, e.provider_call_id,
+    e.input_tokens + coalesce(r.input_tokens, 0) AS input_tokens,
+    e.cached_tokens + coalesce(r.cached_tokens, 0) AS cached_tokens,
+    e.cache_write_tokens + coalesce(r.cache_write_tokens, 0) AS cache_write_tokens,
+    e.output_tokens + coalesce(r.output_tokens, 0) AS output_tokens,
+    e.reasoning_tokens + coalesce(r.reasoning_tokens, 0) AS reasoning_tokens,
+    e.cost_usd + coalesce(r.cost_usd, 0) AS cost_usd
+  FROM usage_event e LEFT JOIN put_right r USING (external_id)
+  WHERE e.source = %(source)s AND e.at >= %(nearby)s AND e.at < %(end)s
+    AND (date_trunc('hour', e.at, 'UTC') = ANY (%(hours)s) OR e.provider_call_id = ANY (%(twice)s))
+    AND e.calls = 1 AND e.external_id NOT LIKE '%%:unsettled' AND coalesce(r.calls, 0) >= 0
+), gateway AS (
+  SELECT * FROM usage_gateway_call
+  WHERE source = %(source)s AND at >= %(nearby)s AND at < %(end)s AND NOT released
+    AND (date_trunc('hour', at, 'UTC') = ANY (%(hours)s) OR provider_call_id = ANY (%(twice)s))
+), both_sides AS (
+  SELECT external_id, coalesce(p.at, g.at) AS at, p.recorded_at, p.at IS NOT NULL AS at_portal,
+    g.at IS NOT NULL AS at_gateway, p.model_id, coalesce(m.name, g.model_name) AS model_name,
+    coalesce(p.cache_hit, g.cache_hit) OR coalesce(m.declared_free, false) AS may_be_free,
+    p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, p.cost_usd,
+    g.input_tokens AS g_input, g.cached_tokens AS g_cached, g.cache_write_tokens AS g_cache_write,
+    g.output_tokens AS g_output, g.reasoning_tokens AS g_reasoning, g.cost_usd AS g_cost,
+    CASE WHEN coalesce(nullif(p.provider_call_id, ''), g.provider_call_id) = ANY (%(twice)s) THEN
+      row_number() OVER (PARTITION BY coalesce(nullif(p.provider_call_id, ''), g.provider_call_id)
+                         ORDER BY p.at IS NULL, coalesce(p.at, g.at), external_id) ELSE 1 END AS turn
+  FROM portal p FULL JOIN gateway g USING (external_id) LEFT JOIN catalog_llmmodel m ON m.id = p.model_id
+), judged AS (
+  SELECT b.*, CASE
+      WHEN turn > 1 THEN 'duplicate'
+      WHEN NOT at_portal THEN CASE WHEN at < %(settled_before)s THEN 'missing_at_portal' END
+      WHEN NOT at_gateway THEN CASE WHEN recorded_at < %(reported_before)s THEN 'missing_at_gateway' END
+      WHEN (input_tokens, cached_tokens, cache_write_tokens, output_tokens)
+           <> (g_input, g_cached, g_cache_write, g_output) THEN 'token_mismatch'
+      WHEN NOT may_be_free AND input_tokens + output_tokens > 0 AND (cost_usd = 0 OR g_cost = 0)
+        THEN 'zero_cost'
+      WHEN abs(g_cost - cost_usd) > greatest(0.00001, 0.001 * cost_usd) THEN 'price_mismatch' END AS kind
+  FROM both_sides b WHERE at >= %(start)s
+), priced AS (
+  SELECT j.*, CASE kind
+      WHEN 'missing_at_portal' THEN coalesce(g_cost, 0)
+      WHEN 'missing_at_gateway' THEN cost_usd
+      WHEN 'duplicate' THEN -coalesce(cost_usd, 0)
+      WHEN 'price_mismatch' THEN g_cost - cost_usd
+      WHEN 'zero_cost' THEN CASE WHEN cost_usd = 0 THEN worth.ours ELSE 0 END
+      WHEN 'token_mismatch' THEN worth.theirs - worth.ours END AS amount_usd,
+    kind <> 'token_mismatch' OR worth.distance > greatest(0.00001, 0.001 * cost_usd)
+      OR NOT worth.known AS counts
+  FROM judged j LEFT JOIN LATERAL (
+    SELECT core_round_half_even((input_tokens - cached_tokens - cache_write_tokens) * c.input_usd
+        + cached_tokens * c.cached_usd + cache_write_tokens * c.cache_write_usd
+        + (output_tokens - reasoning_tokens) * c.output_usd + reasoning_tokens * c.reasoning_usd
+        + c.request_usd, 12) AS ours,
+      core_round_half_even((g_input - g_cached - g_cache_write) * c.input_usd + g_cached * c.cached_usd
+        + g_cache_write * c.cache_write_usd + (g_output - g_reasoning) * c.output_usd
+        + g_reasoning * c.reasoning_usd + c.request_usd, 12) AS theirs,
+      abs(input_tokens - cached_tokens - cache_write_tokens - g_input + g_cached + g_cache_write)
+        * c.input_usd
+        + abs(cached_tokens - g_cached) * c.cached_usd
+        + abs(cache_write_tokens - g_cache_write) * c.cache_write_usd
+        + abs(output_tokens - g_output) * c.output_usd AS distance,
+      c.input_usd + c.output_usd > 0 AS known
+    FROM catalog_card(j.model_id, 'standard', j.at, j.input_tokens) c
+  ) worth ON j.kind IN ('token_mismatch', 'zero_cost')
+  WHERE kind IS NOT NULL
+)
+SELECT kind, external_id, at, coalesce(model_name, '') AS model_name, amount_usd,
+  jsonb_build_object(
+    'portal', jsonb_build_object('input', input_tokens, 'cached', cached_tokens,
+      'cache_write', cache_write_tokens, 'output', output_tokens,
+      'reasoning', reasoning_tokens, 'cost_usd', cost_usd::text),
+    'gateway', jsonb_build_object('input', g_input, 'cached', g_cached, 'cache_write', g_cache_write,
+      'output', g_output, 'reasoning', g_reasoning, 'cost_usd', g_cost::text)) AS detail
+FROM priced WHERE counts
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """One side's figures of a day."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayOfCalls:
+    """Both sides' sums of a day, the hours in which they may differ, and the answers that came twice."""
+
+    portal: Sums
+    gateway: Sums
+    hours: tuple[datetime, ...]
+    twice: tuple[str, ...]
+
+    @property
+    def may_differ(self) -> bool:
+        """Whether single calls have to be looked at."""
+        return bool(self.hours or self.twice)
+
+
+def day_of_calls(source: str, day: date) -> DayOfCalls:
+    """Compare a UTC day of a source by the hour. Four queries, no single call leaves the database."""
+    window = window_of(source, day)
+    free = list(LlmModel.objects.filter(declared_free=True).values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(HOURS_SQL, {**window, "free": free})
+        rows = cursor.fetchall()
+    return DayOfCalls(
+        portal=Sums(**_summed(("calls", "input_tokens", "output_tokens", "cost_usd"), rows, first=1)),
+        gateway=Sums(**_summed(("calls", "input_tokens", "output_tokens"), rows, first=5)),
+        hours=tuple(row[0] for row in rows if row[8]),
+        twice=tuple(
+            sorted(
+                {
+                    *_twice("usage_event", A_CALL, window),
+                    *_twice("usage_gateway_call", "NOT released", window),
+                }
+            )
+        ),
+    )
+
+
+def window_of(source: str, day: date) -> dict[str, Any]:
+    """Return the parameters of a source's UTC day."""
+    start = datetime.combine(day, time.min, tzinfo=UTC)
+    now = clock.now()
+    return {
+        "source": source,
+        "start": start,
+        "end": start + timedelta(days=1),
+        "nearby": start - NEARBY,
+        "settled_before": now - SETTLES_WITHIN,
+        "reported_before": now - REPORTS_WITHIN,
+    }
+
+
+def _summed(names: tuple[str, ...], rows: list[Any], *, first: int) -> dict[str, Any]:
+    return {name: sum(row[first + place] for row in rows) for place, name in enumerate(names)}
+
+
+def _twice(table: str, counted: str, window: Mapping[str, Any]) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(TWICE_SQL.format(table=table, counted=counted), dict(window))
+        return cursor.fetchone()[0] or []

@@ -1,0 +1,192 @@
+"""Reads the months of the books: how far each is closed, and what stands in the way."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db.models import F, QuerySet, Sum
+
+from core import clock
+from core.errors import NotFoundError
+from core.money import ZERO, format_usd
+from teams.models import User
+from usage.models import (
+    Discrepancy,
+    DiscrepancyState,
+    ImportCursor,
+    Invoice,
+    LedgerCorrection,
+    PeriodClose,
+    PeriodFigure,
+    PeriodState,
+    ProviderAccount,
+    ReconciliationRun,
+    RunState,
+    UsageDay,
+)
+from usage.selectors.periods import day_starts_at, organisation_today
+from usage.selectors.runs import require_books
+
+SOFT_AFTER_DAYS = 3
+MONTHS_SHOWN = 13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One condition of closing a month: whether it holds, and what it is."""
+
+    holds: bool
+    title: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """One month of the books with what it came to, by the roll-up as it is now."""
+
+    first_day: date
+    state: PeriodState
+    period: PeriodClose | None
+    cost_usd: Decimal
+
+    @property
+    def name(self) -> str:
+        """Return the month as addresses write it."""
+        return f"{self.first_day:%Y-%m}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustments:
+    """What came after a month was closed: corrections booked in the open month, and by how much the month's
+    own roll-up moved.
+    """
+
+    closed_usd: Decimal
+    booked_usd: Decimal
+    moved_usd: Decimal
+
+
+def periods_for(user: User) -> QuerySet[PeriodClose]:
+    """Return every month that was ever closed. Raises RoleNeededError for those without the books."""
+    require_books(user)
+    return PeriodClose.objects.select_related("soft_closed_by", "closed_by", "reopened_by")
+
+
+def months() -> list[Month]:
+    """Return the last 13 months, the newest first. Two queries."""
+    first = organisation_today().replace(day=1)
+    firsts = [first]
+    while len(firsts) < MONTHS_SHOWN:
+        firsts.append((firsts[-1] - timedelta(days=1)).replace(day=1))
+    periods = {one.month: one for one in PeriodClose.objects.filter(month__gte=firsts[-1])}
+    spent: dict[date, Decimal] = {}
+    rows = UsageDay.objects.filter(day__gte=firsts[-1]).values_list("day").annotate(usd=Sum("cost_usd"))
+    for day, usd in rows.order_by("day"):
+        spent[day.replace(day=1)] = spent.get(day.replace(day=1), ZERO) + usd
+    return [
+        Month(
+            first_day=one,
+            state=PeriodState(periods[one].state) if one in periods else PeriodState.OPEN,
+            period=periods.get(one),
+            cost_usd=spent.get(one, ZERO),
+        )
+        for one in firsts
+    ]
+
+
+def find_month(name: str) -> Month:
+    """Return a month by its name, such as 2026-11. Two queries. Raises NotFoundError for one not shown."""
+    found = next((month for month in months() if month.name == name), None)
+    if found is None:
+        raise NotFoundError("There is no such month, or it is too long ago. Write it as 2026-11.")
+    return found
+
+
+def end_of_month(first_day: date) -> date:
+    """Return the first day of the next month."""
+    return (first_day + timedelta(days=32)).replace(day=1)
+
+
+def soft_close_from(first_day: date) -> date:
+    """Return the first day on which a month may be softly closed: money is final three days after it."""
+    return end_of_month(first_day) + timedelta(days=SOFT_AFTER_DAYS)
+
+
+def checklist(first_day: date) -> list[Check]:
+    """Return what must hold before a month is closed. Six queries."""
+    return [_is_over(first_day), _all_read(first_day), _nothing_open(first_day), _bills_there(first_day)]
+
+
+def adjustments(period: PeriodClose) -> Adjustments:
+    """Return what came after a month was closed. Three queries."""
+    figures = PeriodFigure.objects.filter(period=period).filter(closed_at=F("period__closed_at"))
+    closed_usd = figures.aggregate(usd=Sum("cost_usd"))["usd"] or ZERO
+    booked = LedgerCorrection.objects.filter(prior_period=period.month)
+    days = UsageDay.objects.filter(day__gte=period.month, day__lt=end_of_month(period.month))
+    now_usd = days.aggregate(usd=Sum("cost_usd"))["usd"] or ZERO
+    return Adjustments(
+        closed_usd=closed_usd,
+        booked_usd=booked.aggregate(usd=Sum("amount_usd"))["usd"] or ZERO,
+        moved_usd=now_usd - closed_usd,
+    )
+
+
+def _is_over(first_day: date) -> Check:
+    day = soft_close_from(first_day)
+    return Check(
+        holds=organisation_today() >= day,
+        title="The month is over, and its money is final",
+        detail=f"Providers' money is final three days after a day. Possible from {day:%-d %B %Y}.",
+    )
+
+
+def _all_read(first_day: date) -> Check:
+    needed = min(day_starts_at(end_of_month(first_day)), clock.now())
+    cursors = ImportCursor.objects.order_by("source").values_list("source", "last_success_at", "last_error")
+    late = [source for source, at, error in cursors if at is None or at < needed or error]
+    red = (
+        ReconciliationRun.objects.filter(
+            day__gte=first_day, day__lt=end_of_month(first_day), state=RunState.UNREADABLE
+        )
+        .order_by()
+        .count()
+    )
+    detail = "Every source was read after the end of the month."
+    if late:
+        detail = f"Not read to the end of the month: {', '.join(late[:5])}."
+    elif red:
+        detail = f"{red} comparisons of the month are red because a source was not read."
+    return Check(holds=not late and not red, title="All sources are read", detail=detail)
+
+
+def _nothing_open(first_day: date) -> Check:
+    limit = settings.PERIOD_CLOSE_OPEN_USD
+    found = Discrepancy.objects.filter(
+        run__day__gte=first_day, run__day__lt=end_of_month(first_day), state=DiscrepancyState.OPEN
+    ).values_list("amount_usd", flat=True)
+    large = [amount for amount in found if abs(amount) > limit]
+    detail = f"No open difference of the month is above {format_usd(limit)}."
+    if large:
+        noun = "difference is" if len(large) == 1 else "differences are"
+        detail = f"{len(large)} open {noun} above {format_usd(limit)}."
+    return Check(holds=not large, title="Nothing large is open", detail=detail)
+
+
+def _bills_there(first_day: date) -> Check:
+    """Whether every account has a bill whose period covers the month."""
+    accounts = list(ProviderAccount.objects.filter(closed_at__isnull=True, created_at__lt=_end_at(first_day)))
+    billed = set(
+        Invoice.objects.filter(
+            superseded_at__isnull=True, period_start__lte=first_day, period_end__gte=end_of_month(first_day)
+        ).values_list("account_id", flat=True)
+    )
+    missing = [str(account) for account in accounts if account.pk not in billed]
+    detail = "The bill of every provider account is there."
+    if missing:
+        detail = f"No bill for the month from {', '.join(missing[:5])}."
+    return Check(holds=not missing, title="The providers' bills are there", detail=detail)
+
+
+def _end_at(first_day: date) -> datetime:
+    return datetime.combine(end_of_month(first_day), datetime.min.time(), tzinfo=UTC)

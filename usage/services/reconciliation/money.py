@@ -1,0 +1,285 @@
+"""Level 3: the ledger against a provider's money, for one UTC day or the period of a bill."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from django.db import transaction
+
+from catalog.models import Unit
+from catalog.pricing import Rates
+from core.money import ZERO, quantise
+from usage.models import (
+    DiscrepancyClass,
+    Invoice,
+    Level,
+    ProviderAccount,
+    ProviderCost,
+    ReconciliationRun,
+    RunState,
+)
+from usage.selectors.provider_books import Ledger, holder_of, model_of, registry_of, unit_of
+from usage.services.reconciliation import runs
+from usage.services.reconciliation.reading import COST_FINAL_AFTER, reading
+from usage.services.reconciliation.runs import Found
+from usage.services.reconciliation.volumes import (
+    DayBooks,
+    books_of,
+    dominant_context,
+    first_joined,
+    same_reasoning,
+    summed,
+)
+from usage.variance import (
+    PRICE_SHARE,
+    Counted,
+    Holder,
+    ModelBooks,
+    Variance,
+    beyond,
+    variance,
+    volume,
+)
+
+log = structlog.get_logger(__name__)
+
+PRICE_SCALE = Decimal("1e-15")
+WHOLE = "all models"
+NO_MODEL = "charges without a model"
+
+
+@dataclass(slots=True, kw_only=True)
+class Charged:
+    """What a provider charged for one model: by who holds the key, without a key, and by unit."""
+
+    by_holder: dict[Holder, Decimal] = field(default_factory=lambda: defaultdict(lambda: ZERO))
+    to_all: Decimal = ZERO
+    by_unit: dict[str, Decimal] = field(default_factory=lambda: defaultdict(lambda: ZERO))
+
+    def add(self, amount_usd: Decimal, holder: Holder | None, unit: str) -> None:
+        """Add one charge."""
+        if holder is None:
+            self.to_all += amount_usd
+        else:
+            self.by_holder[holder] += amount_usd
+        if holder in {None, Holder.GATEWAY}:
+            self.by_unit[unit] += amount_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """The difference of a period cut into its parts, and what of it somebody must look at."""
+
+    ledger_usd: Decimal
+    provider_usd: Decimal
+    parts: Variance
+    found: tuple[Found, ...]
+
+
+def reconcile_costs(*, account: ProviderAccount, day: date) -> ReconciliationRun:
+    """Compare what a provider says a UTC day cost with the ledger, and write the run with what differs.
+
+    The difference is cut into usage on keys nobody knows, volume at our price and the provider's volume at
+    another price; the parts add up to it exactly, which a constraint of the run holds. Where the provider
+    charges another price for the same volume, the discrepancy proposes it. Running it again updates the run.
+    """
+    account = first_joined(account)
+    with transaction.atomic():
+        run = runs.locked_run(source=account.public_id, day=day, level=Level.MONEY)
+        books = books_of(account, day, day)
+        costs = ProviderCost.objects.filter(account__in=books.accounts, day=day, superseded_at__isnull=True)
+        state = reading(books.accounts, ProviderCost.objects, day, final_after=COST_FINAL_AFTER)
+        explained = _explain(books, _charged(books, costs.order_by("pk")), proposes=True)
+        run.provisional, run.data_refreshed_at = state.provisional, state.data_refreshed_at
+        _write(run, explained, notice=state.notice)
+    return run
+
+
+def reconcile_invoice(*, invoice: Invoice) -> ReconciliationRun:
+    """Compare a bill with the ledger of its period, as `reconcile_costs` compares a day."""
+    account = first_joined(invoice.account)
+    with transaction.atomic():
+        run = runs.locked_run(
+            source=invoice.public_id,
+            day=invoice.period_start,
+            level=Level.MONEY,
+            period_end=invoice.period_end,
+        )
+        books = books_of(account, invoice.period_start, invoice.period_end - timedelta(days=1))
+        charged: dict[str, Charged] = defaultdict(Charged)
+        for line in invoice.lines.order_by("pk"):
+            name = books.names.of(line.model_name) if line.model_name else ""
+            charged[name].add(line.amount_usd, None, "")
+        _write(run, _explain(books, charged, proposes=False), notice="")
+    return run
+
+
+def _charged(books: DayBooks, rows: Iterable[ProviderCost]) -> dict[str, Charged]:
+    registry = registry_of(books.accounts)
+    charged: dict[str, Charged] = defaultdict(Charged)
+    for row in rows:
+        charged[model_of(books.names, row)].add(
+            row.amount_usd, holder_of(registry, row), unit_of(row.line_item)
+        )
+    return charged
+
+
+def _explain(books: DayBooks, charged: Mapping[str, Charged], *, proposes: bool) -> Explained:
+    """Cut the difference model by model; in one piece where the provider charges without naming models."""
+    by_model = _by_model(books, charged)
+    if set(charged) <= {""}:
+        return _explain_whole(by_model, charged.get("", Charged()))
+    parts, found = Variance(), []
+    for model, one in by_model.items():
+        mine = variance(one)
+        parts = parts.plus(mine)
+        difference = _price_difference(
+            books, model, one, mine, charged.get(model, Charged()), proposes=proposes
+        )
+        if difference:
+            found.append(difference)
+    ledger_usd = sum((one.ledger_usd for one in by_model.values()), ZERO)
+    nameless = charged.get("", Charged())
+    other_usd = nameless.to_all + sum(nameless.by_holder.values(), ZERO)
+    parts = parts.plus(Variance(other_usd=other_usd))
+    if beyond(other_usd, ledger_usd):
+        found.append(Found(kind=DiscrepancyClass.PRICE_MISMATCH, external_id=NO_MODEL, amount_usd=other_usd))
+    provider_usd = other_usd + sum((_all_of(each) for model, each in charged.items() if model), ZERO)
+    return Explained(ledger_usd=ledger_usd, provider_usd=provider_usd, parts=parts, found=tuple(found))
+
+
+def _explain_whole(by_model: Mapping[str, ModelBooks], charged: Charged) -> Explained:
+    """Cut a difference of which only the sum is told: volumes are known by model, the rest is price."""
+    ledger_usd = sum((one.ledger_usd for one in by_model.values()), ZERO)
+    volume_usd = sum((volume(one).worth(one.rates) for one in by_model.values() if one.rates), ZERO)
+    worth = {
+        holder: sum(
+            (
+                one.theirs[holder].worth(one.rates)
+                for one in by_model.values()
+                if one.rates and holder in one.theirs
+            ),
+            ZERO,
+        )
+        for holder in Holder
+    }
+    provider_usd = _all_of(charged)
+    keyed = charged.by_holder
+    outside = {
+        holder: keyed.get(holder, ZERO) if keyed else worth[holder]
+        for holder in (Holder.ELSEWHERE, Holder.UNKNOWN)
+    }
+    price_usd = provider_usd - ledger_usd - volume_usd - sum(outside.values(), ZERO)
+    parts = Variance(
+        elsewhere_usd=outside[Holder.ELSEWHERE],
+        unknown_key_usd=outside[Holder.UNKNOWN],
+        volume_usd=volume_usd,
+        price_usd=price_usd,
+    )
+    found = []
+    if beyond(price_usd, ledger_usd + volume_usd):
+        found.append(Found(kind=DiscrepancyClass.PRICE_MISMATCH, external_id=WHOLE, amount_usd=price_usd))
+    return Explained(ledger_usd=ledger_usd, provider_usd=provider_usd, parts=parts, found=tuple(found))
+
+
+def _by_model(books: DayBooks, charged: Mapping[str, Charged]) -> dict[str, ModelBooks]:
+    """Return both sides of every model. Without any usage figures the provider's volume is taken as ours."""
+    models = {model for _, model in books.ledger} | {told.model for told in books.told} | set(charged) - {""}
+    return {model: _model_books(books, model, charged.get(model, Charged())) for model in sorted(models)}
+
+
+def _model_books(books: DayBooks, model: str, charged: Charged) -> ModelBooks:
+    mine = [ledger for (_, name), ledger in books.ledger.items() if name == model]
+    ours = summed(ledger.counted for ledger in mine)
+    told = [each for each in books.told if each.model == model]
+    theirs = {
+        holder: summed(each.counted for each in told if each.holder is holder)
+        for holder in {each.holder for each in told}
+    }
+    theirs[Holder.GATEWAY] = (
+        same_reasoning(theirs.get(Holder.GATEWAY, Counted()), ours) if books.told else ours
+    )
+    dearest = max(mine, key=lambda ledger: ledger.usd, default=None)
+    return ModelBooks(
+        ledger_usd=sum((ledger.usd for ledger in mine), ZERO),
+        ours=ours,
+        theirs=theirs,
+        rates=books.rates(model, dearest or Ledger(), dominant_context(told)),
+        charged=dict(charged.by_holder),
+        charged_to_all=charged.to_all,
+    )
+
+
+def _price_difference(
+    books: DayBooks, model: str, one: ModelBooks, parts: Variance, charged: Charged, *, proposes: bool
+) -> Found | None:
+    """Return that a model's price differs, with the prices that the provider seems to charge."""
+    at_our_price = one.ledger_usd + parts.volume_usd
+    if one.rates is None or not beyond(parts.price_usd, at_our_price):
+        return None
+    theirs_usd = at_our_price + parts.price_usd
+    is_change = proposes and beyond(parts.price_usd, at_our_price, PRICE_SHARE)
+    is_change = is_change and at_our_price > 0 and theirs_usd > 0
+    return Found(
+        kind=DiscrepancyClass.PRICE_CHANGE if is_change else DiscrepancyClass.PRICE_MISMATCH,
+        external_id=model,
+        model_name=model,
+        amount_usd=parts.price_usd,
+        detail={
+            "ours_usd": f"{at_our_price:f}",
+            "theirs_usd": f"{theirs_usd:f}",
+        },
+        proposal=_proposal(books, one, charged, theirs_usd, at_our_price) if is_change else None,
+    )
+
+
+def _proposal(
+    books: DayBooks, one: ModelBooks, charged: Charged, theirs_usd: Decimal, ours_usd: Decimal
+) -> dict[str, Any]:
+    """Return the prices that a provider seems to charge from this day on.
+
+    By unit where it tells its charges by unit; otherwise every unit moves by what the whole did.
+    """
+    rates = one.rates or Rates()
+    now_usd = {
+        Unit.INPUT: rates.input_usd,
+        Unit.CACHED: rates.cached_usd,
+        Unit.CACHE_WRITE: rates.cache_write_usd,
+        Unit.OUTPUT: rates.output_usd,
+    }
+    holders = [Holder.GATEWAY] if charged.by_holder else list(Holder)
+    volumes = summed(one.theirs.get(holder, Counted()) for holder in holders).parts()
+    by_unit = dict(zip(now_usd, volumes, strict=True))
+    is_by_unit = bool(charged.by_unit) and "" not in charged.by_unit
+    prices = {}
+    for unit, before in now_usd.items():
+        if is_by_unit and by_unit[unit] > 0 and unit in charged.by_unit:
+            after = charged.by_unit[unit] / by_unit[unit]
+        else:
+            after = before if is_by_unit else before * theirs_usd / ours_usd
+        if before > 0 and abs(after - before) > PRICE_SHARE * before:
+            prices[unit.value] = {"before": f"{before:f}", "after": f"{after.quantize(PRICE_SCALE):f}"}
+    return {"from": books.day.isoformat(), "by_unit": is_by_unit, "prices": prices}
+
+
+def _write(run: ReconciliationRun, explained: Explained, *, notice: str) -> None:
+    parts = explained.parts
+    if not notice:
+        runs.keep_found(run, explained.found)
+    run.portal_cost_usd = quantise(explained.ledger_usd)
+    run.provider_cost_usd = quantise(explained.provider_usd)
+    run.elsewhere_usd, run.unknown_key_usd = parts.elsewhere_usd, parts.unknown_key_usd
+    run.volume_usd, run.price_usd, run.other_usd = parts.volume_usd, parts.price_usd, parts.other_usd
+    run.drift_usd = parts.total_usd - parts.elsewhere_usd
+    different = runs.is_open(run) or beyond(run.drift_usd, run.portal_cost_usd)
+    state = RunState.DIFFERENT if different else RunState.MATCHED
+    runs.finish(run, state=RunState.UNREADABLE if notice else state, notice=notice)
+    log.info("usage.reconciled", source=run.source, day=str(run.day), level=3, state=run.state)
+
+
+def _all_of(charged: Charged) -> Decimal:
+    return charged.to_all + sum(charged.by_holder.values(), ZERO)

@@ -1,0 +1,170 @@
+"""What people do about a difference: take it on, explain it, accept it, or let the ledger follow."""
+
+from typing import Any
+
+import structlog
+from django.db import transaction
+
+from core import audit, clock
+from core.errors import AlreadyDoneError, InvalidInputError
+from teams.errors import RoleNeededError
+from teams.models import Role, User
+from teams.selectors import names_of, require_admin, role_holders, roles_of
+from usage.models import Discrepancy, DiscrepancyClass, DiscrepancyState, Level
+from usage.services.reconciliation.calls import book_late
+from usage.services.reconciliation.posting import post_call, post_volume
+
+log = structlog.get_logger(__name__)
+
+MOST_CHARACTERS = 240
+KEEPERS = (Role.FINANCE, Role.ADMIN)
+
+
+@transaction.atomic
+def assign(*, actor: User, discrepancy: Discrepancy, owner: User | None) -> Discrepancy:
+    """Say who looks after a difference, or nobody; finance and administrators may.
+
+    Raises RoleNeededError, and InvalidInputError for somebody who does not answer for the books.
+    """
+    require_keeper(actor, "assign differences")
+    mine = _locked(discrepancy)
+    if owner is not None and not set(KEEPERS) & roles_of(owner).organisation_wide:
+        raise InvalidInputError(f"{owner.name} is neither of finance nor an administrator.", field="owner")
+    before, mine.owner = mine.owner, owner
+    mine.save(update_fields=["owner"])
+    _record(actor, "discrepancy.assigned", mine, before={"owner": before}, after={"owner": owner})
+    return mine
+
+
+def explain(*, actor: User, discrepancy: Discrepancy, reason: str) -> Discrepancy:
+    """Close a difference because its cause is known and needs nothing else; finance and administrators may.
+
+    Raises RoleNeededError, InvalidInputError without a reason, AlreadyDoneError when it is closed.
+    """
+    return _close(actor, discrepancy, DiscrepancyState.EXPLAINED, "discrepancy.explained", reason)
+
+
+def accept(*, actor: User, discrepancy: Discrepancy, reason: str) -> Discrepancy:
+    """Close a difference that the organisation bears, as `explain` closes one."""
+    return _close(actor, discrepancy, DiscrepancyState.ACCEPTED, "discrepancy.accepted", reason)
+
+
+@transaction.atomic
+def confirm_price(*, actor: User, discrepancy: Discrepancy, reason: str) -> Discrepancy:
+    """Confirm that a provider charges the proposed prices, which closes the difference; administrators may.
+
+    The prices themselves are entered under Prices, from the day that the proposal names. Raises
+    RoleNeededError, InvalidInputError where nothing is proposed, AlreadyDoneError when it is closed.
+    """
+    require_admin(actor, "confirm a price")
+    if not discrepancy.proposal:
+        raise InvalidInputError("No price is proposed here.")
+    return _close(actor, discrepancy, DiscrepancyState.ACCEPTED, "discrepancy.price_confirmed", reason)
+
+
+@transaction.atomic
+def correct(*, actor: User, discrepancy: Discrepancy, reason: str) -> Discrepancy:
+    """Let the ledger follow the other side, by entries of their own; finance and administrators may.
+
+    Entries, usage, its sums and the balances move together. What is about a closed month is booked in the
+    open one. Raises RoleNeededError, InvalidInputError without a reason or where nothing can follow, and
+    AlreadyDoneError when the difference is closed.
+    """
+    require_keeper(actor, "correct the ledger")
+    text = _reason(reason)
+    mine = _locked_open(discrepancy)
+    if not _post(actor, mine, text):
+        raise InvalidInputError(_why_not(mine))
+    mine.refresh_from_db()
+    mine.state, mine.closed_at, mine.closed_by, mine.note = (
+        DiscrepancyState.CORRECTED, clock.now(), actor, text,
+    )  # fmt: skip
+    mine.save(update_fields=["state", "closed_at", "closed_by", "note"])
+    _record(
+        actor,
+        "discrepancy.corrected",
+        mine,
+        before={"state": DiscrepancyState.OPEN},
+        after={"state": mine.state, "amount_usd": mine.amount_usd},
+        reason=text,
+    )
+    log.info("usage.discrepancy_corrected", discrepancy=mine.public_id, amount=mine.amount_usd)
+    return mine
+
+
+def require_keeper(user: User, act: str) -> None:
+    """Raise RoleNeededError that names who may, unless the user is of finance or an administrator."""
+    if set(KEEPERS) & roles_of(user).organisation_wide:
+        return
+    holders = role_holders()
+    people = {person for role in KEEPERS for person in holders.organisation_wide.get(role.value, ())}
+    names = names_of(sorted(holders.names[person] for person in people))
+    raise RoleNeededError(f"Only finance and administrators may {act}. Ask {names}.")
+
+
+def _post(actor: User, mine: Discrepancy, reason: str) -> bool:
+    """Book what the difference is about; say whether anything could be."""
+    match DiscrepancyClass(mine.kind), Level(mine.run.level):
+        case DiscrepancyClass.MISSING_AT_PORTAL, _:
+            return book_late(mine.run, only=mine) == 1
+        case DiscrepancyClass.TOKEN_MISMATCH, Level.VOLUMES:
+            return post_volume(actor=actor, discrepancy=mine, reason=reason)
+        case kind, Level.CALLS if kind is not DiscrepancyClass.MISSING_AT_GATEWAY:
+            return post_call(actor=actor, discrepancy=mine, reason=reason)
+        case _:
+            return False
+
+
+def _why_not(mine: Discrepancy) -> str:
+    match DiscrepancyClass(mine.kind):
+        case DiscrepancyClass.MISSING_AT_PORTAL:
+            return (
+                "The portal did not authorise this call, or its month is closed: nobody can be charged."
+                " Explain or accept it."
+            )
+        case DiscrepancyClass.MISSING_AT_GATEWAY:
+            return "What was booked stays booked. Explain or accept the difference."
+        case DiscrepancyClass.PRICE_CHANGE:
+            return "Enter the price under Prices, then re-price the past there."
+        case kind if kind in {DiscrepancyClass.BYPASS_SHARED_KEY, DiscrepancyClass.BYPASS_UNKNOWN_KEY}:
+            return "Nobody here made these calls, so nobody can be charged. Explain or accept the difference."
+        case _:
+            return "The ledger has nothing that could follow. Explain or accept the difference."
+
+
+@transaction.atomic
+def _close(
+    actor: User, discrepancy: Discrepancy, state: DiscrepancyState, action: str, reason: str
+) -> Discrepancy:
+    require_keeper(actor, "close differences")
+    text = _reason(reason)
+    mine = _locked_open(discrepancy)
+    mine.state, mine.closed_at, mine.closed_by, mine.note = state, clock.now(), actor, text
+    mine.save(update_fields=["state", "closed_at", "closed_by", "note"])
+    _record(actor, action, mine, before={"state": DiscrepancyState.OPEN}, after={"state": state}, reason=text)
+    return mine
+
+
+def _locked(discrepancy: Discrepancy) -> Discrepancy:
+    found = Discrepancy.objects.select_for_update(no_key=True, of=("self",)).select_related("run")
+    return found.order_by("pk").get(pk=discrepancy.pk)
+
+
+def _locked_open(discrepancy: Discrepancy) -> Discrepancy:
+    mine = _locked(discrepancy)
+    if mine.state != DiscrepancyState.OPEN:
+        raise AlreadyDoneError(f"This difference is closed already: {mine.get_state_display().lower()}.")
+    return mine
+
+
+def _reason(reason: str) -> str:
+    text = reason.strip()
+    if not text:
+        raise InvalidInputError("Enter a reason: it stays with the difference.", field="reason")
+    if len(text) > MOST_CHARACTERS:
+        raise InvalidInputError(f"Enter at most {MOST_CHARACTERS} characters.", field="reason")
+    return text
+
+
+def _record(actor: User, action: str, mine: Discrepancy, **facts: Any) -> None:
+    audit.record(actor=actor, action=action, subject=mine, **facts)

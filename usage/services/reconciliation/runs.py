@@ -1,0 +1,126 @@
+"""What all levels share: the row of a run, and its discrepancies kept in step with what was found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from django.db import connection
+
+from core import clock
+from core.money import ZERO
+from usage.models import DiscrepancyClass, DiscrepancyState, Level, ReconciliationRun, RunState
+
+AGREE_NOW = "The two sides agree since then."
+
+# Found again: figures of an open one follow, one that had gone away is open again, and what a person said
+# about the others stands.
+KEEP_SQL = """
+WITH found AS MATERIALIZED ({found}), kept AS (
+  INSERT INTO usage_discrepancy AS d (public_id, run_id, kind, external_id, at, model_name, detail, proposal,
+    amount_usd, state, note, opened_at)
+  SELECT 'dsc_' || left(replace(gen_random_uuid()::text, '-', ''), 18), %(run)s, kind, external_id, at,
+    model_name, detail, proposal, amount_usd, 'open', '', %(now)s FROM found
+  ON CONFLICT (run_id, kind, external_id) DO UPDATE SET detail = excluded.detail,
+    amount_usd = excluded.amount_usd, proposal = excluded.proposal, state = 'open', closed_at = NULL,
+    closed_by_id = NULL,
+    note = CASE WHEN d.state = 'open' THEN d.note ELSE '' END
+  WHERE d.state IN ('open', 'corrected')
+), gone AS (
+  UPDATE usage_discrepancy d SET state = 'corrected', closed_at = %(now)s, note = %(agree)s
+  WHERE d.run_id = %(run)s AND d.state = 'open'
+    AND NOT EXISTS (SELECT FROM found f WHERE (f.kind, f.external_id) = (d.kind, d.external_id))
+)
+SELECT count(*) FROM found
+"""
+FIGURES_SQL = """
+SELECT i.kind, i.external_id, i.at, i.model_name, i.amount_usd, i.detail, i.proposal
+FROM jsonb_to_recordset(%(items)s::jsonb) AS i (kind text, external_id text, at timestamptz, model_name text,
+  amount_usd numeric, detail jsonb, proposal jsonb)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One difference in figures that are sums: what differs, in what way, and by how many US dollars."""
+
+    kind: DiscrepancyClass
+    external_id: str
+    amount_usd: Decimal
+    model_name: str = ""
+    at: datetime | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    proposal: Mapping[str, Any] | None = None
+
+
+def locked_run(*, source: str, day: date, level: Level, period_end: date | None = None) -> ReconciliationRun:
+    """Return the row of a run, made if it is the first, locked until the transaction ends."""
+    now = clock.now()
+    made, _ = ReconciliationRun.objects.get_or_create(
+        day=day,
+        source=source,
+        level=level,
+        defaults={
+            "state": RunState.UNREADABLE,
+            "first_run_at": now,
+            "last_run_at": now,
+            "period_end": period_end,
+        },
+    )
+    return ReconciliationRun.objects.select_for_update(no_key=True).order_by("pk").get(pk=made.pk)
+
+
+def keep_calls(run: ReconciliationRun, query: str, params: Mapping[str, Any]) -> int:
+    """Keep what a query finds, without reading it; return how many rows it found."""
+    found = f"SELECT q.*, NULL::jsonb AS proposal FROM ({query}) q"  # noqa: S608  a constant of this app
+    return _keep(run, found, params)
+
+
+def keep_found(run: ReconciliationRun, found: Sequence[Found]) -> int:
+    """Keep differences in sums; return how many there are."""
+    items = [
+        {
+            "kind": each.kind,
+            "external_id": each.external_id[:240],
+            "at": each.at,
+            "model_name": each.model_name[:100],
+            "amount_usd": str(each.amount_usd),
+            "detail": dict(each.detail),
+            "proposal": each.proposal and dict(each.proposal),
+        }
+        for each in found
+    ]
+    return _keep(run, FIGURES_SQL, {"items": orjson.dumps(items, default=str).decode()})
+
+
+def finish(run: ReconciliationRun, *, state: RunState, notice: str = "") -> ReconciliationRun:
+    """Write the outcome of a run down."""
+    run.state = state
+    run.notice = notice[:240]
+    run.runs += 1
+    run.last_run_at = clock.now()
+    run.save()
+    return run
+
+
+def open_amount(run: ReconciliationRun) -> Decimal:
+    """Return the sum of the open discrepancies' amounts, each without its sign. One query."""
+    amounts = run.discrepancies.filter(state=DiscrepancyState.OPEN).values_list("amount_usd", flat=True)
+    return sum((abs(amount) for amount in amounts.iterator()), ZERO)
+
+
+def is_open(run: ReconciliationRun) -> bool:
+    """Whether anything of the run is open. One query."""
+    return run.discrepancies.filter(state=DiscrepancyState.OPEN).exists()
+
+
+def _keep(run: ReconciliationRun, found: str, params: Mapping[str, Any]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            KEEP_SQL.format(found=found),
+            {**params, "run": run.pk, "now": clock.now(), "agree": AGREE_NOW},
+        )
+        count: int = cursor.fetchone()[0]
+    return count
