@@ -9,15 +9,10 @@ from django.db.models import F, Max, Q, QuerySet, Sum
 from core.money import ZERO
 from usage.models import UsageDay
 from usage.selectors.periods import organisation_today, this_month
+from usage.selectors.rollup import TOKENS, days_in, days_of
 from usage.types import DayRow, KeyUse, Period, Scope, Spend, Totals
 
 SHOWN_TIERS = 3
-TOKENS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-
-
-def days_in(scope: Scope, period: Period) -> QuerySet[UsageDay]:
-    """Return the roll-up rows of a scope and period."""
-    return UsageDay.objects.filter(scope.rows, day__gte=period.first_day, day__lte=period.last_day)
 
 
 def totals(scope: Scope, period: Period) -> Totals:
@@ -67,7 +62,7 @@ def key_use(key_ids: Collection[int], *, today: date | None = None) -> dict[int,
     month = this_month(today or organisation_today())
     this = Q(day__gte=month.first_day, day__lte=month.last_day)
     rows = (
-        UsageDay.objects.filter(key_id__in=key_ids)
+        days_of(Scope(label="Keys", key_ids=tuple(key_ids)))
         .values("key_id")
         .annotate(
             last_day=Max("day"),

@@ -12,7 +12,15 @@ from django.db.models import QuerySet
 from core.money import ZERO
 from usage.forecast import PACE_DAYS, linear, since_first_use
 from usage.models import UsageDay
-from usage.selectors.periods import elapsed_share, end_of, last_month, organisation_today, this_month
+from usage.selectors.periods import (
+    custom,
+    elapsed_share,
+    end_of,
+    last_month,
+    organisation_today,
+    this_month,
+)
+from usage.selectors.rollup import days_in
 from usage.types import Forecast, Period, Scope
 
 TREND_WEEKS = 13
@@ -134,9 +142,7 @@ def make_moment(now: datetime, period: Period | None) -> Moment:
 def read_summary(scope: Scope, moment: Moment) -> Summary:
     """Read the roll-up of a scope, from 13 weeks ago or the period's start if that is earlier. One query."""
     first = min(moment.period.first_day, moment.today - timedelta(days=7 * TREND_WEEKS - 1))
-    rows = UsageDay.objects.filter(
-        scope.rows, day__gte=first, day__lte=max(moment.today, moment.period.last_day)
-    )
+    rows = days_in(scope, custom(first, max(moment.today, moment.period.last_day)))
     by_day_tier: dict[tuple[date, int], Decimal] = {}
     by_day: dict[date, Decimal] = {}
     by_project: dict[int, dict[date, Decimal]] = {}
