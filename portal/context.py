@@ -79,6 +79,7 @@ SECTIONS = (
     Section(label="Keys", view="keys:list", icon="key-round"),
     Section(group=SPEND, label="Budgets", view="budgets:list", icon="wallet"),
     Section(group=SPEND, label="Blocked calls", view="blocked:list", icon="shield-ban"),
+    Section(group=SPEND, label="Reports", view="reports:list", icon="file-text", shown_to=answers_for_others),
     Section(
         group=SPEND,
         label="Reconciliation",

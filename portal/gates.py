@@ -96,6 +96,11 @@ SENSITIVE: Mapping[str, Condition] = {
     "budgets:list": exports,
     "blocked:list": exports,
     "audit:list": exports,
+    "team": exports,
+    "project": exports,
+    "reports:list": exports,
+    "reports:statement": exports,
+    "reports:focus": always,
     "webhooks:list": writes,
     "webhooks:rotate": writes,
 }

@@ -21,6 +21,8 @@ from portal.home.status import status
 from portal.leaving import LEAVING
 from portal.news.preferences import link_slack, notifications, unlink_slack
 from portal.news.slack import slack_action, slack_command
+from portal.places.project import show_project
+from portal.places.team import show_team
 from portal.views import theme
 from teams.views import confirm_at_provider
 from usage.selectors import forecast_budgets, key_exposure, key_use
@@ -51,6 +53,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("models/", include(model_pages)),
     path("budgets/", include(budget_pages)),
     path("blocked/", include(usage.urls.blocked_routes())),
+    path("teams/<str:public_id>/", show_team, name="team"),
+    path("projects/<str:public_id>/", show_project, name="project"),
+    path("reports/", include(usage.urls.report_routes())),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
     path("", include(keys.urls.public_routes)),
     path("healthz", healthz, name="healthz"),

@@ -1,4 +1,4 @@
-"""Addresses of the pages of blocked calls and of reconciliation."""
+"""Addresses of the pages of blocked calls, of reconciliation and of reports."""
 
 from django.urls import URLPattern, path
 
@@ -19,3 +19,13 @@ def routes(*, names_of_sources: SourceNames) -> tuple[list[URLPattern], str]:
 def blocked_routes() -> tuple[list[URLPattern], str]:
     """Return the page of blocked calls with its name space."""
     return [path("", views.list_blocked, name="list")], "blocked"
+
+
+def report_routes() -> tuple[list[URLPattern], str]:
+    """Return the pages of reports with their name space."""
+    patterns = [
+        path("", views.list_teams, name="list"),
+        path("focus/<str:month>/", views.export_focus, name="focus"),
+        path("<str:public_id>/<str:month>/", views.show_statement, name="statement"),
+    ]
+    return patterns, "reports"

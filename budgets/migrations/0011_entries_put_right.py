@@ -5,17 +5,20 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('budgets', '0010_lease_wish'),
-        ('catalog', '0005_cards'),
-        ('teams', '0004_people_and_directory'),
+        ("budgets", "0010_lease_wish"),
+        ("catalog", "0005_cards"),
+        ("teams", "0004_people_and_directory"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='entry',
-            index=models.Index(condition=models.Q(('kind__in', ('late', 'adjust', 'correction'))), fields=['team', 'recorded_at'], name='entry_put_right_by_team'),
+            model_name="entry",
+            index=models.Index(
+                condition=models.Q(("kind__in", ("late", "adjust", "correction"))),
+                fields=["team", "recorded_at"],
+                name="entry_put_right_by_team",
+            ),
         ),
     ]

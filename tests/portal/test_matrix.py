@@ -68,6 +68,11 @@ TABLE = """
     /budgets/{budget}/top-up/             302       404  403  200  200  200  403    200
     /budgets/open/                        302       403  403  200  200  200  403    200
     /blocked/                             302       200  200  200  200  200  200    200
+    /teams/{team}/                        302       404  200  200  200  200  200    200
+    /projects/{project}/                  302       404  200  200  200  200  200    200
+    /reports/                             302       200  200  200  200  200  200    200
+    /reports/focus/{month}/               302       404  404  404  404  200  200    200
+    /reports/{team}/{month}/              302       404  404  200  200  200  200    200
     /reconciliation/                      302       404  404  404  404  200  200    200
     /reconciliation/{source}/{day}/       302       404  404  404  404  200  200    200
     /approvals/                           302       200  200  200  200  200  200    200
@@ -113,7 +118,7 @@ HEAD, *LINES = [line.split() for line in TABLE.strip().splitlines()]
 ROLES = HEAD[1:]
 CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
-ELSEWHERE = ("/api/", "/gateway/", "/scim/", "/slack/", "/accounts/", "/healthz", "/readyz")
+ELSEWHERE = ("/metrics", "/api/", "/gateway/", "/scim/", "/slack/", "/accounts/", "/healthz", "/readyz")
 NAMES = {
     "approvals": "request",
     "audit": "event",
@@ -122,6 +127,9 @@ NAMES = {
     "keys": "key",
     "models": "model",
     "people": "person",
+    "projects": "project",
+    "reports": "team",
+    "teams": "team",
     "webhooks": "webhook",
 }
 
@@ -186,6 +194,9 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "role": lambda world: world.cast.ben.role_assignments.get().public_id,
     "session": lambda _: "1",
     "day": lambda world: world.run.day.isoformat(),
+    "team": lambda world: world.cast.search.public_id,
+    "project": lambda world: world.cast.ranking.public_id,
+    "month": lambda world: f"{world.run.day:%Y-%m}",
 }
 
 
@@ -218,7 +229,9 @@ def _plain(path: str) -> str:
     for converter in ("str", "slug"):
         path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
     path = path.replace("<int:pk>", "{session}")
-    return path.replace("<str:source>", "{source}").replace("<str:day>", "{day}")
+    for noun in ("source", "day", "month"):
+        path = path.replace(f"<str:{noun}>", f"{{{noun}}}")
+    return path
 
 
 @pytest.fixture

@@ -5,17 +5,16 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('catalog', '0005_cards'),
-        ('teams', '0004_people_and_directory'),
-        ('usage', '0010_provider_figures'),
+        ("catalog", "0005_cards"),
+        ("teams", "0004_people_and_directory"),
+        ("usage", "0010_provider_figures"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='usageday',
-            index=models.Index(fields=['department', 'day'], name='usage_day_by_department'),
+            model_name="usageday",
+            index=models.Index(fields=["department", "day"], name="usage_day_by_department"),
         ),
     ]

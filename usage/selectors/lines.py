@@ -10,6 +10,7 @@ from django.db.models import F, Q, QuerySet, Sum
 
 from teams.models import NamedKind
 from teams.selectors import FormerNames, former_names
+from usage.models import UsageDay
 from usage.selectors.periods import day_starts_at, end_of
 from usage.selectors.rollup import TOKENS, days_in
 from usage.types import Period, Scope

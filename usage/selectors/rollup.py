@@ -1,7 +1,7 @@
-"""The one door to the day roll-up: every figure of money on a page, in a CSV, in the API, in a metric or in an
-export is a sum over these rows.
+"""The one door to the day roll-up: every figure of spend on a page, in a CSV, in the API, in a metric and in
+an export is a sum over these rows.
 
-Nothing else reads `UsageDay`, and nothing that people see reads the events (`tests/usage/test_one_source.py`).
+Nothing else reads the table, and nothing that people see reads the events (tests/usage/test_one_source.py).
 """
 
 from django.db.models import QuerySet
