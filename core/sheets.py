@@ -29,11 +29,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Lines under a title; `empty` says why there are none."""
+    """Lines under a title, each about one `noun`; `empty` says why there are none."""
 
     id: str
     title: str
     lines: tuple[Line, ...]
+    noun: str = "Name"
     empty: str = ""
 
     @property

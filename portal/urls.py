@@ -19,6 +19,7 @@ from portal.home.overview import overview
 from portal.home.search import search
 from portal.home.status import status
 from portal.leaving import LEAVING
+from portal.metrics import metrics
 from portal.news.preferences import link_slack, notifications, unlink_slack
 from portal.news.slack import slack_action, slack_command
 from portal.places.project import show_project
@@ -58,6 +59,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reports/", include(usage.urls.report_routes())),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
     path("", include(keys.urls.public_routes)),
+    path("metrics", metrics, name="metrics"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("accounts/", include("allauth.account.urls")),

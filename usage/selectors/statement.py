@@ -108,7 +108,7 @@ def standing(period: Period, today: date) -> Status:
         return Status(tone="info", text="Running")
     if today <= period.last_day + SETTLES_AFTER:
         return Status(tone="warn", text="Open: late usage may come")
-    return Status(tone="ok", text="Provisional until the period is closed")
+    return Status(tone="info", text="Provisional until the period is closed")
 
 
 def statement(team: Team, period: Period) -> Statement:

@@ -11,20 +11,24 @@ def sheet(found: Statement) -> tuple[Section, ...]:
     """Return a statement as its page shows it, from top to bottom."""
     nothing = "No calls in this month."
     return (
-        Section(id="sum", title="Summary", lines=tuple(_summary(found))),
-        Section(id="projects", title="By project", lines=_shares(found.by_project), empty=nothing),
-        Section(id="models", title="By model", lines=_shares(found.by_model), empty=nothing),
-        Section(id="tiers", title="By tier", lines=_shares(found.by_tier), empty=nothing),
-        Section(id="keys", title="By key", lines=_shares(found.by_key), empty=nothing),
+        Section(id="sum", title="Summary", noun="Figure", lines=tuple(_summary(found))),
+        Section(
+            id="projects", title="By project", noun="Project", lines=_shares(found.by_project), empty=nothing
+        ),
+        Section(id="models", title="By model", noun="Model", lines=_shares(found.by_model), empty=nothing),
+        Section(id="tiers", title="By tier", noun="Tier", lines=_shares(found.by_tier), empty=nothing),
+        Section(id="keys", title="By key", noun="Key", lines=_shares(found.by_key), empty=nothing),
         Section(
             id="limits",
             title="Limits in force in the month",
+            noun="Budget",
             lines=tuple(_limits(found.budgets)),
             empty="The team has no monthly budget.",
         ),
         Section(
             id="corrections",
             title="Late usage and corrections",
+            noun="Entries",
             lines=tuple(_adjustment(each) for each in found.adjustments),
             empty="Nothing came late, and nothing was corrected.",
         ),
@@ -34,7 +38,7 @@ def sheet(found: Statement) -> tuple[Section, ...]:
 def _summary(found: Statement) -> Iterator[Line]:
     yield Line(
         name="Spent",
-        note="in the totals of each section below",
+        note="projects, models, tiers and keys each add up to it",
         calls=found.totals.calls,
         amount_usd=found.totals.cost_usd,
     )
