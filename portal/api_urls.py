@@ -14,7 +14,13 @@ from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
 from teams.models import User
-from usage.api import BlockedCallsViewSet, DiscrepancyViewSet, ReconciliationRunViewSet, UsageDayViewSet
+from usage.api import (
+    BlockedCallsViewSet,
+    DiscrepancyViewSet,
+    FocusViewSet,
+    ReconciliationRunViewSet,
+    UsageDayViewSet,
+)
 
 
 class Keys:
@@ -72,6 +78,7 @@ router.register("leaks", LeakViewSet, "leaks")
 router.register("requests", AccessRequestViewSet, "requests")
 router.register("budget-requests", BudgetRequests, "budget_requests")
 router.register("usage/days", UsageDayViewSet, "usage_days")
+router.register("usage", FocusViewSet, "usage")
 router.register("blocked-calls", BlockedCallsViewSet, "blocked_calls")
 router.register("reconciliation/runs", ReconciliationRunViewSet, "reconciliation_runs")
 router.register("reconciliation/discrepancies", DiscrepancyViewSet, "discrepancies")

@@ -19,6 +19,7 @@ from usage.selectors.periods import day_starts_at, this_month
 
 VERSION = "1.0"
 TOKENS_A_UNIT = 1_000_000
+A_DECIMAL = Decimal("1.0")  # quantities are decimals to the specification, also whole ones
 # Without a provider's say there are no discounts and no commitments: list, contracted, effective and billed
 # cost are the one that Purser charged.
 HEAD = (
@@ -47,19 +48,18 @@ def rows(found: Iterable[ExportRow]) -> Iterator[tuple[Cell, ...]]:
 
 def _cost(row: ExportRow) -> dict[str, Cell]:
     """Write the cost and its average price; what has no tokens is counted in requests."""
-    quantity: int | Decimal
     if row.tokens:
         consumed, unit = row.tokens, "Tokens"
         quantity, pricing_unit = Decimal(row.tokens) / TOKENS_A_UNIT, "1000000 Tokens"
     else:
         consumed, unit = row.calls, "Requests"
-        quantity, pricing_unit = row.calls, "Requests"
+        quantity, pricing_unit = Decimal(row.calls).quantize(A_DECIMAL), "Requests"
     price = quantise(row.cost_usd / quantity) if quantity else ZERO
     cost = dict.fromkeys(("BilledCost", "EffectiveCost", "ListCost", "ContractedCost"), row.cost_usd)
     return {
         **cost,
         "BillingCurrency": "USD",
-        "ConsumedQuantity": consumed,
+        "ConsumedQuantity": Decimal(consumed).quantize(A_DECIMAL),
         "ConsumedUnit": unit,
         "PricingQuantity": quantity,
         "PricingUnit": pricing_unit,

@@ -25,8 +25,8 @@ from usage.selectors.rollup import days_of
 from usage.selectors.scopes import organisation_scope
 
 OTHER = "other"
-# Net sums of the roll-up beside what entries took off. A credit for another model than was allowed has the tier
-# of that model.
+# Net sums of the roll-up beside what entries took off. A credit for another model than the one allowed has the
+# tier of that model.
 SERIES = """
     WITH net AS ({days}), credits AS (
       SELECT e.team_id, e.project_id, e.model_id,
