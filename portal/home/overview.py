@@ -28,7 +28,7 @@ from portal.home.periods import (
 )
 from teams.types import PersonRequest
 from usage import selectors
-from usage.types import Overview, ProjectRow, Scope
+from usage.types import Overview, ProjectRow
 
 KEPT = ("scope", "p", "view", "sort")
 DEAREST_FIRST = "-spent"
@@ -52,6 +52,7 @@ class OverviewPage:
     period_tabs: tuple[Tab, ...]
     chart_tabs: tuple[Tab, ...]
     scope_choices: tuple[scopes.Choice, ...]
+    place: scopes.Place | None
     carried: tuple[tuple[str, str], ...]
     chart_summary: str
     limit_note: str
@@ -65,8 +66,8 @@ class OverviewPage:
 @require_safe
 def overview(request: PersonRequest) -> HttpResponse:
     """Show the spend of the person's own scope, or of `?scope=`, in `?p=`; as CSV with `?format=csv`."""
-    scope, choices = scopes.choose(request.user, roles_here(request), request.GET.get("scope", ""))
-    figures = selectors.overview(scope, period=period_asked(request))
+    chosen = scopes.choose(request.user, roles_here(request), request.GET.get("scope", ""))
+    figures = selectors.overview(chosen.scope, period=period_asked(request))
     projects = _sorted(request, figures.projects)
     if request.GET.get("format") == "csv":
         return csv_response(f"projects-{figures.period.first_day}", CSV_HEAD, map(_cells, projects))
@@ -74,7 +75,7 @@ def overview(request: PersonRequest) -> HttpResponse:
     waiting = () if is_fragment else _waiting(request)
     context = {
         "overview": figures,
-        "page": _page(request, scope, figures, projects=projects, choices=choices, waiting=waiting),
+        "page": _page(request, chosen, figures, projects=projects, waiting=waiting),
         "freshness": figures.freshness,
         "approvals_waiting": len(waiting),
     }
@@ -90,11 +91,10 @@ def _waiting(request: PersonRequest) -> tuple[Row, ...]:
 
 def _page(
     request: HttpRequest,
-    scope: Scope,
+    chosen: scopes.Chosen,
     figures: Overview,
     *,
     projects: list[ProjectRow],
-    choices: list[scopes.Choice],
     waiting: tuple[Row, ...],
 ) -> OverviewPage:
     period = addresses.choice(request, "p", PERIODS, MONTH)
@@ -104,10 +104,11 @@ def _page(
         view=view,
         period_tabs=period_tabs(request, KEPT),
         chart_tabs=tabs(request, KEPT, name="view", labels=VIEWS, current=view, default=CUMULATIVE),
-        scope_choices=tuple(choices),
+        scope_choices=chosen.choices,
+        place=chosen.place,
         carried=tuple((name, request.GET[name]) for name in KEPT[1:] if request.GET.get(name)),
         chart_summary=chart_summary(figures),
-        limit_note=limit_note(period=period, has_budget=bool(scope.budget)),
+        limit_note=limit_note(period=period, has_budget=bool(chosen.scope.budget)),
         forecast_note="Needs a day of usage" if is_running else "Only this month is forecast",
         columns=_columns(request),
         projects=tuple(projects),

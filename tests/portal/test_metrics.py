@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -59,7 +58,7 @@ def read() -> dict[str, Family]:
 
 
 @pytest.fixture
-def busy(cast: Cast) -> Iterator[Cast]:
+def busy(cast: Cast) -> Cast:
     """One of everything that metrics tell."""
     today = organisation_today()
     for back in (0, 1, 2):

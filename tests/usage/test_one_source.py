@@ -138,6 +138,7 @@ def shop(cast: Cast) -> Shop:
     return Shop(cast)
 
 
+@pytest.mark.timeout(300)
 @given(bookings=Bookings, look=st.builds(Look))
 @settings(max_examples=6, **RANDOM)
 def test_page_csv_api_and_metric_agree(
@@ -163,6 +164,7 @@ def test_page_csv_api_and_metric_agree(
         check_metrics(shop)
 
 
+@pytest.mark.timeout(300)
 @given(bookings=Bookings, viewer=st.sampled_from(VIEWERS), is_past=st.booleans())
 @settings(max_examples=4, **RANDOM)
 def test_statement_showback_and_team_agree(

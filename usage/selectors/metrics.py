@@ -25,7 +25,7 @@ from usage.selectors.rollup import days_of
 from usage.selectors.scopes import organisation_scope
 
 OTHER = "other"
-# Net sums of the roll-up beside what entries took off. A credit for another model than the one allowed has the
+# Net sums of the roll-up beside what entries took off. A credit for another model than was allowed has the
 # tier of that model.
 SERIES = """
     WITH net AS ({days}), credits AS (
@@ -38,12 +38,16 @@ SERIES = """
       WHERE e.kind IN ('adjust', 'correction') AND e.amount_usd < 0 AND e.key_id IS NOT NULL
       GROUP BY 1, 2, 3, 4
     )
-    SELECT t.code, p.code, m.name, tier_id, coalesce(net.usd, 0) + coalesce(credits.usd, 0),
-           coalesce(credits.usd, 0), coalesce(net.all_calls, 0)
-    FROM net FULL JOIN credits USING (team_id, project_id, model_id, tier_id)
-    JOIN teams_team t ON t.id = team_id JOIN teams_project p ON p.id = project_id
-    JOIN catalog_llmmodel m ON m.id = model_id
-    ORDER BY net.first_id NULLS LAST, team_id, project_id, model_id, tier_id
+    SELECT t.code, p.code, m.name, s.tier_id, s.usd + s.credits_usd, s.credits_usd, s.all_calls
+    FROM (
+      SELECT team_id, project_id, model_id, tier_id, first_id, coalesce(net.usd, 0) AS usd,
+             coalesce(credits.usd, 0) AS credits_usd, coalesce(all_calls, 0) AS all_calls
+      FROM net FULL JOIN credits USING (team_id, project_id, model_id, tier_id)
+    ) s
+    JOIN teams_team t ON t.id = s.team_id
+    JOIN teams_project p ON p.id = s.project_id
+    JOIN catalog_llmmodel m ON m.id = s.model_id
+    ORDER BY s.first_id NULLS LAST, s.team_id, s.project_id, s.model_id, s.tier_id
 """
 
 
