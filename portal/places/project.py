@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from urllib.parse import urlencode
 
@@ -214,19 +214,44 @@ def _blocked(project: Project, figures: Overview) -> tuple[BlockedRow, ...]:
 
 
 def _sheet(figures: Overview, page: ProjectPage) -> tuple[Section, ...]:
-    """Return the tables of the page that are about money and calls."""
-    keys = [Line(name=line.name, note=line.owner, amount_usd=line.spent_usd) for line in page.keys]
+    """Return what the page shows of money, keys and calls."""
+    sums = figures.figures
+    summary = (
+        Line(name="Spent", amount_usd=sums.spent_usd, percent=sums.spent_percent),
+        Line(name="Monthly budget", amount_usd=sums.limit_usd),
+        Line(name="Forecast", note=sums.forecast_method, amount_usd=sums.forecast_usd),
+        Line(name="Last 7 days, per day", amount_usd=sums.last7_per_day_usd),
+        Line(name="Calls blocked today", calls=sums.blocked_today, amount_usd=None),
+    )
     models = [
         Line(name=row.name, amount_usd=row.spent_usd, percent=row.share_percent) for row in figures.models
     ]
+    keys = [Line(name=line.name, note=_note(line), amount_usd=line.spent_usd) for line in page.keys]
     days = [Line(name=f"{row.day:%Y-%m-%d}", amount_usd=row.total_usd) for row in figures.days]
+    grants = [
+        Line(
+            name=line.access,
+            note=f"{line.key}, until {line.expires_at.astimezone(UTC):%Y-%m-%d}, approved by {line.approver}",
+            amount_usd=None,
+        )
+        for line in page.grants
+    ]
     blocked = [
         Line(name=row.reason.happened, note=row.code, calls=row.calls, amount_usd=None)
         for row in page.blocked
     ]
     return (
+        Section(id="sum", title="Summary", lines=summary),
         Section(id="models", title="By model", lines=tuple(models)),
         Section(id="keys", title="By key", lines=tuple(keys)),
         Section(id="days", title="By day", lines=tuple(days)),
+        Section(id="grants", title="Grants", lines=tuple(grants)),
         Section(id="blocked", title="Blocked calls", lines=tuple(blocked)),
     )
+
+
+def _note(line: KeyLine) -> str:
+    if line.state is None or line.expires_at is None:
+        return ""
+    expires = f"{line.expires_at.astimezone(UTC):%Y-%m-%d}"
+    return f"{line.owner}, {line.state.text.lower()}, {line.tiers}, expires {expires}"

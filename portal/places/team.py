@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from django.db.models import Prefetch
@@ -208,17 +208,53 @@ def _statement_url(team_id: str, period: Period) -> str:
 
 
 def _sheet(page: TeamPage) -> tuple[Section, ...]:
-    """Return the tables of the page; what the reader may not see is empty in both."""
-    members = [Line(name=row.name, note=row.role, amount_usd=row.spent_usd) for row in page.members]
+    """Return what the page shows; what is not for the reader's eyes is empty in both."""
+    money = page.money
+    summary = (
+        Line(name="Spent", amount_usd=money.spent_usd, percent=money.spent_percent),
+        Line(name="Monthly budget", amount_usd=money.limit_usd),
+        Line(name="Allocated to projects", amount_usd=money.allocated_usd),
+        Line(name="Free", amount_usd=money.free_usd),
+    )
+    people = [Line(name=row.name, note=_note(row), amount_usd=row.spent_usd) for row in page.members]
     projects = [
-        Line(name=line.name, amount_usd=line.spent_usd, percent=line.used_percent) for line in page.projects
+        Line(
+            name=line.name,
+            note="no budget" if line.limit_usd is None else f"budget {line.limit_usd:f}",
+            amount_usd=line.spent_usd,
+            percent=line.used_percent,
+        )
+        for line in page.projects
     ]
     months = [
         Line(name=line.month.period.label, calls=line.month.calls, amount_usd=line.month.total_usd)
         for line in page.months
     ]
+    deciders = [
+        Line(
+            name=row.name,
+            note=f"{row.role}, {row.state.text.lower()}, {_day(row.since)} to {_day(row.until)}",
+            amount_usd=None,
+        )
+        for row in page.deciders
+    ]
     return (
-        Section(id="members", title="Members", lines=tuple(members)),
+        Section(id="sum", title="Summary", lines=summary),
+        Section(id="people", title="People", lines=tuple(people)),
         Section(id="projects", title="Projects", lines=tuple(projects)),
         Section(id="months", title="Last 12 months", lines=tuple(months)),
+        Section(id="deciders", title="Who may approve", lines=tuple(deciders)),
     )
+
+
+def _note(row: MemberRow) -> str:
+    parts = [row.role]
+    if row.since is not None:
+        parts.append(f"since {_day(row.since)}")
+    if row.keys is not None:
+        parts.append(f"{row.keys} key{'' if row.keys == 1 else 's'}")
+    return ", ".join(parts)
+
+
+def _day(moment: datetime | None) -> str:
+    return "no end" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d}"
