@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. They need Python 3.11 or newer and make; everything else is installed.
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test test-all mutants-ledger mutants-approvals matrix fuzz e2e bench screenshots check fmt lock chromium
+.PHONY: help run gateway test test-all mutants-ledger mutants-approvals focus promtool matrix fuzz e2e bench screenshots check fmt lock chromium
 
 PYTHON3 ?= python3
 PYTEST_WORKERS ?= 2
@@ -15,6 +15,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # A stamp stands for "these requirements are installed"; those for development contain those for running.
 RUN := .venv/.installed
 DEVELOP := .venv/.installed-dev
+PROMTOOL := .local/prometheus/usr/bin/promtool
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 help: ## List the targets
@@ -56,6 +57,14 @@ bench: $(DEVELOP) ## Measure everything of docs/performance.md; BENCH_ARGUMENTS=
 screenshots: $(DEVELOP) chromium ## Take the pictures of the README from demo data
 	$(PYTHON) docs/screenshots/take.py
 
+focus: $(DEVELOP) .local/focus/.installed ## Validate the FOCUS export of demo data with the validator of the specification
+	$(PYTHON) -m tests.focus.validate
+
+promtool: $(DEVELOP) ## Check /metrics, the rules and their tests with promtool; as root on Debian it is fetched
+	@[ -x "$(PROMTOOL)" ] || [ "$$(id -u)" != 0 ] || { mkdir -p .local/prometheus && cd .local/prometheus \
+	&& apt-get update -qq && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb; } || true
+	$(PYTHON) -m pytest -n 0 -q -rs tests/portal/test_promtool.py $(PYTEST_ARGUMENTS)
+
 check: $(DEVELOP) ## Check style, types, import rules, migrations and the house rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -92,3 +101,8 @@ $(RUN): requirements.txt | $(PYTHON)
 $(DEVELOP): requirements-dev.txt requirements.txt | $(PYTHON)
 	$(INSTALL) --requirement requirements-dev.txt
 	@touch $(RUN) $@
+
+.local/focus/.installed: tests/focus/requirements.txt
+	$(PYTHON3) -m venv .local/focus/venv
+	.local/focus/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	@touch $@

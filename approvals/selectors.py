@@ -18,6 +18,7 @@ from approvals.models import (
     BudgetRequestQuerySet,
     Comment,
     Decision,
+    Delegation,
     RequestStatus,
     Stage,
 )
@@ -25,7 +26,7 @@ from approvals.owners import deciders_of
 from core import clock
 from core.errors import NotFoundError
 from keys.models import Grant
-from teams.models import Membership, Role, RoleAssignment, User
+from teams.models import Membership, Role, RoleAssignment, Team, User
 from teams.selectors import RoleHolders, role_holders
 
 SHOWN = 50
@@ -229,3 +230,10 @@ def _granted_until() -> Subquery:
         expires_at__gt=now,
     )
     return Subquery(active.values("expires_at"))
+
+
+def lent_for_team(team: Team) -> list[Delegation]:
+    """Return delegations of leading a team or directing its department, in force or to come. One query."""
+    here = Q(team=team, role=Role.LEAD) | Q(department=team.department_id, role=Role.DIRECTOR)
+    open_ended = Delegation.objects.filter(here, valid_until__gt=clock.now(), taker__is_active=True)
+    return list(open_ended.select_related("giver", "taker").order_by("valid_from", "pk"))

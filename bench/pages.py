@@ -22,6 +22,7 @@ PAGES = (
     "/keys/",
     "/budgets/",
     "/blocked/",
+    "/reports/",
     "/reconciliation/",
     "/status/",
 )

@@ -406,6 +406,10 @@ class EntryKind(models.TextChoices):
     CARRY = "carry", "Carry from the window before"
 
 
+# What a statement lists one by one: what came late, and what was put right.
+PUT_RIGHT = (EntryKind.LATE, EntryKind.ADJUST, EntryKind.CORRECTION)
+
+
 class Entry(models.Model):
     """One posting of the ledger. Append-only by trigger; the sum over a budget's window is that balance's
     `spent_usd`.
@@ -435,7 +439,14 @@ class Entry(models.Model):
 
     class Meta:
         verbose_name_plural = "entries"
-        indexes = (BrinIndex(fields=("effective_at",), name="entry_by_time"),)
+        indexes = (
+            BrinIndex(fields=("effective_at",), name="entry_by_time"),
+            models.Index(
+                fields=("team", "recorded_at"),
+                condition=Q(kind__in=PUT_RIGHT),
+                name="entry_put_right_by_team",
+            ),
+        )
         constraints = (
             models.CheckConstraint(
                 condition=Q(key_id__isnull=False, project__isnull=False, team__isnull=False)

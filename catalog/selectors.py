@@ -149,6 +149,27 @@ def catalogue(*, at: datetime | None = None) -> Catalogue:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What other models are compared with: a model of Tier 1 and all its prices."""
+
+    name: str
+    prices: tuple[PriceRow, ...]
+
+
+def everyday_reference(*, at: datetime) -> Reference | None:
+    """Return the cheapest chat model of the lowest tier at `at`, by the reference mix; None without one.
+
+    Models that were retired since count, so that the past keeps its reference. Two queries.
+    """
+    chats = LlmModel.objects.filter(mode=Mode.CHAT, created_at__lte=at).exclude(retired_at__lte=at)
+    models = list(chats.filter(tier=Tier.objects.order_by("number").values("number")[:1]).order_by("name"))
+    rows = price_rows([model.pk for model in models])
+    table = {model.pk: _rates(rows.get(model.pk, []), model, at) for model in models}
+    cheapest = _cheapest(models, table)
+    return Reference(name=cheapest.name, prices=tuple(rows[cheapest.pk])) if cheapest else None
+
+
 def models_with_aliases() -> QuerySet[LlmModel]:
     """Return the models that may be called, with their other names. Two queries when read."""
     return LlmModel.objects.filter(retired_at__isnull=True).prefetch_related("aliases").order_by("name")

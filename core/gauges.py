@@ -49,6 +49,14 @@ def meter(
     return format_html('<svg class="bar" role="img" aria-label="{}">{}</svg>', label, drawing)
 
 
+def portion(percent: Decimal | None, *, label: str) -> SafeString:
+    """Draw a part of a whole that is no limit: nothing warns. Nothing without a whole."""
+    if percent is None:
+        return EMPTY
+    drawing = format_html(RECT, "f-ok", "0", f"{min(max(percent, ZERO), FULL):.2f}")
+    return format_html('<svg class="bar" role="img" aria-label="{}">{}</svg>', label, drawing)
+
+
 def spark(values: Sequence[Decimal]) -> SafeString:
     """Draw a small line of equal steps from zero; one value is a dot, none is nothing.
 

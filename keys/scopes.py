@@ -32,6 +32,7 @@ STEMS = {
     "grants": "keys",
     "requests": "requests",
     "budget_requests": "requests",
+    "usage": "usage",
     "usage_days": "usage",
     "blocked_calls": "usage",
     "reconciliation_runs": "reconciliation",

@@ -9,7 +9,7 @@ from core import clock
 from core.errors import NotFoundError
 from core.shapes import Tone
 from keys.models import ApiKey, Grant, GrantState, KeyState
-from teams.models import User
+from teams.models import Team, User
 
 DEFAULT_TIER = 1
 USABLE = (KeyState.AWAITING_REVEAL, KeyState.LIVE)
@@ -86,3 +86,11 @@ def tiers_now(key: ApiKey) -> list[int]:
     if key.state not in USABLE:
         return []
     return sorted({DEFAULT_TIER, *(grant.tier_id for grant in active_grants(key))})
+
+
+def usable_by_owner(team: Team) -> dict[int, int]:
+    """Return how many keys of a team's projects each person has that have not ended. One query."""
+    usable = ApiKey.objects.filter(
+        project__team=team, revoked_at__isnull=True, expires_at__gt=clock.now()
+    ).order_by()
+    return dict(usable.values_list("owner").annotate(keys=Count("pk")))

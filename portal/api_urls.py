@@ -17,6 +17,7 @@ from teams.models import User
 from usage.api import (
     BlockedCallsViewSet,
     DiscrepancyViewSet,
+    FocusViewSet,
     PeriodViewSet,
     QuarantineViewSet,
     ReconciliationRunViewSet,
@@ -80,6 +81,7 @@ router.register("leaks", LeakViewSet, "leaks")
 router.register("requests", AccessRequestViewSet, "requests")
 router.register("budget-requests", BudgetRequests, "budget_requests")
 router.register("usage/days", UsageDayViewSet, "usage_days")
+router.register("usage", FocusViewSet, "usage")
 router.register("blocked-calls", BlockedCallsViewSet, "blocked_calls")
 router.register("reconciliation/runs", ReconciliationRunViewSet, "reconciliation_runs")
 router.register("reconciliation/discrepancies", DiscrepancyViewSet, "discrepancies")

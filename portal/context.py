@@ -82,6 +82,7 @@ SECTIONS = (
     Section(group=SPEND, label="Budgets", view="budgets:list", icon="wallet"),
     Section(group=SPEND, label="Blocked calls", view="blocked:list", icon="shield-ban"),
     Section(group=SPEND, label="Prices", view="prices:list", icon="tag", shown_to=checks_the_books),
+    Section(group=SPEND, label="Reports", view="reports:list", icon="file-text", shown_to=answers_for_others),
     Section(
         group=SPEND,
         label="Reconciliation",

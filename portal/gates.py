@@ -115,6 +115,11 @@ SENSITIVE: Mapping[str, Condition] = {
     "reconciliation:resolve": writes,
     "reconciliation:close": writes,
     "reconciliation:reopen": always,
+    "team": exports,
+    "project": exports,
+    "reports:list": exports,
+    "reports:statement": exports,
+    "reports:focus": always,
     "webhooks:list": writes,
     "webhooks:rotate": writes,
 }

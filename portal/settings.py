@@ -92,10 +92,10 @@ def _credential_prefix(text: str) -> str:
     return text
 
 
-def _scim_tokens(tokens: list[str]) -> list[bytes]:
+def _bearer_tokens(name: str, tokens: list[str]) -> list[bytes]:
     if any(len(token) < 32 for token in tokens):
         raise ImproperlyConfigured(
-            "SCIM_TOKENS: each must have at least 32 characters; make one with `openssl rand -hex 32`."
+            f"{name}: each must have at least 32 characters; make one with `openssl rand -hex 32`."
         )
     return [token.encode() for token in tokens]
 
@@ -297,7 +297,9 @@ SOCIALACCOUNT_PROVIDERS = {
     }
 }
 DIRECTORY_ROLES = _directory_roles(env.str("DIRECTORY_ROLES", ""))
-SCIM_TOKENS = _scim_tokens(env.list("SCIM_TOKENS", []))
+SCIM_TOKENS = _bearer_tokens("SCIM_TOKENS", env.list("SCIM_TOKENS", []))
+METRICS_TOKENS = _bearer_tokens("METRICS_TOKENS", env.list("METRICS_TOKENS", []))
+METRICS_MAX_SERIES: int = env.int("METRICS_MAX_SERIES", 2_000)
 OIDC_PROVIDES_MFA: bool = env.bool("OIDC_PROVIDES_MFA", False)
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"

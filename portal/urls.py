@@ -19,8 +19,11 @@ from portal.home.overview import overview
 from portal.home.search import search
 from portal.home.status import status
 from portal.leaving import LEAVING
+from portal.metrics import metrics
 from portal.news.preferences import link_slack, notifications, unlink_slack
 from portal.news.slack import slack_action, slack_command
+from portal.places.project import show_project
+from portal.places.team import show_team
 from portal.views import theme
 from teams.views import confirm_at_provider
 from usage.selectors import forecast_budgets, key_exposure, key_use, own_use, planned_effects
@@ -55,12 +58,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("prices/", include(price_pages)),
     path("budgets/", include(budget_pages)),
     path("blocked/", include(usage.urls.blocked_routes())),
+    path("teams/<str:public_id>/", show_team, name="team"),
+    path("projects/<str:public_id>/", show_project, name="project"),
+    path("reports/", include(usage.urls.report_routes())),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
     path("sources/", include(usage.urls.source_routes(names_of_sources=source_names))),
     path("providers/", include(usage.urls.provider_routes(names_of_gateways=gateway_names))),
     path("invoices/", include(usage.urls.invoice_routes())),
     path("quarantine/", include(usage.urls.quarantine_routes(names_of_sources=gateway_names))),
     path("", include(keys.urls.public_routes)),
+    path("metrics", metrics, name="metrics"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("accounts/", include("allauth.account.urls")),

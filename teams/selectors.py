@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from django.db.models import BigIntegerField, Prefetch, Q, QuerySet, Value
+from django.db.models import BigIntegerField, CharField, Prefetch, Q, QuerySet, Value
 
 from teams.errors import RoleNeededError
 from teams.models import (
@@ -225,3 +225,40 @@ def _scope_covers(project: Project) -> Q:
 
 def _frozen(sets: dict[_Key, set[int]]) -> dict[_Key, frozenset[int]]:
     return {key: frozenset(people) for key, people in sets.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamPerson:
+    """Somebody who works in a team, leads it or directs its department, from when to when; no end is None."""
+
+    person_id: int
+    name: str
+    role: str
+    since: datetime
+    until: datetime | None
+
+    @property
+    def role_in_words(self) -> str:
+        """Return what the person is to the team."""
+        return "Member" if self.role == MEMBER else Role(self.role).label
+
+
+def people_of_team(team: Team) -> list[TeamPerson]:
+    """Return the active people of a team by name: its members, leads, and its department's directors, now.
+
+    Who leads a team and is in it is listed as both. One query.
+    """
+    columns = ("user_id", "user__name", "role", "valid_from", "valid_until")
+    members = Membership.objects.live().filter(team=team, user__is_active=True).order_by()
+    roles = RoleAssignment.objects.live().filter(
+        Q(team=team) | Q(department=team.department_id), user__is_active=True
+    )
+    rows = roles.order_by().values_list(*columns)
+    found = rows.union(
+        members.annotate(role=Value(MEMBER, output_field=CharField())).values_list(*columns), all=True
+    )
+    people = [
+        TeamPerson(person_id=person, name=name, role=role, since=since, until=until)
+        for person, name, role, since, until in found
+    ]
+    return sorted(people, key=lambda each: (each.name, each.person_id, each.role))

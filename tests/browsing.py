@@ -71,7 +71,7 @@ class Page:
         self.response: HttpResponse = response
         self.status = response.status_code
         self._reader = _Reader()
-        self._reader.feed(response.content.decode())
+        self._reader.feed(response.getvalue().decode())
 
     @property
     def words(self) -> str:

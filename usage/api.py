@@ -3,17 +3,27 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.errors import InvalidInputError
 from core.rest.fields import id_pattern
 from core.rest.pages import page_response, unknown_cursor
+from core.rest.repeats import Repeatable
+from core.rest.schema import problems
 from core.rest.views import ListViewSet, NounViewSet
+from core.spreadsheets import csv_stream
+from teams.models import User
 from teams.selectors import roles_of
+from usage import focus
 from usage.models import Discrepancy, Level, PeriodClose, Quarantine, ReconciliationRun
 from usage.selectors import (
     blocked_hours,
@@ -26,8 +36,9 @@ from usage.selectors import (
 )
 from usage.selectors.blocked import BlockedLine
 from usage.selectors.closing import periods_for
+from usage.selectors.export import export_rows
 from usage.selectors.lines import UsageLine, usage_lines
-from usage.selectors.periods import day_starts_at
+from usage.selectors.periods import day_starts_at, month_of
 from usage.selectors.quarantine import STATES, quarantine_for
 from usage.selectors.runs import discrepancies_for, runs_for
 from usage.serializers import (
@@ -35,6 +46,7 @@ from usage.serializers import (
     BlockedCallsQuery,
     DiscrepancyOut,
     DiscrepancyQuery,
+    FocusQuery,
     PeriodOut,
     QuarantineOut,
     QuarantineQuery,
@@ -56,7 +68,12 @@ BLOCKED_ONLY = {"project": "project__public_id", "code": "code"}
 BLOCKED_PLACE_PATTERN = r"\.".join(
     [r"(\d{4}-\d\d-\d\dT\d\d)", f"({id_pattern('key')})", f"({id_pattern('prj')})", "([a-z_]{1,40})"]
 )
-ONLY = {"project": "project__public_id", "team": "team__public_id", "model": "model__public_id"}
+ONLY = {
+    "project": "project__public_id",
+    "team": "team__public_id",
+    "model": "model__public_id",
+    "tier": "tier_id",
+}
 
 
 class UsageDayViewSet(ListViewSet):
@@ -72,12 +89,42 @@ class UsageDayViewSet(ListViewSet):
         found = usage_lines(
             scope_for(self.actor),
             custom(*period_of(self.query)),
-            only={ONLY[name]: self.query[name] for name in ONLY if name in self.query},
+            only={lookup: str(self.query[name]) for name, lookup in ONLY.items() if name in self.query},
             after=place_of(self.query["cursor"]) if "cursor" in self.query else None,
             limit=limit + 1,
         )
         last = found[limit - 1] if len(found) > limit else None
         return page_response(request, self.shown(found[:limit]), last and cursor_of(last))
+
+
+class CsvRenderer(JSONRenderer):
+    """Lets a caller ask for text/csv by name; what is refused is a problem document all the same."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+
+class FocusViewSet(Repeatable):
+    """The usage of the whole organisation for FinOps tools; for finance, auditors and administrators."""
+
+    http_method_names = ["get", "head"]
+    renderer_classes = (JSONRenderer, CsvRenderer)
+
+    @extend_schema(
+        parameters=[FocusQuery],
+        responses={(200, "text/csv"): OpenApiTypes.STR, **problems({400, 401, 403, 406, 422})},
+    )
+    @action(detail=False)
+    def focus(self, request: Request) -> StreamingHttpResponse:
+        """Return a month as FOCUS 1.0 rows, sent while they are read."""
+        query = FocusQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        require_books(cast("User", request.user))
+        asked = query.validated_data.get("month", f"{organisation_today():%Y-%m}")
+        period = month_of(asked)
+        if period.first_day > organisation_today():
+            raise InvalidInputError("This month is still to come.", field="month")
+        return csv_stream(request._request, f"focus-{asked}", focus.HEAD, focus.rows(export_rows(period)))  # noqa: SLF001  Django's own request
 
 
 class BlockedCallsViewSet(ListViewSet):

@@ -4,8 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from core.rest.fields import Day, Moment, PublicId, Text, Usd
-from core.rest.serializers import NamedOut, Out, PageQuery
+from core.rest.fields import Day, Moment, PublicId, QueryNumber, Text, Usd
+from core.rest.serializers import NamedOut, Out, PageQuery, Query
 from usage.models import (
     Discrepancy,
     DiscrepancyClass,
@@ -204,17 +204,27 @@ class PeriodOut(Out):
     reason = serializers.CharField(help_text="Why it was reopened.")
 
 
+MONTH = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
+
+
 class UsageDayQuery(PageQuery):
     """Which days and whose; this month unless said otherwise, a year at most."""
 
     project = PublicId("prj", required=False)
     team = PublicId("tem", required=False)
     model = PublicId("mdl", required=False)
+    tier = QueryNumber(required=False, min_value=1, max_value=9)
     to = Day(required=False, help_text="The last day, included.")
 
     def get_fields(self) -> dict[str, Any]:
         """Add the parameter whose name is a word of Python."""
         return {**super().get_fields(), "from": Day(required=False, help_text="The first day, included.")}
+
+
+class FocusQuery(Query):
+    """Which month; this one unless said otherwise."""
+
+    month = serializers.RegexField(MONTH, required=False, help_text="Such as 2026-11.")
 
 
 class BlockedCallsQuery(PageQuery):

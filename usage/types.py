@@ -120,6 +120,20 @@ class DayRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MonthRow:
+    """One month by tier, Tier 1 first."""
+
+    period: Period
+    calls: int
+    by_tier_usd: tuple[Decimal, ...]
+
+    @property
+    def total_usd(self) -> Decimal:
+        """Return the cost of the month over all tiers."""
+        return sum(self.by_tier_usd, ZERO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """Where a window is expected to end, with its 80 % range, the pace behind it, and the method's name."""
 
@@ -189,7 +203,10 @@ class Breach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectRow:
-    """One line of the projects table. `trend` is the cost of each of the last 13 weeks."""
+    """One line of the projects table.
+
+    `trend` is the cost of each of the last 13 weeks, `budget` the public id of the monthly budget.
+    """
 
     id: int
     public_id: str
@@ -204,6 +221,7 @@ class ProjectRow:
     forecast_usd: Decimal | None
     forecast_percent: Decimal | None
     trend: tuple[Decimal, ...]
+    budget: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,3 +83,13 @@ def quarantine_routes(*, names_of_sources: SourceNames) -> tuple[list[URLPattern
         path("<str:public_id>/dismiss/", views.dismiss_row, name="dismiss"),
     ]
     return patterns, "quarantine"
+
+
+def report_routes() -> tuple[list[URLPattern], str]:
+    """Return the pages of reports with their name space."""
+    patterns = [
+        path("", views.list_teams, name="list"),
+        path("focus/<str:month>/", views.export_focus, name="focus"),
+        path("<str:public_id>/<str:month>/", views.show_statement, name="statement"),
+    ]
+    return patterns, "reports"

@@ -1,7 +1,7 @@
 """What is read of budgets: rows for pages, places, limits over time, the ledger."""
 
-from budgets.selectors.books import keys_spending_on, unbalanced_balances
-from budgets.selectors.history import limit_history
+from budgets.selectors.books import carried_into, keys_spending_on, unbalanced_balances
+from budgets.selectors.history import limit_history, limits_of
 from budgets.selectors.neighbours import neighbourhood
 from budgets.selectors.places import open_budgets_above, open_budgets_below, scope_place, seen_by
 from budgets.selectors.rates import rate_here, visible_rate_limits
@@ -23,10 +23,12 @@ __all__ = [
     "budget_detail",
     "budget_rows",
     "budgets_of_scopes",
+    "carried_into",
     "find_budget",
     "headroom",
     "keys_spending_on",
     "limit_history",
+    "limits_of",
     "list_budgets",
     "neighbourhood",
     "open_budgets_above",

@@ -120,6 +120,12 @@ def meter(
 
 
 @register.simple_tag
+def portion(share: Decimal | None, label: str) -> SafeString:
+    """Draw a part in percent of a whole that is no limit."""
+    return gauges.portion(share, label=label)
+
+
+@register.simple_tag
 def spark(values: Sequence[Decimal]) -> SafeString:
     """Draw a small trend line."""
     return gauges.spark(values)

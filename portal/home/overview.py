@@ -11,20 +11,28 @@ from django.views.decorators.http import require_safe
 from approvals.selectors import inbox
 from approvals.views.shapes import Row, row_of, row_of_increase
 from core import addresses
-from core.money import format_usd
 from core.shapes import Column, Tab
 from core.spreadsheets import Cell, csv_response
 from portal.context import administers, decides, roles_here
 from portal.home import scopes
+from portal.home.periods import (
+    CUMULATIVE,
+    MONTH,
+    PERIODS,
+    VIEWS,
+    chart_summary,
+    limit_note,
+    period_asked,
+    period_tabs,
+    tabs,
+)
 from teams.types import PersonRequest
 from usage import selectors
 from usage.selectors.quarantine import waiting_in_quarantine
-from usage.types import Overview, Period, ProjectRow, Scope
+from usage.types import Overview, ProjectRow
 
 KEPT = ("scope", "p", "view", "sort")
-PERIODS = {"7d": "7 days", "mtd": "This month", "last": "Last month"}
-VIEWS = {"cumulative": "To date", "daily": "Daily"}
-MONTH, CUMULATIVE, DEAREST_FIRST = "mtd", "cumulative", "-spent"
+DEAREST_FIRST = "-spent"
 SORTS: dict[str, Callable[[ProjectRow], str | Decimal | None]] = {
     "name": lambda row: row.name.casefold(),
     "spent": lambda row: row.spent_usd,
@@ -45,6 +53,7 @@ class OverviewPage:
     period_tabs: tuple[Tab, ...]
     chart_tabs: tuple[Tab, ...]
     scope_choices: tuple[scopes.Choice, ...]
+    place: scopes.Place | None
     carried: tuple[tuple[str, str], ...]
     chart_summary: str
     limit_note: str
@@ -59,8 +68,8 @@ class OverviewPage:
 @require_safe
 def overview(request: PersonRequest) -> HttpResponse:
     """Show the spend of the person's own scope, or of `?scope=`, in `?p=`; as CSV with `?format=csv`."""
-    scope, choices = scopes.choose(request.user, roles_here(request), request.GET.get("scope", ""))
-    figures = selectors.overview(scope, period=_period(request))
+    chosen = scopes.choose(request.user, roles_here(request), request.GET.get("scope", ""))
+    figures = selectors.overview(chosen.scope, period=period_asked(request))
     projects = _sorted(request, figures.projects)
     if request.GET.get("format") == "csv":
         return csv_response(f"projects-{figures.period.first_day}", CSV_HEAD, map(_cells, projects))
@@ -68,22 +77,11 @@ def overview(request: PersonRequest) -> HttpResponse:
     waiting = () if is_fragment else _waiting(request)
     context = {
         "overview": figures,
-        "page": _page(request, scope, figures, projects=projects, choices=choices, waiting=waiting),
+        "page": _page(request, chosen, figures, projects=projects, waiting=waiting),
         "freshness": figures.freshness,
         "approvals_waiting": len(waiting),
     }
     return render(request, f"portal/overview.html{'#chart' if is_fragment else ''}", context)
-
-
-def _period(request: HttpRequest) -> Period:
-    today = selectors.organisation_today()
-    match addresses.choice(request, "p", PERIODS, MONTH):
-        case "7d":
-            return selectors.last_days(today)
-        case "last":
-            return selectors.last_month(today)
-        case _:
-            return selectors.this_month(today)
 
 
 def _waiting(request: PersonRequest) -> tuple[Row, ...]:
@@ -95,11 +93,10 @@ def _waiting(request: PersonRequest) -> tuple[Row, ...]:
 
 def _page(
     request: HttpRequest,
-    scope: Scope,
+    chosen: scopes.Chosen,
     figures: Overview,
     *,
     projects: list[ProjectRow],
-    choices: list[scopes.Choice],
     waiting: tuple[Row, ...],
 ) -> OverviewPage:
     period = addresses.choice(request, "p", PERIODS, MONTH)
@@ -107,12 +104,13 @@ def _page(
     is_running = period == MONTH
     return OverviewPage(
         view=view,
-        period_tabs=_tabs(request, "p", PERIODS, period, MONTH),
-        chart_tabs=_tabs(request, "view", VIEWS, view, CUMULATIVE),
-        scope_choices=tuple(choices),
+        period_tabs=period_tabs(request, KEPT),
+        chart_tabs=tabs(request, KEPT, name="view", labels=VIEWS, current=view, default=CUMULATIVE),
+        scope_choices=chosen.choices,
+        place=chosen.place,
         carried=tuple((name, request.GET[name]) for name in KEPT[1:] if request.GET.get(name)),
-        chart_summary=_summary(figures),
-        limit_note=_limit_note(scope, period),
+        chart_summary=chart_summary(figures),
+        limit_note=limit_note(period=period, has_budget=bool(chosen.scope.budget)),
         forecast_note="Needs a day of usage" if is_running else "Only this month is forecast",
         columns=_columns(request),
         projects=tuple(projects),
@@ -120,40 +118,6 @@ def _page(
         waiting=waiting,
         unbooked=waiting_in_quarantine() if administers(roles_here(request)) else 0,
     )
-
-
-def _limit_note(scope: Scope, period: str) -> str:
-    """Say why there is no limit to hold the spend against."""
-    if period == "7d":
-        return "Budgets are by the month"
-    return "No monthly budget is set" if scope.budget else "Each team has its own budget"
-
-
-def _tabs(
-    request: HttpRequest, name: str, labels: dict[str, str], current: str, default: str
-) -> tuple[Tab, ...]:
-    return tuple(
-        Tab(
-            label=label,
-            url=addresses.link(request, KEPT, **{name: "" if value == default else value}),
-            current=value == current,
-        )
-        for value, label in labels.items()
-    )
-
-
-def _summary(figures: Overview) -> str:
-    """Say what the chart shows, for those who do not see it."""
-    sums, period = figures.figures, figures.period
-    if not sums.spent_usd:
-        return f"Nothing was spent in {period.label}."
-    last = min(period.last_day, figures.today)
-    text = f"Spend reached {format_usd(sums.spent_usd)} on {last:%-d %B}"
-    if sums.forecast_usd is not None:
-        text += f" and is forecast to reach {format_usd(sums.forecast_usd)} by {period.last_day:%-d %B}"
-    if sums.limit_usd is not None:
-        text += f", against a budget of {format_usd(sums.limit_usd)}"
-    return f"{text}."
 
 
 def _sort(request: HttpRequest) -> tuple[str, bool]:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import BooleanField, CharField, ExpressionWrapper, Q, Value
+from django.urls import reverse
 
+from budgets.models import ScopeKind
 from core.errors import NotFoundError
 from teams.models import Department, Project, Team, User
 from teams.selectors import RolesHeld
@@ -24,7 +26,24 @@ class Choice:
     current: bool = False
 
 
-def choose(user: User, roles: RolesHeld, wanted: str) -> tuple[Scope, list[Choice]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The page of one team or project."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The scope of the page, all that the person may switch to, and the scope's own page if it has one."""
+
+    scope: Scope
+    choices: tuple[Choice, ...]
+    place: Place | None
+
+
+def choose(user: User, roles: RolesHeld, wanted: str) -> Chosen:
     """Return the scope that the address asks for, or the person's own, and all that he may switch to.
 
     What is closed is offered no more, and keeps its address: its past does not change. One query. Raises
@@ -43,7 +62,7 @@ def choose(user: User, roles: RolesHeld, wanted: str) -> tuple[Scope, list[Choic
     scope = home if not wanted else dict(known).get(wanted)
     if scope is None:
         raise NotFoundError("There is no such team or project, or it is not one of yours.")
-    return scope, _choices(known, scope, home)
+    return Chosen(scope=scope, choices=tuple(_choices(known, scope, home)), place=_place(known, scope))
 
 
 def _rows(user: User, wanted: str) -> list[tuple[str, int, str, str, bool]]:
@@ -72,6 +91,18 @@ def _scope(kind: str, pk: int, name: str) -> Scope:
             return team_scope(Team(pk=pk, name=name))
         case _:
             return project_scope(Project(pk=pk, name=name))
+
+
+def _place(known: Sequence[tuple[str, Scope]], scope: Scope) -> Place | None:
+    kind = scope.budget[0] if scope.budget else None
+    public_id = next((value for value, other in known if other == scope), "")
+    match kind:
+        case ScopeKind.TEAM:
+            return Place(text="People and budget of the team", url=reverse("team", args=[public_id]))
+        case ScopeKind.PROJECT:
+            return Place(text="The project", url=reverse("project", args=[public_id]))
+        case _:
+            return None
 
 
 def _choices(known: Sequence[tuple[str, Scope]], scope: Scope, home: Scope) -> list[Choice]:

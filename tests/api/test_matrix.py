@@ -77,6 +77,7 @@ TABLE = """
     requests_decide              401        404    403    200    403    403    403    403
     leaks_create                 202        202    202    202    202    202    202    202
     usage_days_list              401        empty  sees   sees   sees   sees   sees   sees
+    usage_focus                  401        403    403    403    403    200    200    200
     blocked_calls_list           401        empty  sees   sees   sees   sees   sees   sees
     reconciliation_runs_list     401        403    403    403    403    sees   sees   sees
     reconciliation_runs_retrieve 401        403    403    403    403    200    200    200

@@ -39,6 +39,7 @@ BEN = (
     "/budgets/?scope=project&window=month",
     "/budgets/open/",
     "/blocked/?p=30d",
+    "/reports/",
     "/audit/",
     "/notifications/",
     "/status/",
@@ -54,6 +55,7 @@ FAY = (
     "/providers/",
     "/invoices/",
     "/invoices/upload/",
+    "/reports/",
     "/budgets/",
     "/blocked/?p=24h",
 )
@@ -157,6 +159,7 @@ def test_every_page_is_accessible_light_and_fits_its_screen(
         wrong += [problem for width in widths for problem in visit.look(path, width)]
         wrong += visit.weigh(path) if scheme == "light" else []
     wrong += _details(visit) if who == "ben" else []
+    wrong += _places(visit) if who in {"ada", "ben"} else []
     wrong += _price_forms(visit) if who == "ann" else []
     wrong += _rules(visit) if who == "ann" and scheme == "light" else []
     wrong += _more_budget(visit) if who == "ada" and scheme == "light" else []
@@ -176,6 +179,21 @@ def _details(visit: Visit) -> list[str]:
     wrong += visit.look(visit.page.url, NARROW)
     for form in BUDGET_FORMS:
         wrong += visit.look(budget + form, WIDE) + visit.look(budget + form, NARROW)
+    return wrong
+
+
+def _places(visit: Visit) -> list[str]:
+    """Go from the Overview to a project, to its team, and as its lead to the statement of the month."""
+    wrong = []
+    links = ["main a[href*='/projects/prj_']", "main a[href*='/teams/tem_']", "main a[href*='/reports/tem_']"]
+    visit.page.goto("/")
+    for link in links:
+        found = visit.page.locator(link)
+        if not found.count():  # a member has no statement
+            break
+        address = found.first.get_attribute("href") or ""
+        wrong += visit.look(address, WIDE) + visit.look(address, NARROW) + visit.look(address, NARROWEST)
+        wrong += visit.weigh(address)
     return wrong
 
 

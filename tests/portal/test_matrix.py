@@ -68,6 +68,11 @@ TABLE = """
     /budgets/{budget}/top-up/             302       404  403  200  200  200  403    200
     /budgets/open/                        302       403  403  200  200  200  403    200
     /blocked/                             302       200  200  200  200  200  200    200
+    /teams/{team}/                        302       404  200  200  200  200  200    200
+    /projects/{project}/                  302       404  200  200  200  200  200    200
+    /reports/                             302       200  200  200  200  200  200    200
+    /reports/focus/{month}/               302       404  404  404  404  200  200    200
+    /reports/{team}/{month}/              302       404  404  200  200  200  200    200
     /reconciliation/                      302       404  404  404  404  200  200    200
     /reconciliation/periods/              302       404  404  404  404  200  200    200
     /reconciliation/periods/{month}/      302       404  404  404  404  200  200    200
@@ -137,7 +142,7 @@ HEAD, *LINES = [line.split() for line in TABLE.strip().splitlines()]
 ROLES = HEAD[1:]
 CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
-ELSEWHERE = ("/api/", "/gateway/", "/scim/", "/slack/", "/accounts/", "/healthz", "/readyz")
+ELSEWHERE = ("/metrics", "/api/", "/gateway/", "/scim/", "/slack/", "/accounts/", "/healthz", "/readyz")
 NAMES = {
     "approvals": "request",
     "audit": "event",
@@ -148,6 +153,9 @@ NAMES = {
     "people": "person",
     "quarantine": "row",
     "reconciliation": "difference",
+    "projects": "project",
+    "reports": "team",
+    "teams": "team",
     "webhooks": "webhook",
     "providers": "account",
     "invoices": "invoice",
@@ -219,6 +227,8 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "session": lambda _: "1",
     "day": lambda world: world.run.day.isoformat(),
     "difference": lambda world: world.discrepancy.public_id,
+    "team": lambda world: world.cast.search.public_id,
+    "project": lambda world: world.cast.ranking.public_id,
     "month": lambda world: f"{world.run.day:%Y-%m}",
 }
 

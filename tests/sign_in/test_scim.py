@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from core.models import AuditEvent
 from keys.models import ApiKey
-from portal.settings import _directory_roles, _scim_tokens
+from portal.settings import _bearer_tokens, _directory_roles
 from teams.models import DirectoryGroup, RoleAssignment, User
 from teams.scim.protocol import ERROR, GROUP, LIST, PATCH, USER
 from tests import factories
@@ -86,7 +86,7 @@ ENTRA_GROUP = {
 @pytest.fixture
 def on(settings: Settings) -> None:
     """Switch SCIM on."""
-    settings.SCIM_TOKENS = _scim_tokens([TOKEN, NEXT])
+    settings.SCIM_TOKENS = _bearer_tokens("SCIM_TOKENS", [TOKEN, NEXT])
     settings.DIRECTORY_ROLES = _directory_roles("Search leads=lead:search; Accountants=finance")
 
 
@@ -157,7 +157,7 @@ def test_without_tokens_there_is_no_scim(db: None, settings: Settings) -> None:
 
 def test_a_short_token_is_refused() -> None:
     with pytest.raises(Exception, match="at least 32 characters"):
-        _scim_tokens(["short"])
+        _bearer_tokens("SCIM_TOKENS", ["short"])
 
 
 def test_the_token_opens_nothing_else(on: None, cast: Cast) -> None:

@@ -92,6 +92,7 @@ class UsageDay(Attribution, TokenCounts):
         indexes = (
             models.Index(fields=("project", "day"), name="usage_day_by_project"),
             models.Index(fields=("team", "day"), name="usage_day_by_team"),
+            models.Index(fields=("department", "day"), name="usage_day_by_department"),
             models.Index(fields=("key_id", "day"), name="usage_day_by_key"),
         )
         constraints = (

@@ -19,11 +19,13 @@ from usage.selectors.scopes import (
 from usage.selectors.spend import (
     by_key,
     by_model,
+    by_owner_and_project,
     by_project,
     by_tier,
     key_use,
     month_to_date,
     spend_by_day,
+    spend_by_month,
     totals,
 )
 
@@ -34,6 +36,7 @@ __all__ = [
     "blocked_today",
     "by_key",
     "by_model",
+    "by_owner_and_project",
     "by_project",
     "by_tier",
     "custom",
@@ -57,6 +60,7 @@ __all__ = [
     "reprice_use",
     "scope_for",
     "spend_by_day",
+    "spend_by_month",
     "team_scope",
     "this_month",
     "total_use",

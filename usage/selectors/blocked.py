@@ -87,10 +87,11 @@ def watched_by(user: User, roles: RolesHeld) -> Scope:
     )
 
 
-def blocked_since(scope: Scope, since: datetime) -> list[Blocked]:
-    """Return refused calls by project and reason, the most first. One query."""
+def blocked_since(scope: Scope, since: datetime, *, until: datetime | None = None) -> list[Blocked]:
+    """Return refused calls by project and reason, the most first; those up to `until` if given. One query."""
+    before = Q() if until is None else Q(hour__lte=until)
     rows = (
-        BlockedHour.objects.filter(scope.rows, hour__gte=since)
+        BlockedHour.objects.filter(scope.rows, before, hour__gte=since)
         .values("project_id", "code")
         .annotate(
             name=F("project__name"),

@@ -8,9 +8,9 @@ from django.db.models.functions import Coalesce
 from budgets.models import Entry
 from core import clock
 from core.money import ZERO
-from usage.models import UsageDay
 from usage.selectors.periods import last_days, organisation_today
-from usage.types import ExposedTime, KeyExposure
+from usage.selectors.rollup import days_of
+from usage.types import ExposedTime, KeyExposure, Scope
 
 HOURS, WEEK_DAYS, MONTH_DAYS = 24, 7, 30
 
@@ -28,7 +28,7 @@ def key_exposure(key_id: int) -> KeyExposure:
     today = organisation_today()
     month, week = last_days(today, MONTH_DAYS), last_days(today, WEEK_DAYS)
     this_week = Q(day__gte=week.first_day)
-    booked = UsageDay.objects.filter(key_id=key_id).aggregate(
+    booked = days_of(Scope(label="Key", key_ids=(key_id,))).aggregate(
         week_calls=Sum("calls", filter=this_week),
         week_usd=Sum("cost_usd", filter=this_week),
         month_calls=Sum("calls", filter=Q(day__gte=month.first_day)),

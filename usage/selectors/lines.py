@@ -12,7 +12,7 @@ from teams.models import NamedKind
 from teams.selectors import FormerNames, former_names
 from usage.models import UsageDay
 from usage.selectors.periods import day_starts_at, end_of
-from usage.selectors.spend import TOKENS, days_in
+from usage.selectors.rollup import TOKENS, days_in
 from usage.types import Period, Scope
 
 SUMS = ("calls", "cost_usd", *TOKENS)

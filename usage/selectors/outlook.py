@@ -5,17 +5,17 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q, Sum
+from django.db.models import Sum
 
 from budgets.models import ScopeKind, Window
 from budgets.types import BudgetRow
 from core import clock
 from core.money import ZERO
 from usage.forecast import PACE_DAYS, linear, since_first_use
-from usage.models import UsageDay
-from usage.selectors.periods import organisation_today
+from usage.selectors.periods import custom, organisation_today
 from usage.selectors.planned import Rises, extra_usd, price_rises
-from usage.types import Forecast
+from usage.selectors.rollup import days_in
+from usage.types import Forecast, Scope
 
 COLUMNS = {
     ScopeKind.DEPARTMENT: "department_id",
@@ -54,12 +54,15 @@ def _cells(
     """Read the usage of these budgets' scopes, and sort it by scope."""
     ids = {kind: {row.scope_id for row in rows if row.scope_kind is kind} for kind in ScopeKind}
     columns = {kind: column for kind, column in COLUMNS.items() if ids[kind]}
-    wanted = Q(pk__in=[])
-    for kind, column in columns.items():
-        wanted |= Q(**{f"{column}__in": ids[kind]})
-    found = UsageDay.objects.filter(
-        Q() if ids[ScopeKind.ORGANISATION] else wanted, day__gte=days[0], day__lte=days[-1]
+    scope = Scope(
+        label="Scopes of budgets",
+        everything=bool(ids[ScopeKind.ORGANISATION]),
+        department_ids=tuple(ids[ScopeKind.DEPARTMENT]),
+        team_ids=tuple(ids[ScopeKind.TEAM]),
+        project_ids=tuple(ids[ScopeKind.PROJECT]),
+        key_ids=tuple(ids[ScopeKind.KEY]),
     )
+    found = days_in(scope, custom(days[0], days[-1]))
     filters = [name for name in FILTERS if any(getattr(row, FILTERS[name]) is not None for row in rows)]
     if by_model and "model_id" not in filters:
         filters.append("model_id")

@@ -38,6 +38,13 @@ def this_month(today: date) -> Period:
     return Period(first_day=first, last_day=_last_of_month(first), label=f"{first:%B %Y}")
 
 
+def month_of(text: str) -> Period:
+    """Return the month that is written as 2026-11. Raises ValueError for anything else."""
+    if len(text) != len("2026-11"):
+        raise ValueError(text)
+    return this_month(date.fromisoformat(f"{text}-01"))
+
+
 def last_month(today: date) -> Period:
     """Return the month before that of a day."""
     return this_month(today.replace(day=1) - timedelta(days=1))

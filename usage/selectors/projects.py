@@ -90,6 +90,7 @@ def project_row(
         forecast_usd=forecast_usd,
         forecast_percent=share(forecast_usd, limit_usd),
         trend=summary.trend(project.pk),
+        budget=account.budget.public_id if account.budget else "",
     )
 
 

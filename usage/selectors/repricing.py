@@ -13,8 +13,8 @@ from catalog.selectors import REFERENCE_INPUT_TOKENS, REFERENCE_OUTPUT_TOKENS, p
 from core import clock
 from teams.models import Project
 from usage.selectors.periods import organisation_today
+from usage.selectors.rollup import TOKENS, days_in
 from usage.selectors.scopes import project_scope
-from usage.selectors.spend import TOKENS, days_in
 from usage.types import Alternative, ModelUse, Period
 
 DAYS = 30

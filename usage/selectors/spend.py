@@ -1,23 +1,22 @@
 """What was spent, from the day roll-up alone: by day, project, model, tier and key."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import F, Max, Q, QuerySet, Sum
+from django.db.models.functions import TruncMonth
 
 from core.money import ZERO
 from usage.models import UsageDay
-from usage.selectors.periods import organisation_today, this_month
-from usage.types import DayRow, KeyUse, Period, Scope, Spend, Totals
+from usage.selectors.periods import custom, last_month, organisation_today, this_month
+from usage.selectors.rollup import TOKENS, days_in, days_of
+from usage.types import DayRow, KeyUse, MonthRow, Period, Scope, Spend, Totals
 
 SHOWN_TIERS = 3
-TOKENS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-
-
-def days_in(scope: Scope, period: Period) -> QuerySet[UsageDay]:
-    """Return the roll-up rows of a scope and period."""
-    return UsageDay.objects.filter(scope.rows, day__gte=period.first_day, day__lte=period.last_day)
+MONTHS = 12
 
 
 def totals(scope: Scope, period: Period) -> Totals:
@@ -47,6 +46,11 @@ def by_project(scope: Scope, period: Period) -> list[Spend]:
     return _spend(days_in(scope, period), "project_id", "project__name")
 
 
+def by_team(scope: Scope, period: Period) -> list[Spend]:
+    """Return the cost of each team, the dearest first. One query."""
+    return _spend(days_in(scope, period), "team_id", "team__name")
+
+
 def by_model(scope: Scope, period: Period) -> list[Spend]:
     """Return the cost of each model, the dearest first. One query."""
     return _spend(days_in(scope, period), "model_id", "model__name")
@@ -67,7 +71,7 @@ def key_use(key_ids: Collection[int], *, today: date | None = None) -> dict[int,
     month = this_month(today or organisation_today())
     this = Q(day__gte=month.first_day, day__lte=month.last_day)
     rows = (
-        UsageDay.objects.filter(key_id__in=key_ids)
+        days_of(Scope(label="Keys", key_ids=tuple(key_ids)))
         .values("key_id")
         .annotate(
             last_day=Max("day"),
@@ -87,6 +91,45 @@ def key_use(key_ids: Collection[int], *, today: date | None = None) -> dict[int,
     }
 
 
+def by_owner_and_project(scope: Scope, period: Period) -> tuple[list[Spend], list[Spend]]:
+    """Return the cost of each person's keys, and of each project, the dearest first. One query for both."""
+    rows = (
+        days_in(scope, period)
+        .values("owner_id", "project_id", owner_name=F("owner__name"), project_name=F("project__name"))
+        .annotate(all_calls=Sum("calls"), usd=Sum("cost_usd"))
+        .order_by("owner_id", "project_id")
+    )
+    found = list(rows)
+    return _summed(found, "owner"), _summed(found, "project")
+
+
+def spend_by_month(scope: Scope, *, today: date, months: int = MONTHS) -> list[MonthRow]:
+    """Return each of the last months, the empty ones too, the running one last. One query."""
+    periods = [this_month(today)]
+    while len(periods) < months:
+        periods.insert(0, last_month(periods[0].first_day))
+    rows = (
+        days_in(scope, custom(periods[0].first_day, periods[-1].last_day))
+        .annotate(month=TruncMonth("day"))
+        .values("month", "tier_id")
+        .annotate(all_calls=Sum("calls"), usd=Sum("cost_usd"))
+        .order_by("month", "tier_id")
+    )
+    found = list(rows)
+    shown = max([SHOWN_TIERS, *(row["tier_id"] for row in found)])
+    cells = {(row["month"], row["tier_id"]): (row["all_calls"], row["usd"]) for row in found}
+    return [
+        MonthRow(
+            period=period,
+            calls=sum(cells.get((period.first_day, tier), (0, ZERO))[0] for tier in range(1, shown + 1)),
+            by_tier_usd=tuple(
+                cells.get((period.first_day, tier), (0, ZERO))[1] for tier in range(1, shown + 1)
+            ),
+        )
+        for period in periods
+    ]
+
+
 def day_rows(cells: dict[tuple[date, int], Decimal], period: Period, today: date) -> list[DayRow]:
     """Make the rows of a period from amounts by (day, tier)."""
     shown = max([SHOWN_TIERS, *(tier for _, tier in cells)])
@@ -97,6 +140,25 @@ def day_rows(cells: dict[tuple[date, int], Decimal], period: Period, today: date
         to_date += sum(by_tier, ZERO)
         rows.append(DayRow(day=day, by_tier_usd=by_tier, to_date_usd=to_date))
     return rows
+
+
+def _summed(cells: Iterable[Mapping[str, Any]], noun: str) -> list[Spend]:
+    """Add up cells by the owner or the project."""
+    sums: dict[int, Spend] = {}
+    for cell in cells:
+        spent = Spend(
+            id=cell[f"{noun}_id"],
+            name=cell[f"{noun}_name"] or "",
+            calls=cell["all_calls"],
+            cost_usd=cell["usd"],
+        )
+        before = sums.get(spent.id)
+        if before is not None:
+            spent = replace(
+                spent, calls=before.calls + spent.calls, cost_usd=before.cost_usd + spent.cost_usd
+            )
+        sums[spent.id] = spent
+    return sorted(sums.values(), key=lambda each: (-each.cost_usd, each.id))
 
 
 def _spend(rows: QuerySet[UsageDay], group: str, name: str) -> list[Spend]:

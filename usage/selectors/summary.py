@@ -13,6 +13,7 @@ from core.money import ZERO
 from usage.forecast import PACE_DAYS, linear, since_first_use
 from usage.models import UsageDay
 from usage.selectors.periods import (
+    custom,
     day_starts_at,
     elapsed_share,
     end_of,
@@ -21,6 +22,7 @@ from usage.selectors.periods import (
     this_month,
 )
 from usage.selectors.planned import Rises, extra_usd, price_rises
+from usage.selectors.rollup import days_in
 from usage.types import Forecast, Period, Scope
 
 TREND_WEEKS = 13
@@ -162,9 +164,7 @@ def read_summary(scope: Scope, moment: Moment) -> Summary:
     Two queries, five when a price is known to change in the running month.
     """
     first = min(moment.period.first_day, moment.today - timedelta(days=7 * TREND_WEEKS - 1))
-    rows = UsageDay.objects.filter(
-        scope.rows, day__gte=first, day__lte=max(moment.today, moment.period.last_day)
-    )
+    rows = days_in(scope, custom(first, max(moment.today, moment.period.last_day)))
     by_day_tier: dict[tuple[date, int], Decimal] = {}
     by_day: dict[date, Decimal] = {}
     by_project: dict[int, dict[date, Decimal]] = {}

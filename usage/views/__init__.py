@@ -15,6 +15,7 @@ from usage.views.providers import (
     show_account,
 )
 from usage.views.quarantine import assign_row, dismiss_row, list_quarantine, show_quarantined
+from usage.views.reports import export_focus, list_teams, show_statement
 from usage.views.repricing import list_repricings, new_repricing, show_repricing
 from usage.views.sources import list_sources, read_now
 
@@ -27,6 +28,7 @@ __all__ = [
     "close_for_good",
     "close_softly",
     "dismiss_row",
+    "export_focus",
     "list_accounts",
     "list_blocked",
     "list_days",
@@ -35,6 +37,7 @@ __all__ = [
     "list_quarantine",
     "list_repricings",
     "list_sources",
+    "list_teams",
     "new_repricing",
     "read_now",
     "register_key",
@@ -48,5 +51,6 @@ __all__ = [
     "show_period",
     "show_quarantined",
     "show_repricing",
+    "show_statement",
     "upload",
 ]

@@ -1,0 +1,257 @@
+"""One project: is it healthy, what may it call, how."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.db.models import Prefetch, Subquery
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from catalog.models import LlmModel, Mode
+from core import addresses
+from core.errors import NotFoundError
+from core.money import ZERO
+from core.shapes import Tab, Tone
+from core.sheets import CSV_HEAD, Line, Section, cells
+from core.spreadsheets import csv_response
+from keys.models import ApiKey, Grant
+from keys.selectors import active_grants, state_in_words, tiers_now
+from portal.context import roles_here
+from portal.home.periods import MONTH, PERIODS, chart_summary, limit_note, period_asked, period_tabs
+from portal.places import snippets
+from teams.models import Project
+from teams.types import PersonRequest
+from usage import selectors
+from usage.reasons import Reason, reason_of
+from usage.selectors.blocked import blocked_since
+from usage.selectors.periods import day_starts_at, end_of
+from usage.types import Overview, Status
+
+KEPT = ("p",)
+OTHERS = "Keys of others"
+EVERYDAY = 1
+CLOSED = Status(tone="info", text="Closed")  # and nothing was spent on it lately
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLine:
+    """A key that the reader may see, with its spend in the period; or those of others together."""
+
+    name: str
+    owner: str
+    url: str
+    state: Tone | None
+    tiers: str
+    expires_at: datetime | None
+    spent_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantLine:
+    """What raises a key above Tier 1, until when, and who approved it."""
+
+    access: str
+    key: str
+    expires_at: datetime
+    approver: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedRow:
+    """Refused calls of the period for one reason."""
+
+    reason: Reason
+    code: str
+    calls: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectPage:
+    """What the page shows besides the figures, which are the Overview's."""
+
+    project: Project
+    status: Status
+    tier: str
+    period_tabs: tuple[Tab, ...]
+    chart_summary: str
+    limit_note: str
+    forecast_note: str
+    keys: tuple[KeyLine, ...]
+    grants: tuple[GrantLine, ...]
+    blocked: tuple[BlockedRow, ...]
+    curl: str
+    python: str
+    team_url: str
+    ask_tier_url: str
+    ask_budget_url: str
+    budget_url: str
+    make_key_url: str
+    blocked_url: str
+    csv_url: str
+
+
+@require_safe
+def show_project(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Show a project to who works in its team or oversees it, in `?p=`; as CSV with `?format=csv`."""
+    project = _find(request, public_id)
+    figures = selectors.overview(selectors.project_scope(project), period=period_asked(request))
+    page = _page(request, project, figures)
+    if request.GET.get("format") == "csv":
+        name = f"project-{project.code}-{figures.period.first_day}"
+        return csv_response(name, CSV_HEAD, cells(_sheet(figures, page)))
+    context = {"overview": figures, "page": page, "freshness": figures.freshness}
+    return render(request, "portal/project.html", context)
+
+
+def _find(request: PersonRequest, public_id: str) -> Project:
+    """Return the project with the name of an everyday model for the snippet. One query."""
+    everyday = LlmModel.objects.filter(tier=EVERYDAY, mode=Mode.CHAT, retired_at__isnull=True)
+    projects = (
+        Project.objects.visible_to(request.user)
+        .select_related("team__department", "owner")
+        .annotate(everyday_model=Subquery(everyday.order_by("name").values("name")[:1]))
+    )
+    project = projects.filter(public_id=public_id).first()
+    if project is None:
+        raise NotFoundError("There is no such project, or it is not one of your teams'.")
+    return project
+
+
+def _page(request: PersonRequest, project: Project, figures: Overview) -> ProjectPage:
+    keys = _visible_keys(request, project)
+    row = next((each for each in figures.projects if each.id == project.pk), None)
+    base_url, model = settings.GATEWAY_PUBLIC_URL, vars(project)["everyday_model"] or ""
+    is_open = project.archived_at is None and project.team.archived_at is None
+    works_here = is_open and project.team_id in roles_here(request).works_in
+    period = addresses.choice(request, "p", PERIODS, MONTH)
+    for_project = urlencode({"project": project.code})
+    budget = row.budget if row else ""
+    return ProjectPage(
+        project=project,
+        status=row.status if row else CLOSED,
+        tier=row.tier if row else f"Tier {EVERYDAY}",
+        period_tabs=period_tabs(request, KEPT),
+        chart_summary=chart_summary(figures),
+        limit_note=limit_note(period=period, has_budget=True),
+        forecast_note="Needs a day of usage" if period == MONTH else "Only this month is forecast",
+        keys=_key_lines(keys, project, figures),
+        grants=tuple(_grant_line(key, grant) for key in keys for grant in active_grants(key)),
+        blocked=_blocked(project, figures),
+        curl=snippets.curl(base_url=base_url, model=model),
+        python=snippets.python(base_url=base_url, model=model),
+        team_url=reverse("team", args=[project.team.public_id]),
+        ask_tier_url=f"{reverse('approvals:ask')}?{for_project}" if works_here else "",
+        ask_budget_url=reverse("approvals:ask_budget", args=[budget]) if budget and is_open else "",
+        budget_url=reverse("budgets:detail", args=[budget]) if budget else "",
+        make_key_url=f"{reverse('keys:create')}?{for_project}" if works_here else "",
+        blocked_url=f"{reverse('blocked:list')}?{urlencode({'project': project.public_id})}",
+        csv_url=addresses.link(request, KEPT, format="csv"),
+    )
+
+
+def _visible_keys(request: PersonRequest, project: Project) -> list[ApiKey]:
+    """Return the keys of the project that the reader may see, the newest first. Two queries."""
+    grants = Grant.objects.select_related("tier", "granted_by").order_by("tier_id", "-expires_at", "-id")
+    found = ApiKey.objects.visible_to(request.user).filter(project=project).select_related("owner")
+    return list(found.prefetch_related(Prefetch("grants", queryset=grants)))
+
+
+def _key_lines(keys: Sequence[ApiKey], project: Project, figures: Overview) -> tuple[KeyLine, ...]:
+    """Return the visible keys, the dearest first, and what all others spent together, so that it adds up."""
+    spent = {
+        each.id: each.cost_usd for each in selectors.by_key(selectors.project_scope(project), figures.period)
+    }
+    lines = [
+        KeyLine(
+            name=key.name,
+            owner=str(key.owner),
+            url=reverse("keys:detail", args=[key.public_id]),
+            state=state_in_words(key),
+            tiers=", ".join(f"Tier {tier}" for tier in tiers_now(key)) or "—",
+            expires_at=key.expires_at,
+            spent_usd=spent.pop(key.pk, ZERO),
+        )
+        for key in keys
+    ]
+    lines.sort(key=lambda line: (-line.spent_usd, line.name))
+    if spent:
+        others_usd = sum(spent.values(), ZERO)
+        lines.append(
+            KeyLine(
+                name=OTHERS, owner="", url="", state=None, tiers="—", expires_at=None, spent_usd=others_usd
+            )
+        )
+    return tuple(lines)
+
+
+def _grant_line(key: ApiKey, grant: Grant) -> GrantLine:
+    number = len(grant.model_ids)
+    some = f", {number} model{'' if number == 1 else 's'}" if number else ", every model"
+    return GrantLine(
+        access=f"{grant.tier}{some}",
+        key=f"{key.name} of {key.owner}",
+        expires_at=grant.expires_at,
+        approver=str(grant.granted_by),
+        url=reverse("keys:detail", args=[key.public_id]),
+    )
+
+
+def _blocked(project: Project, figures: Overview) -> tuple[BlockedRow, ...]:
+    first, last = day_starts_at(figures.period.first_day), end_of(figures.period.last_day)
+    found = blocked_since(selectors.project_scope(project), first, until=last)
+    return tuple(
+        BlockedRow(reason=reason_of(each.code), code=each.code, calls=each.calls, last_at=each.last_at)
+        for each in found
+    )
+
+
+def _sheet(figures: Overview, page: ProjectPage) -> tuple[Section, ...]:
+    """Return what the page shows of money, keys and calls."""
+    sums = figures.figures
+    summary = (
+        Line(name="Spent", amount_usd=sums.spent_usd, percent=sums.spent_percent),
+        Line(name="Monthly budget", amount_usd=sums.limit_usd),
+        Line(name="Forecast", note=sums.forecast_method, amount_usd=sums.forecast_usd),
+        Line(name="Last 7 days, per day", amount_usd=sums.last7_per_day_usd),
+        Line(name="Calls blocked today", calls=sums.blocked_today, amount_usd=None),
+    )
+    models = [
+        Line(name=row.name, amount_usd=row.spent_usd, percent=row.share_percent) for row in figures.models
+    ]
+    keys = [Line(name=line.name, note=_note(line), amount_usd=line.spent_usd) for line in page.keys]
+    days = [Line(name=f"{row.day:%Y-%m-%d}", amount_usd=row.total_usd) for row in figures.days]
+    grants = [
+        Line(
+            name=line.access,
+            note=f"{line.key}, until {line.expires_at.astimezone(UTC):%Y-%m-%d}, approved by {line.approver}",
+            amount_usd=None,
+        )
+        for line in page.grants
+    ]
+    blocked = [
+        Line(name=row.reason.happened, note=row.code, calls=row.calls, amount_usd=None)
+        for row in page.blocked
+    ]
+    return (
+        Section(id="sum", title="Summary", lines=summary),
+        Section(id="models", title="By model", lines=tuple(models)),
+        Section(id="keys", title="By key", lines=tuple(keys)),
+        Section(id="days", title="By day", lines=tuple(days)),
+        Section(id="grants", title="Grants", lines=tuple(grants)),
+        Section(id="blocked", title="Blocked calls", lines=tuple(blocked)),
+    )
+
+
+def _note(line: KeyLine) -> str:
+    if line.state is None or line.expires_at is None:
+        return ""
+    expires = f"{line.expires_at.astimezone(UTC):%Y-%m-%d}"
+    return f"{line.owner}, {line.state.text.lower()}, {line.tiers}, expires {expires}"

@@ -1,0 +1,260 @@
+"""One team: who is in it, who may approve, who spends, and what its projects were given of its budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from django.db.models import Prefetch
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from approvals.selectors import lent_for_team
+from budgets.models import ScopeKind
+from budgets.selectors import budgets_of_scopes
+from budgets.types import BudgetRow
+from core.errors import NotFoundError
+from core.money import ZERO
+from core.sheets import CSV_HEAD, Line, Section, cells
+from core.spreadsheets import csv_response
+from keys.selectors import usable_by_owner
+from portal.context import roles_here
+from portal.places.people import DeciderRow, MemberRow, decider_rows, member_rows
+from teams.models import Project, Team
+from teams.selectors import people_of_team
+from teams.types import PersonRequest
+from usage import selectors
+from usage.selectors.projects import month_budget, share
+from usage.types import MonthRow, Period, Scope, Spend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectLine:
+    """A project of the team in the running month; without an address it is another team's now."""
+
+    name: str
+    url: str
+    is_open: bool
+    spent_usd: Decimal
+    limit_usd: Decimal | None
+    used_percent: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """The team's month in US dollars: its monthly budget, its spend, what its projects were given."""
+
+    budget: BudgetRow | None
+    spent_usd: Decimal
+    allocated_usd: Decimal
+
+    @property
+    def limit_usd(self) -> Decimal | None:
+        """Return the monthly limit, if there is one."""
+        return self.budget.limit_usd if self.budget else None
+
+    @property
+    def spent_percent(self) -> Decimal | None:
+        """Return the spent share of the limit, unrounded."""
+        return share(self.spent_usd, self.limit_usd)
+
+    @property
+    def free_usd(self) -> Decimal | None:
+        """Return what no project was given; negative when they were given more than there is."""
+        return None if self.limit_usd is None else self.limit_usd - self.allocated_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthLine:
+    """One of the last twelve months; `percent` is of the dearest of them."""
+
+    month: MonthRow
+    percent: Decimal | None
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamPage:
+    """What the page shows."""
+
+    name: str
+    department: str
+    month: Period
+    members: tuple[MemberRow, ...]
+    deciders: tuple[DeciderRow, ...]
+    money: Money
+    projects: tuple[ProjectLine, ...]
+    months: tuple[MonthLine, ...]
+    oversees: bool
+    overview_url: str
+    statement_url: str
+    csv_url: str
+
+    @property
+    def trend(self) -> tuple[Decimal, ...]:
+        """Return the months as the small line draws them."""
+        return tuple(line.month.total_usd for line in reversed(self.months))
+
+
+@require_safe
+def show_team(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Show a team to who works in it or oversees it; the others' spend to who oversees it. CSV likewise."""
+    page = _page(request, _find(request, public_id))
+    if request.GET.get("format") == "csv":
+        return csv_response(f"team-{page.month.first_day:%Y-%m}", CSV_HEAD, cells(_sheet(page)))
+    return render(request, "portal/team.html", {"page": page})
+
+
+def _find(request: PersonRequest, public_id: str) -> Team:
+    projects = Prefetch("projects", Project.objects.order_by("name", "pk"), to_attr="listed_projects")
+    teams = Team.objects.visible_to(request.user).select_related("department").prefetch_related(projects)
+    team = teams.filter(public_id=public_id).first()
+    if team is None:
+        raise NotFoundError("There is no such team, or it is not one of yours.")
+    return team
+
+
+def _page(request: PersonRequest, team: Team) -> TeamPage:
+    roles, today = roles_here(request), selectors.organisation_today()
+    oversees = roles.oversees(team) or roles.sees_everything
+    scope, month = selectors.team_scope(team), selectors.this_month(today)
+    people = people_of_team(team)
+    by_owner, by_project = selectors.by_owner_and_project(scope, month)
+    projects: list[Project] = vars(team)["listed_projects"]
+    budgets = budgets_of_scopes(
+        {ScopeKind.TEAM: [team.pk], ScopeKind.PROJECT: [project.pk for project in projects]}
+    )
+    return TeamPage(
+        name=team.name,
+        department=team.department.name,
+        month=month,
+        members=member_rows(
+            people, by_owner, usable_by_owner(team), seen=None if oversees else {request.user.pk}
+        ),
+        deciders=decider_rows(people, lent_for_team(team)),
+        money=_money(team, projects, by_project, budgets),
+        projects=_projects(projects, by_project, budgets),
+        months=_months(scope, today, team.public_id if oversees else ""),
+        oversees=oversees,
+        overview_url=f"{reverse('overview')}?scope={team.public_id}",
+        statement_url=_statement_url(team.public_id, month) if oversees else "",
+        csv_url=f"{request.path}?format=csv",
+    )
+
+
+def _money(
+    team: Team, projects: Sequence[Project], spent: Sequence[Spend], budgets: Sequence[BudgetRow]
+) -> Money:
+    given = [month_budget(budgets, (ScopeKind.PROJECT, project.pk)) for project in projects]
+    return Money(
+        budget=month_budget(budgets, (ScopeKind.TEAM, team.pk)),
+        spent_usd=sum((each.cost_usd for each in spent), ZERO),
+        allocated_usd=sum((row.limit_usd or ZERO for row in given if row is not None), ZERO),
+    )
+
+
+def _projects(
+    projects: Sequence[Project], spent: Sequence[Spend], budgets: Sequence[BudgetRow]
+) -> tuple[ProjectLine, ...]:
+    """Return the team's open projects and all that it paid for this month, the dearest first."""
+    costs = {each.id: each.cost_usd for each in spent}
+    lines = []
+    for project in projects:
+        if project.archived_at is not None and project.pk not in costs:
+            continue
+        cost_usd = costs.get(project.pk, ZERO)
+        budget = month_budget(budgets, (ScopeKind.PROJECT, project.pk))
+        limit_usd = budget.limit_usd if budget else None
+        lines.append(
+            ProjectLine(
+                name=project.name,
+                url=reverse("project", args=[project.public_id]),
+                is_open=project.archived_at is None,
+                spent_usd=cost_usd,
+                limit_usd=limit_usd,
+                used_percent=share(cost_usd, limit_usd),
+            )
+        )
+    own = {project.pk for project in projects}
+    lines += [_moved(each) for each in spent if each.id not in own]
+    return tuple(sorted(lines, key=lambda line: (-line.spent_usd, line.name)))
+
+
+def _moved(spent: Spend) -> ProjectLine:
+    """Make the line of a project that was the team's when the money was spent, and is not now."""
+    return ProjectLine(
+        name=spent.name, url="", is_open=True, spent_usd=spent.cost_usd, limit_usd=None, used_percent=None
+    )
+
+
+def _months(scope: Scope, today: date, team_id: str) -> tuple[MonthLine, ...]:
+    """Return the last twelve months, the newest first."""
+    rows = selectors.spend_by_month(scope, today=today)
+    dearest = max(row.total_usd for row in rows)
+    return tuple(
+        MonthLine(
+            month=row,
+            percent=share(row.total_usd, dearest) if dearest > 0 else None,
+            url=_statement_url(team_id, row.period) if team_id else "",
+        )
+        for row in reversed(rows)
+    )
+
+
+def _statement_url(team_id: str, period: Period) -> str:
+    return reverse("reports:statement", args=[team_id, f"{period.first_day:%Y-%m}"])
+
+
+def _sheet(page: TeamPage) -> tuple[Section, ...]:
+    """Return what the page shows; what is not for the reader's eyes is empty in both."""
+    money = page.money
+    summary = (
+        Line(name="Spent", amount_usd=money.spent_usd, percent=money.spent_percent),
+        Line(name="Monthly budget", amount_usd=money.limit_usd),
+        Line(name="Allocated to projects", amount_usd=money.allocated_usd),
+        Line(name="Free", amount_usd=money.free_usd),
+    )
+    people = [Line(name=row.name, note=_note(row), amount_usd=row.spent_usd) for row in page.members]
+    projects = [
+        Line(
+            name=line.name,
+            note="no budget" if line.limit_usd is None else f"budget {line.limit_usd:f}",
+            amount_usd=line.spent_usd,
+            percent=line.used_percent,
+        )
+        for line in page.projects
+    ]
+    months = [
+        Line(name=line.month.period.label, calls=line.month.calls, amount_usd=line.month.total_usd)
+        for line in page.months
+    ]
+    deciders = [
+        Line(
+            name=row.name,
+            note=f"{row.role}, {row.state.text.lower()}, {_day(row.since)} to {_day(row.until)}",
+            amount_usd=None,
+        )
+        for row in page.deciders
+    ]
+    return (
+        Section(id="sum", title="Summary", lines=summary),
+        Section(id="people", title="People", lines=tuple(people)),
+        Section(id="projects", title="Projects", lines=tuple(projects)),
+        Section(id="months", title="Last 12 months", lines=tuple(months)),
+        Section(id="deciders", title="Who may approve", lines=tuple(deciders)),
+    )
+
+
+def _note(row: MemberRow) -> str:
+    parts = [row.role]
+    if row.since is not None:
+        parts.append(f"since {_day(row.since)}")
+    if row.keys is not None:
+        parts.append(f"{row.keys} key{'' if row.keys == 1 else 's'}")
+    return ", ".join(parts)
+
+
+def _day(moment: datetime | None) -> str:
+    return "no end" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d}"

@@ -1,0 +1,207 @@
+"""The monthly statement of a team."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import Q
+
+from budgets.models import Budget, ScopeKind, Window
+from budgets.selectors import budget_rows, carried_into, limits_of
+from budgets.types import BudgetRow, LimitRow
+from core import clock
+from core.money import ZERO
+from keys.models import ApiKey
+from teams.models import NamedKind, Team
+from usage.forecast import PACE_DAYS, linear, since_first_use
+from usage.selectors.adjustments import Adjustment, adjustments, sum_of
+from usage.selectors.naming import NamesThen, names_at_end
+from usage.selectors.periods import day_starts_at, end_of, last_days, organisation_today
+from usage.selectors.premium import Premium, tier_three_premium
+from usage.selectors.projects import share
+from usage.selectors.scopes import organisation_scope, team_scope
+from usage.selectors.spend import (
+    by_key,
+    by_model,
+    by_project,
+    by_tier,
+    spend_by_day,
+    totals,
+)
+from usage.selectors.unallocated import Unallocated, unallocated
+from usage.types import Period, Scope, Spend, Status, Totals
+
+SETTLES_AFTER = timedelta(days=3)  # by then providers have told what they will tell of a month (D+3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One project, model, tier or key of a statement; `note` is whose it is, where that matters."""
+
+    name: str
+    note: str
+    calls: int
+    cost_usd: Decimal
+    percent: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetMonth:
+    """A monthly budget of the team: what the month before left it, and every limit in force in the month."""
+
+    budget: BudgetRow
+    carried_usd: Decimal | None
+    limits: tuple[LimitRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What a team answers for in a month; amounts in US dollars, unrounded."""
+
+    team: str
+    team_id: str
+    department: str
+    period: Period
+    standing: Status
+    totals: Totals
+    organisation_usd: Decimal
+    by_project: tuple[Share, ...]
+    by_model: tuple[Share, ...]
+    by_tier: tuple[Share, ...]
+    by_key: tuple[Share, ...]
+    budgets: tuple[BudgetMonth, ...]
+    adjustments: tuple[Adjustment, ...]
+    unallocated: Unallocated
+    expected_usd: Decimal | None
+    premium: Premium
+
+    @property
+    def corrected_usd(self) -> Decimal:
+        """Return what was added or taken off late or by correction, of this month."""
+        return sum_of(self.adjustments, prior=False)
+
+    @property
+    def prior_usd(self) -> Decimal:
+        """Return what this month changed of earlier ones."""
+        return sum_of(self.adjustments, prior=True)
+
+    @property
+    def unallocated_usd(self) -> Decimal | None:
+        """Return the team's part of what providers billed and nobody caused."""
+        return self.unallocated.share_usd(self.totals.cost_usd)
+
+    @property
+    def variance_usd(self) -> Decimal | None:
+        """Return how much more the month cost than was expected when it began."""
+        return None if self.expected_usd is None else self.totals.cost_usd - self.expected_usd
+
+    @property
+    def variance_percent(self) -> Decimal | None:
+        """Return the variance in per cent of what was expected, unrounded."""
+        return 100 * (self.variance_usd or ZERO) / self.expected_usd if self.expected_usd else None
+
+
+def standing(period: Period, today: date) -> Status:
+    """Say how firm the figures of a month are, by its date alone: provisional from the third day after it."""
+    if today <= period.last_day:
+        return Status(tone="info", text="Running")
+    if today <= period.last_day + SETTLES_AFTER:
+        return Status(tone="warn", text="Open: late usage may come")
+    return Status(tone="info", text="Provisional until the period is closed")
+
+
+def statement(team: Team, period: Period) -> Statement:
+    """Return the statement of a team, its department loaded. The same number of queries for any of rows.
+
+    Names are those of the month's end. Late usage belongs to the month in which the call was authorised.
+    """
+    now = clock.now()
+    scope, named = team_scope(team), names_at_end(period)
+    sums = totals(scope, period)
+    organisation_usd = totals(organisation_scope(), period).cost_usd
+
+    def shares(found: Sequence[Spend], kind: NamedKind | None = None) -> tuple[Share, ...]:
+        return tuple(
+            Share(
+                name=named.of(kind, each.id, each.name) if kind else each.name,
+                note="",
+                calls=each.calls,
+                cost_usd=each.cost_usd,
+                percent=share(each.cost_usd, sums.cost_usd),
+            )
+            for each in found
+        )
+
+    return Statement(
+        team=named.of(NamedKind.TEAM, team.pk, team.name),
+        team_id=team.public_id,
+        department=named.of(NamedKind.DEPARTMENT, team.department_id, team.department.name),
+        period=period,
+        standing=standing(period, organisation_today(now)),
+        totals=sums,
+        organisation_usd=organisation_usd,
+        by_project=shares(by_project(scope, period), NamedKind.PROJECT),
+        by_model=shares(by_model(scope, period)),
+        by_tier=shares([replace(each, name=f"Tier {each.id}") for each in by_tier(scope, period)]),
+        by_key=_keys(by_key(scope, period), sums.cost_usd, named),
+        budgets=_budgets(team, period, now),
+        adjustments=adjustments(team, period),
+        unallocated=unallocated(period, attributed_usd=organisation_usd),
+        expected_usd=expected_at_start(scope, period),
+        premium=tier_three_premium(scope, period),
+    )
+
+
+def expected_at_start(scope: Scope, period: Period) -> Decimal | None:
+    """Return what a period was expected to cost when it began, by the two weeks before it. One query.
+
+    None when nothing had been used yet.
+    """
+    before = last_days(period.first_day - timedelta(days=1), PACE_DAYS)
+    daily = [row.total_usd for row in spend_by_day(scope, before, today=before.last_day)]
+    length = (period.last_day - period.first_day).days + 1
+    forecast = linear(since_first_use(daily), spent_usd=ZERO, days_left=Decimal(length))
+    return forecast.end_usd if forecast else None
+
+
+def _keys(spent: Sequence[Spend], whole_usd: Decimal, named: NamesThen) -> tuple[Share, ...]:
+    """Name keys and their owners as they were; a key that is not known any more is `A key`."""
+    names = dict(ApiKey.objects.filter(pk__in=[each.id for each in spent]).values_list("pk", "name"))
+    return tuple(
+        Share(
+            name=named.of(NamedKind.KEY, each.id, names.get(each.id, "A key")),
+            note=each.name,
+            calls=each.calls,
+            cost_usd=each.cost_usd,
+            percent=share(each.cost_usd, whole_usd),
+        )
+        for each in spent
+    )
+
+
+def _budgets(team: Team, period: Period, now: datetime) -> tuple[BudgetMonth, ...]:
+    """Return the monthly budgets that the team had in the period, with their limits of then."""
+    first, last = day_starts_at(period.first_day), end_of(period.last_day)
+    had = Budget.objects.filter(
+        Q(closed_at__isnull=True) | Q(closed_at__gt=first),
+        scope_kind=ScopeKind.TEAM,
+        scope_id=team.pk,
+        window=Window.MONTH,
+    )
+    rows = budget_rows(had, at=last if last < now else None)
+    carried, limits = carried_into(rows), limits_of([row.id for row in rows])
+    months = (
+        BudgetMonth(
+            budget=row,
+            carried_usd=carried.get(row.id),
+            limits=tuple(each for each in limits[row.id] if _was_in_force(each, first, last)),
+        )
+        for row in rows
+    )
+    return tuple(month for month in months if month.limits)
+
+
+def _was_in_force(limit: LimitRow, first: datetime, last: datetime) -> bool:
+    replaced = limit.until is not None and limit.until <= first
+    return limit.in_force_since <= last and not replaced

@@ -1,0 +1,61 @@
+"""What providers billed that no team caused as far as Purser knows, shared out by what each team spent."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from django.db.models import Sum
+
+from core.money import ZERO, quantise
+from usage.models import Invoice, ProviderCost
+from usage.types import Period
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unallocated:
+    """What providers say a period cost, and what of it Purser attributed; US dollars.
+
+    `billed_usd` is None while no provider has told anything. Providers count days of UTC.
+    """
+
+    billed_usd: Decimal | None
+    attributed_usd: Decimal
+
+    @property
+    def usd(self) -> Decimal | None:
+        """Return what was billed and attributed to nobody; negative when more was attributed than billed."""
+        return None if self.billed_usd is None else self.billed_usd - self.attributed_usd
+
+    def share_usd(self, spent_usd: Decimal) -> Decimal | None:
+        """Return the part of it that falls to who spent this much of all attributed, rounded once."""
+        if self.usd is None:
+            return None
+        return quantise(self.usd * spent_usd / self.attributed_usd) if self.attributed_usd else ZERO
+
+
+def unallocated(period: Period, *, attributed_usd: Decimal) -> Unallocated:
+    """Return what is left of the providers' costs when the organisation's own sum is taken off. Two queries.
+
+    A bill for exactly the period stands for its account; without one, the costs that the provider reported by
+    day do.
+    """
+    bills = dict(
+        Invoice.objects.filter(
+            superseded_at__isnull=True,
+            period_start=period.first_day,
+            period_end=period.last_day + timedelta(days=1),
+        )
+        .order_by()
+        .values_list("account")
+        .annotate(usd=Sum("total_usd"))
+    )
+    costs = dict(
+        ProviderCost.objects.filter(
+            superseded_at__isnull=True, day__gte=period.first_day, day__lte=period.last_day
+        )
+        .order_by()
+        .values_list("account")
+        .annotate(usd=Sum("amount_usd"))
+    )
+    told = {**costs, **bills}
+    return Unallocated(billed_usd=sum(told.values(), ZERO) if told else None, attributed_usd=attributed_usd)
