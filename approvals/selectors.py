@@ -18,6 +18,8 @@ from approvals.models import (
     BudgetRequestQuerySet,
     Comment,
     Decision,
+    Delegation,
+    PolicyProposal,
     RequestStatus,
     Stage,
 )
@@ -26,7 +28,7 @@ from core import clock
 from core.errors import NotFoundError
 from keys.models import Grant
 from teams.models import Membership, Role, RoleAssignment, User
-from teams.selectors import RoleHolders, role_holders
+from teams.selectors import RoleHolders, require_admin, role_holders, roles_of
 
 SHOWN = 50
 MOST_OPEN = 500  # requests for more budget that are looked at; people are told of each by mail
@@ -229,3 +231,17 @@ def _granted_until() -> Subquery:
         expires_at__gt=now,
     )
     return Subquery(active.values("expires_at"))
+
+
+def delegations_visible_to(user: User) -> QuerySet[Delegation]:
+    """Return what a person lends and was lent, over or not; administrators see every delegation."""
+    rows = Delegation.objects.select_related("giver", "taker", "team", "department", "ended_by")
+    if Role.ADMIN in roles_of(user).organisation_wide:
+        return rows
+    return rows.filter(Q(giver=user) | Q(taker=user))
+
+
+def proposals_for(user: User) -> QuerySet[PolicyProposal]:
+    """Return every proposed change of a policy. Raises RoleNeededError for all but administrators."""
+    require_admin(user, "see what is proposed")
+    return PolicyProposal.objects.select_related("tier", "base", "proposed_by", "ended_by", "policy")

@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from approvals import services
+from approvals import selectors, services
 from approvals.forms.ruling import RulesForm, initial_of
 from approvals.models import Policy, PolicyProposal, ProposalStatus
 from approvals.rules import LABELS, Rules, check_rules, difference
@@ -85,9 +85,7 @@ def edit_policy(request: PersonRequest, public_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def show_proposal(request: PersonRequest, public_id: str) -> HttpResponse:
     """Show a proposal with what it would have done; on POST confirm or drop it."""
-    require_admin(request.user, "see what is proposed")
-    rows = PolicyProposal.objects.select_related("tier", "base", "proposed_by", "ended_by")
-    proposal = rows.filter(public_id=public_id).first()
+    proposal = selectors.proposals_for(request.user).filter(public_id=public_id).first()
     if proposal is None:
         raise NotFoundError("There is no such proposal.")
     refusal: DomainError | None = None

@@ -1,6 +1,6 @@
 """The ways in which people use the pages: a wide screen, a phone, no JavaScript, no mouse.
 
-Everything that a page does wrong on the way is noted: its console, its policy, failed requests, axe, its width.
+What a page does wrong on the way is noted: its console, its policy, failed requests, axe, its width.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Traveller:
     def reads(self, *texts: str) -> None:
         """Find each text on the page, and look at the page as a whole."""
         for text in texts:
-            expect(self.page.get_by_text(text).first).to_be_visible()
+            expect(self.page.get_by_text(text).locator("visible=true").first).to_be_visible()
         self.page.wait_for_load_state()
         where = f"{self.page.url} ({self.way.name})"
         found = Axe().run(self.page)
