@@ -82,6 +82,7 @@ SENSITIVE: Mapping[str, Condition] = {
     "approvals:delegations": writes,
     "api:delegations-list": writes,
     "approvals:edit_policy": always,
+    "approvals:retire_policy": always,
     "api:policies-propose": writes,
     "approvals:proposal": writes,
     "api:policy_proposals-confirm": writes,

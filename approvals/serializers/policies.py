@@ -45,6 +45,7 @@ class RulesOut(Out):
     auto_human_days = serializers.IntegerField()
     break_glass_hours = serializers.IntegerField(help_text="0 is never.")
     break_glass_cap_usd = Usd(allow_null=True)
+    together_cap_usd = Usd(allow_null=True, help_text="Of each of several approved together; null is never.")
 
 
 class PolicyOut(Out):
@@ -144,6 +145,7 @@ class RulesIn(In):
     auto_human_days = WholeNumber(min_value=0, max_value=HIGHEST)
     break_glass_hours = WholeNumber(min_value=0, max_value=HIGHEST)
     break_glass_cap_usd = Usd(allow_null=True)
+    together_cap_usd = Usd(allow_null=True, default=None)
 
 
 class PolicySimulateIn(In):

@@ -311,7 +311,7 @@ def unused(world: World) -> Grant:
         return key.grants.get()
     key = factories.ApiKeyFactory.create(name="forgotten", project=world.cast.ranking, owner=world.cast.ada)
     starts = clock.now() - timedelta(days=40)
-    return factories.approved_grant(key, tier_number=3, starts_at=starts, expires_at=in_days(20))
+    return factories.approved_grant(key, starts_at=starts, expires_at=in_days(20))
 
 
 def breakable(world: World) -> int:
