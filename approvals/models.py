@@ -26,6 +26,7 @@ class Policy(models.Model):
     `stages` is a list of {"role": "lead", "quorum": 1}, decided in order. `escalation_role` decides beside
     the stage's own when `sla_hours` have passed; `told_role` hears of each request and may deny it where
     `told_may_veto`. `auto_extend` lets a rule approve extensions. Zero `break_glass_hours` forbids it.
+    Requests up to `together_cap_usd` a month may be approved several at a time; null forbids it.
     """
 
     public_id = PublicIdField(prefix="pol")
@@ -47,6 +48,7 @@ class Policy(models.Model):
     auto_human_days = models.PositiveSmallIntegerField(default=90)
     break_glass_hours = models.PositiveSmallIntegerField(default=0)
     break_glass_cap_usd = models.DecimalField(**MONEY, null=True)
+    together_cap_usd = models.DecimalField(**MONEY, null=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     confirmed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     note = models.TextField(blank=True)
@@ -88,6 +90,10 @@ class Policy(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(told_may_veto=False) | ~Q(told_role=""), name="policy_veto_has_a_role"
+            ),
+            models.CheckConstraint(
+                condition=Q(together_cap_usd__isnull=True) | Q(tier=2, together_cap_usd__gt=0),
+                name="policy_several_together_are_for_tier_2_alone",
             ),
             models.CheckConstraint(
                 condition=Q(created_by__isnull=True, confirmed_by__isnull=True)

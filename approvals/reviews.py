@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 from django.db.models import IntegerField, Max, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
@@ -32,6 +33,14 @@ def unused_grants(user: User) -> list[Unused]:
 
     Those given or kept less than 30 days ago are left alone. The least used come first. One query.
     """
+    return [
+        Unused(grant=row, calls=row.recent_calls, last_day=row.last_day)
+        for row in unused_rows(user).order_by("recent_calls", "expires_at", "pk")[:SHOWN]
+    ]
+
+
+def unused_rows(user: User) -> QuerySet[Grant, Any]:
+    """Return those grants, each with its `recent_calls` and the `last_day` on which it was used."""
     used = UsageDay.objects.filter(key_id=OuterRef("key_id"), tier_id=OuterRef("tier_id")).order_by()
     recent = used.filter(day__gt=(clock.now() - LOOKED_BACK).date())
     rows = reviewable(user).annotate(
@@ -42,8 +51,7 @@ def unused_grants(user: User) -> list[Unused]:
         ),
         last_day=Subquery(used.values("key_id").annotate(d=Max("day")).values("d")),
     )
-    hardly = rows.filter(recent_calls__lt=RARELY).order_by("recent_calls", "expires_at", "pk")[:SHOWN]
-    return [Unused(grant=row, calls=row.recent_calls, last_day=row.last_day) for row in hardly]
+    return rows.filter(recent_calls__lt=RARELY)
 
 
 def reviewable(user: User) -> QuerySet[Grant]:

@@ -15,7 +15,7 @@ MOST_DAYS = 365
 MOST_QUORUM = 5
 LONGEST_HOURS = 24 * 60
 MOST_REASON_CHARACTERS = 1_000
-MONEY_FIELDS = ("max_monthly_usd", "break_glass_cap_usd")
+MONEY_FIELDS = ("max_monthly_usd", "break_glass_cap_usd", "together_cap_usd")
 LABELS = {
     "stages": "Who approves, in order",
     "default_days": "Days that are asked for unless said otherwise",
@@ -33,6 +33,7 @@ LABELS = {
     "auto_human_days": "The rule extends when a human approved in the last so many days",
     "break_glass_hours": "Hours of access in an emergency",
     "break_glass_cap_usd": "US dollars in an emergency",
+    "together_cap_usd": "Most US dollars a month of each of several that are approved together",
 }
 
 
@@ -56,6 +57,7 @@ class Rules:
     auto_human_days: int
     break_glass_hours: int
     break_glass_cap_usd: Decimal | None
+    together_cap_usd: Decimal | None = None  # not in proposals that were made before it was a rule
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
@@ -67,7 +69,7 @@ class Rules:
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
         """Return what as_json() wrote."""
-        money = {name: None if kept[name] is None else Decimal(kept[name]) for name in MONEY_FIELDS}
+        money = {name: Decimal(kept[name]) if kept.get(name) else None for name in MONEY_FIELDS}
         stages = tuple((role, quorum) for role, quorum in kept["stages"])
         return cls(**{**kept, **money, "stages": stages})
 
@@ -127,7 +129,7 @@ def check_rules(rules: Rules, *, tier: int) -> None:
 
 def _wrongs(rules: Rules, tier: int) -> list[tuple[str, bool, str]]:
     roles = [role for role, _ in rules.stages]
-    cap, glass = rules.max_monthly_usd, rules.break_glass_cap_usd
+    cap, glass, several = rules.max_monthly_usd, rules.break_glass_cap_usd, rules.together_cap_usd
     return [
         ("stages", not roles, "Choose who approves: a tier above 1 needs somebody."),
         ("stages", len(set(roles)) < len(roles), "Name each role once, with the number of people."),
@@ -162,6 +164,12 @@ def _wrongs(rules: Rules, tier: int) -> list[tuple[str, bool, str]]:
         ("auto_extend", rules.auto_extend and tier != 2, "A rule extends access in Tier 2 alone."),
         ("auto_spend_percent", not 1 <= rules.auto_spend_percent <= 100, "Enter 1 to 100 percent."),
         ("auto_human_days", not 1 <= rules.auto_human_days <= MOST_DAYS, f"Enter 1 to {MOST_DAYS} days."),
+        (
+            "together_cap_usd",
+            several is not None and several <= 0,
+            "Enter more than zero, or leave it empty.",
+        ),
+        ("together_cap_usd", several is not None and tier != 2, "Several are approved in Tier 2 alone."),
         (
             "break_glass_hours",
             not 0 <= rules.break_glass_hours <= BREAK_GLASS_MOST_HOURS,

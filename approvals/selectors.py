@@ -19,6 +19,7 @@ from approvals.models import (
     Comment,
     Decision,
     Delegation,
+    PolicyProposal,
     RequestStatus,
     Stage,
 )
@@ -27,7 +28,7 @@ from core import clock
 from core.errors import NotFoundError
 from keys.models import Grant
 from teams.models import Membership, Role, RoleAssignment, Team, User
-from teams.selectors import RoleHolders, role_holders
+from teams.selectors import RoleHolders, require_admin, role_holders, roles_of
 
 SHOWN = 50
 MOST_OPEN = 500  # requests for more budget that are looked at; people are told of each by mail
@@ -237,3 +238,17 @@ def lent_for_team(team: Team) -> list[Delegation]:
     here = Q(team=team, role=Role.LEAD) | Q(department=team.department_id, role=Role.DIRECTOR)
     open_ended = Delegation.objects.filter(here, valid_until__gt=clock.now(), taker__is_active=True)
     return list(open_ended.select_related("giver", "taker").order_by("valid_from", "pk"))
+
+
+def delegations_visible_to(user: User) -> QuerySet[Delegation]:
+    """Return what a person lends and was lent, over or not; administrators see every delegation."""
+    rows = Delegation.objects.select_related("giver", "taker", "team", "department", "ended_by")
+    if Role.ADMIN in roles_of(user).organisation_wide:
+        return rows
+    return rows.filter(Q(giver=user) | Q(taker=user))
+
+
+def proposals_for(user: User) -> QuerySet[PolicyProposal]:
+    """Return every proposed change of a policy. Raises RoleNeededError for all but administrators."""
+    require_admin(user, "see what is proposed")
+    return PolicyProposal.objects.select_related("tier", "base", "proposed_by", "ended_by", "policy")

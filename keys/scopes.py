@@ -14,6 +14,7 @@ SCOPES = {
     "keys:write": "Make, rotate, rename and revoke keys, and take grants back",
     "requests:read": "See requests for access and budget",
     "requests:write": "Ask for access and budget, change and withdraw what was asked",
+    "policies:read": "See the rules of the tiers, and what is proposed in their place",
     "usage:read": "See usage, spend and refused calls",
     "reconciliation:read": "See reconciliation, closed months, sources, bills and rows not booked",
 }
@@ -33,6 +34,10 @@ STEMS = {
     "requests": "requests",
     "budget_requests": "requests",
     "usage": "usage",
+    "delegations": "requests",
+    "policies": "policies",
+    "policy_proposals": "policies",
+    "access_reviews": "requests",
     "usage_days": "usage",
     "blocked_calls": "usage",
     "reconciliation_runs": "reconciliation",
@@ -48,8 +53,19 @@ STEMS = {
 # is held against the last two, so a person answers for them as well.
 SIGNED_IN_ONLY = frozenset(
     {
-        *("keys_reveal", "requests_decide", "budget_requests_decide"),
-        *("upstream_keys_create", "invoices_create"),
+        "keys_reveal",
+        "requests_decide",
+        "requests_break_glass",
+        "budget_requests_decide",
+        "delegations_create",
+        "policies_simulate",
+        "policies_propose",
+        "policy_proposals_confirm",
+        "policy_proposals_reject",
+        "access_reviews_keep",
+        "access_reviews_end",
+        "upstream_keys_create",
+        "invoices_create",
     }
 )
 PUBLIC = frozenset({"leaks_create"})

@@ -5,7 +5,14 @@ from collections.abc import Collection, Iterable
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from rest_framework.routers import SimpleRouter
 
-from approvals.api import AccessRequestViewSet, BudgetRequestViewSet
+from approvals.api import (
+    AccessRequestViewSet,
+    AccessReviewViewSet,
+    BudgetRequestViewSet,
+    DelegationViewSet,
+    PolicyProposalViewSet,
+    PolicyViewSet,
+)
 from budgets.api import BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
 from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
@@ -80,6 +87,10 @@ router.register("grants", GrantViewSet, "grants")
 router.register("leaks", LeakViewSet, "leaks")
 router.register("requests", AccessRequestViewSet, "requests")
 router.register("budget-requests", BudgetRequests, "budget_requests")
+router.register("delegations", DelegationViewSet, "delegations")
+router.register("policies", PolicyViewSet, "policies")
+router.register("policy-proposals", PolicyProposalViewSet, "policy_proposals")
+router.register("access-reviews", AccessReviewViewSet, "access_reviews")
 router.register("usage/days", UsageDayViewSet, "usage_days")
 router.register("usage", FocusViewSet, "usage")
 router.register("blocked-calls", BlockedCallsViewSet, "blocked_calls")

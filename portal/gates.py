@@ -14,6 +14,7 @@ from django.urls import reverse
 from approvals.models import AccessRequest
 from core.errors import NotAllowedError
 from core.problems import CONTENT_TYPE, from_error
+from keys.models import Grant
 from teams.models import User
 from teams.sign_in import confirmed_lately, lacks_second_factor
 
@@ -63,13 +64,28 @@ def decides_tier_three(request: HttpRequest, kwargs: Mapping[str, Any]) -> bool:
     return AccessRequest.objects.filter(public_id=public_id, tier__gt=HIGHEST_TIER_WITHOUT).exists()
 
 
+def keeps_tier_three(request: HttpRequest, kwargs: Mapping[str, Any]) -> bool:
+    """Whether access to Tier 3 is kept in the access review. One query."""
+    public_id = kwargs.get("public_id") or kwargs.get("id")
+    if not writes(request, kwargs) or ("public_id" in kwargs and "keep" not in request.POST):
+        return False
+    return Grant.objects.filter(public_id=public_id, tier__gt=HIGHEST_TIER_WITHOUT).exists()
+
+
 SENSITIVE: Mapping[str, Condition] = {
     "approvals:decide": decides_tier_three,
     "api:requests-decide": decides_tier_three,
     "approvals:break_glass": always,
+    "api:requests-break-glass": writes,
+    "approvals:review_one": keeps_tier_three,
+    "api:access_reviews-keep": keeps_tier_three,
     "approvals:delegations": writes,
+    "api:delegations-list": writes,
     "approvals:edit_policy": always,
+    "approvals:retire_policy": always,
+    "api:policies-propose": writes,
     "approvals:proposal": writes,
+    "api:policy_proposals-confirm": writes,
     "keys:reveal": writes,  # the first secret of a key, and the next one after a rotation
     "api:keys-reveal": writes,
     "keys:rotate": always,

@@ -393,6 +393,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ScopeKindEnum": "budgets.models.ScopeKind",
         "BudgetModeEnum": "budgets.models.Mode",
+        "RoleEnum": "teams.models.Role",
+        "DecidingRoleEnum": "approvals.serializers.policies.DECIDES",
+        "RequestStatusEnum": "approvals.models.RequestStatus",
+        "ProposalStatusEnum": "approvals.models.ProposalStatus",
     },
 }
 

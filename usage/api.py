@@ -40,7 +40,7 @@ from usage.selectors.export import export_rows
 from usage.selectors.lines import UsageLine, usage_lines
 from usage.selectors.periods import day_starts_at, month_of
 from usage.selectors.quarantine import STATES, quarantine_for
-from usage.selectors.runs import discrepancies_for, runs_for
+from usage.selectors.runs import discrepancies_for, require_books, runs_for
 from usage.serializers import (
     BlockedCallsOut,
     BlockedCallsQuery,

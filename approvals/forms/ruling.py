@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from approvals.rules import LABELS, Rules
+from approvals.rules import LABELS, MONEY_FIELDS, Rules
 from core.forms import ReasonField, UsdField
 from teams.models import Role
 
@@ -57,10 +57,16 @@ class RulesForm(forms.Form):
         return Rules(stages=stages, **{name: values[name] for name in LABELS if name != "stages"})
 
 
+class RetireForm(forms.Form):
+    """Why nobody may ask for a tier any more."""
+
+    reason = ReasonField(label="Why?", missing="Enter why nobody may ask for it any more")
+
+
 def initial_of(rules: Rules) -> dict[str, Any]:
     """Return what the form shows of rules."""
     shown = {name: getattr(rules, name) for name in LABELS if name != "stages"}
-    for name in ("max_monthly_usd", "break_glass_cap_usd"):
+    for name in MONEY_FIELDS:
         usd = getattr(rules, name)
         shown[name] = "" if usd is None else f"{usd.normalize():f}"
     for number, (role, quorum) in enumerate(rules.stages, start=1):

@@ -15,14 +15,17 @@ from approvals.services.reviewing import review_grant
 from approvals.services.revising import follow_all
 from approvals.services.ruling import confirm_policy, drop_policy, propose_policy
 from approvals.services.submitting import submit
+from approvals.services.together import Answered, approve_together
 from approvals.services.withdrawing import withdraw
 
 __all__ = [
+    "Answered",
     "IncreaseOutcome",
     "Outcome",
     "accept_offer",
     "amend",
     "amend_increase",
+    "approve_together",
     "ask_increase",
     "break_glass",
     "close_requests_of",

@@ -11,15 +11,17 @@ from approvals.views.increases import (
     show_budget_request,
     withdraw_budget_request,
 )
-from approvals.views.policies import edit_policy, list_policies, show_proposal
+from approvals.views.policies import edit_policy, list_policies, retire_policy, show_proposal
 from approvals.views.reading import list_requests, show_request
 from approvals.views.reviews import review_access, review_one
 from approvals.views.talking import comment_on, take_offer
+from approvals.views.together import approve_several
 from approvals.views.withdrawing import withdraw_request
 
 __all__ = [
     "amend_budget_request",
     "amend_request",
+    "approve_several",
     "ask",
     "ask_for_budget",
     "break_the_glass",
@@ -32,6 +34,7 @@ __all__ = [
     "extend_access",
     "list_policies",
     "list_requests",
+    "retire_policy",
     "review_access",
     "review_one",
     "show_budget_request",

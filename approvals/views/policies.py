@@ -6,11 +6,12 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from approvals import services
-from approvals.forms.ruling import RulesForm, initial_of
-from approvals.models import Policy, PolicyProposal, ProposalStatus
+from approvals import selectors, services
+from approvals.forms.ruling import RetireForm, RulesForm, initial_of
+from approvals.models import AccessRequest, Policy, PolicyProposal, ProposalStatus
 from approvals.rules import LABELS, Rules, check_rules, difference
 from approvals.views.forms import add_error
 from approvals.whatif import WhatIf, what_if
@@ -83,11 +84,45 @@ def edit_policy(request: PersonRequest, public_id: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+def retire_policy(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Name what follows when nobody may ask for a tier any more; on POST propose it."""
+    require_admin(request.user, "change a policy")
+    policy = _in_force(public_id)
+    form = RetireForm(request.POST or None)
+    status = 200
+    if request.method == "POST" and form.is_valid():
+        try:
+            proposal = services.propose_policy(
+                actor=request.user, base=policy, rules=None, **form.cleaned_data
+            )
+        except (InvalidInputError, *REFUSALS) as error:
+            add_error(form, error)
+            status = error.status
+        else:
+            messages.success(request, "It is proposed. Another administrator was asked to confirm it.")
+            return redirect("approvals:proposal", proposal.public_id)
+    waiting = AccessRequest.objects.pending().filter(tier=policy.tier_id).count()
+    confirm = {
+        "title": f"Let nobody ask for {policy.tier} any more?",
+        "text": "Nothing changes before another administrator confirms it.",
+        "consequences": (
+            f"Nobody can ask for {policy.tier}, extend it, or break the glass for it.",
+            f"Requests that wait then are closed, and whoever asked is told. Now {waiting} wait.",
+            "What was granted stays until it ends.",
+        ),
+        "url": reverse("approvals:retire_policy", args=[public_id]),
+        "submit_text": "Propose this",
+        "cancel_url": reverse("approvals:policies"),
+        "cancel_text": "Keep the rules",
+    }
+    context = {"confirm": confirm, "form": form}
+    return render(request, "confirm.html", context, status=422 if form.errors and status == 200 else status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
 def show_proposal(request: PersonRequest, public_id: str) -> HttpResponse:
     """Show a proposal with what it would have done; on POST confirm or drop it."""
-    require_admin(request.user, "see what is proposed")
-    rows = PolicyProposal.objects.select_related("tier", "base", "proposed_by", "ended_by")
-    proposal = rows.filter(public_id=public_id).first()
+    proposal = selectors.proposals_for(request.user).filter(public_id=public_id).first()
     if proposal is None:
         raise NotFoundError("There is no such proposal.")
     refusal: DomainError | None = None

@@ -15,6 +15,7 @@ from approvals.models import AccessRequest, RequestStatus
 from approvals.selectors import Inbox, View
 from approvals.views.own import own_page
 from approvals.views.shapes import Costs, Outcome, Row, case_view, row_of, row_of_increase
+from approvals.views.together import fitting
 from core.shapes import Tab, Tone
 from teams.types import PersonRequest
 from usage.selectors import forecast_budgets
@@ -40,6 +41,7 @@ class InboxView:
     empty_text: str
     empty_url: str
     empty_action: str
+    several: bool
 
 
 @require_safe
@@ -162,4 +164,5 @@ def _list(inbox: Inbox, query: str, current: str) -> InboxView:
         empty_text=text,
         empty_url=address + query_of(other),
         empty_action=f"See {TABS[other].lower()} requests",
+        several=inbox.view is View.WAITING and len(inbox.requests) > 1 and bool(fitting(inbox.requests)),
     )

@@ -18,6 +18,7 @@ from hypothesis import settings as examples
 from schemathesis import AuthContext, Case
 
 from portal.api import openapi_document
+from tests.api.test_matrix import lent, proposed
 from tests.api.world import Caller, World
 
 TOKEN = "t" * 32
@@ -128,6 +129,7 @@ def known_ids(world: World) -> dict[str, str]:
     objects = (
         cast.product, cast.search, cast.ranking, cast.ada, cast.large, cast.large.prices.order_by("pk")[0],
         world.budget, world.rate_limit, world.fresh_key, world.grant, world.request, world.discrepancy,
+        lent(world), proposed(world), proposed(world).base,
     )  # fmt: skip
     return {each.public_id.partition("_")[0]: each.public_id for each in objects}
 

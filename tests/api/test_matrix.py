@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,11 +12,15 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from approvals.models import BudgetRequest
-from approvals.services import ask_increase
+from approvals.models import BudgetRequest, Delegation, PolicyProposal
+from approvals.rules import Rules
+from approvals.serializers.policies import RulesOut
+from approvals.services import ask_increase, propose_policy
 from budgets.services import limits
 from core import clock
-from tests import matrix
+from keys.models import ApiKey, Grant
+from keys.scopes import PUBLIC
+from tests import factories, matrix
 from tests.api.routes import Route, routes
 from tests.api.world import Answer, Caller, World
 from usage.serializers import run_id
@@ -75,6 +80,23 @@ TABLE = """
     budget_requests_decide       401        404    403    200    403    403    403    403
     requests_withdraw            401        404    200    403    403    403    403    403
     requests_decide              401        404    403    200    403    403    403    403
+    requests_extend              401        422    201    422    422    422    422    422
+    requests_break_glass         401        422    201    201    403    403    403    403
+    delegations_list             401        empty  empty  sees   sees   empty  empty  sees
+    delegations_retrieve         401        404    404    200    200    404    404    200
+    delegations_create           401        422    403    201    403    403    403    403
+    delegations_end              401        404    404    200    200    404    404    200
+    policies_list                401        sees   sees   sees   sees   sees   sees   sees
+    policies_retrieve            401        200    200    200    200    200    200    200
+    policies_simulate            401        403    403    403    403    403    403    200
+    policies_propose             401        403    403    403    403    403    403    201
+    policy_proposals_list        401        403    403    403    403    403    403    sees
+    policy_proposals_retrieve    401        403    403    403    403    403    403    200
+    policy_proposals_confirm     401        403    403    403    403    403    403    200
+    policy_proposals_reject      401        403    403    403    403    403    403    200
+    access_reviews_list          401        empty  empty  sees   sees   sees   sees   sees
+    access_reviews_keep          401        404    404    200    200    403    403    200
+    access_reviews_end           401        404    404    200    200    403    403    200
     leaks_create                 202        202    202    202    202    202    202    202
     usage_days_list              401        empty  sees   sees   sees   sees   sees   sees
     usage_focus                  401        403    403    403    403    200    200    200
@@ -122,6 +144,10 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "grants": lambda world: world.grant.public_id,
     "budget_requests": lambda world: asked_for_more(world).public_id,
     "requests": lambda world: world.request.public_id,
+    "delegations": lambda world: lent(world).public_id,
+    "policies": lambda world: factories.policy_of(world.cast.tier2).public_id,
+    "policy_proposals": lambda world: proposed(world).public_id,
+    "access_reviews": lambda world: unused(world).public_id,
     "usage_days": lambda world: world.cast.ranking.public_id,
     "blocked_calls": lambda world: world.cast.ranking.public_id,
     "reconciliation_runs": lambda world: run_id(world.run),
@@ -179,6 +205,29 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
         "expected_monthly_usd": "100",
     },
     "requests_comment": lambda _: {"text": "Why not the small one?"},
+    "requests_extend": lambda world: {
+        "grant": world.grant.public_id,
+        "duration_days": 10,
+        "reason": "The larger models miss one answer in three.",
+    },
+    "requests_break_glass": lambda world: {
+        "project": world.cast.ranking.public_id,
+        "tier": breakable(world),
+        "reason": "Search answers nothing, and no lead is awake.",
+    },
+    "delegations_create": lambda world: {
+        "taker": world.cast.dan.email,
+        "role": "lead",
+        "team": world.cast.search.public_id,
+        "valid_until": in_days(9).isoformat(),
+    },
+    "delegations_end": lambda _: {},
+    "policies_simulate": lambda world: {"rules": stricter(world)},
+    "policies_propose": lambda world: {"rules": stricter(world), "reason": "Access was too long."},
+    "policy_proposals_confirm": lambda _: {},
+    "policy_proposals_reject": lambda _: {},
+    "access_reviews_keep": lambda _: {},
+    "access_reviews_end": lambda _: {"reason": "Nobody uses it."},
     "budget_requests_create": lambda world: {
         "budget": world.budget.public_id,
         "limit_usd": "600",
@@ -222,6 +271,7 @@ def test_every_refusal_has_a_positive_control(operation: str) -> None:
 @pytest.mark.parametrize("route", routes(), ids=lambda route: route.operation)
 def test_operation_answers_each_role_as_declared(route: Route, world: World) -> None:
     answered = {}
+    be_there(route, world)
     for role in ROLES:
         with undone():
             response = called(route, role, world)
@@ -232,6 +282,7 @@ def test_operation_answers_each_role_as_declared(route: Route, world: World) -> 
 @pytest.mark.parametrize("route", FOR_SOME, ids=lambda route: route.operation)
 def test_a_role_elsewhere_opens_nothing_here(route: Route, world: World) -> None:
     answered = {}
+    be_there(route, world)
     for role in ELSEWHERE_ROLES:
         with undone():
             answered[role] = shown(route, called(route, role, world), world)
@@ -254,6 +305,55 @@ def asked_for_more(world: World) -> BudgetRequest:
     return waits or ask_increase(
         actor=world.cast.ada, budget=world.budget, limit_usd=Decimal(600), reason="A launch in December."
     )
+
+
+def be_there(route: Route, world: World) -> None:
+    """Make what the noun's acts are about, before anybody calls."""
+    if route in FOR_SOME and route.operation not in PUBLIC and not route.operation.endswith("_create"):
+        IDS[noun_of(route)](world)
+
+
+def lent(world: World) -> Delegation:
+    """Return Ben's one delegation to Cleo."""
+    cast = world.cast
+    there = Delegation.objects.filter(giver=cast.ben).first()
+    return there or factories.DelegationFactory.create(giver=cast.ben, taker=cast.cleo, team=cast.search)
+
+
+def proposed(world: World) -> PolicyProposal:
+    """Return another administrator's one proposal for Tier 3."""
+    tier = world.cast.tier3
+    there = PolicyProposal.objects.filter(tier=tier).first()
+    if there:
+        return there
+    admin = factories.RoleAssignmentFactory.create().user
+    base = factories.policy_of(tier)
+    rules = replace(Rules.of(base), default_days=5, max_days=5)
+    return propose_policy(actor=admin, base=base, rules=rules, reason="Access was too long.")
+
+
+def stricter(world: World) -> dict[str, Any]:
+    """Return the rules of Tier 2 with fewer days, as a body says them."""
+    rules = RulesOut(Rules.of(factories.policy_of(world.cast.tier2)).as_fields()).data
+    return {**rules, "default_days": 10, "max_days": 10}
+
+
+def unused(world: World) -> Grant:
+    """Return Ada's one access that is 40 days old, which nobody uses."""
+    key = ApiKey.objects.filter(name="forgotten").first()
+    if key:
+        return key.grants.get()
+    key = factories.ApiKeyFactory.create(name="forgotten", project=world.cast.ranking, owner=world.cast.ada)
+    starts = clock.now() - timedelta(days=40)
+    return factories.approved_grant(key, starts_at=starts, expires_at=in_days(20))
+
+
+def breakable(world: World) -> int:
+    """Let the glass be broken for Tier 3, and return its number."""
+    factories.new_policy(
+        world.cast.tier3, [("director", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50)
+    )
+    return 3
 
 
 def planned(world: World) -> str:

@@ -74,11 +74,9 @@ def test_every_operation_asks_a_declared_scope_of_a_token(route: Route, world: W
 
 @pytest.mark.parametrize("operation", sorted(SIGNED_IN_ONLY))
 def test_no_token_shows_a_secret_or_decides(world: World, operation: str) -> None:
-    noun, _, act = operation.rpartition("_")
-    place = noun.replace("_", "-")
-    client = program(world.cast.ann, EVERY)
-    path = f"{place}/" if act == "create" else f"{place}/{IDS[noun](world)}/{act}/"
-    problem(call(client, path, {}), 403, "person_needed")
+    route = next(each for each in OPERATIONS if each.operation == operation)
+    path = route.path.removeprefix("/api/v1/").replace("{id}", IDS[noun_of(route)](world))
+    problem(call(program(world.cast.ann, EVERY), path, {}), 403, "person_needed")
 
 
 def test_bad_tokens_get_one_answer(world: World) -> None:

@@ -259,3 +259,17 @@ def test_everybody_reads_the_rules_and_their_versions(cast: Cast, second: User) 
     assert "Shorter access." in words
     assert "Earlier versions" in words
     assert "/edit/" not in "".join(Visitor(cast.ada).get(LIST).links)
+
+
+def test_a_tier_is_retired_on_its_page(cast: Cast, asked: AccessRequest) -> None:
+    ann, policy = Visitor(cast.ann), factories.policy_of(cast.tier2)
+    page = f"/approvals/policies/{policy.public_id}/retire/"
+    assert page in ann.get("/approvals/policies/").links
+    assert "Now 1 wait" in ann.get(page).words
+    assert ann.post(page, reason="").status == 422
+    assert ann.post(page, reason="We stop with Tier 2.").status == 302
+    proposal = PolicyProposal.objects.get()
+    assert proposal.rules is None
+    assert "closed" in ann.get(f"/approvals/policies/proposals/{proposal.public_id}/").words
+    asked.refresh_from_db()
+    assert asked.status == RequestStatus.PENDING

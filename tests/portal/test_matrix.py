@@ -115,6 +115,8 @@ TABLE = """
     /approvals/{request}/comment/         302       404  200  200  200  200  200    200
     /approvals/policies/                  302       200  200  200  200  200  200    200
     /approvals/policies/{policy}/edit/    302       403  403  403  403  403  403    200
+    /approvals/policies/{policy}/retire/  302       403  403  403  403  403  403    200
+    /approvals/together/                  302       200  200  200  200  200  200    200
     /approvals/policies/proposals/{proposal}/       302 403 403  403  403  403  403  200
     /approvals/review/                    302       200  200  200  200  200  200    200
     /approvals/review/{grant}/            302       405  405  405  405  405  405    405

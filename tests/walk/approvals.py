@@ -52,6 +52,11 @@ def decide(cast: Cast) -> Any:
     )
 
 
+def together(cast: Cast) -> Any:
+    factories.new_policy(cast.tier2, [("lead", 1)], together_cap_usd=Decimal(500))
+    return approvals.services.approve_together(actor=cast.ben, chosen=[(ask_for(cast), 1)])
+
+
 def ask_increase(cast: Cast) -> BudgetRequest:
     budget = open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "50")
     return approvals.services.ask_increase(
@@ -164,6 +169,10 @@ WALK: Walk = {
         ["request.withdrawn"],
     ),
     "approvals.decide": (decide, ["key.issued", "grant.given", "budget.opened", "request.approved"]),
+    "approvals.approve_together": (
+        together,
+        ["key.issued", "grant.given", "budget.opened", "request.approved"],
+    ),
     "approvals.comment": (say, ["request.commented"]),
     "approvals.accept_offer": (
         lambda cast: approvals.services.accept_offer(

@@ -12,13 +12,15 @@ from rest_framework.response import Response
 
 from approvals import selectors, services
 from approvals.models import AccessRequest, BudgetRequest, RequestStatus, Verdict
-from approvals.serializers import (
+from approvals.serializers.requests import (
     AccessRequestAmendIn,
     AccessRequestCommentIn,
     AccessRequestCreateIn,
     AccessRequestDecideIn,
+    AccessRequestExtendIn,
     AccessRequestOut,
     AccessRequestQuery,
+    BreakGlassIn,
     BudgetRequestAmendIn,
     BudgetRequestCreateIn,
     BudgetRequestDecideIn,
@@ -35,7 +37,7 @@ from core.rest.fields import id_pattern
 from core.rest.schema import operation
 from core.rest.serializers import NothingIn
 from core.rest.views import NounViewSet, referred
-from keys.models import ApiKey
+from keys.models import ApiKey, Grant
 from teams.models import Project
 from teams.selectors import role_holders
 
@@ -109,6 +111,39 @@ class AccessRequestViewSet(NounViewSet):
             ticket=wanted["ticket"],
         )
         return self.created(self.found(made.public_id))
+
+    @operation(
+        takes=AccessRequestExtendIn, gives=AccessRequestOut, status=201, refuses=(409, 422), parameters=[ETAG]
+    )
+    @action(detail=False, methods=["post"])
+    def extend(self, request: Request) -> Response:
+        """Ask that one's own access goes on where it ends, with the same models and without a gap."""
+        wanted = self.body(AccessRequestExtendIn)
+        own = Grant.objects.filter(key__owner=self.actor)
+        grant = referred(own, field="grant", noun="access", public_id=wanted.pop("grant"))
+        made = services.extend(actor=self.actor, grant=grant, **wanted)
+        return self.answer(self.found(made.public_id), status=201)
+
+    @operation(takes=BreakGlassIn, gives=AccessRequestOut, status=201, refuses=(409, 422), parameters=[ETAG])
+    @action(detail=False, methods=["post"], url_path="break-glass")
+    def break_glass(self, request: Request) -> Response:
+        """Take short, capped access at once; everybody is told, and the answer is the review that follows."""
+        wanted = self.body(BreakGlassIn)
+        made, _ = services.break_glass(
+            actor=self.actor,
+            project=referred(
+                Project.objects.visible_to(self.actor),
+                field="project",
+                noun="project",
+                public_id=wanted["project"],
+            ),
+            tier=referred(Tier.objects.all(), field="tier", noun="tier", number=wanted["tier"]),
+            reason=wanted["reason"],
+            model_names=wanted["models"],
+            extends_key=self._key(wanted),
+            ticket=wanted["ticket"],
+        )
+        return self.answer(self.found(made.public_id), status=201)
 
     @operation(
         takes=AccessRequestAmendIn,

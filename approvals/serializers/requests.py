@@ -136,6 +136,34 @@ class AccessRequestCreateIn(In):
     ticket = Text(max_length=MAX_TICKET_CHARACTERS, default="", help_text="Some policies need one.")
 
 
+class AccessRequestExtendIn(In):
+    """For how much longer own access is asked for; its models stay as they are."""
+
+    grant = PublicId("grn")
+    reason = Text(max_length=MAX_TEXT_CHARACTERS)
+    duration_days = WholeNumber(
+        min_value=1, max_value=MAX_DAYS, required=False, allow_null=True, help_text="From its end."
+    )
+    expected_monthly_usd = Usd(required=False, allow_null=True, help_text="The cap stays unless said.")
+    ticket = Text(max_length=MAX_TICKET_CHARACTERS, default="")
+
+
+class BreakGlassIn(In):
+    """Where the emergency is, and what it is. For how long and up to how much, the policy says."""
+
+    project = PublicId("prj")
+    tier = WholeNumber(min_value=1, max_value=HIGHEST_TIER)
+    models = serializers.ListField(
+        child=Text(max_length=MAX_MODEL_CHARACTERS),
+        max_length=MAX_MODELS,
+        default=list,
+        help_text="Names of models of the tier; none means all of them.",
+    )
+    reason = Text(max_length=MAX_TEXT_CHARACTERS, help_text="Everybody who is told reads it.")
+    extends_key = PublicId("key", required=False, help_text="An own key to raise, instead of a new one.")
+    ticket = Text(max_length=MAX_TICKET_CHARACTERS, default="")
+
+
 class AccessRequestDecideIn(In):
     """A verdict on the revision that was read. An approval may lower the cap and the days."""
 

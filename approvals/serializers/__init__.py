@@ -1,0 +1,1 @@
+"""How approvals look in the management API."""
