@@ -4,9 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("budgets", "0010_lease_wish"),
-    ]
+    dependencies = [("budgets", "0010_lease_wish")]
 
     operations = [
         migrations.AlterField(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import F, QuerySet, Sum
@@ -101,6 +102,16 @@ def find_month(name: str) -> Month:
     if found is None:
         raise NotFoundError("There is no such month, or it is too long ago. Write it as 2026-11.")
     return found
+
+
+def closed_between(starts_at: datetime, ends_at: datetime) -> list[date]:
+    """Return the first days of the closed months that [starts_at, ends_at) reaches into. One query."""
+    zone = ZoneInfo(settings.TIME_ZONE)
+    first, last = (at.astimezone(zone).date() for at in (starts_at, ends_at - timedelta(microseconds=1)))
+    closed = PeriodClose.objects.filter(
+        state=PeriodState.CLOSED, month__gte=first.replace(day=1), month__lte=last
+    )
+    return list(closed.order_by("month").values_list("month", flat=True))
 
 
 def end_of_month(first_day: date) -> date:

@@ -29,7 +29,7 @@ from teams.models import User
 from teams.selectors import RolesHeld
 from usage.models import UsageDay
 from usage.selectors.periods import last_days, organisation_today
-from usage.selectors.spend import TOKENS
+from usage.selectors.rollup import TOKENS
 
 DAYS = 30
 HORIZON = timedelta(days=92)

@@ -15,6 +15,7 @@ from core.money import ZERO
 from teams.models import Team, User
 from teams.selectors import require_admin
 from usage.models import Repricing, RepricingState
+from usage.selectors.closing import closed_between
 from usage.services.corrections import MOST_AT_ONCE, Correction, correct_calls
 
 log = structlog.get_logger(__name__)
@@ -74,6 +75,7 @@ def propose_repricing(
         raise InvalidInputError("Choose days that have begun, the first before the last.", field="first_day")
     if ends - starts_at > LONGEST + STRIDE:
         raise InvalidInputError(f"Choose at most {LONGEST.days} days at once.", field="last_day")
+    _require_open(starts_at, ends)
     teams = _sums(model.pk, starts_at, ends, now)
     if not teams:
         raise InvalidInputError(
@@ -115,6 +117,7 @@ def approve_repricing(*, actor: User, repricing: Repricing) -> Repricing:
     mine = _locked(repricing)
     if actor.pk == mine.proposed_by_id:
         raise NotAllowedError("You proposed it, so another administrator approves it.")
+    _require_open(mine.starts_at, mine.ends_at)
     teams = _sums(mine.model_id, mine.starts_at, mine.ends_at, mine.proposed_at)
     if [team.as_json() for team in teams] != mine.teams:
         raise StaleError("Prices or calls changed since this was worked out. Reject it, and make it again.")
@@ -219,6 +222,16 @@ def _record(actor: User | None, action: str, mine: Repricing, *, before: dict[st
     audit.record(
         actor=actor, action=action, subject=mine, before=before, after={"state": mine.state}, reason=reason
     )
+
+
+def _require_open(starts_at: datetime, ends_at: datetime) -> None:
+    closed = closed_between(starts_at, ends_at)
+    if closed:
+        raise InvalidInputError(
+            f"The books of {closed[0]:%B %Y} are closed, so what its calls were charged stands. Choose later"
+            " days, or let finance reopen the month.",
+            field="first_day",
+        )
 
 
 def _checked_reason(reason: str) -> str:

@@ -16,6 +16,17 @@ CREATE TYPE usage_correction AS (
   price_ids bigint[]
 );
 
+-- The entry that charged a call of usage, null where none did. An imported call is charged with others of its key, model, day and windows by one entry, which was booked
+-- with it and stands at the first of them.
+CREATE FUNCTION usage_charge_of(u usage_event) RETURNS bigint LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN u.reservation_id IS NOT NULL THEN
+      (SELECT e.id FROM budgets_entry e WHERE e.reservation_id = u.reservation_id AND e.kind IN ('settle', 'late') AND u.external_id NOT LIKE '%:unsettled')
+    ELSE
+      (SELECT e.id FROM budgets_entry e WHERE e.reservation_id IS NULL AND e.key_id = u.key_id AND e.model_id = u.model_id AND e.kind IN ('settle', 'late') AND e.recorded_at = u.recorded_at
+         AND e.effective_at BETWEEN u.at - interval '25 hours' AND u.at ORDER BY e.effective_at DESC, (e.amount_usd = u.cost_usd) DESC, e.id LIMIT 1)
+    END
+$$;
+
 -- Corrects calls that were charged: entries, usage, its sums by day and hour and the balances move together, each correction where its call stands. `p_items` are objects
 -- {source, external_id, at, amount_usd} of events of usage, with the differences, positive or negative, of what else was wrong {input_tokens, cached_tokens,
 -- cache_write_tokens, output_tokens, reasoning_tokens, units, price_ids}. `p_ref` names the run that corrects (at most 40 characters): one run corrects a call once.
@@ -34,13 +45,10 @@ BEGIN
         output_tokens bigint, reasoning_tokens bigint, units jsonb, price_ids bigint[])) WITH ORDINALITY
       AS i (source, external_id, at, amount_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, price_ids, place)
     LEFT JOIN usage_event u ON u.source = i.source AND u.external_id = i.external_id AND u.at = i.at AND u.calls = 1
-    -- A call without a reservation is found by what it was charged as; those that agree in it share a path.
-    LEFT JOIN LATERAL (
-      SELECT e.id FROM budgets_entry e WHERE u.reservation_id IS NOT NULL AND e.reservation_id = u.reservation_id AND u.external_id NOT LIKE '%:unsettled' AND e.kind IN ('settle', 'late')
-      UNION ALL
-      (SELECT e.id FROM budgets_entry e WHERE u.reservation_id IS NULL AND e.reservation_id IS NULL AND e.effective_at = u.at AND e.key_id = u.key_id AND e.model_id = u.model_id
-         AND e.kind IN ('settle', 'late') ORDER BY (e.amount_usd = u.cost_usd) DESC, e.id LIMIT 1)
-    ) charge ON true;
+    CROSS JOIN LATERAL (SELECT usage_charge_of(u) AS id) charge;
+  IF EXISTS (SELECT FROM unnest(v_items) i WHERE usage_closed_month(i.at, p_zone) IS NOT NULL) THEN
+    RAISE EXCEPTION 'the books of this month are closed' USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
   PERFORM 1 FROM (SELECT DISTINCT path.budget_id, path.window_start FROM unnest(v_items) i JOIN budgets_entry e ON e.id = i.entry_id
       CROSS JOIN LATERAL unnest(e.budget_ids, e.window_starts) AS path (budget_id, window_start)) path
     JOIN budgets_balance b ON b.budget_id = path.budget_id AND b.window_start = path.window_start ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;

@@ -6,9 +6,7 @@ import core.clock
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("usage", "0010_provider_figures"),
-    ]
+    dependencies = [("usage", "0012_usage_day_by_department")]
 
     operations = [
         migrations.CreateModel(

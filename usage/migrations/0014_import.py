@@ -17,5 +17,5 @@ DROP FUNCTION usage_import_begin();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0011_bulk")]
+    dependencies = [("usage", "0013_bulk")]
     operations = [sql_beside(__file__, undo=UNDO)]

@@ -40,11 +40,7 @@ BEGIN
   IF q.external_id IS NOT NULL THEN
     SELECT * INTO u FROM usage_event WHERE source = q.source AND external_id = q.external_id AND at = q.at AND calls = 1;
     IF NOT FOUND THEN RAISE EXCEPTION 'no such call was charged' USING ERRCODE = 'no_data_found'; END IF;
-    SELECT * INTO charge FROM budgets_entry e WHERE u.reservation_id IS NOT NULL AND e.reservation_id = u.reservation_id AND e.kind IN ('settle', 'late');
-    IF charge.id IS NULL THEN  -- what has no reservation is found by what it was charged as; those that agree in it share a path
-      SELECT * INTO charge FROM budgets_entry e WHERE u.reservation_id IS NULL AND e.reservation_id IS NULL AND e.effective_at = u.at AND e.key_id = u.key_id AND e.model_id = u.model_id
-        AND e.kind IN ('settle', 'late') ORDER BY (e.amount_usd = u.cost_usd) DESC, e.id LIMIT 1;
-    END IF;
+    SELECT * INTO charge FROM budgets_entry e WHERE e.id = usage_charge_of(u);
     IF charge.id IS NULL THEN RAISE EXCEPTION 'no entry charges this call' USING ERRCODE = 'no_data_found'; END IF;
   ELSE
     SELECT q.source, 'volume', q.at, q.key_id, q.owner_id, q.project_id, q.team_id, q.department_id, q.model_id, q.tier_id

@@ -13,8 +13,8 @@ UNDO = "DROP FUNCTION usage_reprice(bigint, timestamptz, timestamptz, timestampt
 
 class Migration(migrations.Migration):
     dependencies = [
+        ("usage", "0018_corrections"),
         ("catalog", "0006_price_review"),
-        ("usage", "0020_corrections"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -10,10 +10,10 @@ import core.ids
 
 class Migration(migrations.Migration):
     dependencies = [
+        ("usage", "0019_repricing"),
         ("budgets", "0010_lease_wish"),
         ("catalog", "0005_cards"),
         ("teams", "0004_people_and_directory"),
-        ("usage", "0010_provider_figures"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

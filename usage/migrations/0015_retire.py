@@ -9,5 +9,5 @@ DROP FUNCTION usage_recount(date, date, text);
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0012_import")]
+    dependencies = [("usage", "0014_import")]
     operations = [sql_beside(__file__, undo=UNDO)]

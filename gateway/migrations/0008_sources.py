@@ -8,9 +8,7 @@ import core.ids
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("gateway", "0006_lease_wishes"),
-    ]
+    dependencies = [("gateway", "0007_engine_again")]
 
     operations = [
         migrations.CreateModel(

@@ -17,7 +17,7 @@ UNDO = """
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("usage", "0030_reconciliation"),
+        ("usage", "0020_reconciliation"),
         ("budgets", "0010_lease_wish"),
         ("core", "0005_idempotency"),
     ]

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("budgets", "0010_lease_wish"),
+        ("budgets", "0011_context_unknown"),
         ("catalog", "0005_cards"),
         ("teams", "0004_people_and_directory"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),

@@ -4,9 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("usage", "0010_provider_figures"),
-    ]
+    dependencies = [("usage", "0016_quarantine_outcomes")]
 
     operations = [
         migrations.AddField(

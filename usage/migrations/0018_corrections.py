@@ -4,12 +4,13 @@ from core.sql import sql_beside
 
 UNDO = """
 DROP FUNCTION usage_correct(text, bigint, text, jsonb, text);
+DROP FUNCTION usage_charge_of(usage_event);
 DROP TYPE usage_correction;
 """
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0010_provider_figures"), ("budgets", "0010_lease_wish")]
+    dependencies = [("usage", "0017_sources"), ("budgets", "0010_lease_wish")]
     operations = [
         # A correction is called as what it corrects, and by its run.
         migrations.AlterField(

@@ -10,10 +10,7 @@ import core.ids
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("usage", "0013_retire"),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-    ]
+    dependencies = [("usage", "0015_retire"), migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
 
     operations = [
         migrations.AddField(

@@ -6,9 +6,9 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
+        ("usage", "0011_settle_as_a_set"),
         ("catalog", "0005_cards"),
         ("teams", "0004_people_and_directory"),
-        ("usage", "0010_provider_figures"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
