@@ -7,7 +7,7 @@ not booked twice, and told with other figures it is a conflict. No watermark is 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -21,11 +21,11 @@ from teams.models import Role, RoleAssignment, User
 from usage.models import Quarantine, QuarantineReason
 from usage.rows import COLUMNS, Copied, RowError, copied, external_id, kept
 from usage.services.ingest import IngestCounts
+from usage.services.retention import HOURS_KEPT
 
 log = structlog.get_logger(__name__)
 
-PAGE_ROWS = 10_000
-HOURS_KEPT = timedelta(days=14)
+PAGE_ROWS = 20_000
 COPY_SQL = f"COPY usage_import_row ({', '.join(name for name, _ in COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 CONFLICT_MAIL = """\
 {source} told {count} calls again with other figures than were booked. What was booked stands.
