@@ -16,6 +16,7 @@ MEASUREMENTS = {
     "U1": "ingest.u1_ingest",
     "U2": "dashboards.u2_dashboards",
     "memory": "memory.measure",
+    "pages": "pages.measure",
 }
 
 

@@ -146,6 +146,7 @@ def test_providers_count_what_we_count_but_for_a_stranger_and_a_shared_key(north
             strange.add((row.upstream_key, row.account.provider))
         elif row.requests != ours[row.day, row.model_name]:
             more.add(row.account.provider)
+            assert row.requests is not None
             assert row.requests > ours[row.day, row.model_name]
 
     assert strange == {(STRANGER, "openai")}
