@@ -65,3 +65,10 @@ def reconcile_new_figures() -> dict[str, str]:
 def reconcile_providers() -> dict[str, str]:
     """Compare the last days with every provider again, and whatever has new figures."""
     return services.reconcile_due_accounts(recent=True)
+
+
+@shared_task(name="usage.retire_months", time_limit=3600, soft_time_limit=3600 - 60)
+def retire_months() -> dict[str, str]:
+    """Drop what is no longer kept: the calls of old months, and the roll-up's hours of before two weeks."""
+    services.forget_hours()
+    return services.retire_months()

@@ -35,7 +35,7 @@ class Told:
 
 def facts(row: Any) -> tuple[Fact, ...]:
     """Return the values of a row in their order, without secrets, 60 at most."""
-    found = []
+    found: list[Fact] = []
     for name, value in _flat(redacted(row), "", 0):
         if len(found) == MOST_FACTS:
             break

@@ -11,17 +11,20 @@ from keys import secrets
 from keys.models import ApiKey, Grant
 from keys.services import issue_key, revoke
 from portal.demo.people import Organisation
-from portal.demo.story import DIRECTORS, PROJECTS, TEAMS, KeyStory, ProjectStory
+from portal.demo.story import DAYS, DIRECTORS, PROJECTS, TEAMS, KeyStory, ProjectStory
 from teams.models import User
 
 SHOWN_CHARACTERS = 13
 LEAD_TIER = 2
+RENEWED_FOR = timedelta(days=28)
 
 
-def make_keys(made: Organisation, now: datetime) -> dict[str, list[ApiKey]]:
-    """Make the keys of every project; their secrets are thrown away, so nobody can use them."""
+def make_keys(made: Organisation, now: datetime, *, days: int = DAYS) -> dict[str, list[ApiKey]]:
+    """Make the keys of every project for so many days of calls; their secrets are thrown away, so nobody can
+    use them.
+    """
     return {
-        story.code: [_key(made, story, one, now - timedelta(days=story.days + 2)) for one in story.keys]
+        story.code: [_key(made, story, one, now, days=story.days_of(days) + 2) for one in story.keys]
         for story in PROJECTS
     }
 
@@ -115,7 +118,8 @@ def _let_decide(made: Organisation) -> None:
     )
 
 
-def _key(made: Organisation, story: ProjectStory, one: KeyStory, created_at: datetime) -> ApiKey:
+def _key(made: Organisation, story: ProjectStory, one: KeyStory, now: datetime, *, days: int) -> ApiKey:
+    created_at = now - timedelta(days=days)
     token = secrets.new_token()
     pepper_id, digest = secrets.sign(token)
     return ApiKey.objects.create(
@@ -128,13 +132,15 @@ def _key(made: Organisation, story: ProjectStory, one: KeyStory, created_at: dat
         last4=token[-4:],
         created_at=created_at,
         revealed_at=created_at + timedelta(minutes=7),
-        expires_at=created_at + timedelta(days=story.days + 2 + one.expires_in_days),
+        expires_at=now + timedelta(days=one.expires_in_days),
     )
 
 
 def _grant(key: ApiKey, number: int, cap_usd: Decimal, approver: User, *, now: datetime) -> Grant:
     policy = Policy.objects.get(tier=number, retired_at__isnull=True)
     decided_at = key.created_at + timedelta(hours=1)
+    if decided_at + timedelta(days=policy.max_days) <= now:  # an older grant is over, and this one follows it
+        decided_at = now + RENEWED_FOR - timedelta(days=policy.max_days)
     request = AccessRequest.objects.create(
         requester=key.owner,
         beneficiary=key.owner,
@@ -145,8 +151,8 @@ def _grant(key: ApiKey, number: int, cap_usd: Decimal, approver: User, *, now: d
         duration_days=policy.max_days,
         expected_monthly_usd=cap_usd,
         policy=policy,
-        created_at=key.created_at,
-        revised_at=key.created_at,
+        created_at=decided_at - timedelta(hours=1),
+        revised_at=decided_at - timedelta(hours=1),
         # The database lets nobody decide after this, by its own clock: the past is written with an end to
         # come.
         decide_by=now + timedelta(days=1),

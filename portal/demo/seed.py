@@ -54,10 +54,10 @@ def seed(*, password: str) -> Seeded:
     access.grant_tiers(made, keys, caps, now)
     everything = [call for group in calls.values() for call in group]
     book(everything, gateway)
-    _refuse(keys[OVER_BUDGET], now)
+    refuse(keys[OVER_BUDGET], now)
     limits.raise_one_today(made)
     access.ask_today(made)
-    _reconcile(gateway, everything, now)
+    reconcile(gateway, read=len(everything), newest=max(call.at for call in everything), now=now)
     return Seeded(people=len(made.people), projects=len(made.projects), calls=len(everything))
 
 
@@ -73,7 +73,7 @@ def _calls(keys: Mapping[str, Sequence[ApiKey]], now: datetime) -> dict[str, lis
     }
 
 
-def _refuse(keys: Sequence[ApiKey], now: datetime) -> None:
+def refuse(keys: Sequence[ApiKey], now: datetime) -> None:
     """Count what was refused since the limit was lowered."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     key = keys[0]
@@ -92,7 +92,7 @@ def _refuse(keys: Sequence[ApiKey], now: datetime) -> None:
     )
 
 
-def _reconcile(gateway: Gateway, calls: Sequence[Call], now: datetime) -> None:
+def reconcile(gateway: Gateway, *, read: int, newest: datetime, now: datetime) -> None:
     """Compare the last days with the gateway's journal, which was read a moment ago and never will be again.
 
     Nobody runs the demo's gateway, so no source is left behind that would look as if it had failed.
@@ -100,8 +100,8 @@ def _reconcile(gateway: Gateway, calls: Sequence[Call], now: datetime) -> None:
     cursor = ImportCursor.objects.create(
         source=gateway.public_id,
         last_success_at=now,
-        last_row_at=max(call.at for call in calls),
-        rows_read=len(calls),
+        last_row_at=newest,
+        rows_read=read,
     )
     today = now.astimezone(UTC).date()
     for back in range(RECONCILED_DAYS, -1, -1):

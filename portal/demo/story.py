@@ -78,6 +78,10 @@ class ProjectStory:
     growth_per_day: float = 0.0
     days: int = DAYS
 
+    def days_of(self, all_days: int) -> int:
+        """Return how long ago the project began calling: with the first calls, unless it is a young one."""
+        return all_days if self.days == DAYS else min(self.days, all_days)
+
 
 PROJECTS = (
     ProjectStory(

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page
 from tests import factories
 from tests.e2e.conftest import PASSWORD
 from tests.gateways.servers import ROOT, Server, portal_server
+from tests.usage.books import set_aside
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -55,6 +56,7 @@ FAY = (
     "/providers/",
     "/invoices/",
     "/invoices/upload/",
+    "/quarantine/",
     "/reports/",
     "/budgets/",
     "/blocked/?p=24h",
@@ -68,6 +70,8 @@ ANN = (
     "/deliveries/",
     "/webhooks/",
     "/providers/add/",
+    "/quarantine/",
+    "/quarantine/?state=booked",
 )
 # The web process knows these only; the tests' own process has fast ones.
 REAL_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
@@ -83,6 +87,8 @@ def portal(transactional_db: None, tmp_path: Path) -> Iterator[Server]:
     with override_settings(PASSWORD_HASHERS=REAL_HASHERS):
         call_command("seed_demo", verbosity=0, password=PASSWORD, sign_ins=tmp_path / "sign-ins.txt")
     factories.UnpricedCallFactory.create(model__name="unpriced-model", calls=12)
+    for call in ("call-1", "call-2", "call-3"):
+        set_aside("gw_gone", call)
     server = portal_server(log=tmp_path / "web.log")
     subprocess.run(
         [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"],
@@ -161,6 +167,7 @@ def test_every_page_is_accessible_light_and_fits_its_screen(
     wrong += _details(visit) if who == "ben" else []
     wrong += _places(visit) if who in {"ada", "ben"} else []
     wrong += _price_forms(visit) if who == "ann" else []
+    wrong += _set_aside(visit) if who == "ann" else []
     wrong += _rules(visit) if who == "ann" and scheme == "light" else []
     wrong += _more_budget(visit) if who == "ada" and scheme == "light" else []
     visit.context.close()
@@ -218,6 +225,18 @@ def _price_forms(visit: Visit) -> list[str]:
         visit.page.get_by_role("link", name=name).first.click()
         wrong += visit.look(visit.page.url, WIDE) + visit.look(visit.page.url, NARROW)
     return wrong
+
+
+def _set_aside(visit: Visit) -> list[str]:
+    """Look at a row that could not be booked and at both of its forms, then dismiss it."""
+    visit.page.goto("/quarantine/")
+    visit.page.locator("main a[href*='/quarantine/qrn_']").first.click()
+    row = visit.page.url
+    wrong = [problem for form in ("", "assign/", "dismiss/") for problem in visit.look(row + form, NARROWEST)]
+    visit.page.get_by_label("Why is it not booked").fill("A test call of the gateway's operator.")
+    visit.page.get_by_role("button", name="Dismiss the row").click()
+    visit.page.get_by_text("The row is dismissed.").wait_for()
+    return wrong + visit.look(row, WIDE)
 
 
 def _rules(visit: Visit) -> list[str]:

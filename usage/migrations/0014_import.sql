@@ -22,7 +22,8 @@ BEGIN
     SELECT model_id, array_agg(DISTINCT change ORDER BY change) FILTER (WHERE change IS NOT NULL) AS changes, array_agg(DISTINCT tier_start::bigint ORDER BY tier_start::bigint) AS steps
     FROM catalog_price CROSS JOIN LATERAL (VALUES (valid_from), (valid_until)) AS of (change) GROUP BY 1
   ), placed AS (
-    SELECT i.*, k.id AS key_id, k.owner_id, p.id AS project_id, p.team_id, t.department_id, m.id AS model_id, m.tier_id, m.declared_free,
+    SELECT i.place, i.external_id, i.at, i.context, i.provider_call_id, i.finish, i.cache_hit, i.estimated, i.input_tokens, i.cached_tokens, i.cache_write_tokens, i.output_tokens,
+      i.reasoning_tokens, i.units::jsonb AS units, k.id AS key_id, k.owner_id, p.id AS project_id, p.team_id, t.department_id, m.id AS model_id, m.tier_id, m.declared_free,
       coalesce(width_bucket(i.at, l.changes), 0) AS epoch, coalesce(width_bucket(i.input_tokens, l.steps), 0) AS step,
       CASE WHEN i.at < v_kept THEN 'bad_time' WHEN k.id IS NULL THEN 'unknown_key' WHEN m.id IS NULL THEN 'unknown_model'
            WHEN i.project <> '' AND i.project <> p.code THEN 'unknown_project' END AS refusal
@@ -39,7 +40,7 @@ BEGIN
     CROSS JOIN LATERAL catalog_card(c.model_id, c.context, c.at, c.input_tokens) x
   )
   SELECT p.place, p.external_id, p.at, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.provider_call_id, p.finish, p.cache_hit, p.estimated,
-    p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, coalesce(p.units, '{}')::jsonb AS units, card.price_ids,
+    p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, coalesce(p.units, '{}') AS units, card.price_ids,
     CASE WHEN p.cache_hit THEN 0 WHEN round(exact.usd, 12) = exact.usd THEN round(exact.usd, 12) ELSE core_round_half_even(exact.usd, 12) END AS cost_usd,
     CASE WHEN p.refusal IS NOT NULL THEN p.refusal
          WHEN seen.at IS NULL AND p.external_id LIKE 'rsv\_%' AND EXISTS (SELECT FROM budgets_reservation r WHERE r.public_id = p.external_id AND r.source = p_source) THEN 'conflict'
@@ -47,14 +48,14 @@ BEGIN
          WHEN seen.at IS NULL THEN 'new'
          WHEN (seen.reservation_id IS NOT NULL OR seen.at = p.at) AND (seen.key_id, seen.model_id, seen.cache_hit, seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens,
              seen.reasoning_tokens, seen.units) = (p.key_id, p.model_id, p.cache_hit, p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
-             coalesce(p.units, '{}')::jsonb) THEN 'known'
+             coalesce(p.units, '{}')) THEN 'known'
          ELSE 'conflict' END AS outcome,
     CASE WHEN seen.at IS NOT NULL THEN 'booked at ' || seen.recorded_at || ' as a call of ' || seen.at || ' for $' || seen.cost_usd ELSE '' END AS detail
   FROM placed p
   LEFT JOIN card USING (model_id, context, epoch, step)
   CROSS JOIN LATERAL (SELECT (p.input_tokens - p.cached_tokens - p.cache_write_tokens) * card.input_usd + p.cached_tokens * card.cached_usd + p.cache_write_tokens * card.cache_write_usd
     + (p.output_tokens - p.reasoning_tokens) * card.output_usd + p.reasoning_tokens * card.reasoning_usd + card.request_usd
-    + CASE WHEN p.units IS NULL THEN 0 ELSE catalog_units_usd(p.units::jsonb, card.unit_usd) END AS usd OFFSET 0) exact
+    + CASE WHEN p.units IS NULL THEN 0 ELSE catalog_units_usd(p.units, card.unit_usd) END AS usd OFFSET 0) exact
   LEFT JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.source = p_source AND e.external_id = p.external_id AND e.at >= v_first AND e.at <= v_last LIMIT 1) seen ON true;
 END $$;
 

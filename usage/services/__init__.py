@@ -26,11 +26,13 @@ from usage.services.reconciliation import (
 from usage.services.registry import add_account, close_account, register_key, retire_key
 from usage.services.reports import keep_day, pull_report
 from usage.services.repricing import approve_repricing, propose_repricing, reject_repricing, run_repricings
+from usage.services.retention import Recount, forget_hours, recount, recount_yesterday, retire_months
 
 __all__ = [
     "Corrected",
     "Correction",
     "IngestCounts",
+    "Recount",
     "accept",
     "add_account",
     "approve_repricing",
@@ -44,6 +46,7 @@ __all__ = [
     "correct_calls",
     "expire_holds",
     "explain",
+    "forget_hours",
     "import_page",
     "import_rows",
     "ingest_page",
@@ -60,10 +63,13 @@ __all__ = [
     "reconcile_due_accounts",
     "reconcile_invoice",
     "reconcile_volumes",
+    "recount",
+    "recount_yesterday",
     "register_key",
     "reject_repricing",
     "reopen_period",
     "retire_key",
+    "retire_months",
     "run_repricings",
     "soft_close_period",
     "upload_invoice",

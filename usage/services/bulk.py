@@ -7,7 +7,7 @@ not booked twice, and told with other figures it is a conflict. No watermark is 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -21,11 +21,13 @@ from teams.models import Role, RoleAssignment, User
 from usage.models import Quarantine, QuarantineReason
 from usage.rows import COLUMNS, Copied, RowError, copied, external_id, kept
 from usage.services.ingest import IngestCounts
+from usage.services.retention import HOURS_KEPT
 
 log = structlog.get_logger(__name__)
 
-PAGE_ROWS = 10_000
-HOURS_KEPT = timedelta(days=14)
+PAGE_ROWS = 20_000
+MOST_ROUNDS = 4
+TOLD_TOO_OFTEN = f"The page tells this call with more than {MOST_ROUNDS} different figures."
 COPY_SQL = f"COPY usage_import_row ({', '.join(name for name, _ in COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 CONFLICT_MAIL = """\
 {source} told {count} calls again with other figures than were booked. What was booked stands.
@@ -77,11 +79,11 @@ def judge_page(
     `unreadable` are rows of the page of which nothing could be made: they join the others in quarantine.
     """
     counts = IngestCounts(read=len(rows) + len(unreadable))
-    good, refused = _sorted_out(rows, counts)
+    rounds, refused = _sorted_out(rows, counts)
     refused += unreadable
     with transaction.atomic():
-        if good:
-            refused += _book(source, good, rows, counts)
+        for batch in rounds:
+            refused += _book(source, batch, rows, counts)
         _quarantine(source, refused)
     counts.quarantined += len(refused)
     return counts, refused
@@ -93,10 +95,14 @@ def _pages(rows: Iterable[Any], page_rows: int) -> Iterator[list[Any]]:
         yield page
 
 
-def _sorted_out(rows: Sequence[Any], counts: IngestCounts) -> tuple[dict[str, Copied], list[Refused]]:
-    """Check every row; a call that the page tells twice is one when both tell the same."""
+def _sorted_out(rows: Sequence[Any], counts: IngestCounts) -> tuple[list[dict[str, Copied]], list[Refused]]:
+    """Check every row and return those to book, by name, and those that cannot be.
+
+    A call that the page tells twice in the same way is one. Told in another way it is of the next round, when
+    the books know the first, or whatever they knew before.
+    """
     now = clock.now()
-    good: dict[str, Copied] = {}
+    rounds: list[dict[str, Copied]] = []
     refused: list[Refused] = []
     for place, raw in enumerate(rows):
         try:
@@ -104,25 +110,29 @@ def _sorted_out(rows: Sequence[Any], counts: IngestCounts) -> tuple[dict[str, Co
         except RowError as error:
             refused.append(Refused(raw, error.reason, str(error)))
             continue
-        first = good.setdefault(row[0], (place, *row))
-        if first[0] == place:
-            continue
-        if first[1:] == row:
-            counts.known += 1
+        for batch in rounds:
+            first = batch.setdefault(row[0], (place, *row))
+            if first[0] == place:
+                break
+            if first[1:] == row:
+                counts.known += 1
+                break
         else:
-            detail = f"Row {first[0] + 1} of the same page tells the same call with other figures."
-            refused.append(Refused(raw, QuarantineReason.CONFLICT, detail))
-    return good, refused
+            if len(rounds) < MOST_ROUNDS:
+                rounds.append({row[0]: (place, *row)})
+            else:
+                refused.append(Refused(raw, QuarantineReason.CONFLICT, TOLD_TOO_OFTEN))
+    return rounds, refused
 
 
-def _book(source: str, good: dict[str, Copied], rows: Sequence[Any], counts: IngestCounts) -> list[Refused]:
+def _book(source: str, batch: dict[str, Copied], rows: Sequence[Any], counts: IngestCounts) -> list[Refused]:
     """Copy the rows and book them; return those that the books refuse."""
     refused = []
     with connection.cursor() as cursor:
         cursor.execute("SELECT usage_import_begin()")
         with cursor.copy(COPY_SQL) as copy:
             copy.set_types([kind for _, kind in COLUMNS])
-            for row in good.values():
+            for row in batch.values():
                 copy.write_row(row)
         cursor.execute("SELECT * FROM usage_import(%s, %s, %s, %s)", _terms(source))
         for place, outcome, detail, calls in cursor.fetchall():
@@ -143,7 +153,9 @@ def _terms(source: str) -> list[Any]:
 
 
 def _detail(reason: QuarantineReason, detail: str) -> str:
-    return f"Other figures than were {detail}." if detail else DETAILS[reason]
+    if detail and reason is QuarantineReason.CONFLICT:
+        return f"Other figures than were {detail}."
+    return DETAILS[reason]
 
 
 def _quarantine(source: str, refused: Sequence[Refused]) -> None:

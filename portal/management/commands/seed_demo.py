@@ -2,18 +2,20 @@
 
 import os
 import secrets
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from portal.demo import seed
+from portal.demo import Seeded, seed_history
+from portal.demo import seed as small_seed
 from portal.demo.story import DOMAIN, PEOPLE
 from teams.models import User
 
 SIGN_INS = Path(settings.BASE_DIR) / ".local" / "demo-sign-ins.txt"
+DAYS, SEED = 90, 20_261_123
 WORTH_TRYING = {
     "ada": "engineer: asks for access",
     "ben": "her team's lead: approves Tier 2",
@@ -38,9 +40,21 @@ class Command(BaseCommand):
         parser.add_argument(
             "--sign-ins", type=Path, default=SIGN_INS, help="the file to write the sign-ins to"
         )
+        parser.add_argument(
+            "--events",
+            type=_count,
+            metavar="N",
+            help="a long history of so many calls",
+        )
+        parser.add_argument(
+            "--days", type=_count, default=DAYS, help="how many days the long history has (90)"
+        )
+        parser.add_argument(
+            "--seed", type=int, default=SEED, help="another number makes up another long history"
+        )
 
     def handle(
-        self, *, if_empty: bool, password: str | None, sign_ins: Path, verbosity: int, **_options: Any
+        self, *, if_empty: bool, password: str | None, sign_ins: Path, verbosity: int, **options: Any
     ) -> None:
         """Seed, unless there is anybody."""
         if User.objects.exists():
@@ -51,13 +65,26 @@ class Command(BaseCommand):
                 " use another database, or --if-empty to leave this one as it is."
             )
         chosen = password or secrets.token_urlsafe(12)
-        made = seed(password=chosen)
+        made = _seed(chosen, **options)
         _write_privately(sign_ins, _text(chosen))
         if verbosity:
             self.stdout.write(
                 f"Made Northwind: {made.people} people, {made.projects} projects, {made.calls:,} calls.\n"
                 f"{_text(chosen)}(also in {sign_ins})"
             )
+
+
+def _seed(password: str, *, events: int | None, days: int, seed: int, **_options: Any) -> Seeded:
+    if events is None:
+        return small_seed(password=password)
+    return seed_history(password=password, days=days, calls=events, seed=seed)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ArgumentTypeError("it must be 1 or more")
+    return number
 
 
 def _text(password: str) -> str:
