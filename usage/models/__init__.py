@@ -12,7 +12,7 @@ from usage.models.events import (
     UsageEvent,
     UsageHour,
 )
-from usage.models.intake import ImportCursor, Quarantine, QuarantineReason, SourceKind
+from usage.models.intake import ImportCursor, Quarantine, QuarantineReason, RetiredMonth, SourceKind
 from usage.models.provider import (
     Invoice,
     InvoiceLine,
@@ -46,6 +46,7 @@ __all__ = [
     "Quarantine",
     "QuarantineReason",
     "ReconciliationRun",
+    "RetiredMonth",
     "RunState",
     "SourceKind",
     "TokenCounts",

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from budgets.models import MONEY
 from core.clock import now
 from teams.models import User
 
@@ -50,6 +51,18 @@ class QuarantineReason(models.TextChoices):
     BAD_TOKENS = "bad_tokens", "Negative, absurd or contradictory tokens"
     UNKNOWN_CALL = "unknown_call", "No authorisation is known for it"
     CONFLICT = "conflict", "Other figures than were booked"
+    NEGATIVE = "negative", "Negative figure"
+    NOT_A_NUMBER = "not_a_number", "Figure that is no number"
+    INFINITE = "infinite", "Infinite figure"
+    ABSURD_TOKENS = "absurd_tokens", "More tokens than any call can have"
+    PARTS_EXCEED = "parts_exceed", "Parts that are more than their whole"
+    BAD_UTF8 = "bad_utf8", "Text that is not valid UTF-8"
+    OVERSIZE = "oversize", "Longer than any row may be"
+    BAD_TIME = "bad_time", "Before what is kept, or in the future"
+    UNKNOWN_KEY = "unknown_key", "Key that is not known"
+    UNKNOWN_MODEL = "unknown_model", "Model that is not known"
+    UNKNOWN_PROJECT = "unknown_project", "Project that is not known, or not the key's"
+    UNPRICED = "unpriced", "Model without a price at that time"
 
 
 class Quarantine(models.Model):
@@ -76,3 +89,22 @@ class Quarantine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.external_id}"
+
+
+class RetiredMonth(models.Model):
+    """A month whose single calls were dropped after their sums recounted; its roll-ups and entries stay.
+
+    A call of such a month cannot be booked any more: nobody could tell whether it was booked before.
+    """
+
+    month = models.DateField(unique=True)
+    calls = models.BigIntegerField()
+    cost_usd = models.DecimalField(**MONEY)
+    retired_at = models.DateTimeField(default=now)
+
+    class Meta:
+        db_table = "usage_retired_month"
+        ordering = ("month",)
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m}"

@@ -28,6 +28,12 @@ SUMS = (
 )
 
 
+# From when on single calls are kept: what was before is in roll-ups and entries alone (usage_retire_month).
+KEPT_FROM = (
+    "coalesce((SELECT max(month) + interval '1 month' FROM usage_retired_month)::timestamp"
+    " AT TIME ZONE 'UTC', '-infinity')"
+)
+
 DAYS = Rule(
     name="usage_day_is_the_sum_of_its_events",
     params=(("zone", settings.TIME_ZONE),),
@@ -40,34 +46,44 @@ DAYS = Rule(
       SELECT (at AT TIME ZONE %(zone)s)::date, {ATTRIBUTION}, {", ".join(f"-{name}" for name in SUMS)},
              recorded_at FROM usage_event
     ) both_books
+    WHERE day::timestamp AT TIME ZONE %(zone)s >= {KEPT_FROM}
     GROUP BY day, {ATTRIBUTION}
     HAVING (%(since)s::timestamptz = '-infinity' OR max(recorded_at) >= %(since)s)
        AND ({" OR ".join(f"sum({name}) <> 0" for name in SUMS)})
     ORDER BY day, key_id, model_id
     """,
 )
-# A settlement without a reservation (imported history) is found by key, model and moment.
+# Calls without a reservation (imported) have entries that sum them by key, model and path, none of which
+# reaches beyond the organisation's day.
 COSTS = Rule(
     name="usage_of_a_call_is_what_its_entries_charge",
-    query="""
+    params=(("zone", settings.TIME_ZONE),),
+    query=f"""
+    WITH kept AS (SELECT {KEPT_FROM} AS since)
     SELECT coalesce((SELECT public_id FROM budgets_reservation r WHERE r.id = reservation_id),
-                    format('key %%s model %%s at %%s', key_id, model_id, at)),
+                    format('key %%s model %%s on %%s', key_id, model_id, day)),
            format('entries charge %%s, usage has %%s', sum(charged), sum(used))
     FROM (
-      SELECT reservation_id, CASE WHEN reservation_id IS NULL THEN key_id END AS key_id,
-             CASE WHEN reservation_id IS NULL THEN model_id END AS model_id,
-             CASE WHEN reservation_id IS NULL THEN effective_at END AS at, recorded_at,
-             amount_usd AS charged, 0::numeric AS used
-      FROM budgets_entry WHERE reservation_id IS NOT NULL OR kind IN ('settle', 'late', 'unsettled')
+      SELECT reservation_id, NULL::bigint AS key_id, NULL::bigint AS model_id, NULL::date AS day,
+             recorded_at, amount_usd AS charged, 0::numeric AS used
+      FROM budgets_entry CROSS JOIN kept WHERE reservation_id IS NOT NULL AND effective_at >= kept.since
       UNION ALL
-      SELECT reservation_id, CASE WHEN reservation_id IS NULL THEN key_id END,
-             CASE WHEN reservation_id IS NULL THEN model_id END,
-             CASE WHEN reservation_id IS NULL THEN at END, recorded_at, 0, cost_usd
-      FROM usage_event
+      SELECT reservation_id, NULL, NULL, NULL, recorded_at, 0, cost_usd
+      FROM usage_event WHERE reservation_id IS NOT NULL
+      UNION ALL
+      SELECT NULL, key_id, model_id, day, recorded_at, charged, used FROM (
+        SELECT key_id, model_id, (effective_at AT TIME ZONE %(zone)s)::date AS day, recorded_at,
+               amount_usd AS charged, 0::numeric AS used
+        FROM budgets_entry
+        WHERE reservation_id IS NULL AND kind IN ('settle', 'late', 'unsettled')
+        UNION ALL
+        SELECT key_id, model_id, (at AT TIME ZONE %(zone)s)::date, recorded_at, 0, cost_usd
+        FROM usage_event WHERE reservation_id IS NULL
+      ) imported CROSS JOIN kept WHERE day::timestamp AT TIME ZONE %(zone)s >= kept.since
     ) both_books
-    GROUP BY reservation_id, key_id, model_id, at
+    GROUP BY reservation_id, key_id, model_id, day
     HAVING sum(charged) <> sum(used) AND max(recorded_at) >= %(since)s
-    ORDER BY reservation_id, key_id, model_id, at
+    ORDER BY reservation_id, key_id, model_id, day
     """,
 )
 EVENTS = Rule(

@@ -2,6 +2,7 @@
 in shape.
 """
 
+from usage.services.bulk import import_page, import_rows
 from usage.services.cursors import read_now
 from usage.services.holds import expire_holds, make_partitions, reclaim_leases
 from usage.services.ingest import IngestCounts, ingest_page, pull_source
@@ -17,6 +18,8 @@ __all__ = [
     "book_log_rows",
     "close_account",
     "expire_holds",
+    "import_page",
+    "import_rows",
     "ingest_page",
     "keep_day",
     "make_partitions",

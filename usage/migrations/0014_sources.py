@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("usage", "0010_provider_figures"),
+        ("usage", "0013_retire"),
     ]
 
     operations = [

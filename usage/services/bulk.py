@@ -1,0 +1,182 @@
+"""Books finished calls that no reservation was made for: the log of a gateway that tells afterwards.
+
+Exactly once, whatever is told again, in any order and page size: what is known by its name at its source is
+not booked twice, and told with other figures it is a conflict. No watermark is kept, so none can be wrong.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import orjson
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+
+from core import clock, outbox
+from teams.models import Role, RoleAssignment, User
+from usage.models import Quarantine, QuarantineReason
+from usage.rows import COLUMNS, Copied, RowError, copied, external_id, kept
+from usage.services.ingest import IngestCounts
+from usage.services.retention import HOURS_KEPT
+
+log = structlog.get_logger(__name__)
+
+PAGE_ROWS = 20_000
+COPY_SQL = f"COPY usage_import_row ({', '.join(name for name, _ in COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+CONFLICT_MAIL = """\
+{source} told {count} calls again with other figures than were booked. What was booked stands.
+
+Look at them before these figures are used: they are in quarantine, with what was told."""
+DETAILS = {
+    QuarantineReason.UNKNOWN_KEY: "No key has this public id.",
+    QuarantineReason.UNKNOWN_MODEL: "No model and no alias has this name.",
+    QuarantineReason.UNKNOWN_PROJECT: "The key belongs to another project, or there is none of this code.",
+    QuarantineReason.UNPRICED: "The model had no price then. Add one from that day on, then tell it again.",
+    QuarantineReason.BAD_TIME: "The month of this call is retired: nobody can tell whether it was booked.",
+    QuarantineReason.CONFLICT: "The call was authorised here: its own settlement books it.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that is not booked, why, and in words."""
+
+    raw: Any
+    reason: QuarantineReason
+    detail: str
+
+
+def import_rows(*, source: str, rows: Iterable[Any], page_rows: int = PAGE_ROWS) -> IngestCounts:
+    """Book the rows of one source, a page a transaction, and return what became of them.
+
+    `source` is the public id of the gateway; usage.rows says what a row holds. A row that cannot be booked
+    goes to quarantine with its reason and never stops the others. Memory holds one page. May be stopped at
+    any moment and run again from any row.
+    """
+    total = IngestCounts()
+    for page in _pages(rows, page_rows):
+        total.add(import_page(source=source, rows=page))
+    return total
+
+
+def import_page(*, source: str, rows: Sequence[Any]) -> IngestCounts:
+    """Book one page of rows in one transaction: what import_rows does of each."""
+    counts = IngestCounts(read=len(rows))
+    good, refused = _sorted_out(rows, counts)
+    with transaction.atomic():
+        if good:
+            refused += _book(source, good, rows, counts)
+        _quarantine(source, refused)
+    counts.quarantined += len(refused)
+    return counts
+
+
+def _pages(rows: Iterable[Any], page_rows: int) -> Iterator[list[Any]]:
+    remaining = iter(rows)
+    while page := list(islice(remaining, page_rows)):
+        yield page
+
+
+def _sorted_out(rows: Sequence[Any], counts: IngestCounts) -> tuple[dict[str, Copied], list[Refused]]:
+    """Check every row; a call that the page tells twice is one when both tell the same."""
+    now = clock.now()
+    good: dict[str, Copied] = {}
+    refused: list[Refused] = []
+    for place, raw in enumerate(rows):
+        try:
+            row = copied(raw, now=now)
+        except RowError as error:
+            refused.append(Refused(raw, error.reason, str(error)))
+            continue
+        first = good.setdefault(row[0], (place, *row))
+        if first[0] == place:
+            continue
+        if first[1:] == row:
+            counts.known += 1
+        else:
+            detail = f"Row {first[0] + 1} of the same page tells the same call with other figures."
+            refused.append(Refused(raw, QuarantineReason.CONFLICT, detail))
+    return good, refused
+
+
+def _book(source: str, good: dict[str, Copied], rows: Sequence[Any], counts: IngestCounts) -> list[Refused]:
+    """Copy the rows and book them; return those that the books refuse."""
+    refused = []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT usage_import_begin()")
+        with cursor.copy(COPY_SQL) as copy:
+            copy.set_types([kind for _, kind in COLUMNS])
+            for row in good.values():
+                copy.write_row(row)
+        cursor.execute("SELECT * FROM usage_import(%s, %s, %s, %s)", _terms(source))
+        for place, outcome, detail, calls in cursor.fetchall():
+            match outcome:
+                case "new":
+                    counts.booked += calls
+                case "known":
+                    counts.known += calls
+                case _:
+                    reason = QuarantineReason(outcome)
+                    refused.append(Refused(rows[place], reason, _detail(reason, detail)))
+    return refused
+
+
+def _terms(source: str) -> list[Any]:
+    hours_from: datetime = clock.now() - HOURS_KEPT
+    return [source, settings.TIME_ZONE, f"Imported from {source}.", hours_from]
+
+
+def _detail(reason: QuarantineReason, detail: str) -> str:
+    return f"Other figures than were {detail}." if detail else DETAILS[reason]
+
+
+def _quarantine(source: str, refused: Sequence[Refused]) -> None:
+    """Keep each row once, by its reason and what it holds, and tell administrators of new conflicts."""
+    if not refused:
+        return
+    rows = {(row.external_id, row.reason, row.row_hash): row for row in _quarantine_rows(source, refused)}
+    conflicts = [row for row in rows.values() if row.reason == QuarantineReason.CONFLICT]
+    told = set(
+        Quarantine.objects.filter(
+            source=source, reason=QuarantineReason.CONFLICT, row_hash__in=[row.row_hash for row in conflicts]
+        ).values_list("external_id", "row_hash")
+    )
+    Quarantine.objects.bulk_create(rows.values(), ignore_conflicts=True, batch_size=1_000)
+    new = [row for row in conflicts if (row.external_id, row.row_hash) not in told]
+    log.warning("usage.quarantined", source=source, rows=len(rows), conflicts=len(new))
+    if new:
+        _tell_administrators(source, len(new))
+
+
+def _quarantine_rows(source: str, refused: Sequence[Refused]) -> Iterator[Quarantine]:
+    now = clock.now()
+    for row in refused:
+        safe = kept(row.raw)
+        yield Quarantine(
+            source=source,
+            external_id=external_id(row.raw),
+            reason=row.reason,
+            detail=row.detail[:500],
+            row=safe,
+            row_hash=hashlib.sha256(orjson.dumps(safe, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+            seen_at=now,
+        )
+
+
+def _tell_administrators(source: str, count: int) -> None:
+    """Mail every administrator once a day and source: a call told twice with two figures is an alarm."""
+    log.error("usage.conflict", source=source, calls=count)
+    administrators = RoleAssignment.objects.live().filter(role=Role.ADMIN).values("user")
+    for person in User.objects.filter(pk__in=administrators, is_active=True):
+        outbox.put_mail(
+            topic="usage.conflict",
+            recipient=person.email,
+            dedupe_key=f"usage_conflict:{source}:{clock.now():%Y-%m-%d}:{person.public_id}",
+            subject=f"{source} tells other figures than were booked",
+            body=CONFLICT_MAIL.format(source=source, count=count),
+            link="/reconciliation/",
+        )
