@@ -22,9 +22,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from core import clock, outbox, seal
 from portal.ledger import Verification
 from usage.models import ImportCursor, SourceKind
+from usage.services import Recount
 
 HEARTBEAT_KEY = "purser:heartbeat"
 VERIFICATION_KEY = "purser:ledger-verification"
+RECOUNT_KEY = "purser:usage-recount"
 AUDIT_VERIFICATION_KEY = "purser:audit-verification"
 HEARTBEAT_STALE_SECONDS = 60
 PULL_STALE_SECONDS = 600
@@ -67,6 +69,13 @@ def keep_audit_verification(result: seal.Verification) -> None:
     _queue().set(AUDIT_VERIFICATION_KEY, json.dumps(outcome))
 
 
+def keep_recount(result: Recount) -> None:
+    """Write down how the last recount of a day's usage ended."""
+    outcome = {"at": result.at.isoformat(), "day": str(result.day), "calls": result.calls}
+    outcome |= {"differing": result.differing, "usd": str(result.difference_usd)}
+    _queue().set(RECOUNT_KEY, json.dumps(outcome))
+
+
 def checks() -> list[Check]:
     """Run every check; a check that cannot run is a check that failed."""
     database = _check("database", _database, essential=True)
@@ -80,6 +89,7 @@ def checks() -> list[Check]:
         _check("usage pull", _pull, essential=False),
         _check("outbox", _outbox, essential=False),
         _check("ledger", _ledger, essential=False),
+        _check("usage roll-up", _recount, essential=False),
         _check("audit seal", _seal, essential=False),
         _check("audit", _audit, essential=False),
     ]
@@ -169,6 +179,21 @@ def _ledger() -> tuple[bool, str]:
     if outcome["differ"]:
         return False, f"does not recompute: {', '.join(outcome['differ'])}. Run `manage.py ledger_verify`"
     return age_seconds <= VERIFICATION_STALE_SECONDS, f"verified {age_seconds / 3600:.0f} h ago"
+
+
+def _recount() -> tuple[bool, str]:
+    kept = _queue().get(RECOUNT_KEY)
+    if kept is None:
+        return True, "not recounted yet: it is every night"
+    outcome = json.loads(str(kept))
+    if outcome["differing"]:
+        return (
+            False,
+            f"{outcome['day']} differs from its calls by ${outcome['usd']}, in {outcome['differing']:,} rows",
+        )
+    age_seconds = (clock.now() - datetime.fromisoformat(outcome["at"])).total_seconds()
+    detail = f"{outcome['day']} recounted: {outcome['calls']:,} calls"
+    return age_seconds <= VERIFICATION_STALE_SECONDS, detail
 
 
 def _seal() -> tuple[bool, str]:

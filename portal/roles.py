@@ -27,6 +27,7 @@ RECORDS = frozenset(
         "teams_formername",
         "usage_event",
         "usage_gateway_call",
+        "usage_retired_month",
     }
 )
 # Filled by `migrate`, only read afterwards.
@@ -55,13 +56,19 @@ PASSING = frozenset(
         "socialaccount_socialtoken",
         "teams_directorygroup",
         "teams_directorygroup_members",
+        "usage_hour",
         "usage_importcursor",
         "usersessions_usersession",
     }
 )
-# These run as their owner. The first makes tables; its arguments are dates, from which it makes the names.
-# The second keeps writers of the audit out for a moment, which only who may change its rows can.
-AS_OWNER = ("usage_make_partitions(date, date)", "core_audit_horizon()")
+# These run as their owner. The first two make tables and drop them; their arguments are dates, from which they
+# make the names, and the second drops nothing that is young or does not recount. The third keeps writers of
+# the audit out for a moment, which only who may change its rows can.
+AS_OWNER = (
+    "usage_make_partitions(date, date)",
+    "usage_retire_month(date, text)",
+    "core_audit_horizon()",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

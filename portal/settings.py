@@ -403,6 +403,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "global_keyprefix"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Months whose single calls are kept; 0 keeps all. Roll-ups and the ledger are kept for ever.
+USAGE_KEEP_MONTHS: int = env.int("USAGE_KEEP_MONTHS", 0)
 PULL_EVERY_SECONDS: float = env.float("PULL_EVERY_SECONDS", 60.0)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "pull-usage": {"task": "gateway.pull_usage", "schedule": PULL_EVERY_SECONDS},
@@ -422,6 +424,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "seal-audit": {"task": "portal.seal_audit", "schedule": 60.0},
     "verify-audit": {"task": "portal.verify_audit", "schedule": crontab(hour=3, minute=10)},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
+    "recount-usage": {"task": "usage.recount_yesterday", "schedule": crontab(hour=1, minute=40)},
+    "retire-months": {"task": "usage.retire_months", "schedule": crontab(hour=4, minute=10)},
     "verify-ledger": {"task": "portal.verify_ledger", "schedule": crontab(hour=2, minute=40)},
     "reconcile": {"task": "usage.reconcile_recent_days", "schedule": 600.0},
     "true-up-carry": {"task": "budgets.true_up_carry", "schedule": 300.0},

@@ -4,9 +4,10 @@ from celery import shared_task
 
 from core import digests, idempotency, outbox, seal
 from portal.audit.verification import verify_audit_and_tell
-from portal.health import beat, keep_audit_verification, keep_verification
+from portal.health import beat, keep_audit_verification, keep_recount, keep_verification
 from portal.ledger import verify_and_tell
 from portal.news.senders import SENDERS
+from usage.services import recount_yesterday
 
 
 @shared_task(name="portal.drain_outbox")
@@ -53,3 +54,11 @@ def verify_audit() -> int:
     result = verify_audit_and_tell()
     keep_audit_verification(result)
     return len(result.broken)
+
+
+@shared_task(name="usage.recount_yesterday", time_limit=3600, soft_time_limit=3600 - 60)
+def recount_usage() -> int:
+    """Recount yesterday's roll-up of usage against its events; the status page says when they differ."""
+    result = recount_yesterday()
+    keep_recount(result)
+    return result.differing

@@ -63,6 +63,7 @@ def test_everything_works_and_the_version_is_said(cast: Cast) -> None:
         "Usage pull": "Working",
         "Outbox": "Working",
         "Ledger": "Working",
+        "Usage roll-up": "Working",
         "Audit seal": "Working",
         "Audit": "Working",
         "Usage of edge": "Read",

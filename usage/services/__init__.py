@@ -11,13 +11,16 @@ from usage.services.logs import book_log_rows, pull_log
 from usage.services.reconcile import reconcile_day
 from usage.services.registry import add_account, close_account, register_key, retire_key
 from usage.services.reports import keep_day, pull_report
+from usage.services.retention import Recount, forget_hours, recount, recount_yesterday, retire_months
 
 __all__ = [
     "IngestCounts",
+    "Recount",
     "add_account",
     "book_log_rows",
     "close_account",
     "expire_holds",
+    "forget_hours",
     "import_page",
     "import_rows",
     "ingest_page",
@@ -29,7 +32,10 @@ __all__ = [
     "read_now",
     "reclaim_leases",
     "reconcile_day",
+    "recount",
+    "recount_yesterday",
     "register_key",
     "retire_key",
+    "retire_months",
     "upload_invoice",
 ]

@@ -1,0 +1,95 @@
+"""How long single calls are kept, and whether the roll-ups that outlive them are their sums."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Sum
+
+from core import clock
+from usage.models import UsageDay, UsageHour
+from usage.selectors.periods import organisation_today
+
+log = structlog.get_logger(__name__)
+
+HOURS_KEPT = timedelta(days=14)
+LEAST_MONTHS = 2  # a call may still settle, and a bill may still come
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recount:
+    """A day of the roll-up held against its events: how many rows differ, and by how many dollars."""
+
+    day: date
+    at: datetime
+    calls: int
+    differing: int
+    difference_usd: Decimal
+
+
+def recount_yesterday() -> Recount:
+    """Recount the organisation's day before today; the log says when it differs."""
+    return recount(day=organisation_today() - timedelta(days=1))
+
+
+def recount(*, day: date) -> Recount:
+    """Recount one day of the roll-up against its events, and log what differs. Changes nothing."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")  # longer than a page may take
+        cursor.execute(
+            "SELECT count(*), coalesce(sum(abs(cost_usd)), 0) FROM usage_recount(%s, %s, %s)",
+            [day, day, settings.TIME_ZONE],
+        )
+        differing, difference_usd = cursor.fetchone()
+        calls = UsageDay.objects.filter(day=day).aggregate(calls=Sum("calls"))["calls"] or 0
+    result = Recount(day=day, at=clock.now(), calls=calls, differing=differing, difference_usd=difference_usd)
+    if differing:
+        log.error("usage.recount_differs", day=str(day), rows=differing, usd=str(difference_usd))
+    else:
+        log.info("usage.recounted", day=str(day), calls=calls)
+    return result
+
+
+def retire_months() -> dict[str, str]:
+    """Drop the single calls of months older than USAGE_KEEP_MONTHS, the oldest first; 0 keeps all.
+
+    Return what became of each month that was due. A month whose roll-up does not recount stays, and so do
+    those after it.
+    """
+    outcomes: dict[str, str] = {}
+    for month in _due_months():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute("SELECT usage_retire_month(%s, %s)", [month, settings.TIME_ZONE])
+            outcome: str = cursor.fetchone()[0]
+        outcomes[f"{month:%Y-%m}"] = outcome
+        if outcome != "retired":
+            log.error("usage.month_stays", month=f"{month:%Y-%m}", because=outcome)
+            break
+        log.info("usage.month_retired", month=f"{month:%Y-%m}")
+    return outcomes
+
+
+def forget_hours() -> int:
+    """Delete the hours of the roll-up that are older than two weeks and return how many there were."""
+    deleted, _ = UsageHour.objects.filter(hour__lt=clock.now() - HOURS_KEPT).delete()
+    return deleted
+
+
+def _due_months() -> list[date]:
+    """Read which months there are tables of, and return those that are no longer kept."""
+    if not settings.USAGE_KEEP_MONTHS:
+        return []
+    keep = max(settings.USAGE_KEEP_MONTHS, LEAST_MONTHS)
+    today = clock.now().date()
+    index = today.year * 12 + today.month - 1 - keep
+    first_kept = date(index // 12, index % 12 + 1, 1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT to_date(right(c.relname, 7), 'YYYY_MM') FROM pg_inherits i"
+            " JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'usage_event'::regclass ORDER BY 1"
+        )
+        return [month for (month,) in cursor.fetchall() if month < first_kept]
