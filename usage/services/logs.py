@@ -108,7 +108,7 @@ def book_log_rows(*, gateway: str, rows: Sequence[LogRow], refused: Sequence[Ref
 
 
 @transaction.atomic
-def recount(*, sources: Sequence[str], back: Callable[[str], str]) -> int:
+def read_again(*, sources: Sequence[str], back: Callable[[str], str]) -> int:
     """Move the cursors of sources as `back` says, so that what was read is read again; return how many."""
     cursors_of = ImportCursor.objects.select_for_update(no_key=True).order_by("pk").filter(source__in=sources)
     for cursor in cursors_of:
