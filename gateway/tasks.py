@@ -21,7 +21,7 @@ from usage.ports import ProviderReports, UsageLog
 from usage.selectors.accounts import open_accounts
 from usage.services import pull_log, pull_report, pull_source
 from usage.services.cursors import due, open_cursor
-from usage.services.logs import recount
+from usage.services.logs import read_again
 from usage.services.reports import source_name
 
 REPORTS: Mapping[str, type[OpenAiReports] | type[AnthropicReports]] = {
@@ -76,7 +76,7 @@ def recount_logs() -> int:
     yesterday = (clock.now() - timedelta(days=1)).date()
     since = datetime.combine(yesterday, time.min, tzinfo=UTC)
     ids = GatewayLog.objects.filter(closed_at=None, kind=LogKind.LITELLM).values_list("public_id", flat=True)
-    return recount(sources=list(ids), back=lambda position: recounted(position, since))
+    return read_again(sources=list(ids), back=lambda position: recounted(position, since))
 
 
 @shared_task(name="gateway.pull_reports")

@@ -5,11 +5,12 @@ from rest_framework import serializers
 from catalog.models import Provider
 from core.rest.fields import Day, Moment, PublicId, Text, Usd
 from core.rest.serializers import In, NamedOut, Out, PageQuery
-from usage.invoices import DESCRIPTION, MAX_LINES, MODEL
+from usage.invoices import DESCRIPTION, MODEL
 from usage.models import ImportCursor, ProviderAccount, SourceKind
 from usage.selectors.sources import state_of
 
 MAX_NAME, MAX_HOLDER, MAX_AMOUNT, MAX_CURRENCY = 100, 40, 40, 8
+MOST_LINES = 100  # what fits into a body; the page takes longer bills
 
 
 class SourceOut(Out):
@@ -119,7 +120,7 @@ class InvoiceCreateIn(In):
     last_day = Day(help_text="Included.")
     currency = Text(max_length=MAX_CURRENCY, required=False, default="USD", help_text="Only USD is kept.")
     total = Text(max_length=MAX_AMOUNT, help_text="US dollars, negative for a credit note.")
-    lines = serializers.ListField(child=InvoiceLineIn(), allow_empty=False, max_length=MAX_LINES)
+    lines = serializers.ListField(child=InvoiceLineIn(), max_length=MOST_LINES)
 
 
 class UpstreamKeyQuery(PageQuery):

@@ -139,13 +139,13 @@ def _row(raw: Mapping[str, Any]) -> LogRow:
     external_id = text_of(raw, "request_id")
     if not external_id:
         raise ValueError("request_id is missing")
-    metadata = _object(raw.get("metadata"))
+    metadata = _object(raw.get("metadata"))  # a key of ours has its public id as its alias there
     named = _object(metadata.get("spend_logs_metadata"))
     return LogRow(
         external_id=external_id,
         reservation=text_of(named, RESERVATION, most=40),
         at=moment_of(str(raw["startTime"])),
-        key=text_of(raw, "api_key"),
+        key=text_of(metadata, "user_api_key_alias", most=40) or text_of(raw, "api_key"),
         model=text_of(raw, "model_group") or text_of(raw, "model"),
         tokens=checked_tokens(_tokens(raw, _told(metadata))),
         finish=Finish.STOP,

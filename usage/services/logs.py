@@ -4,7 +4,7 @@ Lines that were read before change nothing, so a log may be read any number of t
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,20 +18,25 @@ from core import clock
 from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason, SourceKind, UsageEvent
 from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError, UsageLog
 from usage.services import cursors
+from usage.services.bulk import import_page
 from usage.services.ingest import ingest_page
 
 log = structlog.get_logger(__name__)
 
 PAGE_ROWS = 2_000
+TELLS_WITHIN = timedelta(hours=1)
 READING = timedelta(seconds=40)  # then a pull stops after its page; the next one goes on
 
 
 @dataclass(slots=True, kw_only=True)
 class LogCounts:
-    """What became of the lines. `ours` were decided by Purser, `unknown` were not; `skipped` used nothing."""
+    """What became of the lines. `ours` were decided by Purser, `others` were not; `waiting` are of calls
+    whose settlement is still on its way; `skipped` used nothing.
+    """
 
     ours: int = 0
-    unknown: int = 0
+    others: int = 0
+    waiting: int = 0
     refused: int = 0
     skipped: int = 0
 
@@ -70,8 +75,10 @@ def book_log_rows(*, gateway: str, rows: Sequence[LogRow], refused: Sequence[Ref
     """Book one page of a log.
 
     A call that Purser decided is kept as the gateway's side of it, and settled if that was lost. One that it
-    did not decide goes to quarantine, where a person sees who went around it.
+    did not decide is booked by what the line tells, or goes to quarantine. One that names a decision which is
+    not known here is read again while it is young: a gateway's node may have made it, and tells of it later.
     """
+    now = clock.now()
     ids = [row.reservation for row in rows if row.reservation]
     known = dict(
         Reservation.objects.filter(source=gateway, public_id__in=ids).values_list(
@@ -82,17 +89,26 @@ def book_log_rows(*, gateway: str, rows: Sequence[LogRow], refused: Sequence[Ref
         UsageEvent.objects.filter(source=gateway, external_id__in=known).values_list("external_id", flat=True)
     )
     ours = [row for row in rows if row.reservation in known]
-    unknown = [row for row in rows if row.reservation not in known]
+    others = [row for row in rows if not row.reservation]
+    unknown = [row for row in rows if row.reservation and row.reservation not in known]
+    forged = [row for row in unknown if now - row.at > TELLS_WITHIN]
     lost = [_journal_row(row) for row in ours if row.reservation not in settled]
     if lost:
         ingest_page(source=gateway, rows=lost)
-    _keep_calls(gateway, [row for row in ours if row.reservation in settled], known)
-    _quarantine(gateway, [_not_ours(row) for row in unknown] + list(refused))
-    return LogCounts(ours=len(ours), unknown=len(unknown), refused=len(refused))
+    told = [row for row in ours if row.reservation in settled]
+    _keep_calls(gateway, [(row.reservation, known[row.reservation], row) for row in told])
+    _import(gateway, others)
+    _quarantine(gateway, [_unknown(row) for row in forged] + list(refused))
+    return LogCounts(
+        ours=len(ours),
+        others=len(others),
+        waiting=len(unknown) - len(forged),
+        refused=len(refused) + len(forged),
+    )
 
 
 @transaction.atomic
-def recount(*, sources: Sequence[str], back: Callable[[str], str]) -> int:
+def read_again(*, sources: Sequence[str], back: Callable[[str], str]) -> int:
     """Move the cursors of sources as `back` says, so that what was read is read again; return how many."""
     cursors_of = ImportCursor.objects.select_for_update(no_key=True).order_by("pk").filter(source__in=sources)
     for cursor in cursors_of:
@@ -129,32 +145,58 @@ def _journal_row(row: LogRow) -> dict[str, Any]:
     }
 
 
-def _keep_calls(gateway: str, rows: Sequence[LogRow], authorized: Mapping[str, datetime]) -> None:
-    """Keep the gateway's side of settled calls, each at the moment of its authorisation."""
+def _import(gateway: str, rows: Sequence[LogRow]) -> None:
+    """Book calls that no reservation was made for; what cannot be booked is in quarantine then."""
+    if not rows:
+        return
+    import_page(source=gateway, rows=[_import_row(row) for row in rows])
+    ids = [row.external_id for row in rows]
+    events = UsageEvent.objects.filter(source=gateway, external_id__in=ids)
+    booked = dict(events.values_list("external_id", "at"))
+    told = [row for row in rows if row.external_id in booked]
+    _keep_calls(gateway, [(row.external_id, booked[row.external_id], row) for row in told])
+
+
+def _import_row(row: LogRow) -> dict[str, Any]:
+    """Write a call that no reservation was made for as usage.rows has it."""
+    return {
+        "external_id": row.external_id,
+        "at": row.at,
+        "key": row.key,
+        "model": row.model,
+        **row.tokens,
+        "finish": row.finish,
+        "cache_hit": row.cache_hit,
+        "provider_call_id": row.provider_id,
+    }
+
+
+def _keep_calls(gateway: str, rows: Sequence[tuple[str, datetime, LogRow]]) -> None:
+    """Keep the gateway's side of calls, each under the name and at the moment that the ledger has."""
     now = clock.now()
     GatewayCall.objects.bulk_create(
         [
             GatewayCall(
                 source=gateway,
-                external_id=row.reservation,
-                at=authorized[row.reservation],
+                external_id=external_id,
+                at=at,
                 pulled_at=now,
                 model_name=row.model,
                 finish=row.finish,
                 cache_hit=row.cache_hit,
                 **row.tokens,
             )
-            for row in rows
+            for external_id, at, row in rows
         ],
         ignore_conflicts=True,
     )
 
 
-def _not_ours(row: LogRow) -> RefusedRow:
+def _unknown(row: LogRow) -> RefusedRow:
     return RefusedRow(
         raw={**row.raw, "id": row.external_id},
         reason=QuarantineReason.UNKNOWN_CALL,
-        detail=f"The gateway served it on {row.at:%-d %B %Y} without a decision of Purser's.",
+        detail=f"It names the decision {row.reservation}, which Purser never made.",
     )
 
 
