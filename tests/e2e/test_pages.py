@@ -50,6 +50,12 @@ FAY = ("/", "/reconciliation/", "/budgets/", "/blocked/?p=24h")
 ANN = (
     "/models/",
     "/models/unpriced/",
+    "/models/?compare=gpt-4o&compare=gpt-4o-mini&compare=claude-opus-5&compare=gemini-2.5-pro",
+    "/prices/",
+    "/prices/?change=coming",
+    "/prices/import/",
+    "/prices/repricings/",
+    "/prices/repricings/new/",
     "/approvals/policies/",
     "/audit/",
     "/audit/?action=budget.",

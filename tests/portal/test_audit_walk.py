@@ -41,6 +41,8 @@ FACTS = set(DECLARED.split())
 # They take an actor and are no service of their own: the service that calls them records, in its transaction.
 PARTS = {
     "approvals.close",
+    "catalog.apply_change",
+    "catalog.apply_proposal",
     "approvals.obstacle",
     "approvals.raise_limit",
     "keys.end_grant",
@@ -50,6 +52,8 @@ PARTS = {
 }
 # They book or compare what gateways report; their record is the ledger, which only grows.
 BOOKS = {
+    "usage.check_prices",
+    "usage.run_repricings",
     "usage.correct_calls",
     "usage.expire_holds",
     "usage.ingest_page",
@@ -76,7 +80,10 @@ BEFORE = {
     "key.rotation_asked",
     "person.deactivated",
     "policy.proposed",
+    "prices.imported",
+    "prices.proposed",
     "rate_limit.set",
+    "repricing.proposed",
     "request.offered",
     "request.submitted",
     "role.assigned",
