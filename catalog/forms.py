@@ -93,7 +93,8 @@ class OverrideForm(forms.Form):
     context = forms.ChoiceField(label="Service class")
     tier_start = forms.IntegerField(
         label="From input tokens",
-        help_text="0, or the first total input of a call that pays this price.",
+        help_text="0, or the first total input of a call that pays this price. One from 0 holds for longer"
+        " calls too, unless its source has a price for them.",
         min_value=0,
         initial=0,
         widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "short"}),

@@ -6,12 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 
-from catalog.models import LlmModel, Mode, Price, PriceSource, ProposalState, Unit
+from catalog.models import Context, LlmModel, Mode, Price, PriceSource, ProposalState, Unit
 from catalog.pricing import IMPORTED, PRECEDENCE, STANDARD, TOKENS_PER_PRICE
 from catalog.units import TOKEN_UNITS
 from core import clock
 from core.errors import NotFoundError
 
+UNITS, CONTEXTS = list(Unit.values), list(Context.values)
 MAIN_UNITS = (Unit.INPUT, Unit.CACHED, Unit.OUTPUT)
 
 
@@ -75,8 +76,9 @@ def price_lines(model: LlmModel, *, at: datetime | None = None) -> list[PriceLin
     rows = list(
         Price.objects.filter(model=model)
         .select_related("author", "proposal__ended_by")
-        .order_by("unit", "context", "tier_start", "-valid_from", "-pk")
+        .order_by("-valid_from", "-pk")
     )
+    rows.sort(key=lambda row: (UNITS.index(row.unit), CONTEXTS.index(row.context), row.tier_start))
     winners = {row.pk for row in _winners(rows, moment)}
     return [_line(row, moment, winners) for row in rows]
 

@@ -135,7 +135,23 @@ def moves_of_list(model: str, changes: Iterable[SlotChange]) -> list[Move]:
 def moves_between(
     model: str, slot: Slot, before: Sequence[PriceRow], after: Sequence[PriceRow], *, at: datetime
 ) -> list[Move]:
-    """Return where from `at` on one slot costs something else: the first such moment and the largest move."""
+    """Return where from `at` on a unit costs something else because of one slot: at its step and at those
+    above it, each with the first such moment and the largest move.
+
+    A source that beats another one beats all its steps.
+    """
+    steps = {
+        row.tier_start
+        for row in [*before, *after]
+        if (row.unit, row.context) == (slot.unit, slot.context) and row.tier_start > slot.tier_start
+    }
+    slots = [slot, *(replace(slot, tier_start=step) for step in sorted(steps))]
+    return [move for each in slots for move in _moves_of_slot(model, each, before, after, at)]
+
+
+def _moves_of_slot(
+    model: str, slot: Slot, before: Sequence[PriceRow], after: Sequence[PriceRow], at: datetime
+) -> list[Move]:
     edges = {
         edge
         for row in [*before, *after]

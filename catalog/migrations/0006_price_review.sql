@@ -47,11 +47,11 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Who entered the prices by hand that are there, and why: the row named its author, the audit the reason.
+SET CONSTRAINTS ALL IMMEDIATE;
 ALTER TABLE catalog_price DISABLE TRIGGER price_is_dated;
 UPDATE catalog_price p SET author_id = u.id,
     reason = left(coalesce((SELECT a.reason FROM core_auditevent a WHERE a.action = 'prices.entered' AND a.object_id = m.public_id AND a.actor_id = u.id
                             ORDER BY abs(extract(epoch FROM a.at - p.recorded_at)) LIMIT 1), ''), 240)
   FROM teams_user u, catalog_llmmodel m WHERE p.source = 'manual' AND u.public_id = p.source_version AND m.id = p.model_id;
-SET CONSTRAINTS ALL IMMEDIATE;
 ALTER TABLE catalog_price ENABLE TRIGGER price_is_dated;
 SET CONSTRAINTS ALL DEFERRED;

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from catalog import importer, services
 from catalog.errors import StaleProposalError
@@ -24,11 +25,12 @@ from teams.errors import RoleNeededError
 from teams.models import Role, User
 from tests.cast import Cast
 from tests.catalog.test_import_prices import listed
-from tests.factories import RoleAssignmentFactory, UserFactory, tier
+from tests.factories import LlmModelFactory, RoleAssignmentFactory, UserFactory, tier
 from tests.racing import at_once, losers, winners
 
 WHY = "The contract of November."
 DAY = timedelta(days=1)
+MIGRATION = Path(importer.__file__).with_name("migrations") / "0006_price_review.sql"
 OFFERED = [
     Listing(
         name="tested", provider="openai", mode="chat", tier=1, context_window_tokens=10_000,
@@ -204,6 +206,19 @@ def test_an_override_above_twenty_percent_waits_for_a_second_person(cast: Cast, 
     assert Price.objects.get(proposal=proposal).author == cast.ann
 
 
+def test_an_override_beats_the_steps_of_the_list_too_so_they_are_looked_at(cast: Cast) -> None:
+    Price.objects.create(
+        model=cast.large, unit="input", usd_per_unit=Decimal("0.000005"), tier_start=200_001,
+        valid_from=importer.SINCE, source=PriceSource.MANUAL, source_version="x",
+    )  # fmt: skip
+
+    proposal = enter(cast, "0.0000024", source=PriceSource.CONTRACT)
+
+    assert proposal.state == ProposalState.WAITING
+    steps = [(move["tier_start"], move["share"]) for move in proposal.difference["moves"]]
+    assert steps == [(0, "0.04"), (200_001, "0.52")]
+
+
 def test_a_contract_may_begin_later_and_end_by_itself(cast: Cast) -> None:
     starts = clock.now() + 10 * DAY
     enter(cast, "0.0000022", source=PriceSource.CONTRACT, valid_from=starts, valid_until=starts + 30 * DAY)
@@ -315,6 +330,28 @@ def test_an_override_proposal_is_refused_when_another_price_came_between(cast: C
 
     with pytest.raises(StaleProposalError):
         services.approve_prices(actor=second(), proposal=proposal)
+
+
+def test_prices_by_hand_from_before_get_their_author_and_reason(cast: Cast) -> None:
+    mystery = LlmModelFactory.create(name="mystery", tier=cast.tier2)
+    services.enter_prices(
+        actor=cast.ann, model=mystery, reason=WHY,
+        usd_per_unit={Unit.INPUT: Decimal("0.000001"), Unit.OUTPUT: Decimal("0.000002")},
+    )  # fmt: skip
+    at = clock.now() + DAY
+    old = Price.objects.create(  # as the portal wrote it then
+        model=mystery, unit="cached", usd_per_unit=1, valid_from=at, source=PriceSource.MANUAL,
+        source_version=cast.ann.public_id,
+    )  # fmt: skip
+    text = MIGRATION.read_text(encoding="utf-8")
+
+    with connection.cursor() as cursor:
+        cursor.execute(text[text.index("SET CONSTRAINTS") :])
+
+    old.refresh_from_db()
+    assert (old.author, old.reason) == (cast.ann, WHY)
+    with pytest.raises(DatabaseError, match="never edited"), transaction.atomic():
+        Price.objects.filter(pk=old.pk).update(reason="Another.")
 
 
 # -- races --------------------------------------------------------------------------------------------------

@@ -64,6 +64,12 @@ FAY = (
 ANN = (
     "/models/",
     "/models/unpriced/",
+    "/models/?compare=gpt-4o&compare=gpt-4o-mini&compare=claude-opus-5&compare=gemini-2.5-pro",
+    "/prices/",
+    "/prices/?change=coming",
+    "/prices/import/",
+    "/prices/repricings/",
+    "/prices/repricings/new/",
     "/approvals/policies/",
     "/audit/",
     "/audit/?action=budget.",

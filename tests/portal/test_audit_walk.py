@@ -43,6 +43,8 @@ FACTS = set(DECLARED.split())
 # They take an actor and are no service of their own: the service that calls them records, in its transaction.
 PARTS = {
     "approvals.close",
+    "catalog.apply_change",
+    "catalog.apply_proposal",
     "approvals.obstacle",
     "approvals.raise_limit",
     "keys.end_grant",
@@ -54,6 +56,8 @@ PARTS = {
 }
 # They book or compare what gateways report; their record is the ledger, which only grows.
 BOOKS = {
+    "usage.check_prices",
+    "usage.run_repricings",
     "usage.correct_calls",
     "usage.book_log_rows",
     "usage.expire_holds",
@@ -92,7 +96,10 @@ BEFORE = {
     "person.deactivated",
     "policy.proposed",
     "provider_account.added",
+    "prices.imported",
+    "prices.proposed",
     "rate_limit.set",
+    "repricing.proposed",
     "request.offered",
     "request.submitted",
     "role.assigned",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from urllib.parse import urlencode
 
@@ -10,7 +11,11 @@ import pytest
 from django.urls import URLPattern, URLResolver
 
 from approvals.services import ask_increase, comment, propose_policy
-from core import audit
+from catalog.importer import Slot
+from catalog.models import PriceSource, Unit
+from catalog.proposals import Override
+from catalog.services import override_price
+from core import audit, clock
 from portal.urls import urlpatterns
 from tests import matrix
 from tests.api.test_matrix import planned, undone
@@ -18,7 +23,15 @@ from tests.api.world import World, make_world
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.core.test_wishes import put as put_message
-from tests.factories import ApiTokenFactory, DelegationFactory, LlmModelFactory, WebhookFactory, policy_of
+from tests.factories import (
+    ApiTokenFactory,
+    DelegationFactory,
+    LlmModelFactory,
+    PriceFactory,
+    WebhookFactory,
+    policy_of,
+)
+from usage.models import Repricing
 
 # 302 is the way to the sign-in, or from a form that was sent back to its page; 404 is "not there, or not
 # yours", 405 a page that only takes a form.
@@ -57,6 +70,15 @@ TABLE = """
     /models/unpriced/                     302       403  403  403  403  403  403    200
     /models/unpriced/{model}/price/       302       403  403  403  403  403  403    200
     /models/unpriced/{model}/free/        302       403  403  403  403  403  403    200
+    /prices/                              302       200  200  200  200  200  200    200
+    /prices/import/                       302       403  403  403  403  403  403    200
+    /prices/models/{model}/               302       200  200  200  200  200  200    200
+    /prices/models/{model}/override/      302       403  403  403  403  403  403    200
+    /prices/proposals/{price_proposal}/   302       403  403  403  403  403  403    200
+    /prices/repricings/                   302       403  403  403  403  403  403    200
+    /prices/repricings/new/               302       403  403  403  403  403  403    200
+    /prices/repricings/{repricing}/       302       403  403  403  403  403  403    200
+    /prices/{price}/end/                  302       403  403  403  403  403  403    200
     /budgets/                             302       200  200  200  200  200  200    200
     /budgets/{budget}/                    302       404  200  200  200  200  200    200
     /budgets/{budget}/change/             302       404  403  200  200  200  403    200
@@ -179,7 +201,35 @@ OF_APPROVALS = {
     "review": "grant",
 }
 
+OF_PRICES = {"models": "model", "proposals": "price_proposal", "repricings": "repricing"}
+
+
+def proposed_price(world: World) -> str:
+    """Propose a price that a second person must approve."""
+    dearer = Override(
+        slot=Slot(unit=Unit.INPUT, context="standard", tier_start=0), usd_per_unit=Decimal("0.001"),
+        source=PriceSource.CONTRACT, valid_from=None, valid_until=None,
+    )  # fmt: skip
+    return override_price(
+        actor=world.cast.ann, model=world.cast.large, override=dearer, reason="A contract."
+    ).public_id
+
+
+def repriced(world: World) -> str:
+    """Write down a repricing that waits."""
+    now = clock.now()
+    made = Repricing.objects.create(
+        model=world.cast.large, starts_at=now - timedelta(days=1), ends_at=now, reason="A wrong list.",
+        calls=1, old_usd=2, new_usd=1, proposed_by=world.cast.ann, reached_at=now,
+        teams=[{"team": "Search", "calls": 1, "old_usd": "2", "new_usd": "1"}],
+    )  # fmt: skip
+    return made.public_id
+
+
 IDS: Mapping[str, Callable[[World], str]] = {
+    "price": lambda _: PriceFactory.create(model=LlmModelFactory.create()).public_id,
+    "price_proposal": proposed_price,
+    "repricing": repriced,
     "model": lambda _: LlmModelFactory.create().public_id,
     "budget": lambda world: world.budget.public_id,
     "request": lambda world: world.request.public_id,
@@ -258,6 +308,8 @@ def _plain(path: str) -> str:
         noun = "live_key"
     path = path.replace("<slug:grant_id>", "{grant}").replace("<slug:token_id>", "{token}")
     path = path.replace("<slug:key_id>", "{upstream_key}")
+    if path.startswith("/prices/"):
+        noun = OF_PRICES.get(path.split("/")[2], "price")
     if path.startswith("/people/roles/"):
         noun = "role"
     if path.startswith("/approvals/") and not path.startswith("/approvals/budgets/"):

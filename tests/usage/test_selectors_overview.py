@@ -279,4 +279,4 @@ def test_the_page_reads_as_often_for_fifty_projects_as_for_five(cast: Cast, limi
     add(45)
 
     assert len(page(cast).projects) == 50
-    assert queries() == few == 7
+    assert queries() == few == 8

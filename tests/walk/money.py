@@ -12,16 +12,19 @@ import usage.services
 from budgets.models import Allocation, Budget, LimitKind, Mode, RollOver, ScopeKind
 from budgets.services import limits, rates, rules
 from budgets.types import Rate
-from catalog.models import LlmModel, Provider, Unit
+from catalog.importer import Slot
+from catalog.models import LlmModel, Price, PriceProposal, PriceSource, Provider, Unit
+from catalog.proposals import Override
 from core import clock
 from gateway.models import Gateway, GatewayKind, LogKind
+from teams.models import User
 from tests import factories
 from tests.api.world import open_budget
 from tests.cast import Cast
 from tests.catalog.test_import_prices import listed
 from tests.walk import WHY, Walk
 from usage.invoices import Line
-from usage.models import ImportCursor, ProviderAccount, UpstreamCredential
+from usage.models import ImportCursor, ProviderAccount, Repricing, UpstreamCredential, UsageEvent
 from usage.services import cursors, registry
 
 
@@ -61,6 +64,52 @@ def imported(cast: Cast) -> Any:
     cast.small.save()
     return catalog.services.import_prices(
         actor=cast.ann, offered=[], published=listed((clock.now() - timedelta(days=1), "0.000001"))
+    )
+
+
+def import_waits(cast: Cast) -> Any:
+    imported(cast)
+    return catalog.services.import_prices(
+        actor=cast.ann, offered=[], published=listed((clock.now() - timedelta(days=1), "0.000009"))
+    )
+
+
+def overridden(cast: Cast, usd: str) -> PriceProposal:
+    return catalog.services.override_price(
+        actor=cast.ann,
+        model=cast.large,
+        override=Override(
+            slot=Slot(unit=Unit.INPUT, context="standard", tier_start=0),
+            usd_per_unit=Decimal(usd),
+            source=PriceSource.CONTRACT,
+            valid_from=None,
+            valid_until=None,
+        ),
+        reason=WHY,
+    )
+
+
+def price_ended(cast: Cast) -> PriceProposal:
+    price = Price.objects.get(model=cast.large, unit=Unit.INPUT)
+    return catalog.services.end_price(actor=cast.ann, price=price, ends_at=None, reason=WHY)
+
+
+def second() -> User:
+    person: User = factories.UserFactory.create()
+    factories.RoleAssignmentFactory.create(user=person)
+    return person
+
+
+def wrong_calls(cast: Cast) -> Repricing:
+    """Keep a call that was charged a cent too much, and propose to correct it."""
+    now = clock.now()
+    UsageEvent.objects.create(
+        source="gw", external_id="rsv_walk", at=now - timedelta(hours=1), recorded_at=now,
+        key_id=1, owner=cast.ada, project=cast.ranking, team=cast.search, department=cast.product,
+        model=cast.large, tier=cast.tier2, cost_usd=1, input_tokens=10, finish="stop",
+    )  # fmt: skip
+    return usage.services.propose_repricing(
+        actor=cast.ann, model=cast.large, starts_at=now - timedelta(days=1), ends_at=now, reason=WHY
     )
 
 
@@ -170,6 +219,29 @@ WALK: Walk = {
         ["model.declared_free"],
     ),
     "catalog.import_prices": (imported, ["prices.imported"]),
+    "catalog.import_prices: waits": (import_waits, ["prices.proposed"]),
+    "catalog.override_price": (lambda cast: overridden(cast, "0.0000026"), ["prices.overridden"]),
+    "catalog.override_price: waits": (lambda cast: overridden(cast, "0.01"), ["prices.proposed"]),
+    "catalog.end_price": (price_ended, ["prices.proposed"]),
+    "catalog.approve_prices": (
+        lambda cast: catalog.services.approve_prices(actor=second(), proposal=overridden(cast, "0.01")),
+        ["prices.approved"],
+    ),
+    "catalog.reject_prices": (
+        lambda cast: catalog.services.reject_prices(
+            actor=second(), proposal=overridden(cast, "0.01"), reason=WHY
+        ),
+        ["prices.rejected"],
+    ),
+    "usage.propose_repricing": (wrong_calls, ["repricing.proposed"]),
+    "usage.approve_repricing": (
+        lambda cast: usage.services.approve_repricing(actor=second(), repricing=wrong_calls(cast)),
+        ["repricing.approved"],
+    ),
+    "usage.reject_repricing": (
+        lambda cast: usage.services.reject_repricing(actor=second(), repricing=wrong_calls(cast), reason=WHY),
+        ["repricing.rejected"],
+    ),
     "gateway.register_gateway": (registered, ["gateway.registered"]),
     "gateway.rotate_gateway_secret": (
         lambda cast: gateway.services.rotate_gateway_secret(actor=cast.ann, gateway=registered(cast)),
