@@ -390,8 +390,8 @@ def revealed(key: ApiKey) -> str:
 def settled_entry(*, at: datetime, amount_usd: Decimal, **whose: Any) -> Entry:
     """Charge a call without a reservation, on no budget, as imported history is charged."""
     return Entry.objects.create(
-        public_id=new_id("ent"), kind=EntryKind.SETTLE, amount_usd=amount_usd, budget_ids=[], window_starts=[],
-        effective_at=at, recorded_at=at, **whose,
+        public_id=new_id("ent"), kind=EntryKind.SETTLE, amount_usd=amount_usd, budget_ids=[],
+        window_starts=[], effective_at=at, recorded_at=at, **whose,
     )  # fmt: skip
 
 

@@ -144,8 +144,8 @@ def drift(cast: Cast, calls: int) -> None:
         cursor.execute("DELETE FROM usage_gateway_call")
         cursor.execute(
             """INSERT INTO usage_gateway_call (source, external_id, at, pulled_at, model_name, finish,
-                 cache_hit, released, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-                 cost_usd, provider_call_id)
+                 cache_hit, released, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
+                 reasoning_tokens, cost_usd, provider_call_id)
                SELECT source, external_id, at, recorded_at, 'x', 'stop', cache_hit, false, input_tokens,
                  cached_tokens, 0, output_tokens, 0, cost_usd, provider_call_id FROM usage_event
                WHERE external_id NOT LIKE '%-again' AND NOT (cost_usd = 0 AND NOT cache_hit)"""

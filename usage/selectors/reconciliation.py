@@ -1,15 +1,17 @@
 """Reads the reconciliations: by day, source and level, and what differs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, F, Min, Q, QuerySet, Sum
-from django.db.models.functions import Abs
+from django.db.models import Count, Q, QuerySet, Value
+from django.db.models.expressions import RawSQL
 
+from catalog.models import Provider
 from core.errors import NotFoundError
+from core.money import ZERO
 from usage.models import (
     Discrepancy,
     DiscrepancyState,
@@ -25,6 +27,11 @@ from usage.models import (
 DAYS_SHOWN = 31
 CALLS_SHOWN = 200
 ROWS_SHOWN = 100
+BY_KIND_SQL = """
+    SELECT coalesce(jsonb_agg(jsonb_build_array(k.kind, k.count, k.oldest, k.usd::text)), '[]') FROM (
+      SELECT d.kind, count(*) AS count, min(d.opened_at) AS oldest, sum(abs(d.amount_usd)) AS usd
+      FROM usage_discrepancy d WHERE d.run_id = usage_reconciliationrun.id AND d.state = 'open' GROUP BY 1) k
+"""
 OPEN = Q(discrepancies__state=DiscrepancyState.OPEN)
 
 
@@ -56,7 +63,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """Differences of one day, level and class: how many, since when, and their amounts without signs."""
+    """Open differences of one day, level and class: how many, since when, and their amounts without signs."""
 
     day: date
     level: int
@@ -72,36 +79,42 @@ def cursors() -> list[ImportCursor]:
 
 
 def source_names() -> dict[str, str]:
-    """Return what people call provider accounts and bills, by their public ids. Two queries."""
-    accounts = {account.public_id: str(account) for account in ProviderAccount.objects.all()}
-    bills = Invoice.objects.filter(superseded_at__isnull=True).values_list("public_id", "number")
-    return {**accounts, **{public_id: f"Bill {number}" for public_id, number in bills}}
+    """Return what people call provider accounts and bills, by their public ids. One query."""
+    bills = Invoice.objects.filter(superseded_at__isnull=True).order_by()
+    rows = (
+        ProviderAccount.objects.order_by()
+        .values_list("public_id", "provider", "name")
+        .union(bills.values_list("public_id", Value("bill"), "number"))
+    )
+    words = {**dict(Provider.choices), "bill": "Bill"}
+    return {public_id: f"{words[kind]} {name}" for public_id, kind, name in rows}
 
 
 def recent_runs(wanted: Wanted) -> list[ReconciliationRun]:
-    """Return runs, the newest first, 100 at most; `open_calls` still differ. One query."""
-    rows = _counted().filter(**wanted.of_runs)
+    """Return runs, the newest first, 100 at most; `open_calls` differ, `by_kind` says how. One query."""
+    rows = _counted().filter(**wanted.of_runs).annotate(by_kind=RawSQL(BY_KIND_SQL, []))  # noqa: S611
     return list(rows.order_by("-day", "source", "level")[:ROWS_SHOWN])
 
 
-def drift(wanted: Wanted) -> list[Drift]:
-    """Return the differences by day, level and class, the newest day first, 100 at most. One query."""
-    rows = (
-        Discrepancy.objects.filter(**wanted.of_differences)
-        .values(day=F("run__day"), level=F("run__level"), what=F("kind"))
-        .annotate(count=Count("pk"), oldest=Min("opened_at"), amount=Sum(Abs("amount_usd")))
-        .order_by("-day", "level", "what")[:ROWS_SHOWN]
-    )
+def drift(runs: Iterable[Any], wanted: Wanted) -> list[Drift]:
+    """Return the open differences of runs by day, level and class, in the order of the runs. No query."""
+    places: dict[tuple[date, int, str], list[Any]] = {}
+    for run in runs:
+        for kind, count, oldest, usd in run.by_kind:
+            if wanted.kind in {"", kind}:
+                places.setdefault((run.day, run.level, kind), []).append((count, oldest, Decimal(usd)))
     return [
         Drift(
-            day=row["day"],
-            level=row["level"],
-            kind=row["what"],
-            differences=row["count"],
-            oldest_at=row["oldest"],
-            amount_usd=row["amount"],
+            day=day,
+            level=level,
+            kind=kind,
+            differences=sum(count for count, _, _ in found),
+            oldest_at=datetime.fromisoformat(min(oldest for _, oldest, _ in found)),
+            amount_usd=sum((usd for _, _, usd in found), ZERO),
         )
-        for row in rows
+        for (day, level, kind), found in sorted(
+            places.items(), key=lambda item: (-item[0][0].toordinal(), item[0])
+        )
     ]
 
 
@@ -158,7 +171,7 @@ def quarantined(run: ReconciliationRun) -> list[Quarantine]:
 
 
 def names_with(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the names of all sources: gateways as they are handed in, accounts and bills. Two queries."""
+    """Return the names of all sources: gateways as they are handed in, accounts and bills. One query."""
     return {**source_names(), **names}
 
 

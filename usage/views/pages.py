@@ -75,7 +75,8 @@ def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpR
             for cursor in reconciliation.cursors()
         ],
         "days": [day_line(run, names=names) for run in runs],
-        "drift": drift_lines(reconciliation.drift(wanted)),
+        "compared_at": max((run.last_run_at for run in runs), default=None),
+        "drift": drift_lines(reconciliation.drift(runs, wanted)),
         "differences": shown,
         **_controls(request, wanted, names, has_older=len(found) > PAGE_ROWS),
     }
