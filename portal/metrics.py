@@ -96,7 +96,7 @@ def _decisions(series: Sequence[SpendSeries], limit: int) -> Metric:
     return Metric(
         name="purser_decisions_total",
         kind=Kind.COUNTER,
-        help="Decisions on calls: allowed ones once they are settled, refused ones by reason.",
+        help="Decisions on calls: allowed ones as they are booked, corrections too; refused ones by reason.",
         samples=samples,
     )
 

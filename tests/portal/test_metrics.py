@@ -113,14 +113,16 @@ def test_correction_adds_to_credits_and_takes_nothing_off_the_counter(busy: Cast
     gross, credit = "purser_spend_usd_total", "purser_spend_credits_usd_total"
     assert after[gross].total(**place) == before[gross].total(**place)
     assert after[credit].total(**place) - before[credit].total(**place) == Decimal("1.5")
+    decided = [found["purser_decisions_total"].total(team="search") for found in (before, after)]
+    assert decided[0] == decided[1]
     net = after[gross].total(**place) - after[credit].total(**place)
     assert net == sum(row.cost_usd for row in UsageDay.objects.filter(project=busy.ranking))
 
 
 def take_off(cast: Cast, amount: str) -> None:
-    """Correct a day of the ranking's, as the books do: an entry, and the roll-up in the same breath."""
+    """Take a call of the ranking's back, as the books do: an entry, and the roll-up in the same breath."""
     row = UsageDay.objects.filter(project=cast.ranking).earliest("pk")
-    UsageDay.objects.filter(pk=row.pk).update(cost_usd=row.cost_usd - Decimal(amount))
+    UsageDay.objects.filter(pk=row.pk).update(cost_usd=row.cost_usd - Decimal(amount), calls=row.calls - 1)
     Entry.objects.create(
         kind=EntryKind.ADJUST, amount_usd=-Decimal(amount), budget_ids=[], window_starts=[],
         key_id=row.key_id, project=cast.ranking, team=cast.search, department=cast.product,

@@ -54,7 +54,7 @@ def export(who: Visitor) -> list[dict[str, str]]:
 def test_rows_are_the_roll_up_to_the_last_digit(cast: Cast) -> None:
     today = organisation_today()
     key = ApiKeyFactory.create(name="=cmd", project=cast.ranking, owner=cast.ada)
-    book(cast.ranking, cast.large, today, "12.345678901234", key=key, input_tokens=900, output_tokens=100)
+    book(cast.ranking, cast.large, today, "12.345678901234", owner=cast.ada, key=key, input_tokens=900)
     book(cast.fraud, cast.frontier, today, "-3", calls=0, input_tokens=-10, output_tokens=0)
 
     rows = export(Visitor(cast.fay))
@@ -106,7 +106,7 @@ def test_command_writes_a_file(cast: Cast, tmp_path: Path) -> None:
     book(cast.ranking, cast.large, organisation_today(), "12.5")
     file = tmp_path / "focus.csv"
     call_command("focus_export", month=month(), output=file, verbosity=0)
-    assert [row["BilledCost"] for row in csv.DictReader(file.open(newline=""))] == ["12.500000000000"]
+    assert [row["BilledCost"] for row in csv.DictReader(StringIO(file.read_text()))] == ["12.500000000000"]
     with pytest.raises(CommandError, match="is no month"):
         call_command("focus_export", month="2026-13")
 

@@ -31,7 +31,7 @@ SERIES = """
     WITH net AS ({days}), credits AS (
       SELECT e.team_id, e.project_id, e.model_id,
              CASE WHEN r.model_id = e.model_id THEN r.tier_id ELSE m.tier_id END AS tier_id,
-             -sum(e.amount_usd) AS usd
+             -sum(e.amount_usd) AS usd, count(*) AS entries
       FROM budgets_entry e
       JOIN catalog_llmmodel m ON m.id = e.model_id
       LEFT JOIN budgets_reservation r ON r.id = e.reservation_id
@@ -41,7 +41,8 @@ SERIES = """
     SELECT t.code, p.code, m.name, s.tier_id, s.usd + s.credits_usd, s.credits_usd, s.all_calls
     FROM (
       SELECT team_id, project_id, model_id, tier_id, first_id, coalesce(net.usd, 0) AS usd,
-             coalesce(credits.usd, 0) AS credits_usd, coalesce(all_calls, 0) AS all_calls
+             coalesce(credits.usd, 0) AS credits_usd,
+             coalesce(all_calls, 0) + coalesce(entries, 0) AS all_calls
       FROM net FULL JOIN credits USING (team_id, project_id, model_id, tier_id)
     ) s
     JOIN teams_team t ON t.id = s.team_id
@@ -53,7 +54,10 @@ SERIES = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendSeries:
-    """What a team's project spent on a model since the beginning, gross, and its credits; US dollars."""
+    """What a team's project spent on a model since the beginning, gross, and its credits; US dollars.
+
+    `calls` counts one more for each credit, because a credit may take its call back.
+    """
 
     team: str
     project: str
