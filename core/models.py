@@ -33,6 +33,9 @@ class AuditEvent(models.Model):
     policy_version = models.PositiveIntegerField(null=True)
     request_id = models.CharField(max_length=64, blank=True)
     ip_address = models.GenericIPAddressField(null=True)
+    api_token = models.CharField(
+        max_length=32, blank=True, default="", db_default="", help_text="The public id of the token, if any."
+    )
 
     class Meta:
         ordering = ("-id",)

@@ -39,6 +39,8 @@ FIELDS = (
     *("object_id", "object_label", "department_id", "team_id", "before", "after", "reason"),
     *("policy_version", "request_id", "ip_address"),
 )
+# Later than the first seals: rows from before it are empty there, and canonical without it.
+READ = (*FIELDS, "api_token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,7 @@ def _seal_range(horizon: int) -> int:
     number, head = (last.number, last.head) if last else (0, "")
     mark = _marks(last)[-1][1] if last else START
     rows = AuditEvent.objects.filter(pk__gt=last.last_event_id if last else 0, pk__lte=horizon)
-    events = list(rows.order_by("pk").values(*FIELDS)[:MOST_EVENTS])
+    events = list(rows.order_by("pk").values(*READ)[:MOST_EVENTS])
     if not events:
         return 0
     marks = list(_chain(events, mark))
@@ -192,7 +194,7 @@ def _mark_of(event: Mapping[str, Any], before: bytes) -> bytes:
 def _canonical(event: Mapping[str, Any]) -> bytes:
     values = [
         value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
-        for value in (event[name] for name in FIELDS)
+        for value in (event[name] for name in (READ if event["api_token"] else FIELDS))
     ]
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
@@ -224,7 +226,7 @@ def _seal_breaks(
 
 def _row_breaks(seal: AuditSeal, mark: bytes) -> Iterator[Broken]:
     """Compare the rows of a range with their marks; each row counts from the mark kept before it."""
-    rows = AuditEvent.objects.filter(pk__range=(seal.first_event_id, seal.last_event_id)).values(*FIELDS)
+    rows = AuditEvent.objects.filter(pk__range=(seal.first_event_id, seal.last_event_id)).values(*READ)
     found = {row["id"]: row for row in rows}
     for event_id, kept in _marks(seal):
         row = found.pop(event_id, None)

@@ -104,6 +104,7 @@ def test_many_events_are_sealed_in_several_ranges(cast: Cast, monkeypatch: pytes
         "policy_version = 7",
         "ip_address = '192.0.2.1'",
         "request_id = 'x'",
+        "api_token = 'x'",
         "object_id = 'x'",
     ],
 )
