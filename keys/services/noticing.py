@@ -68,8 +68,8 @@ def _tell_of_grant(grant: Grant, days: int) -> None:
         dedupe_key=f"grant.expires:{grant.public_id}:{days}",
         subject=f"{grant.tier} for {grant.key.name} ends in {_in_words(days)}",
         body=f"What your key {grant.key.name} of project {grant.key.project} may call in {grant.tier} ends on"
-        f" {grant.expires_at:%-d %B %Y at %H:%M} UTC. The key stays, with Tier 1. Ask for more time before, and"
-        " it goes on without a gap.",
+        f" {grant.expires_at:%-d %B %Y at %H:%M} UTC. The key stays, with Tier 1. Ask for more time before,"
+        " and it goes on without a gap.",
         link=reverse("approvals:extend", args=[grant.public_id]),
     )
 

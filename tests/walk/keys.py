@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import keys.services
-from keys.models import ApiKey, ApiToken, Grant
+from keys.models import ApiKey, ApiToken, Grant, ServiceAccount
 from keys.services import issue_approved_key, issue_key
 from tests import factories
 from tests.cast import Cast
@@ -84,7 +84,7 @@ def leave_with_everything(cast: Cast) -> None:
     keys.services.revoke_keys_of(actor=cast.ann, person=cast.ada, reason=WHY)
 
 
-def hand_over(cast: Cast) -> Any:
+def hand_over(cast: Cast) -> ServiceAccount:
     account = keys.services.open_service_account(actor=cast.ann, name="Nightly report", responsible=cast.ada)
     keys.services.make_token(actor=cast.ada, owner=account.user, name="ci", scopes=["keys:read"])
     return keys.services.hand_over_service(actor=cast.ada, account=account, responsible=cast.ben)
