@@ -287,6 +287,7 @@ SOCIALACCOUNT_PROVIDERS = {
 }
 DIRECTORY_ROLES = _directory_roles(env.str("DIRECTORY_ROLES", ""))
 SCIM_TOKENS = _scim_tokens(env.list("SCIM_TOKENS", []))
+OIDC_SAYS_WHEN: bool = env.bool("OIDC_SAYS_WHEN", True)
 OIDC_PROVIDES_MFA: bool = env.bool("OIDC_PROVIDES_MFA", False)
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"

@@ -4,20 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('core', '0005_idempotency'),
+        ("core", "0005_idempotency"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='auditevent',
-            name='api_token',
-            field=models.CharField(blank=True, db_default='', default='', help_text='The public id of the token, if any.', max_length=32),
+            model_name="auditevent",
+            name="api_token",
+            field=models.CharField(
+                blank=True,
+                db_default="",
+                default="",
+                help_text="The public id of the token, if any.",
+                max_length=32,
+            ),
         ),
         migrations.AddField(
-            model_name='auditseal',
-            name='key_id',
-            field=models.CharField(blank=True, db_default='', default='', max_length=8),
+            model_name="auditseal",
+            name="key_id",
+            field=models.CharField(blank=True, db_default="", default="", max_length=8),
         ),
     ]

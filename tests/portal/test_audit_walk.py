@@ -73,6 +73,8 @@ BEFORE = {
     "key.revealed",
     "key.rotated",
     "key.rotation_asked",
+    "service_account.opened",
+    "token.made",
     "person.deactivated",
     "policy.proposed",
     "rate_limit.set",
@@ -81,7 +83,6 @@ BEFORE = {
     "role.assigned",
     "slack.link_started",
     "slack.linked",
-    "token.made",
     "token.revealed",
     "webhook.disabled",
 }
