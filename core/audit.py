@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ class Origin:
 
     request_id: str = ""
     ip_address: str | None = None
+    api_token: str = ""
 
 
 _NOWHERE = Origin()
@@ -43,6 +44,11 @@ def origin(*, request_id: str, ip_address: str | None) -> Iterator[None]:
         yield
     finally:
         _origin.reset(token)
+
+
+def name_token(public_id: str) -> None:
+    """Say with which API token the acts that follow in this request are done; `origin` takes it back."""
+    _origin.set(replace(_origin.get(), api_token=public_id))
 
 
 def record(
@@ -83,6 +89,7 @@ def record(
         policy_version=policy_version,
         request_id=here.request_id,
         ip_address=here.ip_address,
+        api_token=here.api_token,
     )
     events.tell(event)
     return event

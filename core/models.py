@@ -33,6 +33,9 @@ class AuditEvent(models.Model):
     policy_version = models.PositiveIntegerField(null=True)
     request_id = models.CharField(max_length=64, blank=True)
     ip_address = models.GenericIPAddressField(null=True)
+    api_token = models.CharField(
+        max_length=32, blank=True, default="", db_default="", help_text="The public id of the token, if any."
+    )
 
     class Meta:
         ordering = ("-id",)
@@ -50,7 +53,8 @@ class AuditEvent(models.Model):
 class AuditSeal(models.Model):
     """A closed range of audit events under one chain of HMACs, whose key is not in the database.
 
-    `marks` holds 40 bytes an event: its id and its link of the chain (core/seal.py). Append-only by trigger.
+    `marks` holds 40 bytes an event: its id and its link of the chain (core/seal.py). `key_id` tells which key
+    made it, so that keys can be rotated; those before the first rotation name none. Append-only by trigger.
     """
 
     number = models.PositiveIntegerField(unique=True)
@@ -59,6 +63,7 @@ class AuditSeal(models.Model):
     events = models.PositiveIntegerField()
     marks = models.BinaryField()
     head = models.CharField(max_length=64)
+    key_id = models.CharField(max_length=8, blank=True, default="", db_default="")
     sealed_at = models.DateTimeField()
 
     class Meta:

@@ -7,6 +7,7 @@ that is right, but shorter than the anchors say; they are lines of a file and of
 An event's mark is HMAC(key, mark before + event), a seal's head HMAC(key, head before + range + last mark).
 """
 
+import hashlib
 import hmac
 import json
 import struct
@@ -39,6 +40,8 @@ FIELDS = (
     *("object_id", "object_label", "department_id", "team_id", "before", "after", "reason"),
     *("policy_version", "request_id", "ip_address"),
 )
+# Later than the first seals: rows from before it are empty there, and canonical without it.
+READ = (*FIELDS, "api_token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +85,9 @@ def verify() -> Verification:
     broken: list[Broken] = []
     events, number, head, mark, last_id = 0, 0, "", START, 0
     for seal in AuditSeal.objects.order_by("number").iterator(chunk_size=20):
-        broken += _seal_breaks(seal, expected=number + 1, head=head, known=known)
-        broken += _row_breaks(seal, mark)
+        key = _key_of(seal, head)
+        broken += _seal_breaks(seal, expected=number + 1, head=head, key=key, known=known)
+        broken += _row_breaks(seal, mark, key)
         _, mark = _marks(seal)[-1]
         broken += _strays(last_id, seal.first_event_id)
         number, head, last_id = seal.number, seal.head, seal.last_event_id
@@ -97,6 +101,11 @@ def verify() -> Verification:
         head=head,
         broken=tuple(broken),
     )
+
+
+def key_id_of(key: bytes) -> str:
+    """Return what a seal calls its key; nothing of the key can be told from it."""
+    return hashlib.sha256(b"audit seal key" + key).hexdigest()[:8]
 
 
 def oldest_unsealed() -> datetime | None:
@@ -132,10 +141,11 @@ def _seal_range(horizon: int) -> int:
     number, head = (last.number, last.head) if last else (0, "")
     mark = _marks(last)[-1][1] if last else START
     rows = AuditEvent.objects.filter(pk__gt=last.last_event_id if last else 0, pk__lte=horizon)
-    events = list(rows.order_by("pk").values(*FIELDS)[:MOST_EVENTS])
+    events = list(rows.order_by("pk").values(*READ)[:MOST_EVENTS])
     if not events:
         return 0
-    marks = list(_chain(events, mark))
+    key = settings.AUDIT_HMAC_KEY
+    marks = list(_chain(events, mark, key))
     first_id, last_id = marks[0][0], marks[-1][0]
     seal = AuditSeal(
         number=number + 1,
@@ -143,9 +153,10 @@ def _seal_range(horizon: int) -> int:
         last_event_id=last_id,
         events=len(marks),
         marks=b"".join(MARK.pack(*each) for each in marks),
+        key_id=key_id_of(key),
         sealed_at=clock.now(),
     )
-    seal.head = _head_of(seal, head)
+    seal.head = _head_of(seal, head, key)
     seal.save(force_insert=True)
     return len(marks)
 
@@ -179,28 +190,42 @@ def _behind_anchors() -> bool:
     return not AuditSeal.objects.filter(number=newest.seal, head=newest.head).exists()
 
 
-def _chain(events: Iterable[Mapping[str, Any]], mark: bytes) -> Iterator[tuple[int, bytes]]:
+def _key_of(seal: AuditSeal, head_before: str) -> bytes:
+    """Return the key that a seal names; one that names none may be of any key that there ever was.
+
+    A seal of a key that is not known any more is held against the present one, and does not fit.
+    """
+    keys: list[bytes] = [settings.AUDIT_HMAC_KEY, *settings.AUDIT_HMAC_OLD_KEYS]
+    fitting = (
+        key
+        for key in keys
+        if (key_id_of(key) == seal.key_id if seal.key_id else _head_of(seal, head_before, key) == seal.head)
+    )
+    return next(fitting, keys[0])
+
+
+def _chain(events: Iterable[Mapping[str, Any]], mark: bytes, key: bytes) -> Iterator[tuple[int, bytes]]:
     for event in events:
-        mark = _mark_of(event, mark)
+        mark = _mark_of(event, mark, key)
         yield event["id"], mark
 
 
-def _mark_of(event: Mapping[str, Any], before: bytes) -> bytes:
-    return hmac.digest(settings.AUDIT_HMAC_KEY, before + _canonical(event), "sha256")
+def _mark_of(event: Mapping[str, Any], before: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, before + _canonical(event), "sha256")
 
 
 def _canonical(event: Mapping[str, Any]) -> bytes:
     values = [
         value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
-        for value in (event[name] for name in FIELDS)
+        for value in (event[name] for name in (READ if event["api_token"] else FIELDS))
     ]
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def _head_of(seal: AuditSeal, before: str) -> str:
+def _head_of(seal: AuditSeal, before: str, key: bytes) -> str:
     _, last_mark = _marks(seal)[-1]
     said = [before, seal.number, seal.first_event_id, seal.last_event_id, seal.events, last_mark.hex()]
-    return hmac.digest(settings.AUDIT_HMAC_KEY, json.dumps(said).encode(), "sha256").hex()
+    return hmac.digest(key, json.dumps(said).encode(), "sha256").hex()
 
 
 def _marks(seal: AuditSeal) -> list[tuple[int, bytes]]:
@@ -211,26 +236,26 @@ def _marks(seal: AuditSeal) -> list[tuple[int, bytes]]:
 
 
 def _seal_breaks(
-    seal: AuditSeal, *, expected: int, head: str, known: Mapping[int, Anchor]
+    seal: AuditSeal, *, expected: int, head: str, key: bytes, known: Mapping[int, Anchor]
 ) -> Iterator[Broken]:
     if seal.number != expected:
         yield Broken(subject=f"seal {expected}", detail=f"is missing: the next one is {seal.number}")
-    if not hmac.compare_digest(seal.head, _head_of(seal, head)):
+    if not hmac.compare_digest(seal.head, _head_of(seal, head, key)):
         yield Broken(subject=f"seal {seal.number}", detail="was not made with this key, or was rewritten")
     anchor = known.get(seal.number)
     if anchor and anchor.head != seal.head:
         yield Broken(subject=f"seal {seal.number}", detail=f"is not the one anchored at {anchor.sealed_at}")
 
 
-def _row_breaks(seal: AuditSeal, mark: bytes) -> Iterator[Broken]:
+def _row_breaks(seal: AuditSeal, mark: bytes, key: bytes) -> Iterator[Broken]:
     """Compare the rows of a range with their marks; each row counts from the mark kept before it."""
-    rows = AuditEvent.objects.filter(pk__range=(seal.first_event_id, seal.last_event_id)).values(*FIELDS)
+    rows = AuditEvent.objects.filter(pk__range=(seal.first_event_id, seal.last_event_id)).values(*READ)
     found = {row["id"]: row for row in rows}
     for event_id, kept in _marks(seal):
         row = found.pop(event_id, None)
         if row is None:
             yield Broken(subject=f"event {event_id}", detail=f"is gone from seal {seal.number}")
-        elif not hmac.compare_digest(kept, _mark_of(row, mark)):
+        elif not hmac.compare_digest(kept, _mark_of(row, mark, key)):
             yield Broken(
                 subject=f"event {event_id} ({row['public_id']}, {row['action']})",
                 detail=f"is not as it was sealed in seal {seal.number}",

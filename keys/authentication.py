@@ -7,6 +7,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from core import audit
 from keys.models import ApiToken
 from keys.scopes import scope_of
 from keys.services.tokens import live_token
@@ -32,6 +33,7 @@ class Bearer(BaseAuthentication):
                 "This API token is unknown, expired or revoked. Make one under Keys, API tokens.",
                 code="invalid_token",
             )
+        audit.name_token(token.public_id)
         return token.owner, token
 
     def authenticate_header(self, request: Request) -> str:

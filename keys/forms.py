@@ -130,6 +130,20 @@ class NewServiceForm(forms.Form):
     )
 
 
+class HandOverForm(forms.Form):
+    """Who answers for a service from now on."""
+
+    responsible = forms.EmailField(
+        label="Who answers for it from now on",
+        help_text="The e-mail address of a person who works here.",
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+        error_messages={
+            "required": "Enter the e-mail address of a person",
+            "invalid": "Enter an e-mail address such as ada@example.com",
+        },
+    )
+
+
 class RenameForm(forms.Form):
     """What a key is called from now on."""
 

@@ -15,6 +15,8 @@ def routes(*, use_of: UseOfKeys, exposure_of: ExposureOfKey) -> tuple[list[URLPa
         path("new/", views.create_key, name="create"),
         path("tokens/", views.list_tokens, name="tokens"),
         path("tokens/new/", views.create_token, name="create_token"),
+        path("tokens/services/", views.list_services, name="services"),
+        path("tokens/services/<slug:public_id>/hand-over/", views.hand_over_service, name="hand_over"),
         path("tokens/services/new/", views.create_service, name="create_service"),
         path("tokens/<slug:token_id>/reveal/", views.reveal_token, name="reveal_token"),
         path("tokens/<slug:token_id>/revoke/", views.revoke_token, name="revoke_token"),

@@ -92,6 +92,7 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:keys-rotate": writes,
     "keys:create_token": always,
     "keys:create_service": always,
+    "keys:hand_over": always,
     "keys:reveal_token": writes,
     "approvals:decide_budget": writes,
     "api:budget_requests-decide": writes,

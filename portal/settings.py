@@ -103,6 +103,7 @@ def _bearer_tokens(name: str, tokens: list[str]) -> list[bytes]:
 KEY_PEPPERS = _key_peppers(env.str("KEY_PEPPERS"))
 GATEWAY_ROOT_SECRET = _secret("GATEWAY_ROOT_SECRET")
 AUDIT_HMAC_KEY = _secret("AUDIT_HMAC_KEY")
+AUDIT_HMAC_OLD_KEYS: list[bytes] = [key.encode() for key in env.list("AUDIT_HMAC_OLD_KEYS", [])]
 AUDIT_ANCHOR_DIR: str = env.str("AUDIT_ANCHOR_DIR", str(BASE_DIR / ".local" / "anchors"))
 
 INSTALLED_APPS = [
@@ -300,6 +301,7 @@ DIRECTORY_ROLES = _directory_roles(env.str("DIRECTORY_ROLES", ""))
 SCIM_TOKENS = _bearer_tokens("SCIM_TOKENS", env.list("SCIM_TOKENS", []))
 METRICS_TOKENS = _bearer_tokens("METRICS_TOKENS", env.list("METRICS_TOKENS", []))
 METRICS_MAX_SERIES: int = env.int("METRICS_MAX_SERIES", 2_000)
+OIDC_SAYS_WHEN: bool = env.bool("OIDC_SAYS_WHEN", True)
 OIDC_PROVIDES_MFA: bool = env.bool("OIDC_PROVIDES_MFA", False)
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"

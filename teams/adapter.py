@@ -19,7 +19,7 @@ from core.clients import client_address
 from teams import services
 from teams.models import RoleSource, User
 from teams.sealing import seal, unseal
-from teams.sign_in import FACTORS, confirmed_lately, needs_second_factor
+from teams.sign_in import FACTORS, confirmed_lately, needs_second_factor, note_provider_sign_in
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
     def pre_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> HttpResponse | None:
         """Let roles follow the groups that the identity provider names, before anything is shown."""
         sign_in = (kwargs.get("signal_kwargs") or {}).get("sociallogin")
+        if sign_in is not None:
+            token = sign_in.account.extra_data.get("id_token") or {}
+            note_provider_sign_in(request, token.get("auth_time"))
         if sign_in is not None and user.is_active:
             groups = groups_of(sign_in.account.extra_data)
             if groups is not None:

@@ -1,5 +1,6 @@
 """Who sits at the browser: how lately he has shown it, and whether with a second factor."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from core import clock
 from teams.models import RoleAssignment, User
 
 CONFIRMED_FOR = timedelta(minutes=5)
+ASKED_AT = "provider_asked_at"  # in the session
 # Recovery codes help out when one of these is lost; they are none themselves.
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
@@ -19,7 +21,24 @@ FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 def confirmed_lately(request: HttpRequest) -> bool:
     """Whether the person signed in, or confirmed that it is he, within the last five minutes."""
     since = (clock.now() - CONFIRMED_FOR).timestamp()
-    return any(record["at"] > since for record in _records(request))
+    return any(_shown_at(record, request) > since for record in _records(request))
+
+
+def note_provider_sign_in(request: HttpRequest, auth_time: object) -> None:
+    """Keep when the identity provider itself asked the person who he is, as its token says (`auth_time`)."""
+    request.session[ASKED_AT] = auth_time if isinstance(auth_time, int) else None
+
+
+def _shown_at(record: Mapping[str, Any], request: HttpRequest) -> float:
+    """Return when the person showed who he is, in seconds of the epoch.
+
+    A provider that knows the browser lets it in without asking, so its own time counts, not ours. One that
+    does not say when it asked shows nothing, unless OIDC_SAYS_WHEN is false.
+    """
+    at = float(record["at"])
+    if record["method"] != "socialaccount" or not settings.OIDC_SAYS_WHEN:
+        return at
+    return min(at, float(request.session.get(ASKED_AT) or 0))
 
 
 def needs_second_factor(user: User) -> bool:

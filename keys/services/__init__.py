@@ -2,6 +2,7 @@
 
 from keys.services.accounts import open_service_account
 from keys.services.granting import grant, grant_for_hours
+from keys.services.handing_over import hand_over_service
 from keys.services.issuing import issue_approved_key, issue_key
 from keys.services.leaks import report_leak
 from keys.services.leaving import revoke_keys_of
@@ -18,6 +19,7 @@ __all__ = [
     "end_previous_secret",
     "grant",
     "grant_for_hours",
+    "hand_over_service",
     "issue_approved_key",
     "issue_key",
     "make_token",

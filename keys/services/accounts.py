@@ -26,8 +26,7 @@ def open_service_account(*, actor: User, name: str, responsible: User) -> Servic
     email = f"{slugify(label)}@{DOMAIN}"
     if not slugify(label) or User.objects.filter(email=email).exists():
         raise InvalidInputError("There is such a service already. Choose another name.", field="name")
-    if not responsible.is_active or ServiceAccount.objects.filter(user=responsible).exists():
-        raise InvalidInputError("Choose a person who works here.", field="responsible")
+    require_person(responsible)
     account = ServiceAccount.objects.create(
         user=User.objects.create_user(email, name=label),
         responsible=responsible,
@@ -37,6 +36,12 @@ def open_service_account(*, actor: User, name: str, responsible: User) -> Servic
     after = {"name": label, "responsible": responsible}
     audit.record(actor=actor, action="service_account.opened", subject=account.user, after=after)
     return account
+
+
+def require_person(responsible: User) -> None:
+    """Refuse somebody who cannot answer for a service. Raises InvalidInputError."""
+    if not responsible.is_active or ServiceAccount.objects.filter(user=responsible).exists():
+        raise InvalidInputError("Choose a person who works here.", field="responsible")
 
 
 def answers_for(person: User, owner: User) -> bool:

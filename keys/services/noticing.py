@@ -1,12 +1,13 @@
-"""Tells owners that a key is about to end, 14, 3 and 1 days before, once each."""
+"""Tells owners that a key or what it was granted is about to end, 14, 3 and 1 days before, once each."""
 
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Exists, F, OuterRef
 from django.urls import reverse
 
 from core import clock, outbox
-from keys.models import ApiKey
+from keys.models import ApiKey, Grant
 
 NOTICE_DAYS = (1, 3, 14)
 
@@ -33,6 +34,44 @@ def tell_of_expiring_keys() -> int:
         if key.expires_at - key.created_at > timedelta(days=days):
             _tell(key, days)
     return len(keys)
+
+
+@transaction.atomic
+def tell_of_expiring_grants() -> int:
+    """Queue the mails that are due and return how many grants end within 14 days, told like keys.
+
+    Left out are those that go on in another grant, and those that end with their key, which is told of.
+    """
+    now = clock.now()
+    soon = Grant.objects.filter(
+        revoked_at__isnull=True,
+        starts_at__lte=now,
+        expires_at__gt=now,
+        expires_at__lte=now + timedelta(days=max(NOTICE_DAYS)),
+        key__expires_at__gt=F("expires_at"),
+        key__revoked_at__isnull=True,
+        key__owner__is_active=True,
+        key__project__archived_at__isnull=True,
+    ).exclude(Exists(Grant.objects.filter(supersedes=OuterRef("pk"), revoked_at__isnull=True)))
+    grants = soon.select_related("tier", "key__owner", "key__project").order_by("pk")
+    for grant in grants:
+        days = next(days for days in NOTICE_DAYS if grant.expires_at <= now + timedelta(days=days))
+        if grant.expires_at - grant.starts_at > timedelta(days=days):
+            _tell_of_grant(grant, days)
+    return len(grants)
+
+
+def _tell_of_grant(grant: Grant, days: int) -> None:
+    outbox.put_mail(
+        topic="grant.expires",
+        recipient=grant.key.owner.email,
+        dedupe_key=f"grant.expires:{grant.public_id}:{days}",
+        subject=f"{grant.tier} for {grant.key.name} ends in {_in_words(days)}",
+        body=f"What your key {grant.key.name} of project {grant.key.project} may call in {grant.tier} ends on"
+        f" {grant.expires_at:%-d %B %Y at %H:%M} UTC. The key stays, with Tier 1. Ask for more time before,"
+        " and it goes on without a gap.",
+        link=reverse("approvals:extend", args=[grant.public_id]),
+    )
 
 
 def _tell(key: ApiKey, days: int) -> None:

@@ -7,6 +7,7 @@ from keys.views.listing import list_keys
 from keys.views.making import create_key, reveal_key
 from keys.views.patterns import secret_patterns
 from keys.views.revoking import revoke_key
+from keys.views.services import hand_over_service, list_services
 from keys.views.tokens import create_service, create_token, list_tokens, reveal_token, revoke_token
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "create_token",
     "end_grant",
     "end_previous_secret",
+    "hand_over_service",
     "list_keys",
+    "list_services",
     "list_tokens",
     "rename_key",
     "reveal_key",

@@ -15,7 +15,7 @@ from core.templatetags.ui import price
 
 CSV_HEAD = (
     *("id", "at", "action", "actor", "on_behalf_of", "object_type", "object_id", "object", "team", "reason"),
-    *("policy_version", "before", "after", "sealed"),
+    *("policy_version", "before", "after", "sealed", "api_token"),
 )
 PAGES = {
     "approvals.accessrequest": "approvals:detail",
@@ -64,6 +64,7 @@ class Line:
     policy_version: int | None
     request_id: str
     ip_address: str
+    api_token: str
     sealed: bool
     changes: tuple[Changed, ...]
 
@@ -95,6 +96,7 @@ def line(
         policy_version=event.policy_version,
         request_id=event.request_id if in_full else "",
         ip_address=(event.ip_address or "") if in_full else "",
+        api_token=event.api_token,
         sealed=event.pk <= sealed_until,
         changes=changes(event),
     )
@@ -120,6 +122,7 @@ def cells(lines: Iterable[Line], events: Iterable[AuditEvent]) -> Iterable[tuple
             *(event.object_type, shown.subject_id, shown.subject, shown.team, shown.reason),
             *(shown.policy_version, _json(event.before), _json(event.after)),
             "yes" if shown.sealed else "no",
+            shown.api_token,
         )
 
 

@@ -12,6 +12,7 @@ from teams.types import PersonRequest
 
 @require_safe
 def confirm_at_provider(request: PersonRequest) -> HttpResponse:
-    """Ask the provider to ask again, even where it knows the browser (`prompt=login`), and come back."""
-    after = {"process": "login", "auth_params": "prompt=login", "next": request.GET.get("next", "/")}
+    """Ask the provider to ask again, even where it knows the browser, and to say when it did; come back."""
+    params = "prompt=login&max_age=0"
+    after = {"process": "login", "auth_params": params, "next": request.GET.get("next", "/")}
     return redirect(f"{reverse('openid_connect_login', args=['company'])}?{urlencode(after)}")

@@ -339,11 +339,12 @@ def stricter(world: World) -> dict[str, Any]:
 
 
 def unused(world: World) -> Grant:
-    """Return Ada's one access that is 40 days old, which nobody uses."""
+    """Return Ada's one access that is 40 days old, in another project of her team, which nobody uses."""
     key = ApiKey.objects.filter(name="forgotten").first()
     if key:
         return key.grants.get()
-    key = factories.ApiKeyFactory.create(name="forgotten", project=world.cast.ranking, owner=world.cast.ada)
+    project = factories.ProjectFactory.create(team=world.cast.search, owner=world.cast.ben)
+    key = factories.ApiKeyFactory.create(name="forgotten", project=project, owner=world.cast.ada)
     starts = clock.now() - timedelta(days=40)
     return factories.approved_grant(key, starts_at=starts, expires_at=in_days(20))
 

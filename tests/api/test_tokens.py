@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from core import clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
+from core.models import AuditEvent
 from keys import secrets
 from keys.errors import AlreadyRevealedError
 from keys.models import ApiToken
@@ -21,7 +22,8 @@ from teams.models import User
 from tests.api.routes import Route, routes
 from tests.api.test_errors import problem
 from tests.api.test_matrix import IDS, noun_of
-from tests.api.world import Answer, World
+from tests.api.world import Answer, Caller, World
+from tests.browsing import Visitor
 from tests.cast import Cast
 
 EVERY = sorted(SCOPES)
@@ -195,3 +197,15 @@ def sender(secret: str) -> APIClient:
 
 def fail() -> ApiToken:
     raise AssertionError
+
+
+def test_the_audit_names_the_token_that_was_used(world: World) -> None:
+    client = program(world.cast.ada, ["keys:write", "keys:read"])
+    token = ApiToken.objects.get(owner=world.cast.ada)
+    assert call(client, f"keys/{world.key.public_id}/rename/", {"name": "batch"}).status_code == 200
+    event = AuditEvent.objects.get(action="key.renamed")
+    assert event.api_token == token.public_id
+    page = Visitor(world.cast.ann).get(f"/audit/{event.public_id}/")
+    assert token.public_id in page.words
+    Caller(world.cast.ada).post(f"keys/{world.key.public_id}/rename/", {"name": "prod"})
+    assert AuditEvent.objects.order_by("-pk")[0].api_token == ""

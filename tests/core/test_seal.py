@@ -104,6 +104,7 @@ def test_many_events_are_sealed_in_several_ranges(cast: Cast, monkeypatch: pytes
         "policy_version = 7",
         "ip_address = '192.0.2.1'",
         "request_id = 'x'",
+        "api_token = 'x'",
         "object_id = 'x'",
     ],
 )
@@ -193,6 +194,27 @@ def test_chain_rebuilt_without_the_key_is_found(cast: Cast, settings: Settings) 
     assert any(line.startswith(f"event {first.pk} (") for line in found)
 
 
+def test_seals_of_a_key_before_verify_with_it_and_not_without(cast: Cast, settings: Settings) -> None:
+    sealed(cast, 2)
+    settings.AUDIT_HMAC_OLD_KEYS = [settings.AUDIT_HMAC_KEY]
+    settings.AUDIT_HMAC_KEY = b"the next key, of this year's rotation"
+    act(cast)
+    assert seal.seal_due() == 1
+    assert broken() == []
+    assert AuditSeal.objects.values("key_id").distinct().count() == 2
+    settings.AUDIT_HMAC_OLD_KEYS = []
+    assert "seal 1 was not made with this key, or was rewritten" in broken()
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_a_seal_from_before_keys_had_names_verifies(cast: Cast, settings: Settings) -> None:
+    sealed(cast, 2)
+    AuditSeal.objects.update(key_id="")
+    settings.AUDIT_HMAC_OLD_KEYS = [settings.AUDIT_HMAC_KEY]
+    settings.AUDIT_HMAC_KEY = b"the next key, of this year's rotation"
+    assert broken() == []
+
+
 @pytest.mark.usefixtures("unguarded")
 def test_chain_rebuilt_with_the_key_is_not_the_one_anchored(cast: Cast) -> None:
     [[first, second]] = sealed(cast, 2)
@@ -207,7 +229,7 @@ def test_chain_rebuilt_with_the_key_is_not_the_one_anchored(cast: Cast) -> None:
 def test_mark_changed_with_its_row_is_found(cast: Cast) -> None:
     [[first, _]] = sealed(cast, 2)
     AuditEvent.objects.filter(pk=first.pk).update(reason="Another reason.")
-    row = AuditEvent.objects.values(*seal.FIELDS).get(pk=first.pk)
+    row = AuditEvent.objects.values(*seal.READ).get(pk=first.pk)
     forged = hmac.digest(b"guessed", seal.START + seal._canonical(row), "sha256")
     kept = AuditSeal.objects.get()
     AuditSeal.objects.update(marks=seal.MARK.pack(first.pk, forged) + bytes(kept.marks)[seal.MARK.size :])

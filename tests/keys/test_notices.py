@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import time_machine
@@ -12,7 +12,8 @@ from core import clock
 from core.models import Outbox
 from keys.models import ApiKey
 from keys.services import issue_key, reveal, revoke
-from keys.services.noticing import tell_of_expiring_keys
+from keys.services.noticing import tell_of_expiring_grants, tell_of_expiring_keys
+from tests import factories
 from tests.cast import Cast
 
 DAY = timedelta(days=1)
@@ -65,3 +66,27 @@ def test_a_key_made_for_ten_days_gets_no_notice_of_fourteen(cast: Cast, key: Api
     reveal(actor=cast.ada, key=short)
     assert told(short, before=9 * DAY) == []
     assert told(short, before=3 * DAY) == ["Your key short expires in 3 days"]
+
+
+def told_of_grants(*, at: datetime) -> list[str]:
+    with time_machine.travel(at, tick=False):
+        tell_of_expiring_grants()
+    return [mail.payload["subject"] for mail in Outbox.objects.filter(topic="grant.expires").order_by("pk")]
+
+
+def test_what_a_key_was_granted_is_told_of_like_the_key(cast: Cast) -> None:
+    key = factories.ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
+    ends = factories.approved_grant(key, granted_by=cast.ben).expires_at
+    subject = "Tier 2 for nightly ends in {}"
+    assert told_of_grants(at=ends - 15 * DAY) == []
+    for _ in range(2):
+        assert told_of_grants(at=ends - 13 * DAY) == [subject.format("14 days")]
+    assert told_of_grants(at=ends - DAY) == [subject.format(text) for text in ("14 days", "1 day")]
+    assert len(told_of_grants(at=ends + DAY)) == 2
+
+
+def test_a_grant_that_ends_with_its_key_is_not_told_of_twice(cast: Cast) -> None:
+    key = factories.ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
+    grant = factories.approved_grant(key, granted_by=cast.ben)
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=grant.expires_at)
+    assert told_of_grants(at=grant.expires_at - DAY) == []

@@ -16,6 +16,7 @@ from catalog.models import PriceSource, Unit
 from catalog.proposals import Override
 from catalog.services import override_price
 from core import audit, clock
+from keys.services import open_service_account
 from portal.urls import urlpatterns
 from tests import matrix
 from tests.api.test_matrix import planned, undone
@@ -149,6 +150,8 @@ TABLE = """
     /keys/new/                            302       200  200  200  200  200  200    200
     /secret-patterns.json                 200       200  200  200  200  200  200    200
     /keys/tokens/                         302       200  200  200  200  200  200    200
+    /keys/tokens/services/                302       200  200  200  200  200  200    200
+    /keys/tokens/services/{service}/hand-over/      302 404 200  404  404  404  403    200
     /keys/tokens/services/new/            302       403  403  403  403  403  403    200
     /keys/tokens/new/                     302       200  200  200  200  200  200    200
     /keys/tokens/{token}/reveal/          302       404  200  404  404  404  404    404
@@ -268,6 +271,11 @@ IDS: Mapping[str, Callable[[World], str]] = {
         ).public_id
     ),
     "live_key": lambda world: world.key.public_id,
+    "service": lambda world: (
+        open_service_account(
+            actor=world.cast.ann, name="Nightly report", responsible=world.cast.ada
+        ).user.public_id
+    ),
     "token": lambda world: ApiTokenFactory.create(owner=world.cast.ada).public_id,
     "source": lambda world: world.run.source,
     "account": lambda world: world.upstream_key.account.public_id,
@@ -306,6 +314,8 @@ def _plain(path: str) -> str:
         noun = "increase" if "/requests/" in path else "budget"
     if path.startswith("/keys/") and ("/rotate/" in path or "/grants/" in path):
         noun = "live_key"
+    if path.startswith("/keys/tokens/services/"):
+        noun = "service"
     path = path.replace("<slug:grant_id>", "{grant}").replace("<slug:token_id>", "{token}")
     path = path.replace("<slug:key_id>", "{upstream_key}")
     if path.startswith("/prices/"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,15 @@ class Provider:
         answer = httpx.post(url, data={"sub": subject}, trust_env=False)
         assert answer.status_code == 302, answer.text
         return answer.headers["Location"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """When the provider says that it asked the person, and whether that confirms who he is."""
+
+    seconds_ago: int | None
+    confirms: bool
+    says_when: bool = True
 
 
 @pytest.fixture(scope="module")
@@ -235,10 +245,23 @@ def test_every_role_can_be_declared() -> None:
     assert read == set(Role.values)
 
 
-def test_who_has_no_password_confirms_at_the_provider(provider: Provider, cast: Cast) -> None:
+@pytest.mark.parametrize(
+    "case",
+    [
+        Told(seconds_ago=0, confirms=True),
+        Told(seconds_ago=600, confirms=False),
+        Told(seconds_ago=None, confirms=False),
+        Told(seconds_ago=None, says_when=False, confirms=True),
+    ],
+)
+def test_who_has_no_password_confirms_at_the_provider(
+    case: Told, provider: Provider, cast: Cast, settings: Settings
+) -> None:
+    settings.OIDC_SAYS_WHEN = case.says_when
     cast.ben.set_unusable_password()
     cast.ben.save()
-    provider.tell("sub-ben", email="ben@example.com", email_verified=True)
+    when = {"auth_time": None if case.seconds_ago is None else int(time.time()) - case.seconds_ago}
+    provider.tell("sub-ben", email="ben@example.com", email_verified=True, **when)
     browser, _ = come_in(provider, "sub-ben")
     sign_in(browser, cast.ben, ago=LONG_AGO, method="socialaccount")
 
@@ -247,10 +270,13 @@ def test_who_has_no_password_confirms_at_the_provider(provider: Provider, cast: 
     way = browser.get(asked["Location"])["Location"]
     away = browser.get(way)["Location"]
     assert "prompt=login" in away
+    assert "max_age=0" in away
     back = browser.get(provider.agree(away, "sub-ben").partition("testserver")[2])
 
     assert back["Location"] == "/budgets/?format=csv"
-    assert browser.get("/budgets/?format=csv").headers["Content-Type"].startswith("text/csv")
+    answer = browser.get("/budgets/?format=csv")
+    assert answer.headers["Content-Type"].startswith("text/csv") == case.confirms
+    assert answer.status_code == (200 if case.confirms else 302)
 
 
 @pytest.mark.parametrize(("trusted", "status"), [(True, 200), (False, 302)])

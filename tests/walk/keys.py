@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import keys.services
-from keys.models import ApiKey, ApiToken, Grant
+from keys.models import ApiKey, ApiToken, Grant, ServiceAccount
 from keys.services import issue_approved_key, issue_key
 from tests import factories
 from tests.cast import Cast
@@ -84,6 +84,12 @@ def leave_with_everything(cast: Cast) -> None:
     keys.services.revoke_keys_of(actor=cast.ann, person=cast.ada, reason=WHY)
 
 
+def hand_over(cast: Cast) -> ServiceAccount:
+    account = keys.services.open_service_account(actor=cast.ann, name="Nightly report", responsible=cast.ada)
+    keys.services.make_token(actor=cast.ada, owner=account.user, name="ci", scopes=["keys:read"])
+    return keys.services.hand_over_service(actor=cast.ada, account=account, responsible=cast.ben)
+
+
 WALK: Walk = {
     "keys.issue_key": (own_key, ["key.issued"]),
     "keys.issue_approved_key": (
@@ -148,6 +154,7 @@ WALK: Walk = {
         ),
         ["service_account.opened"],
     ),
+    "keys.hand_over_service": (hand_over, ["token.revoked", "service_account.handed_over"]),
     "keys.make_token": (own_token, ["token.made"]),
     "keys.reveal_token": (
         lambda cast: keys.services.reveal_token(actor=cast.ada, token=own_token(cast)),
