@@ -66,8 +66,8 @@ BEGIN
         cached_tokens = d.cached_tokens + excluded.cached_tokens, cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens,
         output_tokens = d.output_tokens + excluded.output_tokens, reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens
   ), hourly AS (
-    INSERT INTO usage_hour AS h (hour, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
-      SELECT date_trunc('hour', p.authorized_at, 'UTC'), p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, sum(p.calls), sum(p.amount_usd),
+    INSERT INTO usage_hour AS h (hour, project_id, model_id, team_id, department_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+      SELECT date_trunc('hour', p.authorized_at, 'UTC'), p.project_id, p.model_id, p.team_id, p.department_id, p.tier_id, sum(p.calls), sum(p.amount_usd),
         sum(p.input_tokens), sum(p.cached_tokens), sum(p.cache_write_tokens), sum(p.output_tokens), sum(p.reasoning_tokens)
       FROM booked p GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
       ON CONFLICT (hour, project_id, model_id, team_id, department_id, tier_id) DO UPDATE SET
