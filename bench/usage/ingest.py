@@ -15,7 +15,7 @@ from usage.models import UsageDay, UsageEvent, UsageHour
 from usage.selectors.ledger import SUMS
 from usage.services import import_rows
 
-ORM_ROWS = 500
+ORM_ROWS = 300
 PATH = 6  # budgets of a call
 DAY_OF = ("owner_id", "project_id", "team_id", "department_id", "model_id", "tier_id")
 COPY_CHUNK = 1 << 20
