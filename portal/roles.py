@@ -61,7 +61,7 @@ PASSING = frozenset(
         "usersessions_usersession",
     }
 )
-# These run as their owner. The first two make tables and drop them; their arguments are dates, from which they
+# These run as their owner. The first two make and drop tables; their arguments are dates, from which they
 # make the names, and the second drops nothing that is young or does not recount. The third keeps writers of
 # the audit out for a moment, which only who may change its rows can.
 AS_OWNER = (

@@ -32,6 +32,7 @@ EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 # How far the clock of a source may be ahead of ours.
 AHEAD = timedelta(hours=1)
 MAX_ROW_BYTES = 16_384
+LARGEST_EXACT = 2**53  # of whole numbers in JSON
 # The texts of a row, the most characters of each, and what stands for one that is missing.
 TEXTS: tuple[tuple[str, int, str | None], ...] = (
     ("external_id", 100, None),
@@ -100,12 +101,17 @@ def kept(raw: Any) -> Any:
     text = orjson.dumps(safe, option=orjson.OPT_SORT_KEYS)
     if len(text) <= MAX_ROW_BYTES:
         return safe
-    return {"external_id": _named(raw), "bytes": len(text), "begins": text[:1_000].decode(errors="replace")}
+    return {
+        "external_id": external_id(raw),
+        "bytes": len(text),
+        "begins": text[:1_000].decode(errors="replace"),
+    }
 
 
 def external_id(raw: Any) -> str:
     """Return how a row is called in quarantine; empty when it does not say."""
-    return _named(raw)
+    name = raw.get("external_id", "") if isinstance(raw, Mapping) else ""
+    return _safe_text(str(name))[:100]
 
 
 def _texts(values: list[Any]) -> list[str]:
@@ -216,11 +222,6 @@ def _moment(value: Any, now: datetime) -> datetime:
     return value
 
 
-def _named(raw: Any) -> str:
-    name = raw.get("external_id", "") if isinstance(raw, Mapping) else ""
-    return _safe_text(str(name))[:100]
-
-
 def _shown(count: Any) -> str:
     if isinstance(count, int) and abs(count) > 10**18:
         return "a number of too many digits"
@@ -229,21 +230,25 @@ def _shown(count: Any) -> str:
 
 def _safe(value: Any) -> Any:
     """Return the same as JSON can hold it: what it cannot is written as text."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return value if abs(value) < 2**53 else _shown(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, bytes | bytearray):
-        return _safe_text(bytes(value).decode(errors="replace"))
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {_safe_text(str(name)): _safe(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_safe(item) for item in value]
-    return _safe_text(str(value))
+    safe: Any
+    match value:
+        case None | bool():
+            safe = value
+        case int():
+            safe = value if abs(value) < LARGEST_EXACT else _shown(value)
+        case float():
+            safe = value if math.isfinite(value) else str(value)
+        case bytes() | bytearray():
+            safe = _safe_text(bytes(value).decode(errors="replace"))
+        case datetime():
+            safe = value.isoformat()
+        case Mapping():
+            safe = {_safe_text(str(name)): _safe(item) for name, item in value.items()}
+        case list() | tuple():
+            safe = [_safe(item) for item in value]
+        case _:
+            safe = _safe_text(str(value))
+    return safe
 
 
 def _safe_text(text: str) -> str:

@@ -43,6 +43,6 @@ def reconcile_recent_days() -> dict[str, str]:
 
 @shared_task(name="usage.retire_months", time_limit=3600, soft_time_limit=3600 - 60)
 def retire_months() -> dict[str, str]:
-    """Drop the single calls of months that are no longer kept, and the hours of the roll-up before two weeks."""
+    """Drop what is no longer kept: the calls of old months, and the roll-up's hours of before two weeks."""
     services.forget_hours()
     return services.retire_months()

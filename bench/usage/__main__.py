@@ -1,5 +1,4 @@
-"""`python -m bench.usage` measures what usage promises, prints a line for each figure and exits 1 if one falls
-short.
+"""`python -m bench.usage` measures what usage promises, a line for each figure, and exits 1 if one is short.
 
 `python -m bench.usage U1 memory` runs only those named; `--events` and `--rows` say on how many stored calls
 and told rows. Each measurement has a process and servers of its own.

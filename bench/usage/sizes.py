@@ -8,7 +8,7 @@ JUDGED_ROWS = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """Stored calls under the dashboards, and rows told to ingest; fewer show that it works and judge no speed."""
+    """Stored calls under the dashboards, and rows told to ingest. Few show that it works, no more."""
 
     events: int
     rows: int

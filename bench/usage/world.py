@@ -1,4 +1,4 @@
-"""An organisation whose usage is measured: keys of several teams on models of three tiers, and what they call."""
+"""An organisation whose usage is measured: keys of several teams, models of three tiers, what they call."""
 
 import random
 from collections.abc import Iterator

@@ -139,6 +139,8 @@ def test_killed_worker_leaves_whole_pages_and_the_next_one_ends_the_work(telling
         assert wrong() == []
     last = worker(telling, rows, 11)
     assert last.wait(120) == 0
+    assert last.stdout is not None
+    last.stdout.close()
     told = books()
     assert len(told["events"]) == 120
     assert wrong() == []

@@ -26,6 +26,8 @@ from usage.services.retention import HOURS_KEPT
 log = structlog.get_logger(__name__)
 
 PAGE_ROWS = 20_000
+MOST_ROUNDS = 4
+TOLD_TOO_OFTEN = f"The page tells this call with more than {MOST_ROUNDS} different figures."
 COPY_SQL = f"COPY usage_import_row ({', '.join(name for name, _ in COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 CONFLICT_MAIL = """\
 {source} told {count} calls again with other figures than were booked. What was booked stands.
@@ -66,10 +68,10 @@ def import_rows(*, source: str, rows: Iterable[Any], page_rows: int = PAGE_ROWS)
 def import_page(*, source: str, rows: Sequence[Any]) -> IngestCounts:
     """Book one page of rows in one transaction: what import_rows does of each."""
     counts = IngestCounts(read=len(rows))
-    good, refused = _sorted_out(rows, counts)
+    rounds, refused = _sorted_out(rows, counts)
     with transaction.atomic():
-        if good:
-            refused += _book(source, good, rows, counts)
+        for batch in rounds:
+            refused += _book(source, batch, rows, counts)
         _quarantine(source, refused)
     counts.quarantined += len(refused)
     return counts
@@ -81,10 +83,14 @@ def _pages(rows: Iterable[Any], page_rows: int) -> Iterator[list[Any]]:
         yield page
 
 
-def _sorted_out(rows: Sequence[Any], counts: IngestCounts) -> tuple[dict[str, Copied], list[Refused]]:
-    """Check every row; a call that the page tells twice is one when both tell the same."""
+def _sorted_out(rows: Sequence[Any], counts: IngestCounts) -> tuple[list[dict[str, Copied]], list[Refused]]:
+    """Check every row and return those to book, by name, and those that cannot be.
+
+    A call that the page tells twice in the same way is one. Told in another way it is of the next round, when
+    the books know the first, or whatever they knew before.
+    """
     now = clock.now()
-    good: dict[str, Copied] = {}
+    rounds: list[dict[str, Copied]] = []
     refused: list[Refused] = []
     for place, raw in enumerate(rows):
         try:
@@ -92,25 +98,29 @@ def _sorted_out(rows: Sequence[Any], counts: IngestCounts) -> tuple[dict[str, Co
         except RowError as error:
             refused.append(Refused(raw, error.reason, str(error)))
             continue
-        first = good.setdefault(row[0], (place, *row))
-        if first[0] == place:
-            continue
-        if first[1:] == row:
-            counts.known += 1
+        for batch in rounds:
+            first = batch.setdefault(row[0], (place, *row))
+            if first[0] == place:
+                break
+            if first[1:] == row:
+                counts.known += 1
+                break
         else:
-            detail = f"Row {first[0] + 1} of the same page tells the same call with other figures."
-            refused.append(Refused(raw, QuarantineReason.CONFLICT, detail))
-    return good, refused
+            if len(rounds) < MOST_ROUNDS:
+                rounds.append({row[0]: (place, *row)})
+            else:
+                refused.append(Refused(raw, QuarantineReason.CONFLICT, TOLD_TOO_OFTEN))
+    return rounds, refused
 
 
-def _book(source: str, good: dict[str, Copied], rows: Sequence[Any], counts: IngestCounts) -> list[Refused]:
+def _book(source: str, batch: dict[str, Copied], rows: Sequence[Any], counts: IngestCounts) -> list[Refused]:
     """Copy the rows and book them; return those that the books refuse."""
     refused = []
     with connection.cursor() as cursor:
         cursor.execute("SELECT usage_import_begin()")
         with cursor.copy(COPY_SQL) as copy:
             copy.set_types([kind for _, kind in COLUMNS])
-            for row in good.values():
+            for row in batch.values():
                 copy.write_row(row)
         cursor.execute("SELECT * FROM usage_import(%s, %s, %s, %s)", _terms(source))
         for place, outcome, detail, calls in cursor.fetchall():
