@@ -109,6 +109,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "budget_requests": lambda world: asked_for_more(world).public_id,
     "requests": lambda world: world.request.public_id,
     "usage_days": lambda world: world.cast.ranking.public_id,
+    "usage": lambda world: world.cast.ranking.public_id,
     "blocked_calls": lambda world: world.cast.ranking.public_id,
     "reconciliation_runs": lambda world: run_id(world.run),
     "discrepancies": lambda world: world.discrepancy.public_id,
