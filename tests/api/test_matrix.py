@@ -149,6 +149,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "policy_proposals": lambda world: proposed(world).public_id,
     "access_reviews": lambda world: unused(world).public_id,
     "usage_days": lambda world: world.cast.ranking.public_id,
+    "usage": lambda world: world.cast.ranking.public_id,
     "blocked_calls": lambda world: world.cast.ranking.public_id,
     "reconciliation_runs": lambda world: run_id(world.run),
     "discrepancies": lambda world: world.discrepancy.public_id,

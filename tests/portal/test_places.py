@@ -163,8 +163,9 @@ def test_who_does_not_work_there_is_offered_no_act(cast: Cast) -> None:
 def test_refusals_are_those_of_the_period(cast: Cast, period: str) -> None:
     today = organisation_today()
     refuse(cast.ranking, periods.day_starts_at(last_month(today).first_day), "tier_not_granted", 5)
+    refuse(cast.ranking, clock.now(), "tier_not_granted", 3)
     rows = Visitor(cast.ben).get(project_of(cast.ranking), p=period).rows("blocked-h")
-    assert [cells[-1] for cells in rows] == (["5"] if period == "last" else [])
+    assert [cells[-1] for cells in rows] == (["5"] if period == "last" else ["3"])
 
 
 def test_closed_project_keeps_its_page(cast: Cast) -> None:

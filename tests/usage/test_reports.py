@@ -6,8 +6,10 @@ import csv
 from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
+from typing import Any
 
 import pytest
+from django.db import connection
 
 from budgets.models import Entry, EntryKind, Mode, ScopeKind, Window
 from budgets.services.limits import change_limit, open_budget
@@ -203,3 +205,30 @@ def test_reports_cost_the_same_at_5_and_at_50_rows(cast: Cast) -> None:
     assert [len(visitor.queries(page)) for page in pages] == few
     assert few[0] <= 12
     assert few[1] <= 24
+
+
+def test_no_report_reads_the_raw_tables_through(cast: Cast) -> None:
+    """The events are never read, and the ledger only by the indexes that hold few of its rows."""
+    open_budget(
+        actor=None, scope_kind=ScopeKind.TEAM, scope_id=cast.search.pk, department=cast.product,
+        window=Window.MONTH, mode=Mode.HARD, amount_usd=Decimal(1000), reason="The plan.",
+    )  # fmt: skip
+    visitor = Visitor(cast.fay)
+    places = f"/teams/{cast.search.public_id}/", f"/projects/{cast.ranking.public_id}/"
+    pages = ("/", "/reports/", address(cast), *places)
+    statements = {page: visitor.queries(page) for page in pages}
+
+    assert [sql for found in statements.values() for sql in found if "usage_event" in sql] == []
+    ledger = [sql for sql in statements[address(cast)] if 'FROM "budgets_entry"' in sql]
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        plans = ["\n".join(line for (line,) in explained(cursor, sql)) for sql in ledger]
+    assert len(plans) == 2
+    assert "entry_one_carry_per_window" in plans[0]
+    assert "entry_put_right_by_team" in plans[1]
+
+
+def explained(cursor: Any, sql: str) -> list[tuple[str]]:
+    cursor.execute(f"EXPLAIN {sql}")
+    rows: list[tuple[str]] = cursor.fetchall()
+    return rows

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import F, Max, Q, QuerySet, Sum
-from django.db.models.functions import TruncMonth
 
 from core.money import ZERO
 from usage.models import UsageDay
@@ -108,23 +107,22 @@ def spend_by_month(scope: Scope, *, today: date, months: int = MONTHS) -> list[M
     periods = [this_month(today)]
     while len(periods) < months:
         periods.insert(0, last_month(periods[0].first_day))
-    rows = (
-        days_in(scope, custom(periods[0].first_day, periods[-1].last_day))
-        .annotate(month=TruncMonth("day"))
-        .values("month", "tier_id")
-        .annotate(all_calls=Sum("calls"), usd=Sum("cost_usd"))
-        .order_by("month", "tier_id")
-    )
-    found = list(rows)
-    shown = max([SHOWN_TIERS, *(row["tier_id"] for row in found)])
-    cells = {(row["month"], row["tier_id"]): (row["all_calls"], row["usd"]) for row in found}
+    rows = days_in(scope, custom(periods[0].first_day, periods[-1].last_day)).order_by()
+    calls: dict[date, int] = {}
+    usd: dict[tuple[date, int], Decimal] = {}
+    # Summed by day in SQL and by month here: it takes a date's month faster.
+    for day, tier, day_calls, day_usd in rows.values_list("day", "tier_id").annotate(
+        all_calls=Sum("calls"), usd=Sum("cost_usd")
+    ):
+        month = day.replace(day=1)
+        calls[month] = calls.get(month, 0) + day_calls
+        usd[month, tier] = usd.get((month, tier), ZERO) + day_usd
+    shown = range(1, max([SHOWN_TIERS, *(tier for _, tier in usd)]) + 1)
     return [
         MonthRow(
             period=period,
-            calls=sum(cells.get((period.first_day, tier), (0, ZERO))[0] for tier in range(1, shown + 1)),
-            by_tier_usd=tuple(
-                cells.get((period.first_day, tier), (0, ZERO))[1] for tier in range(1, shown + 1)
-            ),
+            calls=calls.get(period.first_day, 0),
+            by_tier_usd=tuple(usd.get((period.first_day, tier), ZERO) for tier in shown),
         )
         for period in periods
     ]
