@@ -35,7 +35,7 @@ class Adjustment:
 def adjustments(team: Team, period: Period) -> tuple[Adjustment, ...]:
     """Return what came late or was put right for a team: of the period, and in it of earlier ones. One query.
 
-    A call that never settled, and settled after all, has two of them: a correction and a late entry.
+    What is about a month that was closed is booked in the open one and belongs to the closed one. A call that never settled, and settled after all, has two of them: a correction and a late entry.
     """
     first, last = day_starts_at(period.first_day), end_of(period.last_day)
     of_period = Q(effective_at__gte=first, effective_at__lte=last)
@@ -43,19 +43,19 @@ def adjustments(team: Team, period: Period) -> tuple[Adjustment, ...]:
     rows = (
         Entry.objects.filter(of_period | of_earlier, team=team, kind__in=PUT_RIGHT, recorded_at__gte=first)
         .annotate(month=TruncMonth("effective_at", tzinfo=timezone.get_default_timezone()))
-        .values("kind", "month", "reason", name=F("project__name"))
+        .values("kind", "month", "reason", name=F("project__name"), prior=F("reconciled__prior_period"))
         .annotate(entries=Count("pk"), usd=Sum("amount_usd"))
-        .order_by("-month", "kind", "name", "reason")
+        .order_by("-month", "kind", "name", "reason", "prior")
     )
     return tuple(
         Adjustment(
             kind=EntryKind(row["kind"]).label,
             project=row["name"] or "",
-            belongs_to=_day(row["month"]),
+            belongs_to=row["prior"] or _day(row["month"]),
             reason=row["reason"],
             entries=row["entries"],
             amount_usd=row["usd"],
-            is_prior=_day(row["month"]) < period.first_day,
+            is_prior=(row["prior"] or _day(row["month"])) < period.first_day,
         )
         for row in rows
     )

@@ -24,9 +24,9 @@ from usage.models import (
     ProviderAccount,
     ReconciliationRun,
     RunState,
-    UsageDay,
 )
 from usage.selectors.periods import day_starts_at, organisation_today
+from usage.selectors.rollup import EVERYTHING, days_of
 from usage.selectors.runs import require_books
 
 SOFT_AFTER_DAYS = 3
@@ -82,7 +82,7 @@ def months() -> list[Month]:
         firsts.append((firsts[-1] - timedelta(days=1)).replace(day=1))
     periods = {one.month: one for one in PeriodClose.objects.filter(month__gte=firsts[-1])}
     spent: dict[date, Decimal] = {}
-    rows = UsageDay.objects.filter(day__gte=firsts[-1]).values_list("day").annotate(usd=Sum("cost_usd"))
+    rows = days_of(EVERYTHING).filter(day__gte=firsts[-1]).values_list("day").annotate(usd=Sum("cost_usd"))
     for day, usd in rows.order_by("day"):
         spent[day.replace(day=1)] = spent.get(day.replace(day=1), ZERO) + usd
     return [
@@ -134,7 +134,7 @@ def adjustments(period: PeriodClose) -> Adjustments:
     figures = PeriodFigure.objects.filter(period=period).filter(closed_at=F("period__closed_at"))
     closed_usd = figures.aggregate(usd=Sum("cost_usd"))["usd"] or ZERO
     booked = LedgerCorrection.objects.filter(prior_period=period.month)
-    days = UsageDay.objects.filter(day__gte=period.month, day__lt=end_of_month(period.month))
+    days = days_of(EVERYTHING).filter(day__gte=period.month, day__lt=end_of_month(period.month))
     now_usd = days.aggregate(usd=Sum("cost_usd"))["usd"] or ZERO
     return Adjustments(
         closed_usd=closed_usd,

@@ -27,9 +27,8 @@ from core import clock
 from core.money import ZERO, quantise
 from teams.models import User
 from teams.selectors import RolesHeld
-from usage.models import UsageDay
 from usage.selectors.periods import last_days, organisation_today
-from usage.selectors.rollup import TOKENS
+from usage.selectors.rollup import EVERYTHING, TOKENS, days_of
 
 DAYS = 30
 HORIZON = timedelta(days=92)
@@ -56,7 +55,7 @@ def planned_effects(roles: RolesHeld, *, at: datetime | None = None) -> list[Pla
     if not changes:
         return []
     prices = price_rows(changes)
-    uses = _uses(UsageDay.objects.filter(_visible(roles), model_id__in=changes), now)
+    uses = _uses(days_of(EVERYTHING).filter(_visible(roles), model_id__in=changes), now)
     found = [
         _effect(each, prices[model], moment)
         for model, group in groupby(uses, key=lambda use: use.model_id)
@@ -75,7 +74,7 @@ def price_rises(now: datetime, until: datetime | None = None) -> Rises:
     if not changes:
         return {}
     prices = price_rows(changes)
-    uses = _uses(UsageDay.objects.filter(model_id__in=changes), now)
+    uses = _uses(days_of(EVERYTHING).filter(model_id__in=changes), now)
     found: dict[int, list[Step]] = {}
     for model, group in groupby(uses, key=lambda use: use.model_id):
         use = _together(each.use for each in group)
@@ -108,7 +107,7 @@ def own_use(user: User, *, at: datetime | None = None) -> OwnUse | None:
     Chat models only, and those whose price is in force. Two queries, one without any use.
     """
     now = at or clock.now()
-    uses = [each for each in _uses(UsageDay.objects.filter(owner=user), now) if each.mode == Mode.CHAT]
+    uses = [each for each in _uses(days_of(EVERYTHING).filter(owner=user), now) if each.mode == Mode.CHAT]
     if not uses:
         return None
     use = _together(each.use for each in uses)
@@ -158,7 +157,7 @@ def _visible(roles: RolesHeld) -> Q:
     return Q(team_id__in=roles.works_in) | Q(department_id__in=roles.directs)
 
 
-def _uses(rows: QuerySet[UsageDay], now: datetime) -> list[_Used]:
+def _uses(rows: QuerySet[Any], now: datetime) -> list[_Used]:
     """Return the use of the last 30 days by model and team. One query."""
     period = last_days(organisation_today(now), DAYS)
     grouped = (

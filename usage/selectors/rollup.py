@@ -10,6 +10,7 @@ from usage.models import UsageDay
 from usage.types import Period, Scope
 
 TOKENS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+EVERYTHING = Scope(label="Organisation", everything=True)
 
 
 def days_of(scope: Scope) -> QuerySet[UsageDay]:

@@ -15,6 +15,7 @@ from core.money import ZERO
 from keys.models import ApiKey
 from teams.models import NamedKind, Team
 from usage.forecast import PACE_DAYS, linear, since_first_use
+from usage.models import PeriodClose, PeriodState
 from usage.selectors.adjustments import Adjustment, adjustments, sum_of
 from usage.selectors.naming import NamesThen, names_at_end
 from usage.selectors.periods import day_starts_at, end_of, last_days, organisation_today
@@ -103,11 +104,14 @@ class Statement:
 
 
 def standing(period: Period, today: date) -> Status:
-    """Say how firm the figures of a month are, by its date alone: provisional from the third day after it."""
+    """Say how firm the figures of a month are: final once its books are closed. One query when it is over."""
     if today <= period.last_day:
         return Status(tone="info", text="Running")
     if today <= period.last_day + SETTLES_AFTER:
         return Status(tone="warn", text="Open: late usage may come")
+    closed = PeriodClose.objects.filter(month=period.first_day, state=PeriodState.CLOSED).first()
+    if closed and closed.closed_at:
+        return Status(tone="ok", text=f"Final: closed on {closed.closed_at:%-d %B %Y}")
     return Status(tone="info", text="Provisional until the period is closed")
 
 
