@@ -35,7 +35,8 @@ class Adjustment:
 def adjustments(team: Team, period: Period) -> tuple[Adjustment, ...]:
     """Return what came late or was put right for a team: of the period, and in it of earlier ones. One query.
 
-    What is about a month that was closed is booked in the open one and belongs to the closed one. A call that never settled, and settled after all, has two of them: a correction and a late entry.
+    What is about a closed month is booked in the open one, and belongs to the closed one. A call that never
+    settled, and settled after all, has two of them: a correction and a late entry.
     """
     first, last = day_starts_at(period.first_day), end_of(period.last_day)
     of_period = Q(effective_at__gte=first, effective_at__lte=last)
