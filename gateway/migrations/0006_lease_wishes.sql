@@ -27,7 +27,7 @@ BEGIN
   SELECT * INTO q FROM gateway_callers(jsonb_build_array(p_call), v_now);
   SELECT * INTO card FROM catalog_card(q.model_id, q.context, v_now, q.input_bound) WHERE q.refusal IS NULL;
   code := coalesce(q.refusal, CASE WHEN NOT card.priced AND NOT q.declared_free THEN 'model_unpriced' WHEN NOT q.granted THEN 'tier_not_granted'
-    WHEN q.mode NOT IN ('chat', 'embedding') OR card.unit_usd <> '{}' OR EXISTS (SELECT FROM budgets_ratelimit WHERE (scope_kind, scope_id) IN (('key', q.key_id), ('project', q.project_id), ('team', q.team_id)))
+    WHEN q.mode NOT IN ('chat', 'embedding') OR card.dear_unit_usd <> '{}' OR EXISTS (SELECT FROM budgets_ratelimit WHERE (scope_kind, scope_id) IN (('key', q.key_id), ('project', q.project_id), ('team', q.team_id)))
       THEN 'lease_not_offered' END);
   IF code IS NOT NULL THEN
     UPDATE budgets_lease SET wish = NULL, expires_at = least(expires_at, v_now + interval '1 microsecond'), reclaim_at = v_now + interval '2 microseconds'  -- a wish that nobody will come for

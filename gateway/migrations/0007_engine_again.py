@@ -5,9 +5,11 @@ from django.db import migrations
 from core.sql import functions_again
 
 # A database that was made with an earlier text of these functions gets today's; their signatures are the same.
-BATCHES = Path(__file__).with_name("0003_batches.sql")
+HERE = Path(__file__).parent
+BATCHES = functions_again(HERE / "0003_batches.sql")
+LEASES = (HERE / "0006_lease_wishes.sql").read_text(encoding="utf-8")
 
 
 class Migration(migrations.Migration):
     dependencies = [("gateway", "0006_lease_wishes"), ("usage", "0011_settle_as_a_set")]
-    operations = [migrations.RunSQL(functions_again(BATCHES), migrations.RunSQL.noop)]
+    operations = [migrations.RunSQL(BATCHES + LEASES, migrations.RunSQL.noop)]
