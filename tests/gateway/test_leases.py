@@ -69,6 +69,14 @@ def test_a_lease_reserves_its_money_on_the_whole_path(world: World) -> None:
     assert set(Balance.objects.values_list("reserved_usd", flat=True)) == {Decimal(1)}
 
 
+def test_a_model_whose_hour_long_cache_has_a_price_is_lent_for_at_its_dearest(world: World) -> None:
+    world.price(world.small, "cache_write_1h", "0.000003")
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    answer = take(world)
+    assert answer.status_code == 200
+    assert answer.json()["input_usd"] == "0.000003000000000"
+
+
 def test_little_is_shared_between_nodes_and_never_more_than_there_is(world: World) -> None:
     world.budget("key", kind=ScopeKind.KEY, limit="1")
     first = Decimal(take(world, "10").json()["added_usd"])

@@ -22,7 +22,7 @@ from django.db import connection
 ROOT = Path(__file__).parents[2]
 AUTHORIZE = "gateway/migrations/0003_batches.sql"
 SETTLE = "usage/migrations/0005_settle.sql"
-CARDS = "catalog/migrations/0005_cards.sql"
+CARDS = "catalog/migrations/0006_price_review.sql"
 LEND = "gateway/migrations/0006_lease_wishes.sql"
 RECALL = "gateway/migrations/0004_leases.sql"
 DRAW = "usage/migrations/0009_leased_calls_never_settled.sql"
