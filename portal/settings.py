@@ -148,6 +148,7 @@ MIDDLEWARE = [
     "portal.refusals.bare_refusals",
     "portal.middleware.domain_errors",
     "portal.middleware.repeated_forms",
+    "portal.middleware.whole_sign_in_changes",
 ]
 
 ROOT_URLCONF = "portal.urls"

@@ -208,7 +208,7 @@ def lend(giver: Traveller, *, to: User) -> None:
     giver.press("link", "Delegations")
     giver.write("Who decides for you?", to.email)
     giver.write("Until", f"{clock.now() + timedelta(days=1):%Y-%m-%d}")
-    giver.press("button", "decide", exact=False)
+    giver.press("button", "Lend the role")
     giver.reads(f"{to} decides for you until")
 
 
