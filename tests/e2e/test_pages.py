@@ -33,6 +33,8 @@ BEN = (
     "/approvals/",
     "/keys/",
     "/approvals/delegations/",
+    "/approvals/together/",
+    "/keys/tokens/services/",
     "/approvals/review/",
     "/keys/new/",
     "/budgets/",
