@@ -16,6 +16,7 @@ from core import audit, idempotency
 from core.clients import client_address
 from core.errors import DomainError
 from core.problems import CONTENT_TYPE, from_error
+from core.templatetags.ui import ONCE
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -80,14 +81,17 @@ class sign_in_required(LoginRequiredMiddleware):  # noqa: N801  named like its f
 
 
 def repeated_forms(get_response: Handler) -> Handler:
-    """Let a form that a program sends with an `Idempotency-Key` have one effect; the API sees to its own.
+    """Let a form have one effect that carries a name of its own (`{% once %}`), or that a program sends with
+    an `Idempotency-Key`: a second click does nothing. The API sees to its own calls.
 
     Only the way to the next page is kept, no page: one may show a secret.
     """
 
     def handle(request: HttpRequest) -> HttpResponse:
-        key = request.headers.get(idempotency.HEADER)
-        if key is None or request.method != "POST" or not _is_a_persons_form(request):
+        if request.method != "POST" or not _is_a_persons_form(request):
+            return get_response(request)
+        key = request.headers.get(idempotency.HEADER) or request.POST.get(ONCE)
+        if not key:
             return get_response(request)
         try:
             return idempotency.once(
