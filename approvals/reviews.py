@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from django.db.models import IntegerField, Max, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import F, IntegerField, Max, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from approvals.models import GrantReview
@@ -35,7 +35,7 @@ def unused_grants(user: User) -> list[Unused]:
     """
     return [
         Unused(grant=row, calls=row.recent_calls, last_day=row.last_day)
-        for row in unused_rows(user).order_by("recent_calls", "expires_at", "pk")[:SHOWN]
+        for row in unused_rows(user).order_by(F("recent_calls"), "expires_at", "pk")[:SHOWN]
     ]
 
 

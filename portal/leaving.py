@@ -45,17 +45,17 @@ def consequences(person: User) -> Sequence[str]:
     ]
     lent = Delegation.objects.filter(Q(giver=person) | Q(taker=person), valid_until__gt=now)
     count = lent.exclude(valid_until=F("valid_from")).count()
-    lines += [f"Delegations from and to him end: {count}."] if count else []
+    lines += [f"Delegations from and to this person end: {count}."] if count else []
     for role in RoleAssignment.objects.live().filter(user=person).select_related("team", "department"):
         where = role.team or role.department
         lines.append(f"{role.get_role_display()}{f' of {where}' if where else ''}: the role ends.")
     for project in Project.objects.open().filter(owner=person):
-        lines.append(f"Project {project} stays and still names him as its owner: name another one.")
+        lines.append(f"Project {project} stays and still names this person as its owner: name another one.")
     for account in ServiceAccount.objects.filter(responsible=person).select_related("user"):
         lines.append(f"The service {account.user} stays, and nobody answers for it: open another one.")
     return [
         *lines,
-        "He is signed out everywhere and can no longer sign in. What he did stays in the records.",
+        "All sessions end, and nobody can sign in with the account. What was done stays in the records.",
     ]
 
 

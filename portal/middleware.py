@@ -7,15 +7,32 @@ from typing import Any
 
 import structlog
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
+from django.template.response import SimpleTemplateResponse
 
 from core import audit, idempotency
 from core.clients import client_address
 from core.errors import DomainError
 from core.problems import CONTENT_TYPE, from_error
+from core.templatetags.ui import ONCE
 
 Handler = Callable[[HttpRequest], HttpResponse]
+
+# The views of allauth that change how somebody signs in.
+SIGN_IN_CHANGES = frozenset(
+    {
+        "account_change_password",
+        "account_set_password",
+        "account_reset_password_from_key",
+        "mfa_activate_totp",
+        "mfa_deactivate_totp",
+        "mfa_add_webauthn",
+        "mfa_remove_webauthn",
+        "mfa_generate_recovery_codes",
+    }
+)
 
 
 def request_context(get_response: Handler) -> Handler:
@@ -64,14 +81,17 @@ class sign_in_required(LoginRequiredMiddleware):  # noqa: N801  named like its f
 
 
 def repeated_forms(get_response: Handler) -> Handler:
-    """Let a form that a program sends with an `Idempotency-Key` have one effect; the API sees to its own.
+    """Let a form have one effect that carries a name of its own (`{% once %}`), or that a program sends with
+    an `Idempotency-Key`: a second click does nothing. The API sees to its own calls.
 
     Only the way to the next page is kept, no page: one may show a secret.
     """
 
     def handle(request: HttpRequest) -> HttpResponse:
-        key = request.headers.get(idempotency.HEADER)
-        if key is None or request.method != "POST" or not _is_a_persons_form(request):
+        if request.method != "POST" or not _is_a_persons_form(request):
+            return get_response(request)
+        key = request.headers.get(idempotency.HEADER) or request.POST.get(ONCE)
+        if not key:
             return get_response(request)
         try:
             return idempotency.once(
@@ -119,3 +139,30 @@ class domain_errors:  # noqa: N801  named like its function neighbours; a class 
         if request.path.startswith("/api/"):
             return JsonResponse(document, status=int(exception.status), content_type=CONTENT_TYPE)
         return render(request, "error.html", {"problem": document}, status=int(exception.status))
+
+
+class whole_sign_in_changes:  # noqa: N801  named like its neighbours; a class because Django asks for process_view
+    """Let a password or a factor change together with its audit row and its mail, or not at all.
+
+    allauth saves first and tells us afterwards; of a new app and of recovery codes it tells after the commit.
+    It comes last, because it runs the view itself.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponse | None:
+        """Run a view that changes how a person signs in, inside a transaction."""
+        match = request.resolver_match
+        if request.method != "POST" or match is None or match.view_name not in SIGN_IN_CHANGES:
+            return None
+        with transaction.atomic():
+            answer: HttpResponse = view(request, *args, **kwargs)
+            if isinstance(answer, SimpleTemplateResponse):
+                answer.render()
+        return answer

@@ -103,7 +103,8 @@ def _bearer_tokens(name: str, tokens: list[str]) -> list[bytes]:
 KEY_PEPPERS = _key_peppers(env.str("KEY_PEPPERS"))
 GATEWAY_ROOT_SECRET = _secret("GATEWAY_ROOT_SECRET")
 AUDIT_HMAC_KEY = _secret("AUDIT_HMAC_KEY")
-AUDIT_HMAC_OLD_KEYS: list[bytes] = [key.encode() for key in env.list("AUDIT_HMAC_OLD_KEYS", [])]
+OLD_SEAL_KEYS: list[str] = env.list("AUDIT_HMAC_OLD_KEYS", [])
+AUDIT_HMAC_OLD_KEYS = [each.encode() for each in OLD_SEAL_KEYS]
 AUDIT_ANCHOR_DIR: str = env.str("AUDIT_ANCHOR_DIR", str(BASE_DIR / ".local" / "anchors"))
 
 INSTALLED_APPS = [
@@ -158,6 +159,7 @@ MIDDLEWARE = [
     "portal.refusals.bare_refusals",
     "portal.middleware.domain_errors",
     "portal.middleware.repeated_forms",
+    "portal.middleware.whole_sign_in_changes",
 ]
 
 ROOT_URLCONF = "portal.urls"

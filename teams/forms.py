@@ -33,7 +33,7 @@ class PersonForm(forms.Form):
     )
     email = forms.CharField(
         label="Work e-mail",
-        help_text="He signs in with it, and sets a password by “Forgot your password?”.",
+        help_text="It is for signing in; the password is set by “Forgot your password?”.",
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
         error_messages={"required": "Enter a work e-mail"},
@@ -87,8 +87,8 @@ class RoleForm(forms.Form):
         if role is None:
             return cleaned
         for field, needs, sentence in (
-            ("team", role == Role.LEAD, "Choose the team that he leads"),
-            ("department", role == Role.DIRECTOR, "Choose the department that he directs"),
+            ("team", role == Role.LEAD, "Choose the team to lead"),
+            ("department", role == Role.DIRECTOR, "Choose the department to direct"),
         ):
             if needs and not cleaned.get(field):
                 self.add_error(field, sentence)

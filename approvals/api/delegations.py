@@ -1,6 +1,6 @@
 """Delegations in the API: what a person lends and was lent."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models import QuerySet
 from rest_framework.decorators import action
@@ -16,6 +16,8 @@ from core.rest.schema import operation
 from core.rest.serializers import NothingIn
 from core.rest.views import NounViewSet, referred
 from teams.models import Department, Role, Team, User
+
+_Place = TypeVar("_Place", Team, Department)
 
 
 class DelegationViewSet(NounViewSet):
@@ -44,6 +46,7 @@ class DelegationViewSet(NounViewSet):
     def create(self, request: Request) -> Response:
         """Let somebody else decide in a role of one's own, for 30 days at most."""
         wanted = self.body(DelegationCreateIn)
+        teams, departments = Team.objects.visible_to(self.actor), Department.objects.visible_to(self.actor)
         made = services.delegate(
             actor=self.actor,
             taker=referred(
@@ -56,7 +59,8 @@ class DelegationViewSet(NounViewSet):
             valid_from=wanted.get("valid_from") or clock.now(),
             valid_until=wanted["valid_until"],
             reason=wanted["reason"],
-            **self._place(wanted),
+            team=self._named(wanted, "team", teams),
+            department=self._named(wanted, "department", departments),
         )
         return self.created(self.found(made.public_id))
 
@@ -68,13 +72,8 @@ class DelegationViewSet(NounViewSet):
         services.end_delegation(actor=self.actor, delegation=self.found(id))
         return self.answer(self.found(id))
 
-    def _place(self, wanted: dict[str, Any]) -> dict[str, Team | Department]:
-        """Return the team and the department that the body names, among those that the person sees."""
-        place: dict[str, Team | Department] = {}
-        for field, rows in (
-            ("team", Team.objects.visible_to(self.actor)),
-            ("department", Department.objects.visible_to(self.actor)),
-        ):
-            if field in wanted:
-                place[field] = referred(rows, field=field, noun=field, public_id=wanted[field])
-        return place
+    def _named(self, wanted: dict[str, Any], field: str, rows: QuerySet[_Place]) -> _Place | None:
+        """Return the place that the body names in a field, among those that the person sees."""
+        if field not in wanted:
+            return None
+        return referred(rows, field=field, noun=field, public_id=wanted[field])

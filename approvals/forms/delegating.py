@@ -28,7 +28,7 @@ class DelegateForm(forms.Form):
     )
     taker = forms.EmailField(
         label="Who decides for you?",
-        help_text="The e-mail address with which he signs in.",
+        help_text="The e-mail address with which this person signs in.",
         error_messages={
             "required": "Enter the e-mail address of the person who decides for you",
             "invalid": "Enter an e-mail address, such as name@example.com",

@@ -108,7 +108,7 @@ def break_the_glass(request: PersonRequest) -> HttpResponse:
         text=(
             "For an emergency that cannot wait for an approval. You get access at once, for hours and up to a"
             " cap. Leads, director, finance and administrators are told now, and somebody reviews it: without"
-            " his approval the access ends at once."
+            " an approval the access ends at once."
         ),
         url=reverse("approvals:break_glass"),
         submit_text="Break the glass",

@@ -56,7 +56,7 @@ def end_delegation(request: PersonRequest, public_id: str) -> HttpResponse:
         "text": "",
         "consequences": (
             f"{lent.taker} cannot decide for {lent.giver} any more, from now on.",
-            "What he decided stays decided.",
+            "What was decided stays decided.",
         ),
         "url": reverse("approvals:end_delegation", args=[public_id]),
         "submit_text": "End the delegation",

@@ -107,7 +107,7 @@ def retire_policy(request: PersonRequest, public_id: str) -> HttpResponse:
         "text": "Nothing changes before another administrator confirms it.",
         "consequences": (
             f"Nobody can ask for {policy.tier}, extend it, or break the glass for it.",
-            f"Requests that wait then are closed, and whoever asked is told. Now {waiting} wait.",
+            f"Requests that wait then are closed, and whoever asked is told. Waiting now: {waiting}.",
             "What was granted stays until it ends.",
         ),
         "url": reverse("approvals:retire_policy", args=[public_id]),

@@ -1,5 +1,6 @@
 """What templates say about money, time, state and pictures; a builtin of every template."""
 
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -17,6 +18,7 @@ from core.money import format_usd
 
 register = template.Library()
 
+ONCE = "once"  # the field that names one sending of a form
 TONE_ICONS = {"ok": "circle-check", "warn": "triangle-alert", "bad": "circle-alert", "info": "info"}
 STEPS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
 MAX_RELATIVE = timedelta(days=30)
@@ -164,3 +166,9 @@ def _relative(moment: datetime) -> str:
             text = f"{number} {name}" if number == 1 else f"{number} {name}s"
             return f"in {text}" if distance > timedelta(0) else f"{text} ago"
     return "in less than a minute" if distance > timedelta(0) else "just now"
+
+
+@register.simple_tag
+def once() -> SafeString:
+    """Write the hidden field that lets a form have one effect, however often its button is pressed."""
+    return format_html('<input type="hidden" name="{}" value="{}">', ONCE, secrets.token_urlsafe(16))

@@ -139,7 +139,7 @@ def create_service(request: PersonRequest) -> HttpResponse:
     page = {
         "title": "New service account",
         "text": "A program with roles of its own: give it a team or a role afterwards, as you do a person."
-        " It cannot sign in. Whoever answers for it makes its tokens, and they end when he leaves.",
+        " It cannot sign in. Whoever answers for it makes its tokens, and they end when that person leaves.",
         "submit_text": "Open the account",
         "url": reverse("keys:create_service"),
         "cancel_url": reverse("keys:tokens"),

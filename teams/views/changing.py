@@ -36,7 +36,7 @@ def add_person(request: PersonRequest) -> HttpResponse:
     if made is not None:
         messages.success(request, f"{made.name} can sign in once a password is set by the link in the mail.")
         return redirect("people:detail", made.public_id)
-    text = "The person sees nothing until a team takes him in or a role is given."
+    text = "The person sees nothing until a team takes them in or a role is given."
     return _form_page(
         request, form, title="Add a person", text=text, submit="Add the person", cancel=reverse("people:list")
     )
@@ -51,7 +51,7 @@ def rename_person(request: PersonRequest, public_id: str) -> HttpResponse:
     if _done(form, lambda entered: services.rename_person(actor=request.user, user=person, **entered)):
         messages.success(request, "The name is changed. Records keep the name of their time.")
         return redirect("people:detail", public_id)
-    text = "Audit and decisions of the past keep the name that he had then."
+    text = "Audit and decisions of the past keep the name of that time."
     title = f"Rename {person.name}"
     return _form_page(request, form, title=title, text=text, submit="Save the name", cancel=_page_of(person))
 
@@ -78,7 +78,7 @@ def give_role(request: PersonRequest, public_id: str) -> HttpResponse:
     if held := _done(form, give):
         messages.success(request, f"{person.name} is {role_in_words(held)} from now on.")
         return redirect("people:detail", public_id)
-    text = "It is in force at once, in decisions and in what he sees."
+    text = "It is in force at once, in decisions and in what the person sees."
     title = f"Give {person.name} a role"
     return _form_page(request, form, title=title, text=text, submit="Give the role", cancel=_page_of(person))
 
@@ -95,7 +95,7 @@ def end_role(request: PersonRequest, public_id: str) -> HttpResponse:
     if _done(form, lambda entered: services.end_role(actor=request.user, assignment=held, **entered)):
         messages.success(request, f"{held.user.name} is no longer {role_in_words(held)}.")
         return redirect("people:detail", held.user.public_id)
-    lines = ["He can no longer decide as such, from this moment.", "What he decided stays."]
+    lines = ["Nothing can be decided in this role any more, from this moment.", "What was decided stays."]
     return _confirm(
         request,
         form,
@@ -119,7 +119,9 @@ def let_leave(request: PersonRequest, public_id: str, *, leaving: Leaving) -> Ht
         return services.deactivate_person(actor=request.user, user=person, endings=leaving.endings, **entered)
 
     if _done(form, leave):
-        messages.success(request, f"{person.name} has left: keys are revoked and nobody signs in as him.")
+        messages.success(
+            request, f"{person.name} has left: keys are revoked and nobody signs in with the account."
+        )
         return redirect("people:detail", public_id)
     return _confirm(
         request,
@@ -140,7 +142,7 @@ def let_return(request: PersonRequest, public_id: str) -> HttpResponse:
     if _done(form, lambda entered: services.reactivate_person(actor=request.user, user=person, **entered)):
         messages.success(request, f"{person.name} can sign in again.")
         return redirect("people:detail", public_id)
-    text = "Nothing of what he had comes back: no team, no role, no key."
+    text = "Nothing of before comes back: no team, no role, no key."
     title = f"Let {person.name} come back"
     return _form_page(
         request, form, title=title, text=text, submit="Let the person come back", cancel=_page_of(person)
@@ -158,9 +160,9 @@ def reset_factors(request: PersonRequest, public_id: str) -> HttpResponse:
         return redirect("people:detail", public_id)
     lines = [
         "The authenticator app, passkeys and recovery codes no longer sign in.",
-        "He is signed out everywhere, and told by e-mail.",
-        "With a role, he sets up another second factor at the next sign-in.",
-        "Be sure that it is he who asks: this is how accounts are stolen.",
+        "The person is signed out everywhere, and told by e-mail.",
+        "With a role, the next sign-in asks for another second factor.",
+        "Be sure who it is that asks: this is how accounts are stolen.",
     ]
     return _confirm(
         request,

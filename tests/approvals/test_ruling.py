@@ -265,7 +265,7 @@ def test_a_tier_is_retired_on_its_page(cast: Cast, asked: AccessRequest) -> None
     ann, policy = Visitor(cast.ann), factories.policy_of(cast.tier2)
     page = f"/approvals/policies/{policy.public_id}/retire/"
     assert page in ann.get("/approvals/policies/").links
-    assert "Now 1 wait" in ann.get(page).words
+    assert "Waiting now: 1." in ann.get(page).words
     assert ann.post(page, reason="").status == 422
     assert ann.post(page, reason="We stop with Tier 2.").status == 302
     proposal = PolicyProposal.objects.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -196,3 +197,15 @@ def test_who_holds_no_role_sees_what_was_lent_to_him(cast: Cast) -> None:
     words = Visitor(cast.dan).get(f"{LIST}delegations/").words
     assert "Ben Okafor" in words
     assert "there is nothing to lend" in words
+
+
+def test_a_second_click_of_a_form_does_nothing_twice(cast: Cast, asked: AccessRequest) -> None:
+    ben, form = Visitor(cast.ben), page_of(asked, "comment/")
+    found = re.search(r'name="once" value="([^"]+)"', ben.client.get(form).content.decode())
+    assert found
+    sent = [ben.post(form, text="Why?", once=found[1]) for _ in range(2)]
+    assert [(each.status, each.response["Location"]) for each in sent] == [(302, page_of(asked))] * 2
+    assert Comment.objects.count() == 1
+    assert ben.post(form, text="", once="another").status == 422
+    assert ben.post(form, text="And how?", once="another").status == 302
+    assert Comment.objects.count() == 2

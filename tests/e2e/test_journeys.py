@@ -142,7 +142,7 @@ def test_the_glass_is_broken_and_the_review_takes_the_access_back(organisation: 
     review = AccessRequest.objects.get(kind=RequestKind.BREAK_GLASS)
     assert active_grants() == [Grant.objects.get(source_request=review.public_id)]
     cleo.open("/approvals/")
-    cleo.press("link", "Tier 3 for Ranking")
+    cleo.press("link", "glass broken for Tier 3 in Ranking")
     cleo.reads("Search answers nothing since 09:40")
     cleo.write("Comment", "The incident was over before.")
     cleo.press("button", "Deny")
@@ -208,7 +208,7 @@ def lend(giver: Traveller, *, to: User) -> None:
     giver.press("link", "Delegations")
     giver.write("Who decides for you?", to.email)
     giver.write("Until", f"{clock.now() + timedelta(days=1):%Y-%m-%d}")
-    giver.press("button", "decide", exact=False)
+    giver.press("button", "Lend the role")
     giver.reads(f"{to} decides for you until")
 
 

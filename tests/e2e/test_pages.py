@@ -34,6 +34,8 @@ BEN = (
     "/approvals/",
     "/keys/",
     "/approvals/delegations/",
+    "/approvals/together/",
+    "/keys/tokens/services/",
     "/approvals/review/",
     "/keys/new/",
     "/budgets/",

@@ -196,7 +196,7 @@ def test_the_pages_of_people_fit_and_can_be_read(
     page.goto(f"{ada}role/")
     page.get_by_label("Role").select_option("lead")
     page.get_by_role("button", name="Give the role").click()
-    expect(page.get_by_role("alert")).to_contain_text("Choose the team that he leads")
+    expect(page.get_by_role("alert")).to_contain_text("Choose the team to lead")
     wrong += look(page)
     page.goto(f"{ada}leave/")
     page.get_by_label("Why?").fill("The contract ended.")

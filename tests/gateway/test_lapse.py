@@ -12,7 +12,7 @@ from django.db import connection
 
 from catalog.models import Tier
 from keys.models import Grant
-from keys.services import revoke_grant, shrink_grant
+from keys.services import revoke, revoke_grant, shrink_grant
 from keys.services.capping import follow_grants
 from tests import factories
 from tests.gateway.conftest import World
@@ -67,6 +67,24 @@ def test_a_revoked_grant_is_refused_on_the_next_call(world: World) -> None:
     refused = world.gus.authorize(world.token, model="large")
     assert (refused.status_code, refused.json()["code"]) == (403, "tier_not_granted")
     assert world.gus.authorize(world.token, model="small").status_code == 200
+
+
+def test_a_revoked_key_is_refused_on_the_next_call_and_its_lease_at_the_next_poll(world: World) -> None:
+    wish = {
+        "node": "node-1",
+        "key": world.token,
+        "model": "small",
+        "route": "/v1/chat/completions",
+        "want_usd": "1",
+    }
+    lease = world.gus.post("/gateway/v1/leases", wish).json()["lease"]
+    poll = {"node": "node-1"}
+    assert world.gus.post("/gateway/v1/leases/poll", poll).json() == {"stop": []}
+    assert world.gus.authorize(world.token, model="small").status_code == 200
+    revoke(actor=world.ada, key=world.key, reason="Leaked.")
+    assert world.gus.authorize(world.token, model="small").status_code == 401
+    assert world.gus.post("/gateway/v1/leases/poll", poll).json() == {"stop": [lease]}
+    assert world.gus.post("/gateway/v1/leases", wish).status_code == 401
 
 
 def test_ending_one_grant_leaves_the_other_in_force(world: World) -> None:

@@ -131,7 +131,7 @@ def test_the_page_says_before_what_ends_and_ends_it(world: World) -> None:
     assert "The key prod of project Ranking" in page.words
     assert "The API token ci (" in page.words
     assert "of Nightly report is revoked." in page.words
-    assert "Delegations from and to him end: 1." in page.words
+    assert "Delegations from and to this person end: 1." in page.words
     assert "The service Nightly report stays" in page.words
     assert ann.post(path, reason="").status == 422
     assert User.objects.get(pk=cast.ada.pk).is_active
@@ -144,7 +144,7 @@ def test_a_lead_who_leaves_is_named_with_what_stays_behind(cast: Cast) -> None:
     lines = consequences(cast.ben)
 
     assert "Team lead of Search: the role ends." in lines
-    assert "Project Ranking stays and still names him as its owner: name another one." in lines
+    assert "Project Ranking stays and still names this person as its owner: name another one." in lines
 
 
 def test_who_comes_back_has_nothing(world: World) -> None:

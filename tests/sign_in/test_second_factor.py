@@ -10,7 +10,7 @@ import time_machine
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core.cache import cache
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
@@ -259,3 +259,17 @@ def test_nobody_but_an_administrator_resets_and_nobody_his_own(cast: Cast) -> No
     for actor, user in ((cast.cleo, cast.ben), (cast.ann, cast.ann)):
         with pytest.raises(NotAllowedError):
             services.reset_factors(actor=actor, user=user, reason="His phone is in the lake.")
+
+
+def test_a_factor_whose_end_cannot_be_recorded_stays(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Visitor(cast.ada).client
+    set_up_app(client)
+
+    def gone(**values: object) -> None:
+        raise OperationalError("the audit is away")
+
+    monkeypatch.setattr(services, "record_sign_in_change", gone)
+    answer = client.post("/accounts/2fa/totp/deactivate/")
+
+    assert answer.status_code >= 500
+    assert Authenticator.objects.filter(user=cast.ada, type=Authenticator.Type.TOTP).exists()

@@ -125,8 +125,8 @@ def test_a_role_is_given_with_a_last_day(cast: Cast) -> None:
 @pytest.mark.parametrize(
     ("entered", "told"),
     [
-        ({"role": "lead"}, "Choose the team that he leads"),
-        ({"role": "director"}, "Choose the department that he directs"),
+        ({"role": "lead"}, "Choose the team to lead"),
+        ({"role": "director"}, "Choose the department to direct"),
         ({"role": "finance", "team": "search"}, "Finance is not a role in a team"),
         ({"role": ""}, "Choose a role"),
         ({"role": "admin", "valid_until": "soon"}, "Enter a day such as"),
