@@ -62,8 +62,8 @@ PASSING = frozenset(
     }
 )
 # These run as their owner. The first two make and drop tables; their arguments are dates, from which they
-# make the names, and the second drops nothing that is young or does not recount. The third keeps writers of the
-# audit out for a moment, which only who may change its rows can.
+# make the names, and the second drops nothing that is young or does not recount. The third keeps writers of
+# the audit out for a moment, which only who may change its rows can.
 AS_OWNER = (
     "usage_make_partitions(date, date)",
     "usage_retire_month(date, text)",

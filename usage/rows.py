@@ -233,6 +233,7 @@ def _shown(count: Any) -> str:
 
 def _safe(value: Any) -> Any:
     """Return the same as JSON can hold it: what it cannot is written as text."""
+    safe: Any
     match value:
         case None | bool():
             safe = value

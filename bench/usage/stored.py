@@ -1,5 +1,7 @@
 """Many stored calls at once, and their roll-up: what dashboards and reconciliation are measured on."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import connection
 
@@ -12,9 +14,9 @@ EVENTS = """
     INSERT INTO usage_event (source, external_id, at, recorded_at, key_id, owner_id, project_id, team_id,
       department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens,
       output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
-    SELECT %(source)s, md5(n::text), at, at, k.id, k.owner_id, p.id, p.team_id, t.department_id, m.id, m.tier_id,
-      1, ((input - input / 4) * 2.5 + input / 4 * 0.25 + output * 10) / 1000000, input, input / 4, 0, output, 0,
-      '{}', 'stop', false, false, true, ''
+    SELECT %(source)s, md5(n::text), at, at, k.id, k.owner_id, p.id, p.team_id, t.department_id, m.id,
+      m.tier_id, 1, ((input - input / 4) * 2.5 + input / 4 * 0.25 + output * 10) / 1000000, input, input / 4,
+      0, output, 0, '{}', 'stop', false, false, true, ''
     FROM (SELECT n, now() - make_interval(secs => n * (%(days)s * 86400.0 / %(count)s)) AS at,
                  (power(random(), 2) * %(keys)s)::int %% %(keys)s AS key, n %% %(each)s AS turn,
                  (50 + random() * 3950)::bigint AS input, (1 + random() * 1499)::bigint AS output
@@ -36,7 +38,7 @@ PART = 500_000
 
 def store(callers: Callers, count: int) -> None:
     """Write `count` calls of the last 90 days and their day roll-up, without ledger entries."""
-    terms = {
+    terms: dict[str, Any] = {
         "source": callers.source,
         "days": DAYS,
         "count": count,

@@ -63,12 +63,12 @@ class Telling:
 
 @pytest.fixture
 def telling(cast: Cast) -> Telling:
-    """Make the gateway, the keys, and budgets by the month, day, week and for ever."""
+    """Make the gateway, the keys, and budgets by the quarter, day, week and for ever."""
     return make_telling(cast)
 
 
 def make_telling(cast: Cast) -> Telling:
-    """Make the gateway, the keys, and budgets by the month, day, week and for ever."""
+    """Make the gateway, the keys, and budgets by the quarter, day, week and for ever."""
     keys = (
         ApiKeyFactory.create(project=cast.ranking, owner=cast.ada),
         ApiKeyFactory.create(project=cast.fraud, owner=cast.dan),
@@ -78,7 +78,7 @@ def make_telling(cast: Cast) -> Telling:
     for model in (cast.small, cast.large):
         PriceFactory.create(model=model, unit=Unit.CACHED, usd_per_unit=Decimal("0.000000033333333"))
     for kind, scope, department, window in (
-        (ScopeKind.PROJECT, cast.ranking.pk, cast.product, Window.MONTH),
+        (ScopeKind.PROJECT, cast.ranking.pk, cast.product, Window.QUARTER),
         (ScopeKind.TEAM, cast.search.pk, cast.product, Window.DAY),
         (ScopeKind.DEPARTMENT, cast.payments.pk, cast.payments, Window.WEEK),
         (ScopeKind.KEY, keys[1].pk, cast.payments, Window.LIFETIME),

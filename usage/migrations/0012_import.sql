@@ -92,7 +92,7 @@ END $$;
 -- Books what was copied and answers, of each row that was not booked, its place, reason and detail, and how many were booked (`new`) and were booked before (`known`).
 -- Two imports of one source wait for each other. Balances are locked last, and only while sums are written to them and to the roll-ups: in the order of a settlement.
 CREATE FUNCTION usage_import(p_source text, p_zone text, p_reason text, p_hours_from timestamptz) RETURNS TABLE (place int, outcome text, detail text, calls bigint)
-LANGUAGE plpgsql SET jit = off AS $$
+LANGUAGE plpgsql SET jit = off SET work_mem = '32MB' AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := clock_timestamp();
