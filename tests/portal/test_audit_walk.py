@@ -28,7 +28,8 @@ APPS = ("teams", "catalog", "budgets", "keys", "usage", "gateway", "approvals", 
 # What an event may keep of before and after. Whoever records a new fact adds it, and looks at it.
 DECLARED = """
     actions addresses allocation amount_usd archived_at attempts base_url budget budgets by_rule came
-    change closed_at code comment cost_centre dead_at decision declared_free delegations department description digest_time
+    change closed_at
+    code comment cost_centre dead_at decision declared_free delegations department description digest_time
     disabled_at duration_days email expected_monthly_usd expires_at extends_key external_id factors failures
     grant holder increases is_active keeps key keys limit_usd live_versions masked member memberships mode
     model_ids models monthly_cap_usd name offered_tier overcommit_ratio overlap_hours owner parallel_calls
