@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. They need Python 3.11 or newer and make; everything else is installed.
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test test-all mutants-ledger mutants-approvals matrix fuzz e2e bench screenshots check fmt lock chromium
+.PHONY: help run gateway test test-all mutants-ledger mutants-approvals matrix fuzz e2e bench reconcile-faults screenshots check fmt lock chromium
 
 PYTHON3 ?= python3
 PYTEST_WORKERS ?= 2
@@ -52,6 +52,9 @@ e2e: $(DEVELOP) chromium ## Run the main job from the request to the revoked key
 
 bench: $(DEVELOP) ## Measure everything of docs/performance.md; BENCH_ARGUMENTS="T1 T4" or --quick for less
 	$(PYTHON) -m bench $(BENCH_ARGUMENTS)
+
+reconcile-faults: $(DEVELOP) ## Put every kind of fault into 14 days of traffic and print what the reconciliation finds
+	$(PYTHON) -m pytest -n 0 -q -s -m full tests/usage/test_reconcile_faults.py $(PYTEST_ARGUMENTS)
 
 screenshots: $(DEVELOP) chromium ## Take the pictures of the README from demo data
 	$(PYTHON) docs/screenshots/take.py

@@ -23,6 +23,7 @@ MEASUREMENTS = {
     "T8": "crash.t8_crash",
     "T9": "held.t9_held",
     "T10": "litellm_overhead.measure",
+    "U3": "reconcile.measure",
     "growth": "growth.growth",
     "pages": "pages.measure",
     "memory": "memory.measure",
