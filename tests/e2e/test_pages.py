@@ -46,7 +46,7 @@ BEN = (
 )
 ADA = ("/approvals/ask/", "/approvals/break-glass/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")
 BUDGET_FORMS = ("plan/", "top-up/", "rules/", "close/", "rate/")
-FAY = ("/", "/reconciliation/", "/budgets/", "/blocked/?p=24h")
+FAY = ("/", "/reconciliation/", "/reconciliation/periods/", "/budgets/", "/blocked/?p=24h")
 ANN = (
     "/models/",
     "/models/unpriced/",
