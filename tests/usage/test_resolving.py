@@ -254,3 +254,14 @@ def test_command_compares_a_day_and_says_what_came_of_it(cast: Cast, planted: Pl
     assert f"{planted.first_day} level 2 {planted.accounts[0].public_id}: differences found" in out.getvalue()
     with pytest.raises(CommandError, match="nothing to compare"):
         call_command("reconcile", source="gw_nobody")
+
+
+def test_a_call_that_was_not_charged_is_no_change_of_price(cast: Cast, planted: Planted) -> None:
+    """Nothing is put right at level 1 here: the ledger is wrong, and units cost there what they do here."""
+    for account in planted.accounts:
+        reconcile_costs(account=account, day=planted.first_day)
+
+    found = Discrepancy.objects.filter(run__level=Level.MONEY)
+
+    assert found.exists()
+    assert not found.filter(kind="price_change").exists()
