@@ -57,6 +57,9 @@ bench: $(DEVELOP) ## Measure everything of docs/performance.md; BENCH_ARGUMENTS=
 bench-usage: $(DEVELOP) ## Measure ingest, dashboards and their memory; BENCH_ARGUMENTS="--events 1000000 U2" for less
 	$(PYTHON) -m bench.usage $(BENCH_ARGUMENTS)
 
+reconcile-faults: $(DEVELOP) ## Put every kind of fault into 14 days of traffic and print what the reconciliation finds
+	$(PYTHON) -m pytest -n 0 -q -s -m full tests/usage/test_reconcile_faults.py $(PYTEST_ARGUMENTS)
+
 screenshots: $(DEVELOP) chromium ## Take the pictures of the README from demo data
 	$(PYTHON) docs/screenshots/take.py
 

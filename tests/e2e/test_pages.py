@@ -54,6 +54,7 @@ BOOKS = ("/sources/", "/providers/", "/invoices/", "/invoices/upload/")
 FAY = (
     "/",
     "/reconciliation/",
+    "/reconciliation/periods/",
     "/sources/",
     "/providers/",
     "/invoices/",

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - every part of a query is a constant of this code
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -17,10 +17,17 @@ from core.money import ZERO
 SETTLES_WITHIN = timedelta(minutes=15)  # MISSING_AT_PORTAL counts after this
 REPORTS_WITHIN = timedelta(hours=2)  # MISSING_AT_GATEWAY counts after this
 NEARBY = timedelta(hours=1)  # the same answer twice, over midnight
-WORK_MEM = "64MB"
+# Whole days are summed: by hashing, and on every core.
+FOR_LONG_READS = {
+    "work_mem": "64MB",
+    "statement_timeout": "90s",
+    "enable_sort": "off",
+    "parallel_setup_cost": "0",
+    "parallel_tuple_cost": "0",
+}
 
 # Rows of the ledger that are a call, and those that put one right ("<the call>:<why>").
-A_CALL = "calls = 1 AND external_id NOT LIKE '%%:unsettled'"
+A_CALL = "calls = 1 AND NOT (estimated AND external_id LIKE '%%:unsettled')"
 PUTS_RIGHT = "calls <> 1 AND external_id NOT LIKE '%%:reversal' AND external_id NOT LIKE 'volume:%%'"
 # One number for the ids and tokens of many calls; the order does not matter.
 MARK = "bit_xor(hashtextextended(external_id, input_tokens * 1000003 + output_tokens * 1009 + cached_tokens))"
@@ -29,41 +36,33 @@ WEIGHED = "sum(cost_usd::float8 * (1 + (input_tokens + 7 * output_tokens) %% 102
 NO_COST = "input_tokens + output_tokens > 0 AND cost_usd = 0 AND NOT cache_hit"
 
 HOURS_SQL = f"""
-WITH portal AS (
-  SELECT date_trunc('hour', at, 'UTC') AS hour, count(*) AS calls, sum(input_tokens)::bigint AS input_tokens,
-    sum(output_tokens)::bigint AS output_tokens, sum(cost_usd) AS cost_usd, {MARK} AS mark,
-    {WEIGHED} AS weighed,
-    bool_or({NO_COST} AND model_id <> ALL (%(free)s)) AS odd
-  FROM usage_event WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND {A_CALL} GROUP BY 1
-), put_right AS (
-  SELECT date_trunc('hour', at, 'UTC') AS hour, sum(cost_usd) AS cost_usd, sum(calls) AS calls,
-    sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens
-  FROM usage_event WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND {PUTS_RIGHT} GROUP BY 1
-), gateway AS (
-  SELECT date_trunc('hour', at, 'UTC') AS hour, count(*) AS calls, sum(input_tokens)::bigint AS input_tokens,
-    sum(output_tokens)::bigint AS output_tokens, sum(cost_usd) AS cost_usd, {MARK} AS mark,
-    {WEIGHED} AS weighed,
-    bool_or({NO_COST}) AS odd, count(cost_usd) AS priced
+WITH portal AS MATERIALIZED (
+  SELECT date_bin('1 hour', at, %(start)s) AS hour, sum(calls) AS calls, sum(input_tokens) AS input_tokens,
+    sum(output_tokens) AS output_tokens, sum(cost_usd) AS cost_usd, {MARK} AS mark, {WEIGHED} AS weighed,
+    bool_or(calls <> 1 OR {NO_COST} AND model_id <> ALL (%(free)s)) AS odd
+  FROM usage_event WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s
+    AND ({A_CALL} OR {PUTS_RIGHT}) GROUP BY 1
+), gateway AS MATERIALIZED (
+  SELECT date_bin('1 hour', at, %(start)s) AS hour, count(*) AS calls, sum(input_tokens) AS input_tokens,
+    sum(output_tokens) AS output_tokens, sum(cost_usd) AS cost_usd, {MARK} AS mark, {WEIGHED} AS weighed,
+    bool_or({NO_COST}) AS odd
   FROM usage_gateway_call
   WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND NOT released GROUP BY 1
 )
-SELECT hour, coalesce(p.calls, 0) + coalesce(r.calls, 0),
-  coalesce(p.input_tokens, 0) + coalesce(r.input_tokens, 0),
-  coalesce(p.output_tokens, 0) + coalesce(r.output_tokens, 0),
-  coalesce(p.cost_usd, 0) + coalesce(r.cost_usd, 0),
-  coalesce(g.calls, 0), coalesce(g.input_tokens, 0), coalesce(g.output_tokens, 0),
-  (p.calls, p.mark) IS DISTINCT FROM (g.calls, g.mark) OR r.hour IS NOT NULL OR p.odd OR g.odd
-    OR g.priced > 0 AND (abs(p.cost_usd - g.cost_usd) > 0.00001 OR abs(p.weighed - g.weighed) > 0.00001)
-FROM portal p FULL JOIN gateway g USING (hour) LEFT JOIN put_right r USING (hour) ORDER BY hour
+SELECT hour, coalesce(p.calls, 0), coalesce(p.input_tokens, 0), coalesce(p.output_tokens, 0),
+  coalesce(p.cost_usd, 0), coalesce(g.calls, 0), coalesce(g.input_tokens, 0), coalesce(g.output_tokens, 0),
+  (p.calls, p.mark) IS DISTINCT FROM (g.calls, g.mark) OR p.odd OR g.odd
+    OR coalesce(abs(p.cost_usd - g.cost_usd) > 0.00001 OR abs(p.weighed - g.weighed) > 0.00001, false)
+FROM portal p FULL JOIN gateway g USING (hour) ORDER BY hour
 """
 
 TWICE_SQL = """
 SELECT array_agg(DISTINCT c.provider_call_id) FROM (
   SELECT hashtextextended(provider_call_id, 0) AS mark FROM {table}
-  WHERE source = %(source)s AND at >= %(nearby)s AND at < %(end)s AND provider_call_id <> '' AND {counted}
+  WHERE source = %(source)s AND at >= %(first)s AND at < %(last)s AND provider_call_id <> '' AND {counted}
   GROUP BY 1 HAVING count(*) > 1
 ) twice JOIN {table} c ON hashtextextended(c.provider_call_id, 0) = twice.mark
-  AND c.source = %(source)s AND c.at >= %(nearby)s AND c.at < %(end)s AND {counted}
+  AND c.source = %(source)s AND c.at >= %(first)s AND c.at < %(last)s AND {counted}
 """
 
 # The calls that differ, one row each: which, how, its figures on either side, and what the ledger lacks.
@@ -83,13 +82,13 @@ WITH put_right AS (
     e.reasoning_tokens + coalesce(r.reasoning_tokens, 0) AS reasoning_tokens,
     e.cost_usd + coalesce(r.cost_usd, 0) AS cost_usd
   FROM usage_event e LEFT JOIN put_right r USING (external_id)
-  WHERE e.source = %(source)s AND e.at >= %(nearby)s AND e.at < %(end)s
-    AND (date_trunc('hour', e.at, 'UTC') = ANY (%(hours)s) OR e.provider_call_id = ANY (%(twice)s))
-    AND e.calls = 1 AND e.external_id NOT LIKE '%%:unsettled' AND coalesce(r.calls, 0) >= 0
+  WHERE e.source = %(source)s AND e.at >= %(first)s AND e.at < %(last)s
+    AND (date_bin('1 hour', e.at, %(start)s) = ANY (%(hours)s) OR e.provider_call_id = ANY (%(twice)s))
+    AND e.calls = 1 AND NOT (e.estimated AND e.external_id LIKE '%%:unsettled') AND coalesce(r.calls, 0) >= 0
 ), gateway AS (
   SELECT * FROM usage_gateway_call
-  WHERE source = %(source)s AND at >= %(nearby)s AND at < %(end)s AND NOT released
-    AND (date_trunc('hour', at, 'UTC') = ANY (%(hours)s) OR provider_call_id = ANY (%(twice)s))
+  WHERE source = %(source)s AND at >= %(first)s AND at < %(last)s AND NOT released
+    AND (date_bin('1 hour', at, %(start)s) = ANY (%(hours)s) OR provider_call_id = ANY (%(twice)s))
 ), both_sides AS (
   SELECT external_id, coalesce(p.at, g.at) AS at, p.recorded_at, p.at IS NOT NULL AS at_portal,
     g.at IS NOT NULL AS at_gateway, p.model_id, coalesce(m.name, g.model_name) AS model_name,
@@ -175,6 +174,13 @@ class DayOfCalls:
         """Whether single calls have to be looked at."""
         return bool(self.hours or self.twice)
 
+    def place(self, window: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters of what has to be looked at: the hours, and from when to when they are."""
+        first = window["nearby"] if self.twice else min(self.hours)
+        last = window["end"] if self.twice else max(self.hours) + NEARBY
+        twice = list(self.twice)
+        return {**window, "hours": list(self.hours), "twice": twice, "first": first, "last": last}
+
 
 def day_of_calls(source: str, day: date) -> DayOfCalls:
     """Compare a UTC day of a source by the hour. Four queries, no single call leaves the database."""
@@ -183,18 +189,12 @@ def day_of_calls(source: str, day: date) -> DayOfCalls:
     with connection.cursor() as cursor:
         cursor.execute(HOURS_SQL, {**window, "free": free})
         rows = cursor.fetchall()
+    hours = tuple(row[0] for row in rows if row[8])
     return DayOfCalls(
         portal=Sums(**_summed(("calls", "input_tokens", "output_tokens", "cost_usd"), rows, first=1)),
         gateway=Sums(**_summed(("calls", "input_tokens", "output_tokens"), rows, first=5)),
-        hours=tuple(row[0] for row in rows if row[8]),
-        twice=tuple(
-            sorted(
-                {
-                    *_twice("usage_event", A_CALL, window),
-                    *_twice("usage_gateway_call", "NOT released", window),
-                }
-            )
-        ),
+        hours=hours,
+        twice=_twice(window, hours),
     )
 
 
@@ -216,7 +216,19 @@ def _summed(names: tuple[str, ...], rows: list[Any], *, first: int) -> dict[str,
     return {name: sum(row[first + place] for row in rows) for place, name in enumerate(names)}
 
 
-def _twice(table: str, counted: str, window: Mapping[str, Any]) -> list[str]:
+def _twice(window: Mapping[str, Any], hours: Sequence[datetime]) -> tuple[str, ...]:
+    """Return the provider's ids of answers that came twice.
+
+    Those that both sides have twice are in the ledger; one that only the gateway has twice makes its hour
+    differ.
+    """
+    places = [("usage_event", A_CALL, window["nearby"], window["end"])]
+    if hours:
+        places.append(("usage_gateway_call", "NOT released", min(hours) - NEARBY, max(hours) + 2 * NEARBY))
+    found: set[str] = set()
     with connection.cursor() as cursor:
-        cursor.execute(TWICE_SQL.format(table=table, counted=counted), dict(window))
-        return cursor.fetchone()[0] or []
+        for table, counted, first, last in places:
+            params = {**window, "first": first, "last": last}
+            cursor.execute(TWICE_SQL.format(table=table, counted=counted), params)
+            found.update(cursor.fetchone()[0] or ())
+    return tuple(sorted(found))

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet, Value
+from django.db.models import Count, JSONField, Q, QuerySet, Value
 from django.db.models.expressions import RawSQL
 
 from catalog.models import Provider
@@ -32,6 +32,7 @@ BY_KIND_SQL = """
       SELECT d.kind, count(*) AS count, min(d.opened_at) AS oldest, sum(abs(d.amount_usd)) AS usd
       FROM usage_discrepancy d WHERE d.run_id = usage_reconciliationrun.id AND d.state = 'open' GROUP BY 1) k
 """
+BY_KIND = RawSQL(BY_KIND_SQL, [], output_field=JSONField())  # noqa: S611  a constant
 OPEN = Q(discrepancies__state=DiscrepancyState.OPEN)
 
 
@@ -92,7 +93,7 @@ def source_names() -> dict[str, str]:
 
 def recent_runs(wanted: Wanted) -> list[ReconciliationRun]:
     """Return runs, the newest first, 100 at most; `open_calls` differ, `by_kind` says how. One query."""
-    rows = _counted().filter(**wanted.of_runs).annotate(by_kind=RawSQL(BY_KIND_SQL, []))  # noqa: S611
+    rows = _counted().filter(**wanted.of_runs).annotate(by_kind=BY_KIND)
     return list(rows.order_by("-day", "source", "level")[:ROWS_SHOWN])
 
 

@@ -15,7 +15,7 @@ from core.spreadsheets import csv_response
 from teams.types import PersonRequest
 from usage import services
 from usage.forms.reconciliation import ReopenForm
-from usage.models import PeriodState
+from usage.models import PeriodClose, PeriodState
 from usage.selectors.closing import Month, adjustments, checklist, find_month, months
 from usage.services.reconciliation.resolving import KEEPERS, require_keeper
 from usage.views.pages import require_books_here
@@ -39,6 +39,7 @@ def list_periods(request: PersonRequest) -> HttpResponse:
     lines = [
         {
             "month": month,
+            "period": month.period or PeriodClose(month=month.first_day),
             "status": status_of(month),
             "url": reverse("reconciliation:period", args=[month.name]),
         }

@@ -19,7 +19,7 @@ from usage.models import (
     ReconciliationRun,
     RunState,
 )
-from usage.selectors.call_books import CALLS_SQL, WORK_MEM, DayOfCalls, day_of_calls, window_of
+from usage.selectors.call_books import CALLS_SQL, FOR_LONG_READS, DayOfCalls, day_of_calls, window_of
 from usage.services.reconciliation import runs
 
 log = structlog.get_logger(__name__)
@@ -106,8 +106,7 @@ def _compare(run: ReconciliationRun) -> DayOfCalls:
     books = day_of_calls(run.source, run.day)
     window = window_of(run.source, run.day)
     if books.may_differ:
-        params = {**window, "hours": list(books.hours), "twice": list(books.twice)}
-        runs.keep_calls(run, CALLS_SQL, params)
+        runs.keep_calls(run, CALLS_SQL, books.place(window))
     else:
         runs.keep_calls(run, NONE_FOUND, {})
     return books
@@ -136,8 +135,8 @@ def _ignore_seconds(run: ReconciliationRun) -> None:
 def _allow_long_queries() -> None:
     """A day may have millions of calls; pages have to be quicker than this."""
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = '90s'")
-        cursor.execute("SELECT set_config('work_mem', %s, true)", [WORK_MEM])
+        for name, value in FOR_LONG_READS.items():
+            cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
 
 
 def _unreadable(source: str, day: date) -> str:

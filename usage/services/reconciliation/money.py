@@ -224,16 +224,16 @@ def _price_difference(
     theirs_usd = at_our_price + parts.price_usd
     is_change = proposes and beyond(parts.price_usd, at_our_price, PRICE_SHARE)
     is_change = is_change and at_our_price > 0 and theirs_usd > 0
+    proposal = _proposal(books, one, charged, theirs_usd, at_our_price) if is_change else None
+    if proposal and not proposal["prices"]:
+        proposal = None  # every unit costs there what it costs here: the ledger charged something else
     return Found(
-        kind=DiscrepancyClass.PRICE_CHANGE if is_change else DiscrepancyClass.PRICE_MISMATCH,
+        kind=DiscrepancyClass.PRICE_CHANGE if proposal else DiscrepancyClass.PRICE_MISMATCH,
         external_id=model,
         model_name=model,
         amount_usd=parts.price_usd,
-        detail={
-            "ours_usd": f"{at_our_price:f}",
-            "theirs_usd": f"{theirs_usd:f}",
-        },
-        proposal=_proposal(books, one, charged, theirs_usd, at_our_price) if is_change else None,
+        detail={"ours_usd": f"{at_our_price:f}", "theirs_usd": f"{theirs_usd:f}"},
+        proposal=proposal,
     )
 
 

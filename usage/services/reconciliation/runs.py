@@ -15,8 +15,8 @@ from usage.models import DiscrepancyClass, DiscrepancyState, Level, Reconciliati
 
 AGREE_NOW = "The two sides agree since then."
 
-# Found again: figures of an open one follow, one that had gone away is open again, and what a person said
-# about the others stands.
+# Found again: figures of an open one follow, one that had gone away is open again (not a second booking that
+# was taken back: the gateway keeps its row), and what a person said about the others stands.
 KEEP_SQL = """
 WITH found AS MATERIALIZED ({found}), kept AS (
   INSERT INTO usage_discrepancy AS d (public_id, run_id, kind, external_id, at, model_name, detail, proposal,
@@ -27,7 +27,7 @@ WITH found AS MATERIALIZED ({found}), kept AS (
     amount_usd = excluded.amount_usd, proposal = excluded.proposal, state = 'open', closed_at = NULL,
     closed_by_id = NULL,
     note = CASE WHEN d.state = 'open' THEN d.note ELSE '' END
-  WHERE d.state IN ('open', 'corrected')
+  WHERE d.state = 'open' OR d.state = 'corrected' AND NOT (d.kind = 'duplicate' AND excluded.amount_usd = 0)
 ), gone AS (
   UPDATE usage_discrepancy d SET state = 'corrected', closed_at = %(now)s, note = %(agree)s
   WHERE d.run_id = %(run)s AND d.state = 'open'
