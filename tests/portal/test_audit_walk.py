@@ -52,6 +52,7 @@ PARTS = {
 # They book or compare what gateways report; their record is the ledger, which only grows.
 BOOKS = {
     "usage.expire_holds",
+    "usage.forget_hours",
     "usage.import_page",
     "usage.import_rows",
     "usage.ingest_page",
@@ -59,6 +60,9 @@ BOOKS = {
     "usage.pull_source",
     "usage.reclaim_leases",
     "usage.reconcile_day",
+    "usage.recount",
+    "usage.recount_yesterday",
+    "usage.retire_months",
 }
 # Who acts is found by the code that he types.
 BY_ITS_CODE = {"portal.confirm_slack_link"}
