@@ -61,6 +61,7 @@ BOOKS = {
     "usage.correct_calls",
     "usage.book_log_rows",
     "usage.expire_holds",
+    "usage.forget_hours",
     "usage.import_page",
     "usage.import_rows",
     "usage.ingest_page",
@@ -75,6 +76,9 @@ BOOKS = {
     "usage.reconcile_due_accounts",
     "usage.reconcile_invoice",
     "usage.reconcile_volumes",
+    "usage.recount",
+    "usage.recount_yesterday",
+    "usage.retire_months",
 }
 # Who acts is found by the code that he types.
 BY_ITS_CODE = {"portal.confirm_slack_link"}
