@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 
 import portal.ledger
 from budgets.models import Balance, Entry
+from catalog.models import Price, PriceProposal, PriceSource, ProposalState
 from core import clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
 from teams.errors import RoleNeededError
@@ -36,6 +37,7 @@ from usage.services import (
     accept,
     assign,
     close_period,
+    confirm_price,
     correct,
     explain,
     reconcile_costs,
@@ -265,3 +267,22 @@ def test_a_call_that_was_not_charged_is_no_change_of_price(cast: Cast, planted: 
 
     assert found.exists()
     assert not found.filter(kind="price_change").exists()
+
+
+def test_confirmed_price_is_entered_from_the_day_it_began_and_a_large_move_waits(cast: Cast) -> None:
+    started = clock.now().date() - timedelta(days=1)
+    prices = {
+        "input": {"before": "0.0000025", "after": "0.00000265"},
+        "output": {"before": "0.00001", "after": "0.00003"},
+    }
+    proposal = {"prices": prices, "from": started.isoformat()}
+    change = differing(cast, kind="price_change", model_name=cast.large.name, proposal=proposal)
+
+    assert confirm_price(actor=cast.ann, discrepancy=change, reason=WHY).state == DiscrepancyState.ACCEPTED
+
+    entered = Price.objects.get(model=cast.large, source=PriceSource.CONTRACT)
+    assert (entered.unit, entered.usd_per_unit) == ("input", Decimal("0.00000265"))
+    assert entered.valid_from == datetime.combine(started, datetime.min.time(), tzinfo=UTC)
+    assert PriceProposal.objects.get(state=ProposalState.WAITING).proposed_by == cast.ann
+    with pytest.raises(AlreadyDoneError):
+        confirm_price(actor=cast.ann, discrepancy=change, reason=WHY)

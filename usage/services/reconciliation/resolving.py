@@ -1,10 +1,16 @@
 """What people do about a difference: take it on, explain it, accept it, or let the ledger follow."""
 
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import structlog
 from django.db import transaction
 
+from catalog.importer import Slot
+from catalog.models import Context, LlmModel, PriceSource
+from catalog.proposals import Override
+from catalog.services import override_price
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError
 from teams.errors import RoleNeededError
@@ -51,15 +57,34 @@ def accept(*, actor: User, discrepancy: Discrepancy, reason: str) -> Discrepancy
 
 @transaction.atomic
 def confirm_price(*, actor: User, discrepancy: Discrepancy, reason: str) -> Discrepancy:
-    """Confirm that a provider charges the proposed prices, which closes the difference; administrators may.
+    """Enter the prices that a provider was found to charge, from the day on which it began, and close the
+    difference; administrators may.
 
-    The prices themselves are entered under Prices, from the day that the proposal names. Raises
-    RoleNeededError, InvalidInputError where nothing is proposed, AlreadyDoneError when it is closed.
+    A price that moves by more than 20 % then waits for a second administrator, as any other does. Calls that
+    were made keep their charge until they are priced again. Raises RoleNeededError, InvalidInputError where
+    nothing is proposed or a price is in the way, AlreadyDoneError when the difference is closed.
     """
     require_admin(actor, "confirm a price")
-    if not discrepancy.proposal:
+    text = _reason(reason)
+    mine = _locked_open(discrepancy)
+    if not mine.proposal:
         raise InvalidInputError("No price is proposed here.")
-    return _close(actor, discrepancy, DiscrepancyState.ACCEPTED, "discrepancy.price_confirmed", reason)
+    model = LlmModel.objects.filter(name=mine.model_name).first()
+    if model is None and mine.proposal["prices"]:
+        raise InvalidInputError(f"There is no model {mine.model_name}. Add it before its price.")
+    for unit, price in mine.proposal["prices"].items():
+        assert model is not None
+        override = Override(
+            slot=Slot(unit=unit, context=Context.STANDARD, tier_start=0),
+            usd_per_unit=Decimal(price["after"]),
+            source=PriceSource.CONTRACT,
+            valid_from=datetime.combine(
+                date.fromisoformat(mine.proposal["from"]), datetime.min.time(), tzinfo=UTC
+            ),
+            valid_until=None,
+        )
+        override_price(actor=actor, model=model, override=override, reason=text)
+    return _close(actor, mine, DiscrepancyState.ACCEPTED, "discrepancy.price_confirmed", text)
 
 
 @transaction.atomic
