@@ -164,5 +164,8 @@ def _list(inbox: Inbox, query: str, current: str) -> InboxView:
         empty_text=text,
         empty_url=address + query_of(other),
         empty_action=f"See {TABS[other].lower()} requests",
-        several=inbox.view is View.WAITING and len(inbox.requests) > 1 and bool(fitting(inbox.requests)),
+        several=inbox.view is View.WAITING
+        and not current
+        and len(inbox.requests) > 1
+        and bool(fitting(inbox.requests)),
     )

@@ -96,6 +96,8 @@ def _scope(kind: str, pk: int, name: str) -> Scope:
 def _place(known: Sequence[tuple[str, Scope]], scope: Scope) -> Place | None:
     kind = scope.budget[0] if scope.budget else None
     public_id = next((value for value, other in known if other == scope), "")
+    if not public_id:  # archived: it has figures, and no page
+        return None
     match kind:
         case ScopeKind.TEAM:
             return Place(text="People and budget of the team", url=reverse("team", args=[public_id]))

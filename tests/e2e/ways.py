@@ -109,8 +109,9 @@ class Traveller:
             expect(self.page.get_by_text(text).locator("visible=true").first).to_be_visible()
         self.page.wait_for_load_state()
         where = f"{self.page.url} ({self.way.name})"
-        found = Axe().run(self.page)
-        self.troubles += [f"{where}: {each['id']}" for each in found.response["violations"]]
+        if self.way.script:  # axe is a script itself; without any the page is the same
+            found = Axe().run(self.page)
+            self.troubles += [f"{where}: {each['id']}" for each in found.response["violations"]]
         if self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
             self.troubles.append(f"{where}: scrolls sideways")
 

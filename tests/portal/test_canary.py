@@ -191,4 +191,6 @@ def pages(world: World) -> Iterator[str]:
         client = Client(raise_request_exception=False)
         sign_in(client, getattr(world.cast, reader))
         for address in addresses:
-            yield client.get(address).content.decode()
+            answer = client.get(address)
+            body = b"".join(answer) if answer.streaming else answer.content
+            yield body.decode()

@@ -5,6 +5,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from django.db import connection
+
 from catalog.models import LlmModel
 from keys.models import ApiKey
 from teams.models import Project, User
@@ -74,3 +76,20 @@ def set_aside(
     return Quarantine.objects.create(
         source=source, external_id=external_id, reason=reason, row=row, row_hash=digest, **values
     )
+
+
+HOURS = """
+    INSERT INTO usage_hour (hour, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
+      input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+    SELECT date_trunc('hour', at, 'UTC'), project_id, team_id, department_id, model_id, tier_id, sum(calls),
+      sum(cost_usd), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(output_tokens),
+      sum(reasoning_tokens)
+    FROM usage_event GROUP BY 1, 2, 3, 4, 5, 6
+"""
+
+
+def count_hours() -> None:
+    """Sum by the hour what events a test wrote by hand."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM usage_hour")
+        cursor.execute(HOURS)

@@ -22,6 +22,7 @@ from core import clock
 from keys.models import ApiKey
 from tests import factories
 from tests.cast import Cast
+from tests.usage.books import HOURS
 from usage.models import (
     DiscrepancyClass,
     ImportCursor,
@@ -212,7 +213,7 @@ def plant(cast: Cast, *, days: int, calls_a_day: int, change_on: int) -> Planted
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SELECT usage_make_partitions(%s, %s)", [first_day, clock.now().date()])
-        for statement in (TRUTH, FAULTS, RESERVATIONS, EVENTS, JOURNAL, ENTRIES, BALANCES, DAYS):
+        for statement in (TRUTH, FAULTS, RESERVATIONS, EVENTS, JOURNAL, ENTRIES, BALANCES, DAYS, HOURS):
             cursor.execute(statement, names)
         cursor.execute("SELECT count(*) FROM truth")
         planted.calls = cursor.fetchone()[0]

@@ -163,15 +163,23 @@ def wait_for_other_sessions() -> None:
     raise TimeoutError("the killed worker's session is still there")
 
 
+NOT_TRUNCATED = (
+    ("budgets_entry", "entry_is_not_truncated"),
+    ("usage_ledger_correction", "ledger_correction_is_not_truncated"),
+)
+
+
 def empty_the_books() -> None:
     """Forget all calls, as the end of a test does."""
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE budgets_entry DISABLE TRIGGER entry_is_not_truncated")
+        for table, trigger in NOT_TRUNCATED:
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
         cursor.execute(
             "TRUNCATE budgets_entry, budgets_balance, usage_event, usage_day, usage_hour, usage_quarantine"
             " CASCADE"
         )
-        cursor.execute("ALTER TABLE budgets_entry ENABLE TRIGGER entry_is_not_truncated")
+        for table, trigger in NOT_TRUNCATED:
+            cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}")
 
 
 def test_two_at_once_book_every_call_once(telling: Telling) -> None:

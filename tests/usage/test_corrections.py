@@ -14,6 +14,7 @@ from core.errors import InvalidInputError
 from keys.models import ApiKey
 from portal.ledger import verify
 from tests.gateway.conftest import World, build_world
+from tests.usage.books import count_hours
 from usage.models import UsageDay, UsageEvent, UsageHour
 from usage.services import Correction, correct_calls, expire_holds
 
@@ -135,6 +136,7 @@ def test_an_imported_call_is_corrected_on_the_path_that_charged_it(world: World)
         }
     )
     UsageDay.objects.update(calls=2, cost_usd=Decimal("2.0003"), input_tokens=400, output_tokens=100)
+    count_hours()
     before = Balance.objects.first()
 
     assert correct(of(imported, "-1.5")) == ["corrected"]

@@ -45,6 +45,8 @@ MAY_NAME_DAYS = {
     "usage/selectors/rollup.py",
     "usage/selectors/ledger.py",
     "approvals/reviews.py",
+    "portal/demo/spend.py",
+    "usage/services/retention.py",
 }
 MAY_ONLY_ANNOTATE_DAYS = {
     "usage/selectors/spend.py",

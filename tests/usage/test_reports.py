@@ -20,7 +20,7 @@ from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.factories import ApiKeyFactory, ProjectFactory, TeamFactory
 from tests.usage.books import book
-from usage.models import Invoice, ProviderAccount, ProviderCost
+from usage.models import Invoice, PeriodClose, PeriodState, ProviderAccount, ProviderCost
 from usage.selectors import last_month, organisation_today, team_scope, this_month
 from usage.selectors.periods import day_starts_at
 from usage.selectors.premium import tier_three_premium
@@ -142,6 +142,16 @@ def test_variance_is_against_the_pace_before_the_month(cast: Cast) -> None:
     assert found.variance_usd == 100 - 2 * days
 
 
+def test_statement_of_a_closed_month_is_final(cast: Cast) -> None:
+    period = last_month(organisation_today())
+    closed_at = clock.now()
+    PeriodClose.objects.create(
+        month=period.first_day, state=PeriodState.CLOSED, soft_closed_at=closed_at, soft_closed_by=cast.fay,
+        closed_at=closed_at, closed_by=cast.fay,
+    )  # fmt: skip
+    assert standing(period, organisation_today()).text == f"Final: closed on {closed_at:%-d %B %Y}"
+
+
 def test_month_over_bears_the_names_of_its_end(cast: Cast) -> None:
     before = last_month(organisation_today())
     book(cast.ranking, cast.large, before.first_day, "7")
@@ -153,7 +163,7 @@ def test_month_over_bears_the_names_of_its_end(cast: Cast) -> None:
 @pytest.mark.parametrize(
     ("days_after", "says"), [(-3, "Running"), (0, "Running"), (2, "Open"), (3, "Open"), (4, "Provisional")]
 )
-def test_statement_says_how_firm_it_is(days_after: int, says: str) -> None:
+def test_statement_says_how_firm_it_is(db: None, days_after: int, says: str) -> None:
     period = this_month(organisation_today())
     assert standing(period, period.last_day + timedelta(days=days_after)).text.startswith(says)
 

@@ -97,7 +97,6 @@ COSTS = Rule(
                amount_usd AS charged, 0::numeric AS used
         FROM budgets_entry
         WHERE reservation_id IS NULL AND key_id IS NOT NULL
-          AND kind IN ('settle', 'late', 'unsettled', 'correction')
         UNION ALL
         SELECT key_id, model_id, (at AT TIME ZONE %(zone)s)::date, recorded_at, 0, cost_usd
         FROM usage_event WHERE reservation_id IS NULL

@@ -134,15 +134,16 @@ class _Used:
     cost_usd: Decimal
 
 
+def changing_prices(now: datetime, until: datetime) -> QuerySet[Price]:
+    """Return the standard prices that begin or end in a time."""
+    edge = Q(valid_from__gt=now, valid_from__lte=until) | Q(valid_until__gt=now, valid_until__lte=until)
+    return Price.objects.filter(edge, context=STANDARD, model__retired_at__isnull=True)
+
+
 def _changes(now: datetime, until: datetime) -> dict[int, list[datetime]]:
     """Return when standard prices of each model begin or end in a time, by model id. One query."""
-    rows = Price.objects.filter(
-        Q(valid_from__gt=now, valid_from__lte=until) | Q(valid_until__gt=now, valid_until__lte=until),
-        context=STANDARD,
-        model__retired_at__isnull=True,
-    ).order_by("model_id")
     found: dict[int, set[datetime]] = {}
-    for row in rows:
+    for row in changing_prices(now, until).order_by("model_id"):
         if row.valid_from != row.valid_until:
             edges = {row.valid_from, row.valid_until}
             found.setdefault(row.model_id, set()).update(

@@ -192,7 +192,7 @@ def read_summary(scope: Scope, moment: Moment) -> Summary:
 def _rising(scope: Scope, moment: Moment, rises: Rises) -> dict[int, dict[int, Decimal]]:
     """Return what models whose price will change cost in the days that the pace is taken from, by project."""
     days = moment.complete_days(PACE_DAYS)
-    rows = UsageDay.objects.filter(scope.rows, day__gte=days[0], day__lte=days[-1], model_id__in=rises)
+    rows = days_in(scope, custom(days[0], days[-1])).filter(model_id__in=rises)
     found: dict[int, dict[int, Decimal]] = {}
     for project, model, usd in (
         rows.values_list("project_id", "model_id").annotate(usd=Sum("cost_usd")).order_by()
