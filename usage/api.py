@@ -57,6 +57,7 @@ from usage.serializers import (
     run_id,
 )
 
+FIRST_YEAR, LAST_YEAR = 2000, 2999
 MAX_DAYS = 366
 SEPARATOR = "."
 PLACE_PATTERN = r"\.".join(
@@ -236,6 +237,8 @@ def period_of(query: Mapping[str, Any], *, default_days: int | None = None) -> t
     Raises InvalidInputError for a period that cannot be, or is longer than a year.
     """
     last = query.get("to", organisation_today())
+    if not FIRST_YEAR <= last.year <= LAST_YEAR:
+        raise InvalidInputError(f"Choose days from {FIRST_YEAR} to {LAST_YEAR}.", field="to")
     shortest = this_month(last) if default_days is None else last_days(last, default_days)
     first = query.get("from", shortest.first_day)
     if not timedelta(0) <= last - first < timedelta(days=MAX_DAYS):

@@ -67,6 +67,12 @@ def test_day_of_another_shape_is_refused(ada: Caller, day: str) -> None:
     assert list(document["errors"]) == ["from"]
 
 
+@pytest.mark.parametrize("address", ["usage/days/", "blocked-calls/"])
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_day_that_the_calendar_ends_at_is_refused(ada: Caller, address: str, day: str) -> None:
+    problem(ada.get(address, to=day), 422, "invalid_input")
+
+
 def test_run_is_known_by_its_day_and_source(ann: Caller, world: World) -> None:
     name = run_id(world.run)
     run = ann.get(f"reconciliation/runs/{name}/").json()
