@@ -149,7 +149,8 @@ class LeasingLedger(Ledger):
         lease = self.lease(number)
         if lease:
             self.dies_with_a_call_in_flight(number, call, 0)
-            self.world.pass_time(lease.reclaim_at - self.books.now + timedelta(hours=1))
+            reclaimed_at = max(lease.reclaim_at, self.books.now)
+            self.world.pass_time(reclaimed_at - self.books.now + timedelta(hours=1))
             self.sweeps()
             self.sweeps_leases()
 

@@ -154,6 +154,7 @@ class World:
     # -------------------------------------------------------------------------- the organisation
 
     def pass_time(self, amount: timedelta) -> None:
+        assert amount >= timedelta(0), "time does not run back"
         self.books.now += amount
         move_to(self.books.now)
 
