@@ -96,3 +96,64 @@ class UsedNonce(models.Model):
 
     def __str__(self) -> str:
         return self.nonce
+
+
+class Standing(models.Model):
+    """What a key may do with a model in a context, as a decision last looked it up: who pays, what it costs,
+    and the budgets and rate limits of its path. It holds until something that it was made of is changed or
+    `valid_until`, whichever is first. `seen_before` and `seen_turn` say which `StandingChange` it has seen.
+    docs/adr/0020 has the rule. The table is unlogged.
+    """
+
+    pk = models.CompositePrimaryKey("digest", "asked_model", "context")
+    digest = models.BinaryField()
+    asked_model = models.TextField()
+    context = models.TextField()
+    mode = models.TextField()
+    key_id = models.BigIntegerField()
+    key_public = models.TextField()
+    owner_id = models.BigIntegerField()
+    project_id = models.BigIntegerField()
+    project_code = models.TextField()
+    team_id = models.BigIntegerField()
+    team_code = models.TextField()
+    department_id = models.BigIntegerField()
+    model_id = models.BigIntegerField()
+    tier_id = models.IntegerField()
+    context_window_tokens = models.BigIntegerField()
+    max_output_tokens = models.BigIntegerField()
+    default_output_tokens = models.BigIntegerField()
+    floor_output_tokens = models.BigIntegerField()
+    below_input_tokens = models.BigIntegerField(null=True)
+    input_usd = models.DecimalField(max_digits=20, decimal_places=15)
+    dear_input_usd = models.DecimalField(max_digits=20, decimal_places=15)
+    dear_request_usd = models.DecimalField(max_digits=20, decimal_places=15)
+    dear_output_usd = models.DecimalField(max_digits=20, decimal_places=15)
+    budget_ids = ArrayField(models.BigIntegerField())
+    window_starts = ArrayField(models.DateTimeField())
+    limits_usd = ArrayField(models.DecimalField(max_digits=28, decimal_places=12, null=True))
+    rate_ids = ArrayField(models.BigIntegerField())
+    known_at = models.DateTimeField()
+    valid_until = models.DateTimeField()
+    seen_before = models.BigIntegerField()
+    seen_turn = models.IntegerField()
+    server_started_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "gateway_standing"
+
+    def __str__(self) -> str:
+        return f"{self.key_public} {self.asked_model}"
+
+
+class StandingChange(models.Model):
+    """A transaction that changed what standings are made of, and how often it did. The table is unlogged."""
+
+    xid = models.BigIntegerField(primary_key=True)
+    turn = models.IntegerField()
+
+    class Meta:
+        db_table = "gateway_standing_change"
+
+    def __str__(self) -> str:
+        return str(self.xid)

@@ -3,22 +3,33 @@
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Max
 
 from core import audit, clock
 from core.errors import InvalidInputError
 from core.references import SecretReferenceError, check_reference
 from gateway.adapters.nginx import checked_path
 from gateway.auth import MAX_SKEW_SECONDS
-from gateway.models import Gateway, GatewayKind, GatewayLog, LogKind, UsedNonce
+from gateway.models import Gateway, GatewayKind, GatewayLog, LogKind, Standing, StandingChange, UsedNonce
 from usage.ports import SourceUnavailableError
 
 # A signature is accepted within MAX_SKEW_SECONDS of the portal's clock, so its nonce counts for twice that.
 KEEP_NONCES = timedelta(seconds=4 * MAX_SKEW_SECONDS)
+KEEP_STANDINGS = timedelta(days=1)
 
 
 def forget_nonces() -> int:
     """Delete the nonces of signatures that are too old to be accepted again; return how many there were."""
     return UsedNonce.objects.filter(used_at__lt=clock.now() - KEEP_NONCES).delete()[0]
+
+
+def forget_standings() -> int:
+    """Delete standings that nobody asked for again and changes that a later one stands for; return how many
+    standings there were. One that is asked for daily is looked up once more.
+    """
+    latest = StandingChange.objects.aggregate(latest=Max("xid"))["latest"]
+    StandingChange.objects.filter(xid__lt=latest or 0).delete()
+    return Standing.objects.filter(known_at__lt=clock.now() - KEEP_STANDINGS).delete()[0]
 
 
 @transaction.atomic

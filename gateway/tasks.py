@@ -41,6 +41,12 @@ def forget_nonces() -> int:
     return services.forget_nonces()
 
 
+@shared_task(name="gateway.forget_standings")
+def forget_standings() -> int:
+    """Forget what decisions looked up and nobody asked for again."""
+    return services.forget_standings()
+
+
 @shared_task(name="gateway.pull_usage")
 def pull_usage() -> dict[str, int]:
     """Pull every gateway that has an address and is due, and return how many rows each booked.

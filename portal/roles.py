@@ -52,6 +52,8 @@ PASSING = frozenset(
         "account_emailconfirmation",
         "core_idempotentcall",
         "django_session",
+        "gateway_standing",
+        "gateway_standing_change",
         "gateway_used_nonce",
         "mfa_authenticator",
         "socialaccount_socialaccount",

@@ -426,6 +426,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "expire-holds": {"task": "usage.expire_holds", "schedule": 15.0},
     "reclaim-leases": {"task": "usage.reclaim_leases", "schedule": 15.0},
     "forget-nonces": {"task": "gateway.forget_nonces", "schedule": 60.0},
+    "forget-standings": {"task": "gateway.forget_standings", "schedule": 3_600.0},
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
     "tell-of-expiring-keys": {"task": "keys.tell_of_expiring", "schedule": 3600.0},
     "forget-idempotent-calls": {"task": "portal.forget_idempotent_calls", "schedule": 3600.0},

@@ -17,7 +17,6 @@ DROP FUNCTION IF EXISTS gateway_use_nonce(bigint, text);
 """
 UNDO = """
 DROP FUNCTION gateway_settle(jsonb, jsonb, text);
-DROP FUNCTION gateway_authorize(jsonb, interval);
 DROP FUNCTION gateway_fit(gateway_call[], timestamptz);
 DROP TYPE gateway_refusal;
 DROP TYPE gateway_call;

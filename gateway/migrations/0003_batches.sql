@@ -57,14 +57,14 @@ $$;
 -- Who calls what: every call of a batch with all that decides before money does. `refusal` is null when the call may go on to prices and budgets. `step` is where
 -- the price list's step for this input begins: calls of one model and context that agree in it have one card.
 CREATE FUNCTION gateway_callers(p_calls jsonb, p_now timestamptz)
-RETURNS TABLE (place int, refusal text, hidden_reason text, seen budgets_reservation, source text, request_id text, request_hash bytea, reservation text, route text, asked_model text, project_asked text, input_bound bigint,
-  max_output bigint, choices int, context text, units jsonb, key_id bigint, key_public text, key_name text, suspended_reason text, owner_id bigint, project_id bigint, project_code text,
+RETURNS TABLE (place int, refusal text, hidden_reason text, seen budgets_reservation, digest bytea, source text, request_id text, request_hash bytea, reservation text, route text, asked_model text, project_asked text, input_bound bigint,
+  context_window bigint, max_output bigint, choices int, context text, units jsonb, key_id bigint, key_public text, key_name text, suspended_reason text, owner_id bigint, project_id bigint, project_code text,
   team_id bigint, team_code text, department_id bigint, model_id bigint, model_name text, mode text, tier_id int, model_max_output bigint, default_output bigint, floor_output bigint,
   declared_free boolean, hold_units jsonb, granted boolean, step bigint)
 LANGUAGE sql STABLE AS $$
   WITH call AS (
     SELECT c.*, k.id AS key_id, k.public_id AS key_public, k.name AS key_name, k.suspended_at, k.suspended_reason, k.owner_id, k.project_id, p.code AS project_code, p.team_id, t.code AS team_code,
-      t.department_id, m.id AS model_id, m.name AS model_name, m.mode AS model_mode, m.tier_id, m.max_output_tokens, m.declared_free, m.hold_units,
+      t.department_id, m.id AS model_id, m.name AS model_name, m.mode AS model_mode, m.tier_id, m.context_window_tokens, m.max_output_tokens, m.declared_free, m.hold_units,
       least(c.input, m.context_window_tokens) AS input_bound, r.seen,
       CASE WHEN k.id IS NULL THEN 'unknown' WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= p_now THEN 'expired' WHEN NOT u.is_active THEN 'owner_inactive'
            WHEN p.archived_at IS NOT NULL THEN 'project_archived' END AS hidden_reason
@@ -84,7 +84,7 @@ LANGUAGE sql STABLE AS $$
   )
   SELECT c.place::int, CASE WHEN c.hidden_reason IS NOT NULL THEN 'invalid_api_key' WHEN c.suspended_at IS NOT NULL THEN 'key_suspended' WHEN c.project <> c.project_code THEN 'project_mismatch'
       WHEN c.mode IS NULL THEN 'route_not_allowed' WHEN c.model_id IS NULL OR c.model_mode <> c.mode THEN 'model_unknown' END,
-    c.hidden_reason, c.seen, c.source, c.request_id, c.request_hash, c.reservation, c.route, c.model, c.project, c.input_bound, c.max_output, c.choices, c.context, c.units, c.key_id, c.key_public,
+    c.hidden_reason, c.seen, c.digests[1], c.source, c.request_id, c.request_hash, c.reservation, c.route, c.model, c.project, c.input_bound, c.context_window_tokens, c.max_output, c.choices, c.context, c.units, c.key_id, c.key_public,
     c.key_name, c.suspended_reason, c.owner_id, c.project_id, c.project_code, c.team_id, c.team_code, c.department_id, c.model_id, c.model_name, c.model_mode, c.tier_id,
     CASE WHEN c.model_mode = 'chat' THEN c.max_output_tokens ELSE 0 END, tier.default_max_output_tokens, tier.floor_max_output_tokens, c.declared_free, c.hold_units,
     c.tier_id = 1 OR EXISTS (SELECT FROM keys_grant g WHERE g.key_id = c.key_id AND g.tier_id = c.tier_id AND g.revoked_at IS NULL AND g.starts_at <= p_now AND g.expires_at > p_now
@@ -260,127 +260,6 @@ BEGIN
     v_allowed := v_allowed || (call.source || ' ' || call.request_id);
     RETURN NEXT;
   END LOOP;
-END $$;
-
--- Decides a batch of calls, each on its own, and holds the worst case of those that may go on every budget of their paths: all in one transaction.
---
--- `p_calls` are validated JSON objects {gateway, nonce, source, request_id, request_hash, reservation, digests, model, mode, route, project, input, max_output, choices,
--- context, units}. When all that is asked for fits every rate and budget, nothing is left to decide call by call; else gateway_fit does it.
--- Locks in one order: windows that are made, rate limits, balances, then the new reservations. usage_settle locks reservations that exist, rate limits, balances: no cycle,
--- because nobody else can hold a reservation that is not committed yet. `answer` is the body of an allowed call, or what a refusal needs to be told.
-CREATE FUNCTION gateway_authorize(p_calls jsonb, p_ttl interval) RETURNS TABLE (place int, code text, answer json) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-  v_now timestamptz := clock_timestamp();
-  v_used int[] := gateway_use_nonces(p_calls);
-  v_calls gateway_call[];
-  v_again gateway_call[];
-  v_refused gateway_refusal[];
-  v_refused_late gateway_refusal[];
-  v_missing boolean; v_rates_fit boolean; v_budgets_fit boolean;
-  n int;
-BEGIN
-  LOOP
-    WITH caller AS MATERIALIZED (
-      SELECT c.*, CASE WHEN c.place = ANY (v_used) THEN 'gateway_signature_replayed' WHEN (c.seen).id IS NULL THEN c.refusal
-                       WHEN (c.seen).request_hash = c.request_hash THEN 'allow' ELSE 'request_id_reused' END AS known
-      FROM gateway_callers(p_calls, v_now) c
-    ), card AS MATERIALIZED (
-      SELECT k.*, c.* FROM (SELECT DISTINCT model_id, context, step FROM caller WHERE known IS NULL) k CROSS JOIN LATERAL catalog_card(k.model_id, k.context, v_now, coalesce(k.step, 0)) c
-    ), priced AS (
-      SELECT q.*, coalesce(q.known, CASE WHEN NOT card.priced AND NOT q.declared_free THEN 'model_unpriced' WHEN NOT q.granted THEN 'tier_not_granted' WHEN bound.units IS NULL THEN 'use_unbounded' END) AS code,
-        bound.units AS bound_units, card.input_usd, card.unit_usd, card.dear_input_usd, card.dear_request_usd, card.dear_unit_usd, q.choices * card.dear_output_usd AS per_output_usd,
-        least(coalesce(nullif(q.max_output, 0), q.default_output), q.model_max_output) AS wanted
-      FROM caller q LEFT JOIN card ON q.known IS NULL AND card.model_id = q.model_id AND card.context = q.context AND card.step IS NOT DISTINCT FROM q.step
-      CROSS JOIN LATERAL (SELECT CASE WHEN card.dear_unit_usd = '{}' THEN '{}' ELSE gateway_unit_bounds(q.units, q.hold_units, card.dear_unit_usd) END OFFSET 0) AS bound (units)
-    ), costed AS (
-      SELECT p.*, p.input_bound * p.input_usd + CASE WHEN p.bound_units = '{}' THEN 0 ELSE catalog_units_usd(p.bound_units, p.unit_usd) END AS floor_usd,
-        p.input_bound * p.dear_input_usd + p.dear_request_usd + CASE WHEN p.bound_units = '{}' THEN 0 ELSE catalog_units_usd(p.bound_units, p.dear_unit_usd) END AS fixed_usd
-      FROM priced p
-    )
-    SELECT array_agg(ROW(c.place, c.source, c.request_id, c.request_hash, c.reservation, c.key_id, c.key_public, c.owner_id, c.project_id, c.project_code, c.team_id, c.team_code, c.department_id,
-          c.model_id, c.tier_id, c.route, c.context, c.choices, c.input_bound, c.bound_units, core_round_half_even(c.floor_usd, 12), c.fixed_usd, c.per_output_usd, least(c.wanted, c.floor_output),
-          c.wanted, c.input_bound + c.wanted * c.choices, gateway_round_up(c.fixed_usd + c.wanted * c.per_output_usd), '[]', path.budget_ids, path.window_starts, path.rate_ids)::gateway_call
-          ORDER BY c.place) FILTER (WHERE c.code IS NULL),
-        bool_or(path.is_missing),
-        array_agg(ROW(c.place, c.code, CASE WHEN c.code = 'allow' THEN gateway_repeated(c.seen) WHEN c.code NOT IN ('request_id_reused', 'gateway_signature_replayed') THEN
-            json_build_object('hidden_reason', c.hidden_reason, 'key_name', c.key_name, 'project', c.project_code, 'model', c.model_name, 'tier', c.tier_id, 'suspended_reason', c.suspended_reason) END,
-          c.key_id, c.project_id, c.team_id, c.department_id, c.model_id)::gateway_refusal) FILTER (WHERE c.code IS NOT NULL)
-      INTO v_calls, v_missing, v_refused
-      FROM costed c LEFT JOIN LATERAL (
-        SELECT coalesce(array_agg(b.id ORDER BY b.id), '{}') AS budget_ids, coalesce(array_agg(b.window_start ORDER BY b.id), '{}') AS window_starts, bool_or(b.window_start IS NULL) AS is_missing,
-          ARRAY(SELECT l.id FROM (VALUES ('key', c.key_id), ('project', c.project_id), ('team', c.team_id)) AS scope (kind, id)
-                JOIN budgets_ratelimit l ON l.scope_kind = scope.kind AND l.scope_id = scope.id ORDER BY l.id) AS rate_ids
-        FROM gateway_path(c.key_id, c.project_id, c.team_id, c.department_id, c.tier_id, c.model_id, v_now) b
-      ) path ON c.code IS NULL;
-    EXIT WHEN v_missing IS NOT TRUE;
-    PERFORM budgets_open_window(b.id, v_now)
-      FROM (SELECT DISTINCT path.id FROM unnest(v_calls) c CROSS JOIN LATERAL unnest(c.budget_ids, c.window_starts) AS path (id, window_start) WHERE path.window_start IS NULL ORDER BY 1) b;
-  END LOOP;
-
-  IF v_calls IS NOT NULL THEN
-    SELECT bool_and(coalesce(greatest(l.requests_tat, v_now) + make_interval(secs => l.calls * 60.0 / l.requests_per_minute) <= v_now + interval '60 seconds', true)
-        AND coalesce(greatest(l.tokens_tat, v_now) + make_interval(secs => l.tokens * 60.0 / l.tokens_per_minute) <= v_now + interval '60 seconds', true)
-        AND coalesce(l.in_flight + l.calls <= l.parallel_calls, true)) INTO v_rates_fit
-      FROM (SELECT x.*, rate.calls, rate.tokens
-            FROM (SELECT rate.id, count(*) AS calls, sum(c.held_tokens)::float AS tokens FROM unnest(v_calls) c CROSS JOIN LATERAL unnest(c.rate_ids) AS rate (id) GROUP BY 1) rate
-            JOIN budgets_ratelimit x USING (id) ORDER BY x.id FOR NO KEY UPDATE OF x) l;
-    SELECT bool_and(coalesce(b.asked_usd <= l.limit_usd - b.spent_usd - b.reserved_usd, true)) INTO v_budgets_fit
-      FROM (SELECT x.*, path.asked_usd
-            FROM (SELECT path.id, path.window_start, sum(c.held_usd) AS asked_usd FROM unnest(v_calls) c CROSS JOIN LATERAL unnest(c.budget_ids, c.window_starts) AS path (id, window_start) GROUP BY 1, 2) path
-            JOIN budgets_balance x ON x.budget_id = path.id AND x.window_start = path.window_start ORDER BY x.budget_id, x.window_start FOR NO KEY UPDATE OF x) b
-      CROSS JOIN LATERAL gateway_limit(b.budget_id, v_now) l;
-    IF NOT (coalesce(v_rates_fit, true) AND coalesce(v_budgets_fit, true)) THEN
-      SELECT array_agg(f.call) FILTER (WHERE f.code IS NULL), array_agg(f.call) FILTER (WHERE f.code = 'again'),
-          array_agg(ROW((f.call).place, f.code, f.answer, (f.call).key_id, (f.call).project_id, (f.call).team_id, (f.call).department_id, (f.call).model_id)::gateway_refusal) FILTER (WHERE f.code <> 'again')
-        INTO v_calls, v_again, v_refused_late FROM gateway_fit(v_calls, v_now) f;
-      v_refused := v_refused || v_refused_late;
-    END IF;
-  END IF;
-
-  IF v_calls IS NOT NULL THEN
-    WITH made AS (
-      INSERT INTO budgets_reservation AS x (public_id, source, request_id, request_hash, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, context, route, input_bound_tokens,
-          max_output_tokens, choices, units, held_tokens, rate_ids, held_usd, input_floor_usd, budget_ids, window_starts, warnings, state, authorized_at, expires_at)
-        SELECT c.reservation, c.source, c.request_id, c.request_hash, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, c.context, c.route, c.input_bound,
-          nullif(c.output, 0), c.choices, c.units, c.held_tokens, c.rate_ids, c.held_usd, least(c.held_usd, c.floor_usd), c.budget_ids, c.window_starts, c.warnings, 'open', v_now, v_now + p_ttl
-        FROM unnest(v_calls) c ORDER BY c.source, c.request_id, c.place ON CONFLICT (source, request_id) DO NOTHING
-        RETURNING x.held_usd, x.held_tokens, x.budget_ids, x.window_starts, x.rate_ids
-    ), reserved AS (
-      UPDATE budgets_balance b SET reserved_usd = b.reserved_usd + held.usd
-        FROM (SELECT path.id, path.window_start, sum(made.held_usd) AS usd FROM made CROSS JOIN LATERAL unnest(made.budget_ids, made.window_starts) AS path (id, window_start) GROUP BY 1, 2) held
-        WHERE b.budget_id = held.id AND b.window_start = held.window_start
-    ), counted AS (
-      UPDATE budgets_ratelimit l SET in_flight = l.in_flight + started.calls,
-          requests_tat = greatest(l.requests_tat, v_now) + make_interval(secs => started.calls * 60.0 / l.requests_per_minute),
-          tokens_tat = greatest(l.tokens_tat, v_now) + make_interval(secs => started.tokens * 60.0 / l.tokens_per_minute)
-        FROM (SELECT rate.id, count(*) AS calls, sum(made.held_tokens)::float AS tokens FROM made CROSS JOIN LATERAL unnest(made.rate_ids) AS rate (id) GROUP BY 1) started
-        WHERE l.id = started.id
-    )
-    SELECT count(*) INTO n FROM made;
-    IF n < cardinality(v_calls) THEN  -- the same request came twice at once and another was first
-      SELECT v_again || array_agg(c.call) FILTER (WHERE NOT c.is_made), array_agg(c.call) FILTER (WHERE c.is_made) INTO v_again, v_calls
-        FROM (SELECT c::gateway_call AS call, EXISTS (SELECT FROM budgets_reservation x WHERE x.public_id = c.reservation) AS is_made FROM unnest(v_calls) c) c;
-    END IF;
-    RETURN QUERY
-      SELECT c.place, 'allow', gateway_allowed(c.reservation, v_now + p_ttl, c.held_usd, nullif(c.output, 0), c.tier_id, c.key_public, c.project_code, c.team_code, c.warnings) FROM unnest(v_calls) c;
-  END IF;
-  IF v_again IS NOT NULL THEN  -- the first answer is the answer
-    RETURN QUERY
-      SELECT c.place, CASE WHEN x.request_hash = c.request_hash THEN 'allow' ELSE 'request_id_reused' END, CASE WHEN x.request_hash = c.request_hash THEN gateway_repeated(x) END
-      FROM unnest(v_again) c JOIN budgets_reservation x ON x.source = c.source AND x.request_id = c.request_id;
-  END IF;
-
-  -- What was refused to whom, so that people see it; and models that wait for a price.
-  IF v_refused IS NOT NULL THEN
-    RETURN QUERY SELECT r.place, r.code, r.answer FROM unnest(v_refused) r;
-    INSERT INTO usage_blocked_hour AS b (hour, key_id, project_id, team_id, department_id, code, calls, last_at)
-      SELECT date_trunc('hour', v_now, 'UTC'), r.key_id, r.project_id, r.team_id, r.department_id, r.code, count(*), v_now FROM unnest(v_refused) r
-      WHERE r.key_id IS NOT NULL AND r.code NOT IN ('allow', 'request_id_reused', 'gateway_signature_replayed') GROUP BY 2, 3, 4, 5, 6 ORDER BY 2, 3, 4, 5, 6
-      ON CONFLICT (hour, key_id, project_id, team_id, department_id, code) DO UPDATE SET calls = b.calls + excluded.calls, last_at = excluded.last_at;
-    INSERT INTO catalog_unpriced_call AS u (model_id, calls, first_at, last_at) SELECT r.model_id, count(*), v_now, v_now FROM unnest(v_refused) r WHERE r.code = 'model_unpriced' GROUP BY 1 ORDER BY 1
-      ON CONFLICT (model_id) DO UPDATE SET calls = u.calls + excluded.calls, last_at = excluded.last_at;
-  END IF;
 END $$;
 
 -- The signed form of usage_settle: a signature is used up in the transaction of its effect. `p_calls` are the requests {gateway, nonce}; an item names its own

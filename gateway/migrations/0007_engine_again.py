@@ -12,4 +12,7 @@ LEASES = (HERE / "0006_lease_wishes.sql").read_text(encoding="utf-8")
 
 class Migration(migrations.Migration):
     dependencies = [("gateway", "0006_lease_wishes"), ("usage", "0011_settle_as_a_set")]
-    operations = [migrations.RunSQL(BATCHES + LEASES, migrations.RunSQL.noop)]
+    operations = [
+        migrations.RunSQL("DROP FUNCTION gateway_callers(jsonb, timestamptz)", migrations.RunSQL.noop),
+        migrations.RunSQL(BATCHES + LEASES, migrations.RunSQL.noop),
+    ]

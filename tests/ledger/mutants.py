@@ -20,7 +20,8 @@ from typing import Any
 from django.db import connection
 
 ROOT = Path(__file__).parents[2]
-AUTHORIZE = "gateway/migrations/0003_batches.sql"
+CALLS = "gateway/migrations/0003_batches.sql"
+AUTHORIZE = "gateway/migrations/0009_standings.sql"
 SETTLE = "usage/migrations/0005_settle.sql"
 CARDS = "catalog/migrations/0006_price_review.sql"
 LEND = "gateway/migrations/0006_lease_wishes.sql"
@@ -113,31 +114,83 @@ WINDOWS = ("tests/gateway/test_windows.py",)
 BATCHES = ("tests/gateway/test_batches.py",)
 LEASES = ("tests/gateway/test_leases.py",)
 RATES = ("tests/gateway/test_rates.py",)
+STANDINGS = ("tests/gateway/test_standings.py",)
 COMBINER = ("tests/gateway/test_combiner.py",)
 MUTANTS = (
     Mutant(
+        name="a standing outlives its time",
+        home=AUTHORIZE,
+        before=" AND s.valid_until > v_now",
+        after="",
+        tests=STANDINGS,
+    ),
+    Mutant(
+        name="a standing outlives a change of its own transaction",
+        home=AUTHORIZE,
+        before="        AND s.seen_turn >= coalesce(",
+        after="        AND 0 <= coalesce(",
+        tests=STANDINGS,
+    ),
+    Mutant(
+        name="a standing outlives a change that was under way",
+        home=AUTHORIZE,
+        before="pg_snapshot_xmin(pg_current_snapshot())",
+        after="pg_snapshot_xmax(pg_current_snapshot())",
+        tests=STANDINGS,
+    ),
+    Mutant(
+        name="a standing is of every project",
+        home=AUTHORIZE,
+        before=" AND coalesce(c.project = s.project_code, true)",
+        after="",
+        tests=STANDINGS,
+    ),
+    Mutant(
+        name="a standing is of every size of input",
+        home=AUTHORIZE,
+        before="        AND coalesce(least(c.input, s.context_window_tokens) < s.below_input_tokens, true)",
+        after="       ",
+        tests=STANDINGS,
+    ),
+    Mutant(
+        name="a request that was asked before is decided once more",
+        home=AUTHORIZE,
+        before=" AND NOT EXISTS (SELECT FROM budgets_reservation x "
+        "WHERE x.source = c.source AND x.request_id = c.request_id)",
+        after="",
+        tests=STANDINGS,
+    ),
+    Mutant(
+        name="a standing forgets the end of a grant",
+        home=AUTHORIZE,
+        before="(VALUES (g.starts_at), (g.expires_at)) AS e (at)",
+        after="(VALUES (g.starts_at)) AS e (at)",
+        tests=STANDINGS,
+    ),
+    Mutant(
         name="balances are read without a lock",
         home=AUTHORIZE,
-        before="ORDER BY x.budget_id, x.window_start FOR NO KEY UPDATE OF x) b\n      CROSS",
-        after="ORDER BY x.budget_id, x.window_start FOR KEY SHARE OF x) b\n      CROSS",
+        before="ORDER BY x.budget_id, x.window_start FOR NO KEY UPDATE OF x) b;",
+        after="ORDER BY x.budget_id, x.window_start FOR KEY SHARE OF x) b;",
         tests=RACES,
     ),
     Mutant(
         name="the hold misses the last budget of the path",
         home=AUTHORIZE,
-        before="path.budget_ids, path.window_starts, path.rate_ids)::gateway_call",
-        after="path.budget_ids[:greatest(cardinality(path.budget_ids) - 1, 1)], "
-        "path.window_starts[:greatest(cardinality(path.budget_ids) - 1, 1)], path.rate_ids)::gateway_call",
+        before="s.budget_ids, s.window_starts, s.rate_ids, s.limits_usd)::gateway_call",
+        after="s.budget_ids[:greatest(cardinality(s.budget_ids) - 1, 1)], "
+        "s.window_starts[:greatest(cardinality(s.budget_ids) - 1, 1)], s.rate_ids, "
+        "s.limits_usd[:greatest(cardinality(s.budget_ids) - 1, 1)])::gateway_call",
     ),
     Mutant(
         name="calls of one batch do not see each other's holds",
-        home=AUTHORIZE,
+        home=CALLS,
         before="v_reserved[v_on[i]] := v_reserved[v_on[i]] + call.held_usd;",
         after="v_reserved[v_on[i]] := v_reserved[v_on[i]];",
     ),
     Mutant(
         name="clamping ignores what is held",
-        home=AUTHORIZE,
+        home=CALLS,
         before="IF v_modes[n] = 'hard' THEN v_free := least(v_free, v_left);",
         after="IF v_modes[n] = 'hard' THEN v_free := least(v_free, v_left + v_reserved[n]);",
     ),
@@ -149,7 +202,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a request twice in a batch takes room twice",
-        home=AUTHORIZE,
+        home=CALLS,
         before="IF v_turns[c] > 1 AND",
         after="IF v_turns[c] > 999 AND",
         tests=BATCHES,
@@ -157,14 +210,14 @@ MUTANTS = (
     Mutant(
         name="all that a batch asks for is taken to fit",
         home=AUTHORIZE,
-        before="b.asked_usd <= l.limit_usd - b.spent_usd - b.reserved_usd, true",
+        before="b.asked_usd <= b.limit_usd - b.spent_usd - b.reserved_usd, true",
         after="true, true",
     ),
     Mutant(
         name="a batch is looked at without what is held",
         home=AUTHORIZE,
-        before="b.asked_usd <= l.limit_usd - b.spent_usd - b.reserved_usd, true",
-        after="b.asked_usd <= l.limit_usd - b.spent_usd, true",
+        before="b.asked_usd <= b.limit_usd - b.spent_usd - b.reserved_usd, true",
+        after="b.asked_usd <= b.limit_usd - b.spent_usd, true",
     ),
     Mutant(
         name="a batch is looked at without its rates",
@@ -175,46 +228,46 @@ MUTANTS = (
     ),
     Mutant(
         name="a call reads the paths of the calls before it",
-        home=AUTHORIZE,
+        home=CALLS,
         before="v_from := v_to + 1; v_to := v_to + cardinality(call.budget_ids);",
         after="v_from := 1; v_to := cardinality(call.budget_ids);",
         tests=BATCHES,
     ),
     Mutant(
         name="soft budgets refuse",
-        home=AUTHORIZE,
+        home=CALLS,
         before="IF v_modes[n] <> 'hard' THEN",
         after="IF v_modes[n] = 'notify' THEN",
     ),
     Mutant(
         name="budgets of one tier bind every call",
-        home=AUTHORIZE,
+        home=CALLS,
         before="(b.only_tier_id IS NULL OR b.only_tier_id = p_tier)",
         after="true",
     ),
     Mutant(
         name="budgets of one model bind every call",
-        home=AUTHORIZE,
+        home=CALLS,
         before="(b.only_model_id IS NULL OR b.only_model_id = p_model)",
         after="true",
     ),
     Mutant(
         name="a closed budget still binds",
-        home=AUTHORIZE,
+        home=CALLS,
         before="AND b.scope_id = scope.id AND b.closed_at IS NULL",
         after="AND b.scope_id = scope.id",
         tests=WINDOWS,
     ),
     Mutant(
         name="a top-up counts after its end",
-        home=AUTHORIZE,
+        home=CALLS,
         before=" AND l.valid_from <= p_now AND l.valid_until > p_now",
         after=" AND l.valid_from <= p_now",
         tests=WINDOWS,
     ),
     Mutant(
         name="a planned limit is in force at once",
-        home=AUTHORIZE,
+        home=CALLS,
         before="l.kind = 'base' AND l.valid_from <= p_now ORDER BY",
         after="l.kind = 'base' ORDER BY",
         tests=WINDOWS,
@@ -222,12 +275,12 @@ MUTANTS = (
     Mutant(
         name="n outputs are held as one",
         home=AUTHORIZE,
-        before="q.choices * card.dear_output_usd AS per_output_usd",
-        after="card.dear_output_usd AS per_output_usd",
+        before="+ p_choices * s.dear_output_usd * least(",
+        after="+ s.dear_output_usd * least(",
     ),
     Mutant(
         name="holds are rounded down",
-        home=AUTHORIZE,
+        home=CALLS,
         before="ceil(p_value * 1000000000000)",
         after="floor(p_value * 1000000000000)",
     ),
@@ -240,25 +293,25 @@ MUTANTS = (
     ),
     Mutant(
         name="calls of one batch are not counted in flight",
-        home=AUTHORIZE,
+        home=CALLS,
         before="v_rate_flight[n] := v_rate_flight[n] + 1;",
         after="v_rate_flight[n] := v_rate_flight[n];",
     ),
     Mutant(
         name="a lapsed grant still opens its tier",
-        home=AUTHORIZE,
+        home=CALLS,
         before="AND g.expires_at > p_now",
         after="",
     ),
     Mutant(
         name="a use without a bound is let through",
-        home=AUTHORIZE,
+        home=CALLS,
         before="CASE WHEN bool_or(rate.value <> '0' AND NOT",
         after="CASE WHEN bool_or(false AND NOT",
     ),
     Mutant(
         name="a budget that is only held is told as spent",
-        home=AUTHORIZE,
+        home=CALLS,
         before="code := CASE WHEN v_spent[v_tight] + call.held_usd > v_limits[v_tight] THEN",
         after="code := CASE WHEN true THEN",
     ),
