@@ -3,6 +3,7 @@
 The page, the mail and the services all ask here, so what is offered is what is allowed.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db.models import F, Q, QuerySet
@@ -46,7 +47,7 @@ def able(request: AccessRequest, holders: RoleHolders) -> dict[int, int | None]:
     counted = {decision.actor_id for decision in decisions_of(request)}
     counted |= {decision.on_behalf_of_id for decision in decisions_of(request) if decision.on_behalf_of_id}
     here = holders.for_project(request.project)
-    return policy.who_decides(roles_now(request), here, request.askers, counted, lent_of(request))
+    return policy.who_decides(roles_now(request), here, request.askers, counted, lent_of(lent_rows(request)))
 
 
 def deciders(request: AccessRequest, holders: RoleHolders) -> frozenset[int]:
@@ -59,7 +60,12 @@ def lent_rows(request: AccessRequest) -> list[dict[str, Any]]:
     if "lent" in vars(request):
         return request.lent
     team = request.project.team
-    here = delegation_covers(team=team.pk, department=team.department_id)
+    return lent_in(team=team.pk, department=team.department_id)
+
+
+def lent_in(*, team: int | None, department: int | None) -> list[dict[str, Any]]:
+    """Return the live delegations of a place: what is in no team or department has those of everything."""
+    here = delegation_covers(team=team, department=department)
     rows = live_delegations().filter(here).values("role", "giver_id", "taker_id", name=F("taker__name"))
     return [dict(row) for row in rows]
 
@@ -72,20 +78,29 @@ def live_delegations() -> QuerySet[Delegation]:
 
 def delegation_covers(*, team: Any, department: Any) -> Q:
     """Return the condition that a delegation is for this team, its department or everything."""
-    return Q(team=team) | Q(department=department) | Q(team__isnull=True, department__isnull=True)
+    everything = Q(team__isnull=True, department__isnull=True)
+    in_team = Q() if team is None else Q(team=team)
+    in_department = Q() if department is None else Q(department=department)
+    return everything | in_team | in_department
 
 
-def lent_of(request: AccessRequest) -> list[policy.Lent]:
-    """Return the delegations where the request is, for the arithmetic."""
-    rows = lent_rows(request)
+def lent_of(rows: Iterable[Mapping[str, Any]]) -> list[policy.Lent]:
+    """Return delegations as they were read, for the arithmetic."""
     return [policy.Lent(role=row["role"], giver=row["giver_id"], taker=row["taker_id"]) for row in rows]
 
 
 def names_of_deciders(request: AccessRequest, holders: RoleHolders) -> tuple[str, ...]:
     """Return who may decide now by name; a delegate with the person he stands for."""
-    takers = {row["taker_id"]: row["name"] for row in lent_rows(request)}
+    return names_of_able(able(request, holders), lent_rows(request), holders)
+
+
+def names_of_able(
+    can: Mapping[int, int | None], lent: Iterable[Mapping[str, Any]], holders: RoleHolders
+) -> tuple[str, ...]:
+    """Write who may decide, each with the person he decides for, by name."""
+    takers = {row["taker_id"]: row["name"] for row in lent}
     names = []
-    for person, giver in able(request, holders).items():
+    for person, giver in can.items():
         own = holders.names.get(person) or takers.get(person, "")
         names.append(own if giver is None else f"{takers[person]} (for {holders.names[giver]})")
     return tuple(sorted(names))

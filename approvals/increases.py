@@ -4,15 +4,28 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from approvals import policy
 from approvals.models import BudgetRequest, RequestStatus
-from approvals.owners import deciders_of, holders_here, owner_phrase, why_not_owner
+from approvals.owners import (
+    able_owners,
+    deciding_role,
+    lent_rows_of,
+    names_of_owners,
+    owner_phrase,
+    why_not_owner,
+)
 from approvals.services.increases.asking import DECIDE_WITHIN_HOURS
 from budgets.models import Budget, Mode, ScopeKind
-from budgets.selectors import budget_rows, open_budgets_above, open_budgets_below, scope_place
+from budgets.selectors import (
+    budget_rows,
+    open_budgets_above,
+    open_budgets_below,
+    scope_place,
+    visible_budgets,
+)
 from budgets.types import BudgetRow, ScopePlace
 from core.money import ZERO
 from core.shapes import Event
+from keys.models import ApiKey
 from teams.models import User
 from teams.selectors import role_holders
 from usage.selectors import forecast_budgets
@@ -53,28 +66,32 @@ class IncreaseCase:
     owner_text: str
     deciders: tuple[str, ...]
     may_decide: bool
+    for_whom: str
+    may_see_budget: bool
     why_not: str
     history: tuple[Event, ...]
 
 
 def increase_case(user: User, request: BudgetRequest) -> IncreaseCase:
-    """Return what the page says of a request that `selectors` found. Six queries."""
+    """Return what the page says of a request that `selectors` found. Six queries, two more for a delegate."""
     row = budget_rows(Budget.objects.filter(pk=request.budget_id))[0]
     forecast = forecast_budgets([row]).get(row.id)
     holders = role_holders()
     is_open = request.state is RequestStatus.PENDING
-    can = deciders_of(request, holders) if is_open else frozenset[int]()
+    can = able_owners(request, holders) if is_open else {}
+    giver = can.get(user.pk)
     why_not = why_not_owner(user, request, holders) if is_open else "This request is over."
-    role = policy.routed_role(request.role, holders_here(request, holders), {request.requester_id})
-    phrase = owner_phrase(role, request)
+    phrase = owner_phrase(deciding_role(request, holders), request)
     return IncreaseCase(
         request=request,
         row=row,
         forecast_usd=forecast.end_usd if forecast else None,
         parent=parent_of(row, request.limit_usd),
         owner_text=f"{phrase[0].upper()}{phrase[1:]} decides",
-        deciders=tuple(sorted(holders.names[person] for person in can)),
+        deciders=names_of_owners(request, holders) if can else (),
         may_decide=user.pk in can,
+        for_whom=holders.names[giver] if giver else "",
+        may_see_budget=_may_see_budget(user, request),
         why_not="" if user.pk in can else why_not,
         history=tuple(_history(request)),
     )
@@ -100,6 +117,14 @@ def parent_of(row: BudgetRow, wanted_usd: Decimal) -> Parent | None:
             others[each.scope_id] = max(others.get(each.scope_id, ZERO), each.limit_usd)
     limit_usd = nearest.limit_usd or ZERO
     return Parent(row=nearest, unallocated_usd=limit_usd - sum(others.values(), ZERO) - wanted_usd)
+
+
+def _may_see_budget(user: User, request: BudgetRequest) -> bool:
+    """Whether the page of the budget opens for the reader: whom a role was lent may be an outsider there."""
+    if not any(row["taker_id"] == user.pk for row in lent_rows_of(request)):
+        return True
+    keys = ApiKey.objects.visible_to(user).order_by().values_list("pk", flat=True)
+    return visible_budgets(user, key_ids=keys).filter(pk=request.budget_id).exists()
 
 
 _UNFILTERED = {"only_tier__isnull": True, "only_model__isnull": True}
@@ -129,6 +154,7 @@ def _history(request: BudgetRequest) -> list[Event]:
         return lines
     closed = request.status == RequestStatus.CLOSED
     who = "Purser" if closed else request.decided_by or request.requester
+    giver = f" for {request.on_behalf_of}" if request.on_behalf_of else ""
     did = DID[RequestStatus(request.status)]
     comment = f": {request.comment}" if request.comment else ""
-    return [*lines, Event(at=request.decided_at, text=f"{who} {did} it{comment}")]
+    return [*lines, Event(at=request.decided_at, text=f"{who}{giver} {did} it{comment}")]

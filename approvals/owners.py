@@ -2,14 +2,19 @@
 
 A project's or key's parent is the team's lead as far as his head-room goes, beyond it the department's
 director; a team's is the director; a department's and the organisation's are finance and administrators.
+Whom one of them lent the role decides for that person, within what the role may.
 """
+
+from typing import Any
 
 from django.db.models import QuerySet
 
 from approvals import policy
+from approvals.eligibility import lent_in, lent_of, names_of_able
 from approvals.errors import NotEligibleError
 from approvals.models import BudgetRequest
 from budgets.models import ScopeKind
+from budgets.types import Mandate
 from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
 
@@ -24,15 +29,36 @@ OWNERS: dict[ScopeKind, tuple[Role, ...]] = {
 
 
 def holders_here(request: BudgetRequest, holders: RoleHolders) -> dict[str, frozenset[int]]:
-    """Return who holds each role where the budget is; administrators do what finance does."""
-    team, department = request.home_team, request.home_department
-    here = holders.for_place(team.pk if team else None, department.pk if department else None)
-    return {**here, Role.FINANCE.value: here[Role.FINANCE] | here[Role.ADMIN]}
+    """Return who holds each role where the budget is."""
+    return holders.for_place(*_place(request))
+
+
+def able_owners(request: BudgetRequest, holders: RoleHolders) -> dict[int, int | None]:
+    """Return who may decide the request, out of `holders` and their delegates, and for whom.
+
+    Never its requester, neither himself nor through a delegate. Administrators do what finance does.
+    """
+    here = holders_here(request, holders)
+    lent = lent_of(lent_rows_of(request))
+    return policy.who_decides(_roles(request), here, {request.requester_id}, lent=lent)
 
 
 def deciders_of(request: BudgetRequest, holders: RoleHolders) -> frozenset[int]:
-    """Return the ids of the people who may decide the request, out of `holders`; never its requester."""
-    return policy.may_decide(request.role, holders_here(request, holders), {request.requester_id})
+    """Return the ids of the people who may decide the request now."""
+    return frozenset(able_owners(request, holders))
+
+
+def names_of_owners(request: BudgetRequest, holders: RoleHolders) -> tuple[str, ...]:
+    """Return who may decide now by name; a delegate with the person he stands for."""
+    return names_of_able(able_owners(request, holders), lent_rows_of(request), holders)
+
+
+def lent_rows_of(request: BudgetRequest) -> list[dict[str, Any]]:
+    """Return the live delegations where the budget is; those that `with_lent()` found, or a query."""
+    if "lent" in vars(request):
+        return request.lent
+    team, department = _place(request)
+    return lent_in(team=team, department=department)
 
 
 def who_can_decide(request: BudgetRequest) -> QuerySet[User]:
@@ -40,22 +66,35 @@ def who_can_decide(request: BudgetRequest) -> QuerySet[User]:
     return User.objects.filter(pk__in=deciders_of(request, role_holders()))
 
 
-def require_owner(actor: User, request: BudgetRequest) -> None:
-    """Refuse an actor who may not decide now. Raises NotEligibleError saying why and who can."""
+def require_owner(actor: User, request: BudgetRequest) -> Mandate | None:
+    """Refuse an actor who may not decide now; return for whom he decides and in which role, or None.
+
+    Raises NotEligibleError saying why and who can.
+    """
     holders = role_holders()
-    can = deciders_of(request, holders)
-    if actor.is_active and actor.pk in can:
-        return
-    names = sorted(holders.names[person] for person in can)
-    raise NotEligibleError(f"{why_not_owner(actor, request, holders)} Ask {names_of(names)}.", who_can=names)
+    can = able_owners(request, holders)
+    if not actor.is_active or actor.pk not in can:
+        names = names_of_owners(request, holders)
+        why = why_not_owner(actor, request, holders)
+        raise NotEligibleError(f"{why} Ask {names_of(names)}.", who_can=list(names))
+    giver = can[actor.pk]
+    if giver is None:
+        return None
+    role = deciding_role(request, holders)
+    # Finance is not lent: who decides for somebody here decides for an administrator.
+    return Mandate(giver=User.objects.get(pk=giver), role=Role.ADMIN if role == Role.FINANCE else Role(role))
 
 
 def why_not_owner(actor: User, request: BudgetRequest, holders: RoleHolders) -> str:
     """Say in a sentence why the actor may not decide this request now."""
     if actor.pk == request.requester_id:
         return "This is your own request, and nobody decides his own."
-    role = policy.routed_role(request.role, holders_here(request, holders), {request.requester_id})
-    return f"It needs {owner_phrase(role, request)}."
+    return f"It needs {owner_phrase(deciding_role(request, holders), request)}."
+
+
+def deciding_role(request: BudgetRequest, holders: RoleHolders) -> str:
+    """Return whose turn it is: the pinned role, or the next one when its holder asks himself."""
+    return policy.routed_role(request.role, holders_here(request, holders), {request.requester_id})
 
 
 def owner_phrase(role: str, request: BudgetRequest) -> str:
@@ -69,3 +108,13 @@ def owner_phrase(role: str, request: BudgetRequest) -> str:
             return "an administrator"
         case _:
             return "finance or an administrator"
+
+
+def _roles(request: BudgetRequest) -> tuple[str, ...]:
+    return (Role.FINANCE, Role.ADMIN) if request.role == Role.FINANCE else (request.role,)
+
+
+def _place(request: BudgetRequest) -> tuple[int | None, int | None]:
+    """Return the ids of the team and the department that the budget is in, as far as it is in one."""
+    team, department = request.home_team, request.home_department
+    return team.pk if team else None, department.pk if department else None

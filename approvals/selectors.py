@@ -7,10 +7,10 @@ from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
-from django.db.models.functions import JSONObject
+from django.db.models.functions import Coalesce, JSONObject
 
 from approvals import policy
-from approvals.eligibility import delegation_covers, lent_of, live_delegations, turn_roles
+from approvals.eligibility import delegation_covers, lent_of, lent_rows, live_delegations, turn_roles
 from approvals.models import (
     AccessRequest,
     AccessRequestQuerySet,
@@ -68,7 +68,7 @@ def inbox(user: User, view: View = View.WAITING) -> Inbox:
     """
     holders = role_holders()
     visible = AccessRequest.objects.visible_to(user)
-    more = BudgetRequest.objects.visible_to(user).placed()
+    more = with_lent(BudgetRequest.objects.visible_to(user).placed())
     team = tuple(_told_of(more, listed(visible.pending()).order_by("decide_by", "pk")))
     waiting = tuple(request for request in team if may_decide(user, request, holders))
     lists = {View.WAITING: waiting, View.TEAM: team}
@@ -99,7 +99,7 @@ def _by_view(
 def waiting_count(user: User) -> int:
     """Return how many requests wait for this person. Two queries, one more when some are for more budget."""
     overseen = AccessRequest.objects.pending().visible_to(user)
-    more = BudgetRequest.objects.visible_to(user).pending().exclude(requester=user).placed()
+    more = with_lent(BudgetRequest.objects.visible_to(user).pending().exclude(requester=user).placed())
     pending = _told_of(more, listed(overseen.exclude(requester=user)))
     increases = _unless_none(more, pending)
     if not pending and not increases:
@@ -125,7 +125,7 @@ def may_decide(user: User, request: AccessRequest, holders: RoleHolders) -> bool
     counted = {*request.counted_ids, *request.represented_ids}
     here = holders.for_project(request.project)
     roles = turn_roles(request, request.waiting_role)
-    return user.pk in policy.who_decides(roles, here, request.askers, counted, lent_of(request))
+    return user.pk in policy.who_decides(roles, here, request.askers, counted, lent_of(lent_rows(request)))
 
 
 def find(user: User, public_id: str) -> AccessRequest:
@@ -142,7 +142,8 @@ def find(user: User, public_id: str) -> AccessRequest:
 
 def find_increase(user: User, public_id: str) -> BudgetRequest:
     """Return a request for more budget that the user may see. One query. Raises NotFoundError."""
-    request = BudgetRequest.objects.visible_to(user).placed().filter(public_id=public_id).first()
+    seen = BudgetRequest.objects.visible_to(user).placed().filter(public_id=public_id)
+    request = with_lent(seen).first()
     if request is None:
         raise NotFoundError("There is no such request, or it is not one of yours or of your teams.")
     return request
@@ -171,7 +172,7 @@ def listed(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
         "represented_ids": ArraySubquery(
             counted.filter(on_behalf_of__isnull=False).values("on_behalf_of_id")
         ),
-        "lent": _lent(),
+        "lent": _lent(OuterRef("project__team"), OuterRef("project__team__department")),
         "said": _said(),
         "extendable_grant": _extendable(),
         "beneficiary_works": _beneficiary_works(),
@@ -216,8 +217,16 @@ def _extendable() -> Subquery:
     return Subquery(last.filter(key__expires_at__gt=F("expires_at")).values("public_id")[:1])
 
 
-def _lent() -> ArraySubquery:
-    here = delegation_covers(team=OuterRef("project__team"), department=OuterRef("project__team__department"))
+def with_lent(requests: BudgetRequestQuerySet) -> BudgetRequestQuerySet:
+    """Return these requests for more budget with the delegations where they are; no further query."""
+    team = Coalesce(OuterRef("project__team"), OuterRef("team"))
+    departments = ("project__team__department", "team__department", "department")
+    department = Coalesce(*(OuterRef(name) for name in departments))
+    return requests.annotate(lent=_lent(team, department))  # type: ignore[no-redef]
+
+
+def _lent(team: Any, department: Any) -> ArraySubquery:
+    here = delegation_covers(team=team, department=department)
     row = JSONObject(role="role", giver_id="giver_id", taker_id="taker_id", name="taker__name")
     return ArraySubquery(live_delegations().filter(here).values(row=row))
 

@@ -14,7 +14,7 @@ from django.db.models import CharField, Q, QuerySet, Value
 from budgets.allocation import Bound, Node, bounds_above, bounds_below, bounds_of_lead, outgrown
 from budgets.errors import HeadroomError
 from budgets.models import Allocation, Mode, ScopeKind
-from budgets.types import ScopePlace, scope_title
+from budgets.types import Mandate, ScopePlace, scope_title
 from core.money import ZERO, format_usd
 from teams.models import Department, Project, Role, Team, User
 from teams.selectors import RoleHolders, RolesHeld, names_of, role_holders, roles_of
@@ -58,14 +58,25 @@ class Change:
     field: str = "amount_usd"
 
 
-def powers(actor: User | None, place: ScopePlace, *, roles: RolesHeld | None = None) -> Powers:
+def powers(
+    actor: User | None,
+    place: ScopePlace,
+    *,
+    roles: RolesHeld | None = None,
+    mandate: Mandate | None = None,
+) -> Powers:
     """Return what `actor` may do here; None is the system, which only the neighbouring budgets bind.
+
+    With a mandate he may what its giver may in the role that he lent, whatever else either of them is: the
+    caller has found that it holds here and now.
 
     The lead sets the limits of his team's projects and keys within what the team's own limit leaves, may open
     and lower the team's own, and never raises it. The director sets those of his department. Finance and
     administrators set all. One query, two when `roles` are not known.
     """
     held = roles or (roles_of(actor) if actor else None)
+    if mandate is not None:
+        held = roles_of(mandate.giver).only(mandate.role)
     full = held is None or _holds_the_purse(held, place)
     leads = held is not None and _leads(held, place)
     return Powers(may_change=full or leads, as_lead=leads and not full, who_may=_who_may(place))

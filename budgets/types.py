@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import Enum
 
 from budgets.models import Allocation, Mode, RollOver, ScopeKind, Window
+from teams.models import Role, User
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,14 @@ class ScopePlace:
             self.kind: self.id,
         }
         return tuple((kind, scope_id) for kind, scope_id in parts.items() if scope_id is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mandate:
+    """For whom somebody acts, and the one role of that person which was lent: no other counts."""
+
+    giver: User
+    role: Role
 
 
 def scope_title(kind: ScopeKind, name: str) -> str:

@@ -100,7 +100,8 @@ WAITS = Q(
 class Outbox(models.Model):
     """A message that must go out because of a committed change; drained by a task, retried with back-off.
 
-    It ends in one way: delivered, given up, dropped because the person wants none of it, or in a digest.
+    It ends in one way: delivered, given up, dropped because the person wants none of it, or in a digest. What
+    was given up is kept until somebody puts it aside, the rest for a while after its end (trigger).
     """
 
     public_id = PublicIdField(prefix="out")
@@ -114,6 +115,7 @@ class Outbox(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     delivered_at = models.DateTimeField(null=True)
     dead_at = models.DateTimeField(null=True)
+    put_aside_at = models.DateTimeField(null=True)
     dropped_at = models.DateTimeField(null=True)
     digest_at = models.DateTimeField(null=True)
     digest = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="items")
@@ -152,6 +154,10 @@ class Outbox(models.Model):
                 ),
                 name="outbox_waits_for_a_digest_or_ended",
             ),
+            models.CheckConstraint(
+                condition=Q(put_aside_at__isnull=True) | Q(dead_at__isnull=False),
+                name="outbox_put_aside_was_given_up",
+            ),
         )
 
     def __str__(self) -> str:
@@ -159,7 +165,7 @@ class Outbox(models.Model):
 
 
 class DeliveryAttempt(models.Model):
-    """One attempt to deliver a message, and what came of it. Insert-only (trigger)."""
+    """One attempt to deliver a message, and what came of it. Never changed, kept as long as it (trigger)."""
 
     message = models.ForeignKey(Outbox, on_delete=models.PROTECT, related_name="log")
     at = models.DateTimeField()

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from core import clock, routing
@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 FIRST_RETRY_SECONDS = 30
 LONGEST_RETRY_SECONDS = 3_600
 MAX_ATTEMPTS = 12  # about seven hours of a dead mail server
+FORGOTTEN_TOGETHER = 1_000
 DRAIN_SECONDS = 60.0  # slow receivers: a run ends well before its task is stopped, the next one goes on
 
 Sender = Callable[[Outbox], None]
@@ -94,6 +95,25 @@ def drain(*, senders: Mapping[str, Sender], limit: int = 100) -> dict[str, int]:
             break
         counts[outcome] += 1
     return counts
+
+
+def forget() -> int:
+    """Delete messages that ended more than OUTBOX_KEEP_DAYS ago, with their attempts, and return how many.
+
+    0 keeps all. What waits, and what was given up and nobody put aside, stays. The database keeps everything
+    for a month, whatever the setting.
+    """
+    if not settings.OUTBOX_KEEP_DAYS:
+        return 0
+    before = clock.now() - timedelta(days=settings.OUTBOX_KEEP_DAYS)
+    forgotten = 0
+    while True:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT core_forget_messages(%s, %s)", [before, FORGOTTEN_TOGETHER])
+            count: int = cursor.fetchone()[0]
+        forgotten += count
+        if not count:
+            return forgotten
 
 
 def due() -> QuerySet[Outbox]:

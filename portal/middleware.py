@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.template.response import SimpleTemplateResponse
@@ -17,6 +17,9 @@ from core.clients import client_address
 from core.errors import DomainError
 from core.problems import CONTENT_TYPE, from_error
 from core.templatetags.ui import ONCE
+from teams.services.sessions import LastSeen
+
+log = structlog.get_logger(__name__)
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -58,6 +61,23 @@ def private_pages(get_response: Handler) -> Handler:
         response = get_response(request)
         if request.user.is_authenticated and not response.has_header("Cache-Control"):
             response["Cache-Control"] = "no-store"
+        return response
+
+    return handle
+
+
+def last_seen(get_response: Handler) -> Handler:
+    """Keep when a browser that is signed in was last used. A database that cannot write stops no page."""
+    sessions = LastSeen()
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        key = request.session.session_key
+        if key and request.user.is_authenticated:
+            try:
+                sessions.saw(key)
+            except DatabaseError as error:
+                log.warning("session.not_marked_as_seen", error=type(error).__name__)
         return response
 
     return handle

@@ -67,11 +67,13 @@ PASSING = frozenset(
 )
 # These run as their owner. The first two make and drop tables; their arguments are dates, from which they
 # make the names, and the second drops nothing that is young or does not recount. The third keeps writers of
-# the audit out for a moment, which only who may change its rows can.
+# the audit out for a moment, which only who may change its rows can. The fourth deletes messages that ended
+# more than a month ago, nothing else.
 AS_OWNER = (
     "usage_make_partitions(date, date)",
     "usage_retire_month(date, text)",
     "core_audit_horizon()",
+    "core_forget_messages(timestamptz, int)",
 )
 
 

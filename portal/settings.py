@@ -155,6 +155,7 @@ MIDDLEWARE = [
     "portal.middleware.sign_in_required",
     "portal.gates.second_factor_first",
     "portal.gates.confirmation_first",
+    "portal.middleware.last_seen",
     "portal.middleware.private_pages",
     "portal.refusals.bare_refusals",
     "portal.middleware.domain_errors",
@@ -417,6 +418,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Months whose single calls are kept; 0 keeps all. Roll-ups and the ledger are kept for ever.
 USAGE_KEEP_MONTHS: int = env.int("USAGE_KEEP_MONTHS", 0)
+# Days for which messages that ended are kept; 0 keeps all. The least is the database's: 30.
+OUTBOX_KEEP_DAYS: int = env.int("OUTBOX_KEEP_DAYS", 90)
 PULL_EVERY_SECONDS: float = env.float("PULL_EVERY_SECONDS", 60.0)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "pull-usage": {"task": "gateway.pull_usage", "schedule": PULL_EVERY_SECONDS},
@@ -430,6 +433,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
     "tell-of-expiring-keys": {"task": "keys.tell_of_expiring", "schedule": 3600.0},
     "forget-idempotent-calls": {"task": "portal.forget_idempotent_calls", "schedule": 3600.0},
+    "forget-messages": {"task": "portal.forget_messages", "schedule": crontab(hour=4, minute=40)},
     "collect-digests": {"task": "portal.collect_digests", "schedule": 60.0},
     "remind": {"task": "approvals.remind", "schedule": 300.0},
     "follow-requests": {"task": "approvals.follow", "schedule": 120.0},

@@ -28,6 +28,12 @@ def forget_idempotent_calls() -> int:
     return idempotency.forget()
 
 
+@shared_task(name="portal.forget_messages", time_limit=3600, soft_time_limit=3600 - 60)
+def forget_messages() -> int:
+    """Delete the messages that ended long ago."""
+    return outbox.forget()
+
+
 @shared_task(name="portal.heartbeat")
 def heartbeat() -> None:
     """Write down that beat scheduled and a worker worked."""

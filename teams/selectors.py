@@ -44,6 +44,15 @@ class RolesHeld:
         """Whether a role shows the whole organisation to this person."""
         return bool(self.organisation_wide)
 
+    def only(self, role: Role) -> "RolesHeld":
+        """Return what is left of this when one role counts alone, as it does for whoever was lent it."""
+        return RolesHeld(
+            member_of=frozenset(),
+            leads=self.leads if role == Role.LEAD else frozenset(),
+            directs=self.directs if role == Role.DIRECTOR else frozenset(),
+            organisation_wide=self.organisation_wide & {role},
+        )
+
     def oversees(self, team: Team) -> bool:
         """Whether the person answers for the team: as its lead, its director or an administrator."""
         return (

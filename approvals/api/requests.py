@@ -59,7 +59,7 @@ ETAG = OpenApiParameter(
 
 
 class AccessRequestViewSet(NounViewSet):
-    """The person's own requests and those of the teams he oversees."""
+    """The person's own requests, those of the teams he oversees, and those he is a delegate for."""
 
     noun = "request"
     out = AccessRequestOut
@@ -209,7 +209,7 @@ class AccessRequestViewSet(NounViewSet):
 
 
 class BudgetRequestViewSet(NounViewSet):
-    """The person's own requests for more budget and those about what he oversees."""
+    """The person's own requests for more budget, those he oversees, and those he is a delegate for."""
 
     noun = "request"
     out = BudgetRequestOut
@@ -219,7 +219,7 @@ class BudgetRequestViewSet(NounViewSet):
 
     def get_queryset(self) -> QuerySet[BudgetRequest]:
         """Return the requests in scope."""
-        return BudgetRequest.objects.visible_to(self.actor).placed()
+        return selectors.with_lent(BudgetRequest.objects.visible_to(self.actor).placed())
 
     def chosen(self, rows: QuerySet[BudgetRequest]) -> QuerySet[BudgetRequest]:
         """Narrow the list down to a budget and a status as it is written down."""

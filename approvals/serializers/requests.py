@@ -5,7 +5,7 @@ from rest_framework import serializers
 
 from approvals.eligibility import deciders, decisions_of, names_of_deciders, stages_of
 from approvals.models import AccessRequest, BudgetRequest, RequestKind, RequestStatus, Verdict
-from approvals.owners import deciders_of
+from approvals.owners import deciders_of, names_of_owners
 from catalog.serializers import HIGHEST_TIER
 from core.rest.fields import Moment, PublicId, QueryNumber, Text, Usd, WholeNumber
 from core.rest.serializers import CodedOut, In, NamedOut, Out, PageQuery
@@ -216,23 +216,21 @@ class BudgetRequestOut(Out):
     decide_by = Moment()
     decided_at = Moment(allow_null=True)
     decided_by = NamedOut(allow_null=True)
+    on_behalf_of = NamedOut(allow_null=True)
     comment = serializers.CharField()
     deciders = serializers.SerializerMethodField()
     may_decide = serializers.SerializerMethodField()
 
     def get_deciders(self, request: BudgetRequest) -> list[str]:
-        """Names of the people who may decide it now."""
-        holders: RoleHolders = self.context["holders"]
-        return sorted(holders.names[person] for person in self._deciders(request))
+        """Names of the people who may decide it now; a delegate with the person he stands for."""
+        if request.state is not RequestStatus.PENDING:
+            return []
+        return list(names_of_owners(request, self.context["holders"]))
 
     def get_may_decide(self, request: BudgetRequest) -> bool:
         """Whether the signed-in person is one of them."""
-        return self.context["user_id"] in self._deciders(request)
-
-    def _deciders(self, request: BudgetRequest) -> frozenset[int]:
-        if request.state is not RequestStatus.PENDING:
-            return frozenset()
-        return deciders_of(request, self.context["holders"])
+        is_open = request.state is RequestStatus.PENDING
+        return is_open and self.context["user_id"] in deciders_of(request, self.context["holders"])
 
 
 class BudgetRequestQuery(PageQuery):

@@ -12,7 +12,7 @@ from budgets.allocation import Node
 from budgets.authority import Powers, powers
 from budgets.errors import BudgetClosedError, NeedsConfirmationError
 from budgets.models import Budget, Mode, ScopeKind, Window
-from budgets.types import BudgetRow
+from budgets.types import BudgetRow, Mandate
 from core import audit
 from core.errors import InvalidInputError
 from core.money import format_usd
@@ -32,6 +32,7 @@ class Standing:
     around: tuple[Node, ...]
     powers: Powers
     now: datetime
+    on_behalf_of: User | None = None
 
 
 def lock_limits(window: Window) -> datetime:
@@ -48,15 +49,21 @@ def lock_limits(window: Window) -> datetime:
     return now
 
 
-def standing(actor: User | None, budget: Budget, *, refusal: str = "You may not set this limit.") -> Standing:
-    """Lock a budget and return it as it stands.
+def standing(
+    actor: User | None,
+    budget: Budget,
+    *,
+    mandate: Mandate | None = None,
+    refusal: str = "You may not set this limit.",
+) -> Standing:
+    """Lock a budget and return it as it stands, for an actor or for whom he acts.
 
     Raises BudgetClosedError, and RoleNeededError for somebody who may not change it at all.
     """
     now = lock_limits(Window(budget.window))
     mine = Budget.objects.select_for_update(no_key=True).order_by("pk").get(pk=budget.pk)
     place = selectors.scope_place(ScopeKind(mine.scope_kind), mine.scope_id)
-    may = powers(actor, place)
+    may = powers(actor, place, mandate=mandate)
     if not may.may_change:
         raise RoleNeededError(f"{refusal} Ask {may.who_may}.")
     if mine.closed_at:
@@ -69,6 +76,7 @@ def standing(actor: User | None, budget: Budget, *, refusal: str = "You may not 
         around=around,
         powers=may,
         now=now,
+        on_behalf_of=mandate.giver if mandate else None,
     )
 
 
@@ -109,6 +117,7 @@ def record(
     after: Mapping[str, Any],
     reason: str,
     before: Mapping[str, Any] | None = None,
+    on_behalf_of: User | None = None,
 ) -> None:
     """Write the audit row of a change of a budget."""
     audit.record(
@@ -120,6 +129,7 @@ def record(
         reason=reason,
         department_id=node.place.department_id,
         team_id=node.place.team_id,
+        on_behalf_of=on_behalf_of,
     )
 
 

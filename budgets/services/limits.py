@@ -24,7 +24,7 @@ from budgets.services.common import (
     require_confirmation,
     standing,
 )
-from budgets.types import ScopePlace
+from budgets.types import Mandate, ScopePlace
 from catalog.models import LlmModel, Tier
 from core.errors import InvalidInputError, NotFoundError
 from core.money import format_usd
@@ -104,16 +104,18 @@ def change_limit(
     reason: str,
     valid_from: datetime | None = None,
     confirm: bool = False,
+    mandate: Mandate | None = None,
 ) -> BudgetLimit:
     """Give a budget another base limit, in force on the next call or from `valid_from` on.
 
-    The same as is in force then writes nothing. Raises RoleNeededError, HeadroomError with the numbers,
+    With a `mandate` the actor does it for its giver, within what that role may. The same as is in force then
+    writes nothing. Raises RoleNeededError, HeadroomError with the numbers,
     BudgetClosedError, InvalidInputError for a `valid_from` that is not to come, and NeedsConfirmationError
     when the new limit is below what is spent and held and `confirm` is not set.
     """
     text = clean_reason(reason)
     _require_amount(amount_usd)
-    here = standing(actor, budget)
+    here = standing(actor, budget, mandate=mandate)
     if valid_from is not None and valid_from <= here.now:
         raise InvalidInputError("Enter a moment that is still to come.", field="valid_from")
     at = valid_from or here.now
@@ -134,6 +136,7 @@ def change_limit(
         before={"limit_usd": ruling.amount_usd if ruling else None},
         after={"limit_usd": amount_usd, **({"valid_from": valid_from} if valid_from else {})},
         reason=text,
+        on_behalf_of=here.on_behalf_of,
     )
     return limit
 
@@ -163,18 +166,24 @@ def withdraw_plan(*, actor: User | None, budget: Budget, valid_from: datetime, r
 
 @transaction.atomic
 def top_up(
-    *, actor: User | None, budget: Budget, amount_usd: Decimal, valid_until: datetime, reason: str
+    *,
+    actor: User | None,
+    budget: Budget,
+    amount_usd: Decimal,
+    valid_until: datetime,
+    reason: str,
+    mandate: Mandate | None = None,
 ) -> BudgetLimit:
     """Add to a budget's limit from the next call until `valid_until`, in US dollars; `actor` approves it.
 
-    The same again by the same person while it is valid (a second click) writes nothing. Raises
-    InvalidInputError for nothing to add, no limit to add to, or an end that is past, RoleNeededError,
-    HeadroomError with the numbers, and BudgetClosedError.
+    With a `mandate` he does it for its giver, within what that role may. The same again by the same person
+    while it is valid (a second click) writes nothing. Raises InvalidInputError for nothing to add, no limit
+    to add to, or an end that is past, RoleNeededError, HeadroomError with the numbers, and BudgetClosedError.
     """
     text = clean_reason(reason)
     if amount_usd <= 0:
         raise InvalidInputError("A top-up is more than 0.", field="amount_usd")
-    here = standing(actor, budget)
+    here = standing(actor, budget, mandate=mandate)
     if valid_until <= here.now:
         raise InvalidInputError("Enter an end that is still to come.", field="valid_until")
     limit_usd = here.node.schedule.limit_at(here.now)
@@ -195,6 +204,7 @@ def top_up(
         before={"limit_usd": limit_usd},
         after={"limit_usd": limit_usd + amount_usd, "top_up_usd": amount_usd, "valid_until": valid_until},
         reason=text,
+        on_behalf_of=here.on_behalf_of,
     )
     return limit
 

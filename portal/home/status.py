@@ -96,7 +96,7 @@ def _source_line(cursor: ImportCursor, name: str, *, in_full: bool) -> StatusLin
 
 
 def _outbox_lines() -> list[StatusLine]:
-    gave_up = Q(dead_at__isnull=False)
+    gave_up = Q(dead_at__isnull=False, put_aside_at__isnull=True)
     counted = Outbox.objects.aggregate(waiting=Count("pk", filter=WAITS), dead=Count("pk", filter=gave_up))
     waiting, dead = counted["waiting"], counted["dead"]
     line = StatusLine(name="Messages to send", tone="ok", text="Working", detail=f"{waiting:,} waiting")

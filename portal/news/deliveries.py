@@ -16,13 +16,13 @@ from core.errors import NotFoundError
 from core.models import WAITS, DeliveryAttempt, Outbox, OutboxKind
 from core.shapes import Tab, Tone
 from portal.context import administers, roles_here
-from portal.services.deliveries import send_again
+from portal.services.deliveries import put_aside, send_again
 from teams.types import PersonRequest
 
 GIVEN_UP, WAITING, ALL = "given-up", "waiting", ""
 STATES: Mapping[str, tuple[str, Q]] = {
     ALL: ("All", Q()),
-    GIVEN_UP: ("Given up", Q(dead_at__isnull=False)),
+    GIVEN_UP: ("Given up", Q(dead_at__isnull=False, put_aside_at__isnull=True)),
     WAITING: ("Waiting", WAITS | Q(digest_at__isnull=False)),
 }
 KEPT = ("state", "before")
@@ -44,6 +44,7 @@ class Line:
     last_error: str
     created_at: datetime
     is_given_up: bool
+    is_put_aside: bool
 
 
 @require_safe
@@ -95,12 +96,22 @@ def deliver_again(request: PersonRequest, public_id: str) -> HttpResponse:
     return redirect("deliveries:detail", public_id)
 
 
+@require_POST
+def lay_aside(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Put a message aside that was given up."""
+    message = _find(request, public_id)
+    put_aside(actor=request.user, message=message)
+    messages.success(request, "The message is put aside.")
+    return redirect("deliveries:detail", public_id)
+
+
 def routes() -> tuple[list[URLPattern], str]:
     """Return the pages of deliveries with their name space."""
     patterns = [
         path("", list_deliveries, name="list"),
         path("<str:public_id>/", show_delivery, name="detail"),
         path("<str:public_id>/again/", deliver_again, name="again"),
+        path("<str:public_id>/aside/", lay_aside, name="aside"),
     ]
     return patterns, "deliveries"
 
@@ -130,12 +141,14 @@ def _line(message: Outbox) -> Line:
         last_error=message.last_error,
         created_at=message.created_at,
         is_given_up=message.dead_at is not None,
+        is_put_aside=message.put_aside_at is not None,
     )
 
 
 def _state(message: Outbox) -> Tone:
     ended = (
         (message.delivered_at, Tone(tone="ok", text="Delivered")),
+        (message.put_aside_at, Tone(tone="", text="Given up, put aside")),
         (message.dead_at, Tone(tone="bad", text="Given up")),
         (message.dropped_at, Tone(tone="", text="Not wanted")),
         (message.digest_id, Tone(tone="ok", text="In the daily mail")),

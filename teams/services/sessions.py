@@ -1,12 +1,13 @@
-"""Ends sign-ins in other browsers."""
+"""Ends sign-ins in other browsers, and keeps when each was last used."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.db import transaction
 
-from core import audit
+from core import audit, clock
 from teams.models import User
 
 
@@ -25,3 +26,27 @@ def end_sessions(*, actor: User | None, user: User, sessions: Iterable[UserSessi
     after = {"sessions": len(ended), "addresses": addresses}
     audit.record(actor=actor, action="person.sessions_ended", subject=user, after=after)
     return len(ended)
+
+
+class LastSeen:
+    """Keeps when a session was last used, exact to the minute: one write a minute and session at most.
+
+    What this process has asked to be written in the current minute it does not ask again; of several
+    processes the first one writes. So a page costs nothing but, once a minute, one statement.
+    """
+
+    def __init__(self) -> None:
+        self._minute: datetime | None = None
+        self._seen: set[str] = set()
+
+    def saw(self, session_key: str) -> None:
+        """Write down that a session is in use now, unless that is known of this minute."""
+        now = clock.now()
+        minute = now.replace(second=0, microsecond=0)
+        if minute != self._minute:
+            self._minute, self._seen = minute, set()
+        if session_key in self._seen:
+            return
+        self._seen.add(session_key)
+        mine = UserSession.objects.filter(session_key=session_key, last_seen_at__lt=minute)
+        mine.update(last_seen_at=now)

@@ -35,11 +35,15 @@ SYSTEMS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
-    """One browser in which the person is signed in; the address is empty for this very one."""
+    """One browser in which the person is signed in; `end_url` is empty for this very one.
+
+    `seen` is when it was last used, exact to the minute. The address is that of the sign-in.
+    """
 
     browser: str
     address: str
     since: datetime
+    seen: datetime
     end_url: str
 
 
@@ -51,6 +55,7 @@ def list_sessions(request: PersonRequest) -> HttpResponse:
             browser=browser_of(session.user_agent),
             address=session.ip,
             since=session.created_at,
+            seen=session.last_seen_at,
             end_url=""
             if session.session_key == request.session.session_key
             else reverse("sessions:end", args=[session.pk]),

@@ -42,7 +42,7 @@ def lend(cast: Cast, giver: str, taker: str, **terms: Any) -> Delegation:
     place = {"team": cast.search if role == Role.LEAD else None}
     place |= {"department": cast.product if role == Role.DIRECTOR else None}  # type: ignore[dict-item]
     return factories.DelegationFactory.create(
-        giver=getattr(cast, giver), taker=getattr(cast, taker), role=role, **place, **terms
+        giver=getattr(cast, giver), taker=getattr(cast, taker), role=role, **place | terms
     )
 
 

@@ -33,7 +33,7 @@ DECLARED = """
     expected_monthly_usd expires_at extends_key external_id factors failures grant held_by holder increases
     input_tokens is_active keeps key keys label limit_usd lines live_versions masked member memberships mode
     model model_ids models monthly_cap_usd name number offered_tier outcome output_tokens overcommit_ratio
-    overlap_hours owner parallel_calls place policy previous_until project provider quiet reason
+    overlap_hours owner parallel_calls place policy previous_until project provider put_aside_at quiet reason
     reasoning_tokens refers_to reminder removed_at requests requests_per_minute responsible retired_at
     revision role roles roll_over rules scope_kind scopes sessions slack_decides slack_user source
     source_request stage state status supersedes taker team ticket tier time_zone tokens_per_minute

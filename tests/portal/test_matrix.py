@@ -49,6 +49,7 @@ TABLE = """
     /deliveries/                          302       404  404  404  404  404  404    200
     /deliveries/{message}/                302       404  404  404  404  404  404    200
     /deliveries/{message}/again/          302       405  405  405  405  405  405    405
+    /deliveries/{message}/aside/          302       405  405  405  405  405  405    405
     /webhooks/                            302       404  404  404  404  404  404    200
     /webhooks/{webhook}/                  302       404  404  404  404  404  404    200
     /webhooks/{webhook}/rotate/           302       405  405  405  405  405  405    405

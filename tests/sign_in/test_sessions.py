@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+import time_machine
 from allauth.usersessions.models import UserSession
 from django.core.cache import cache
+from django.db import OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from core import clock
 from core.models import AuditEvent
 from teams import services
 from teams.models import User
+from teams.services.sessions import LastSeen
 from teams.views.sessions import browser_of
 from tests.browsing import Page
 from tests.cast import Cast
 
+SEEN = 'UPDATE "usersessions_usersession" SET "last_seen_at"'
 PASSWORD = "a password of the tests, 2026"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
 EDGE = "Mozilla/5.0 (Windows NT 10.0; Win64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0"
@@ -29,8 +37,9 @@ def own_counter(settings: Settings) -> None:
 
 def signed_in(user: User, browser: str) -> Client:
     """Sign somebody in by the form, in a browser of his."""
-    user.set_password(PASSWORD)
-    user.save()
+    if not user.check_password(PASSWORD):  # another one would end what was signed in before
+        user.set_password(PASSWORD)
+        user.save()
     client = Client(headers={"User-Agent": browser})
     answer = client.post("/accounts/login/", {"login": user.email, "password": PASSWORD})
     assert answer.status_code == 302
@@ -94,6 +103,45 @@ def test_looking_at_the_list_changes_nothing(cast: Cast) -> None:
     ada.get("/sessions/")
 
     assert list(UserSession.objects.filter(user=cast.ada).values()) == before
+
+
+def test_last_use_is_shown_and_written_once_a_minute(cast: Cast) -> None:
+    start = clock.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
+    with time_machine.travel(start, tick=False) as time:
+        here, there = signed_in(cast.ada, FIREFOX), signed_in(cast.ada, EDGE)
+        written = []
+        for seconds in (20, 39, 1, 30, 90):
+            time.shift(seconds)
+            with CaptureQueriesContext(connection) as captured:
+                there.get("/keys/")
+            written.append(sum(SEEN in each["sql"] for each in captured.captured_queries))
+        assert written == [0, 0, 1, 0, 1]  # signing in counts too
+        assert UserSession.objects.get(user_agent=EDGE).last_seen_at == start + timedelta(seconds=180)
+        time.shift(timedelta(hours=3))
+        rows = {row[0]: row[-2] for row in Page(here.get("/sessions/")).rows("Sign-ins table")}
+    assert rows == {"Firefox on Linux": "now", "Edge on Windows": "3 hours ago"}
+
+
+def test_processes_together_write_once_a_minute(cast: Cast) -> None:
+    signed_in(cast.ada, FIREFOX)
+    session = UserSession.objects.get()
+    start = session.last_seen_at.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    one, other = LastSeen(), LastSeen()
+    for seconds, process in ((5, one), (50, other), (55, one)):
+        with time_machine.travel(start + timedelta(seconds=seconds), tick=False):
+            process.saw(session.session_key)
+    session.refresh_from_db()
+    assert session.last_seen_at == start + timedelta(seconds=5)
+
+
+def test_page_opens_where_the_database_takes_no_writes(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = signed_in(cast.ada, FIREFOX)
+
+    def refuses(self: LastSeen, session_key: str) -> None:
+        raise OperationalError("cannot execute UPDATE in a read-only transaction")
+
+    monkeypatch.setattr(LastSeen, "saw", refuses)
+    assert ada.get("/keys/").status_code == 200
 
 
 @pytest.mark.parametrize(

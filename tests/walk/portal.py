@@ -8,7 +8,7 @@ from core import clock
 from core.models import Channel, NewsKind, Outbox, SlackLink, Webhook
 from portal.leaving import LEAVING
 from portal.services import slack, webhooks
-from portal.services.deliveries import send_again
+from portal.services.deliveries import put_aside, send_again
 from portal.services.preferences import Wishes, choose_notifications
 from teams.services import deactivate_person
 from tests.approvals.conftest import ask_for, lend
@@ -28,6 +28,12 @@ def resent(cast: Cast) -> Any:
     message = put(cast.ada)
     Outbox.objects.update(dead_at=clock.now())
     return send_again(actor=cast.ann, message=message)
+
+
+def laid_aside(cast: Cast) -> Any:
+    message = put(cast.ada)
+    Outbox.objects.update(dead_at=clock.now())
+    return put_aside(actor=cast.ann, message=message)
 
 
 def disabled(cast: Cast) -> Webhook:
@@ -84,4 +90,5 @@ WALK: Walk = {
     ),
     "portal.choose_notifications": (chosen, ["notifications.chosen"]),
     "portal.send_again": (resent, ["message.sent_again"]),
+    "portal.put_aside": (laid_aside, ["message.put_aside"]),
 }

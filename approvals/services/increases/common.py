@@ -103,7 +103,7 @@ def _difference(request: BudgetRequest, *, since_revision: int) -> dict[str, dic
 
 def end(request: BudgetRequest, status: RequestStatus) -> None:
     request.status, request.decided_at = status, clock.now()
-    request.save(update_fields=["status", "decided_at", "decided_by", "comment", "limit"])
+    request.save(update_fields=["status", "decided_at", "decided_by", "on_behalf_of", "comment", "limit"])
 
 
 def close_increase(request: BudgetRequest, reason: str) -> None:

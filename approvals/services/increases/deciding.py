@@ -1,4 +1,6 @@
-"""Decides a request for more budget: one human, who did not ask, and who could set the limit himself."""
+"""Decides a request for more budget: one human, who did not ask, and who could set the limit himself, or
+whoever that one lent his role to.
+"""
 
 from dataclasses import dataclass
 
@@ -47,13 +49,14 @@ def decide_increase(
         return IncreaseOutcome(request=mine, replayed=True)
     require_open(mine)
     require_seen(mine, seen_revision)
-    require_owner(actor, mine)
+    mandate = require_owner(actor, mine)
     text = comment.strip()
     if verdict == Verdict.DENY and not text:
         raise InvalidInputError("Enter why you deny it; the requester will see it.", field="comment")
     if len(text) > MAX_TEXT_CHARACTERS:
         raise InvalidInputError(f"Use at most {MAX_TEXT_CHARACTERS:,} characters.", field="comment")
     mine.decided_by, mine.comment = actor, text
+    mine.on_behalf_of = mandate.giver if mandate else None
     if verdict == Verdict.DENY:
         end(mine, RequestStatus.DENIED)
     else:
@@ -62,13 +65,22 @@ def decide_increase(
             budget=mine.budget,
             limit_usd=mine.limit_usd,
             until=mine.until,
-            reason=f"Asked for by {mine.requester}: {mine.reason}"[:MAX_TEXT_CHARACTERS],
+            reason=_reason(mine),
+            mandate=mandate,
         )
         end(mine, RequestStatus.APPROVED)
     did = RequestStatus(mine.status).label.lower()
     after = {**asked_facts(mine), "status": mine.status}
-    record_increase(actor, f"budget_increase.{mine.status}", mine, after=after, reason=text)
-    told = f"{actor} {did} it{f': {text}' if text else '.'}"
+    record_increase(
+        actor,
+        f"budget_increase.{mine.status}",
+        mine,
+        after=after,
+        reason=text,
+        on_behalf_of=mine.on_behalf_of,
+    )
+    who = f"{actor} for {mine.on_behalf_of}" if mandate else str(actor)
+    told = f"{who} {did} it{f': {text}' if text else '.'}"
     mail_about_budget(mine, mine.requester, event=mine.status, subject=f"{mine} was {did}", body=told)
     return IncreaseOutcome(request=mine)
 
@@ -77,6 +89,12 @@ def expire_increases(*, most: int) -> int:
     """Write down the requests whose time has passed and tell their requesters; return how many."""
     due = BudgetRequest.objects.filter(status=RequestStatus.PENDING, decide_by__lte=clock.now())
     return sum(_expire(pk) for pk in due.order_by("pk").values_list("pk", flat=True)[:most])
+
+
+def _reason(request: BudgetRequest) -> str:
+    """Return what the history of the budget says of the limit that is set."""
+    decided = f", decided for {request.on_behalf_of}" if request.on_behalf_of else ""
+    return f"Asked for by {request.requester}{decided}: {request.reason}"[:MAX_TEXT_CHARACTERS]
 
 
 def _is_replay(request: BudgetRequest, actor: User, verdict: Verdict, seen_revision: int) -> bool:

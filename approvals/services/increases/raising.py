@@ -11,7 +11,7 @@ from budgets.expressions import ClockTimestamp
 from budgets.models import Budget, BudgetLimit, LimitKind
 from budgets.selectors import budget_rows
 from budgets.services.limits import change_limit, top_up
-from budgets.types import BudgetRow
+from budgets.types import BudgetRow, Mandate
 from core.errors import AlreadyDoneError, DomainError, InvalidInputError
 from core.money import format_usd
 from teams.errors import RoleNeededError
@@ -28,9 +28,17 @@ def row_of_budget(budget: Budget) -> BudgetRow:
 
 
 def raise_limit(
-    *, actor: User, budget: Budget, limit_usd: Decimal, until: datetime | None, reason: str
+    *,
+    actor: User,
+    budget: Budget,
+    limit_usd: Decimal,
+    until: datetime | None,
+    reason: str,
+    mandate: Mandate | None = None,
 ) -> BudgetLimit:
     """Raise a limit to an amount as the actor: for good, or by a top-up until a moment; return its row.
+
+    With a `mandate` he raises it for its giver, no higher than that role may.
 
     Raises HeadroomError, RoleNeededError, BudgetClosedError, InvalidInputError for what is no more than now,
     and AlreadyDoneError when somebody set the same meanwhile.
@@ -39,10 +47,19 @@ def raise_limit(
     require_more(budget, row, limit_usd, until)
     try:
         if until is None:
-            limit = change_limit(actor=actor, budget=budget, amount_usd=limit_usd, reason=reason)
+            limit = change_limit(
+                actor=actor, budget=budget, amount_usd=limit_usd, reason=reason, mandate=mandate
+            )
         else:
             more_usd = limit_usd - (row.limit_usd or limit_usd)
-            limit = top_up(actor=actor, budget=budget, amount_usd=more_usd, valid_until=until, reason=reason)
+            limit = top_up(
+                actor=actor,
+                budget=budget,
+                amount_usd=more_usd,
+                valid_until=until,
+                reason=reason,
+                mandate=mandate,
+            )
     except HeadroomError as error:
         error.field = "limit_usd"
         raise

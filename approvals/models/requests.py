@@ -1,5 +1,5 @@
-"""Requests for access and for more budget, and who decided them. Triggers keep what raw SQL could break
-(docs/adr/0005, docs/adr/0009).
+"""Policies, requests for access, who decided them and for whom, which access was looked at. Triggers keep
+what raw SQL could break (docs/adr/0005, docs/adr/0009).
 """
 
 from datetime import datetime, timedelta
@@ -9,12 +9,12 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, F, Q
 
-from budgets.models import MONEY, Budget, BudgetLimit
+from budgets.models import MONEY
 from catalog.models import Tier
 from core.clock import now
 from core.ids import PublicIdField
 from keys.models import ApiKey, Grant
-from teams.models import Department, Project, Role, Team, User, ValidityQuerySet, sees_everything
+from teams.models import Department, Project, Role, Team, User, ValidityQuerySet
 
 BREAK_GLASS_MOST_HOURS = 4
 LONGEST_DELEGATION = timedelta(days=30)
@@ -182,7 +182,7 @@ class AccessRequestQuerySet(models.QuerySet["AccessRequest"]):
     def visible_to(self, user: User) -> Self:
         """Return the user's own requests, those of the teams he oversees, and those he is a delegate for."""
         own = Q(requester=user) | Q(beneficiary=user)
-        lent = Delegation.objects.live().filter(taker=user, taker__is_active=True, giver__is_active=True)
+        lent = lent_to(user)
         delegated = (
             Q(project__team__in=lent.values("team"))
             | Q(project__team__department__in=lent.values("department"))
@@ -420,6 +420,11 @@ class Delegation(models.Model):
         return f"{self.giver} to {self.taker}: {self.get_role_display()}"
 
 
+def lent_to(user: User) -> ValidityQuerySet[Delegation]:
+    """Return what is lent to a person now."""
+    return Delegation.objects.live().filter(taker=user, taker__is_active=True, giver__is_active=True)
+
+
 class Comment(models.Model):
     """Something said about a request: a question, an answer, or an offer of a lower tier. Append-only."""
 
@@ -454,139 +459,3 @@ class GrantReview(models.Model):
 
     def __str__(self) -> str:
         return f"{self.grant}: {'kept' if self.keeps else 'ended'}"
-
-
-class BudgetRequestQuerySet(models.QuerySet["BudgetRequest"]):
-    """Requests for more budget, as people may see them and as time has left them."""
-
-    def visible_to(self, user: User) -> Self:
-        """Return the user's own requests and those about what he oversees."""
-        teams, departments = Team.objects.overseen_by(user), Department.objects.visible_to(user)
-        return self.filter(
-            Q(requester=user)
-            | Q(project__team__in=teams)
-            | Q(team__in=teams)
-            | Q(department__in=departments)
-            | sees_everything(user)
-        )
-
-    def pending(self) -> Self:
-        """Return the requests that can still be decided: past its time is expired, written down or not."""
-        return self.filter(status=RequestStatus.PENDING, decide_by__gt=now())
-
-    def placed(self) -> Self:
-        """Load what says whose budget a request is about."""
-        return self.select_related(
-            "requester",
-            "decided_by",
-            "budget__only_model",
-            "project__team__department",
-            "team__department",
-            "department",
-        )
-
-
-class BudgetRequest(models.Model):
-    """Somebody asks the owner of the parent for more of a budget: a higher limit, or one until a moment.
-
-    One human decides it, so the decision stands in the row. `project`, `team` or `department` is where the
-    budget is; none of them is the organisation. People are looked up when it matters, `role` is pinned.
-    """
-
-    KIND = "budget_increase"
-
-    public_id = PublicIdField(prefix="brq")
-    requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="budget_requests")
-    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="requests")
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, null=True, related_name="+")
-    team = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, related_name="+")
-    department = models.ForeignKey(Department, on_delete=models.PROTECT, null=True, related_name="+")
-    limit_usd = models.DecimalField(**MONEY, help_text="What the limit shall be, top-ups included.")
-    until = models.DateTimeField(null=True, help_text="When it falls back; null is for good.")
-    reason = models.TextField()
-    role = models.CharField(max_length=16, choices=Role)
-    revision = models.PositiveIntegerField(default=1)
-    status = models.CharField(max_length=10, choices=RequestStatus, default=RequestStatus.PENDING)
-    created_at = models.DateTimeField()
-    decide_by = models.DateTimeField()
-    decided_at = models.DateTimeField(null=True)
-    decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
-    comment = models.TextField(blank=True)
-    limit = models.OneToOneField(BudgetLimit, on_delete=models.PROTECT, null=True, related_name="request")
-
-    objects = BudgetRequestQuerySet.as_manager()
-
-    class Meta:
-        ordering = ("-id",)
-        indexes = (models.Index(fields=("status", "decide_by"), name="budget_request_by_status"),)
-        constraints = (
-            models.UniqueConstraint(
-                fields=("requester", "budget"),
-                condition=Q(status=RequestStatus.PENDING),
-                name="budget_request_one_pending_per_person_and_budget",
-            ),
-            models.CheckConstraint(
-                condition=Q(project__isnull=True, team__isnull=True)
-                | Q(project__isnull=True, department__isnull=True)
-                | Q(team__isnull=True, department__isnull=True),
-                name="budget_request_is_about_one_place",
-            ),
-            models.CheckConstraint(condition=Q(limit_usd__gt=0), name="budget_request_asks_for_something"),
-            models.CheckConstraint(condition=~Q(reason=""), name="budget_request_has_a_reason"),
-            models.CheckConstraint(
-                condition=Q(decide_by__gt=F("created_at")), name="budget_request_has_time_to_be_decided"
-            ),
-            models.CheckConstraint(
-                condition=Q(status=RequestStatus.PENDING, decided_at__isnull=True)
-                | (~Q(status=RequestStatus.PENDING) & Q(decided_at__isnull=False)),
-                name="budget_request_decided_has_a_time",
-            ),
-            models.CheckConstraint(
-                condition=(
-                    Q(status__in=(RequestStatus.APPROVED, RequestStatus.DENIED), decided_by__isnull=False)
-                    & ~Q(decided_by=F("requester"))
-                )
-                | (
-                    ~Q(status__in=(RequestStatus.APPROVED, RequestStatus.DENIED)) & Q(decided_by__isnull=True)
-                ),
-                name="budget_request_is_decided_by_somebody_else",
-            ),
-            models.CheckConstraint(
-                condition=Q(status=RequestStatus.APPROVED, limit__isnull=False)
-                | (~Q(status=RequestStatus.APPROVED) & Q(limit__isnull=True)),
-                name="budget_request_approved_has_its_limit",
-            ),
-            models.CheckConstraint(
-                condition=~Q(status=RequestStatus.DENIED) | ~Q(comment=""),
-                name="budget_request_denied_has_a_reason",
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"More budget for {self.place_name}"
-
-    @property
-    def state(self) -> RequestStatus:
-        """Return what this request is now: nobody can decide it after `decide_by`, swept or not."""
-        if self.status == RequestStatus.PENDING and self.decide_by <= now():
-            return RequestStatus.EXPIRED
-        return RequestStatus(self.status)
-
-    @property
-    def home_team(self) -> Team | None:
-        """Return the team that the budget is in now, if it is in one."""
-        return self.project.team if self.project else self.team
-
-    @property
-    def home_department(self) -> Department | None:
-        """Return the department that the budget is in now, if it is in one."""
-        return self.home_team.department if self.home_team else self.department
-
-    @property
-    def place_name(self) -> str:
-        """Return how people call where the budget is."""
-        if self.project:
-            return self.project.name
-        if self.team:
-            return f"{self.team.name} team"
-        return f"{self.department.name} department" if self.department else "the organisation"

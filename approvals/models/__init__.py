@@ -1,0 +1,42 @@
+"""What approvals keep."""
+
+from approvals.models.increases import BudgetRequest, BudgetRequestQuerySet
+from approvals.models.requests import (
+    BREAK_GLASS_MOST_HOURS,
+    LONGEST_DELEGATION,
+    AccessRequest,
+    AccessRequestQuerySet,
+    Comment,
+    Decision,
+    Delegation,
+    GrantReview,
+    Policy,
+    PolicyProposal,
+    ProposalStatus,
+    RequestKind,
+    RequestStatus,
+    Stage,
+    Verdict,
+    lent_to,
+)
+
+__all__ = [
+    "BREAK_GLASS_MOST_HOURS",
+    "LONGEST_DELEGATION",
+    "AccessRequest",
+    "AccessRequestQuerySet",
+    "BudgetRequest",
+    "BudgetRequestQuerySet",
+    "Comment",
+    "Decision",
+    "Delegation",
+    "GrantReview",
+    "Policy",
+    "PolicyProposal",
+    "ProposalStatus",
+    "RequestKind",
+    "RequestStatus",
+    "Stage",
+    "Verdict",
+    "lent_to",
+]
