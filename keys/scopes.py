@@ -17,6 +17,7 @@ SCOPES = {
     "policies:read": "See the rules of the tiers, and what is proposed in their place",
     "usage:read": "See usage, spend and refused calls",
     "reconciliation:read": "See reconciliation, closed months, sources, bills and rows not booked",
+    "audit:read": "See the audit",
 }
 # By the name that a noun's addresses are registered under. One that is not here is closed to tokens.
 STEMS = {
@@ -48,6 +49,7 @@ STEMS = {
     "invoices": "reconciliation",
     "quarantine": "reconciliation",
     "periods": "reconciliation",
+    "audit_events": "audit",
 }
 # A secret is shown to a human, and only humans decide: separation of duties counts them. What providers say
 # is held against the last two, so a person answers for them as well.

@@ -19,6 +19,7 @@ from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
 from keys.api import ApiKeyViewSet, GrantViewSet, LeakViewSet
 from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
+from portal.audit.api import AuditEventViewSet
 from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
 from teams.models import User
 from usage.api import (
@@ -102,6 +103,7 @@ router.register("upstream-keys", UpstreamKeyViewSet, "upstream_keys")
 router.register("invoices", InvoiceViewSet, "invoices")
 router.register("quarantine", QuarantineViewSet, "quarantine")
 router.register("reconciliation/periods", PeriodViewSet, "periods")
+router.register("audit-events", AuditEventViewSet, "audit_events")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include((router.urls, "api"))),

@@ -121,6 +121,7 @@ SENSITIVE: Mapping[str, Condition] = {
     "budgets:list": exports,
     "blocked:list": exports,
     "audit:list": exports,
+    "api:audit_events-export": always,
     "invoices:detail": exports,
     "providers:add": always,
     "providers:credential": always,
@@ -137,6 +138,7 @@ SENSITIVE: Mapping[str, Condition] = {
     "reports:list": exports,
     "reports:statement": exports,
     "reports:focus": always,
+    "api:usage-focus": always,
     "webhooks:list": writes,
     "webhooks:rotate": writes,
 }

@@ -119,6 +119,10 @@ TABLE = """
     quarantine_retrieve          401        403    403    403    403    200    200    200
     periods_list                 401        403    403    403    403    sees   sees   sees
     periods_retrieve             401        403    403    403    403    200    200    200
+    audit_events_list            401        empty  sees   sees   sees   empty  sees   sees
+    audit_events_retrieve        401        404    200    200    200    404    200    200
+    audit_events_export          401        200    200    200    200    200    200    200
+    audit_events_verification    401        200    200    200    200    200    200    200
     api-schema                   200        200    200    200    200    200    200    200
     unknown_address              404        404    404    404    404    404    404    404
 """
@@ -159,6 +163,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "invoices": lambda world: world.invoice.public_id,
     "quarantine": lambda world: world.quarantined.public_id,
     "periods": lambda world: world.period.public_id,
+    "audit_events": lambda world: world.event.public_id,
 }
 # Of another object than the noun's other acts: a rotation needs a key with a secret.
 SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {"keys_rotate": lambda world: world.key.public_id}

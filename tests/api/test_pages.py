@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from budgets.models import RateLimit, ScopeKind
 from catalog.models import Price
-from core import clock
+from core import audit, clock
 from tests import factories
 from tests.api.test_errors import problem
 from tests.api.world import Caller, World, make_run
@@ -102,6 +102,13 @@ def some_refusals(world: World, number: int) -> None:
         refuse(world.cast.ranking, clock.now() - timedelta(hours=count), "rate_limited", 1, key=key)
 
 
+def some_events(world: World, number: int) -> None:
+    for _ in range(number):
+        team = factories.TeamFactory.create()
+        person, other = factories.UserFactory.create(), factories.UserFactory.create()
+        audit.record(actor=person, on_behalf_of=other, action="team.moved", subject=team, team_id=team.pk)
+
+
 LISTS: dict[str, Grow] = {
     "departments/": some_organisation,
     "teams/": some_organisation,
@@ -118,6 +125,7 @@ LISTS: dict[str, Grow] = {
     "blocked-calls/": some_refusals,
     "reconciliation/runs/": some_runs,
     "reconciliation/discrepancies/": some_runs,
+    "audit-events/": some_events,
 }
 
 
