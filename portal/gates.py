@@ -140,7 +140,11 @@ SENSITIVE: Mapping[str, Condition] = {
     "reports:focus": always,
     "api:usage-focus": always,
     "webhooks:list": writes,
+    "webhooks:change": always,
     "webhooks:rotate": writes,
+    "api:webhooks-list": writes,
+    "api:webhooks-change": writes,
+    "api:webhooks-rotate": writes,
 }
 
 

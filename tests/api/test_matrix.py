@@ -123,6 +123,21 @@ TABLE = """
     audit_events_retrieve        401        404    200    200    200    404    200    200
     audit_events_export          401        200    200    200    200    200    200    200
     audit_events_verification    401        200    200    200    200    200    200    200
+    webhooks_list                401        403    403    403    403    403    403    sees
+    webhooks_retrieve            401        403    403    403    403    403    403    200
+    webhooks_create              401        403    403    403    403    403    403    201
+    webhooks_change              401        403    403    403    403    403    403    200
+    webhooks_rotate              401        403    403    403    403    403    403    200
+    webhooks_end_previous        401        403    403    403    403    403    403    200
+    webhooks_test                401        403    403    403    403    403    403    202
+    webhooks_disable             401        403    403    403    403    403    403    200
+    webhooks_enable              401        403    403    403    403    403    403    200
+    webhooks_remove              401        403    403    403    403    403    403    200
+    deliveries_list              401        403    403    403    403    403    403    sees
+    deliveries_retrieve          401        403    403    403    403    403    403    200
+    deliveries_again             401        403    403    403    403    403    403    200
+    notifications_read           401        200    200    200    200    200    200    200
+    notifications_change         401        200    200    200    200    200    200    200
     api-schema                   200        200    200    200    200    200    200    200
     unknown_address              404        404    404    404    404    404    404    404
 """
@@ -164,9 +179,18 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "quarantine": lambda world: world.quarantined.public_id,
     "periods": lambda world: world.period.public_id,
     "audit_events": lambda world: world.event.public_id,
+    "webhooks": lambda world: world.webhook.public_id,
+    "deliveries": lambda world: world.message.public_id,
+    "notifications": lambda _: "",
 }
 # Of another object than the noun's other acts: a rotation needs a key with a secret.
-SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {"keys_rotate": lambda world: world.key.public_id}
+SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {
+    "keys_rotate": lambda world: world.key.public_id,
+    "webhooks_end_previous": lambda _: factories.WebhookFactory.create(live_versions=[1, 2]).public_id,
+    "webhooks_enable": lambda _: (
+        factories.WebhookFactory.create(disabled_at=clock.now(), disabled_reason="Moved.").public_id
+    ),
+}
 BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
     "budgets_change_limit": lambda _: {"amount_usd": "600", "reason": "A launch."},
     "budgets_create": lambda world: {
@@ -259,6 +283,16 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
         "total": "12.5",
         "lines": [{"description": "Usage", "amount": "15"}, {"description": "Credit", "amount": "-2.50"}],
     },
+    "webhooks_create": lambda _: {"url": "https://8.8.8.8/", "description": "Chat", "actions": ["key."]},
+    "webhooks_change": lambda _: {"actions": ["key.revoked"]},
+    "webhooks_rotate": lambda _: {},
+    "webhooks_end_previous": lambda _: {},
+    "webhooks_test": lambda _: {},
+    "webhooks_disable": lambda _: {"reason": "It moved."},
+    "webhooks_enable": lambda _: {},
+    "webhooks_remove": lambda _: {"reason": "Nobody listens."},
+    "deliveries_again": lambda _: {},
+    "notifications_change": lambda _: {"budgets": "digest"},
     "requests_withdraw": lambda _: {},
     "requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
 }

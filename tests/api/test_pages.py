@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from budgets.models import RateLimit, ScopeKind
 from catalog.models import Price
 from core import audit, clock
+from core.models import DeliveryAttempt, OutboxKind
 from tests import factories
 from tests.api.test_errors import problem
 from tests.api.world import Caller, World, make_run
@@ -109,6 +110,17 @@ def some_events(world: World, number: int) -> None:
         audit.record(actor=person, on_behalf_of=other, action="team.moved", subject=team, team_id=team.pk)
 
 
+def some_webhooks(world: World, number: int) -> None:
+    factories.WebhookFactory.create_batch(number)
+
+
+def some_messages(world: World, number: int) -> None:
+    for message in factories.GivenUpFactory.create_batch(number):
+        DeliveryAttempt.objects.create(
+            message=message, at=clock.now(), channel=OutboxKind.MAIL, delivered=False, detail="550"
+        )
+
+
 LISTS: dict[str, Grow] = {
     "departments/": some_organisation,
     "teams/": some_organisation,
@@ -126,6 +138,8 @@ LISTS: dict[str, Grow] = {
     "reconciliation/runs/": some_runs,
     "reconciliation/discrepancies/": some_runs,
     "audit-events/": some_events,
+    "webhooks/": some_webhooks,
+    "deliveries/": some_messages,
 }
 
 

@@ -15,7 +15,7 @@ from approvals.models import AccessRequest
 from budgets.models import Budget, Mode, RateLimit, ScopeKind, Window
 from budgets.services import limits
 from core import audit, clock
-from core.models import AuditEvent
+from core.models import AuditEvent, Outbox, Webhook
 from keys.models import ApiKey, Grant
 from teams.models import User
 from tests import factories
@@ -64,6 +64,8 @@ class World:
     quarantined: Quarantine
     period: PeriodClose
     event: AuditEvent
+    webhook: Webhook
+    message: Outbox
 
 
 class Caller:
@@ -130,6 +132,8 @@ def make_world(cast: Cast) -> World:
             department_id=cast.product.pk,
             reason="It says more.",
         ),
+        webhook=factories.WebhookFactory.create(actions=["nothing."]),
+        message=factories.GivenUpFactory.create(recipient=cast.ada.email),
     )
 
 

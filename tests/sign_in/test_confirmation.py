@@ -132,6 +132,10 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "reports:focus": ("fay", "get", lambda _: url("reports:focus", "2026-10"), {}),
     "api:usage-focus": ("fay", "get", lambda _: reverse("api:usage-focus"), {}),
     "webhooks:list": ("ann", "post", lambda _: "/webhooks/", {}),
+    "webhooks:change": ("ann", "get", lambda _: url("webhooks:change", hook()), {}),
+    "api:webhooks-list": ("ann", "post", lambda _: reverse("api:webhooks-list"), {}),
+    "api:webhooks-change": ("ann", "post", lambda _: url("api:webhooks-change", hook()), {}),
+    "api:webhooks-rotate": ("ann", "post", lambda _: url("api:webhooks-rotate", hook()), {}),
     "webhooks:rotate": ("ann", "post", lambda _: url("webhooks:rotate", hook()), {}),
 }
 
