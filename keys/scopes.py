@@ -57,6 +57,7 @@ STEMS = {
     "webhooks": "webhooks",
     "deliveries": "webhooks",
     "notifications": "notifications",
+    "sessions": "sessions",  # for which there is no scope: a token has none
 }
 # A secret is shown to a human, and only humans decide: separation of duties counts them. What providers say
 # is held against keys and bills, so a person answers for them as well, and for where news goes.
@@ -75,6 +76,8 @@ SIGNED_IN_ONLY = frozenset(
         "access_reviews_end",
         "upstream_keys_create",
         "invoices_create",
+        "sessions_list",
+        "sessions_end",
         "webhooks_create",
         "webhooks_change",
         "webhooks_rotate",

@@ -21,7 +21,7 @@ from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from portal.audit.api import AuditEventViewSet
 from portal.news.api import DeliveryViewSet, NotificationsViewSet, WebhookViewSet
-from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
+from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, SessionViewSet, TeamViewSet
 from teams.models import User
 from usage.api import (
     BlockedCallsViewSet,
@@ -107,6 +107,7 @@ router.register("reconciliation/periods", PeriodViewSet, "periods")
 router.register("audit-events", AuditEventViewSet, "audit_events")
 router.register("webhooks", WebhookViewSet, "webhooks")
 router.register("deliveries", DeliveryViewSet, "deliveries")
+router.register("me/sessions", SessionViewSet, "sessions")
 
 # What is one's own, of which there is one.
 notifications = NotificationsViewSet.as_view({"get": "read", "post": "change"}, basename="notifications")

@@ -10,7 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.db import transaction
+from django.test import Client
 
 from approvals.models import BudgetRequest, Delegation, PolicyProposal
 from approvals.rules import Rules
@@ -20,6 +22,8 @@ from budgets.services import limits
 from core import clock
 from keys.models import ApiKey, Grant
 from keys.scopes import PUBLIC
+from teams.browsers import session_id
+from teams.models import User
 from tests import factories, matrix
 from tests.api.routes import Route, routes
 from tests.api.world import Answer, Caller, World
@@ -138,6 +142,8 @@ TABLE = """
     deliveries_again             401        403    403    403    403    403    403    200
     notifications_read           401        200    200    200    200    200    200    200
     notifications_change         401        200    200    200    200    200    200    200
+    sessions_list                401        empty  sees   empty  empty  empty  empty  empty
+    sessions_end                 401        404    200    404    404    404    404    404
     api-schema                   200        200    200    200    200    200    200    200
     unknown_address              404        404    404    404    404    404    404    404
 """
@@ -182,6 +188,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "webhooks": lambda world: world.webhook.public_id,
     "deliveries": lambda world: world.message.public_id,
     "notifications": lambda _: "",
+    "sessions": lambda world: elsewhere(world.cast.ada),
 }
 # Of another object than the noun's other acts: a rotation needs a key with a secret.
 SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {
@@ -292,6 +299,7 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
     "webhooks_enable": lambda _: {},
     "webhooks_remove": lambda _: {"reason": "Nobody listens."},
     "deliveries_again": lambda _: {},
+    "sessions_end": lambda _: {},
     "notifications_change": lambda _: {"budgets": "digest"},
     "requests_withdraw": lambda _: {},
     "requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
@@ -358,6 +366,18 @@ def lent(world: World) -> Delegation:
     cast = world.cast
     there = Delegation.objects.filter(giver=cast.ben).first()
     return there or factories.DelegationFactory.create(giver=cast.ben, taker=cast.cleo, team=cast.search)
+
+
+def elsewhere(person: User) -> str:
+    """Return the id of a person's one sign-in in another browser, made when it is first looked for."""
+    there = UserSession.objects.filter(user=person, user_agent="Firefox").first()
+    if there is None:
+        client = Client()
+        client.force_login(person)
+        there = UserSession.objects.create(
+            user=person, ip="192.0.2.9", session_key=client.session.session_key, user_agent="Firefox"
+        )
+    return session_id(there)
 
 
 def proposed(world: World) -> PolicyProposal:
