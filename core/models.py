@@ -246,7 +246,7 @@ class NewsChoice(models.Model):
 class Webhook(models.Model):
     """An address that is told of acts. Its secret is derived, never stored: `live_versions` says which live.
 
-    `failures` counts attempts that failed since the last delivery.
+    `failures` counts attempts that failed since the last delivery. One that is removed is off for good.
     """
 
     public_id = PublicIdField(prefix="whk")
@@ -258,6 +258,7 @@ class Webhook(models.Model):
     failures = models.PositiveIntegerField(default=0)
     disabled_at = models.DateTimeField(null=True)
     disabled_reason = models.CharField(max_length=240, blank=True)
+    removed_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ("id",)
@@ -270,6 +271,10 @@ class Webhook(models.Model):
                 condition=Q(disabled_at__isnull=True, disabled_reason="")
                 | Q(disabled_at__isnull=False) & ~Q(disabled_reason=""),
                 name="webhook_is_disabled_with_a_reason",
+            ),
+            models.CheckConstraint(
+                condition=Q(removed_at__isnull=True) | Q(disabled_at__isnull=False),
+                name="webhook_is_off_once_it_is_removed",
             ),
         )
 

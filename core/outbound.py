@@ -61,7 +61,10 @@ def find_target(url: str, *, networks: Collection[str] | None = None) -> Target:
     webhooks unless said otherwise. Raises UnsafeAddressError for one that may not be called.
     """
     allowed = settings.WEBHOOK_ALLOWED_NETWORKS if networks is None else networks
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UnsafeAddressError("It is no address.") from error
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise UnsafeAddressError("It has to begin with https:// and a host.")
     if parts.username is not None or parts.password is not None:

@@ -17,6 +17,11 @@ SCOPES = {
     "policies:read": "See the rules of the tiers, and what is proposed in their place",
     "usage:read": "See usage, spend and refused calls",
     "reconciliation:read": "See reconciliation, closed months, sources, bills and rows not booked",
+    "audit:read": "See the audit",
+    "webhooks:read": "See webhooks, and what was delivered",
+    "webhooks:write": "Switch webhooks on and off, test and remove them, and send messages again",
+    "notifications:read": "See what you want to be told",
+    "notifications:write": "Change what you want to be told",
 }
 # By the name that a noun's addresses are registered under. One that is not here is closed to tokens.
 STEMS = {
@@ -48,9 +53,14 @@ STEMS = {
     "invoices": "reconciliation",
     "quarantine": "reconciliation",
     "periods": "reconciliation",
+    "audit_events": "audit",
+    "webhooks": "webhooks",
+    "deliveries": "webhooks",
+    "notifications": "notifications",
+    "sessions": "sessions",  # for which there is no scope: a token has none
 }
 # A secret is shown to a human, and only humans decide: separation of duties counts them. What providers say
-# is held against the last two, so a person answers for them as well.
+# is held against keys and bills, so a person answers for them as well, and for where news goes.
 SIGNED_IN_ONLY = frozenset(
     {
         "keys_reveal",
@@ -66,6 +76,11 @@ SIGNED_IN_ONLY = frozenset(
         "access_reviews_end",
         "upstream_keys_create",
         "invoices_create",
+        "sessions_list",
+        "sessions_end",
+        "webhooks_create",
+        "webhooks_change",
+        "webhooks_rotate",
     }
 )
 PUBLIC = frozenset({"leaks_create"})

@@ -19,7 +19,9 @@ from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
 from keys.api import ApiKeyViewSet, GrantViewSet, LeakViewSet
 from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
-from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, TeamViewSet
+from portal.audit.api import AuditEventViewSet
+from portal.news.api import DeliveryViewSet, NotificationsViewSet, WebhookViewSet
+from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, SessionViewSet, TeamViewSet
 from teams.models import User
 from usage.api import (
     BlockedCallsViewSet,
@@ -102,9 +104,17 @@ router.register("upstream-keys", UpstreamKeyViewSet, "upstream_keys")
 router.register("invoices", InvoiceViewSet, "invoices")
 router.register("quarantine", QuarantineViewSet, "quarantine")
 router.register("reconciliation/periods", PeriodViewSet, "periods")
+router.register("audit-events", AuditEventViewSet, "audit_events")
+router.register("webhooks", WebhookViewSet, "webhooks")
+router.register("deliveries", DeliveryViewSet, "deliveries")
+router.register("me/sessions", SessionViewSet, "sessions")
+
+# What is one's own, of which there is one.
+notifications = NotificationsViewSet.as_view({"get": "read", "post": "change"}, basename="notifications")
+own = [path("me/notifications/", notifications, name="notifications")]
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("v1/", include((router.urls, "api"))),
+    path("v1/", include(([*router.urls, *own], "api"))),
     path("schema/", OpenApiDocument.as_view(), name="api-schema"),
     re_path("", unknown_address),
 ]

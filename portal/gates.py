@@ -121,6 +121,7 @@ SENSITIVE: Mapping[str, Condition] = {
     "budgets:list": exports,
     "blocked:list": exports,
     "audit:list": exports,
+    "api:audit_events-export": always,
     "invoices:detail": exports,
     "providers:add": always,
     "providers:credential": always,
@@ -137,8 +138,13 @@ SENSITIVE: Mapping[str, Condition] = {
     "reports:list": exports,
     "reports:statement": exports,
     "reports:focus": always,
+    "api:usage-focus": always,
     "webhooks:list": writes,
+    "webhooks:change": always,
     "webhooks:rotate": writes,
+    "api:webhooks-list": writes,
+    "api:webhooks-change": writes,
+    "api:webhooks-rotate": writes,
 }
 
 

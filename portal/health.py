@@ -45,6 +45,19 @@ class Check:
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditVerified:
+    """When the audit was last verified, and how much was not as it was sealed."""
+
+    at: datetime
+    broken: int
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the verification of last night is missing."""
+        return (clock.now() - self.at).total_seconds() > VERIFICATION_STALE_SECONDS
+
+
 @lru_cache(maxsize=1)
 def _queue() -> "redis.Redis":
     return redis.Redis.from_url(
@@ -74,6 +87,15 @@ def keep_recount(result: Recount) -> None:
     outcome = {"at": result.at.isoformat(), "day": str(result.day), "calls": result.calls}
     outcome |= {"differing": result.differing, "usd": str(result.difference_usd)}
     _queue().set(RECOUNT_KEY, json.dumps(outcome))
+
+
+def audit_verified() -> AuditVerified | None:
+    """Return how the last verification of the audit ended, or None before the first; raises RedisError."""
+    kept = _queue().get(AUDIT_VERIFICATION_KEY)
+    if kept is None:
+        return None
+    outcome = json.loads(str(kept))
+    return AuditVerified(at=datetime.fromisoformat(outcome["at"]), broken=outcome["broken"])
 
 
 def checks() -> list[Check]:
@@ -205,11 +227,10 @@ def _seal() -> tuple[bool, str]:
 
 
 def _audit() -> tuple[bool, str]:
-    kept = _queue().get(AUDIT_VERIFICATION_KEY)
-    if kept is None:
+    outcome = audit_verified()
+    if outcome is None:
         return True, "not verified yet: it is every night, and by `manage.py audit_verify`"
-    outcome = json.loads(str(kept))
-    age_seconds = (clock.now() - datetime.fromisoformat(outcome["at"])).total_seconds()
-    if outcome["broken"]:
-        return False, f"{outcome['broken']:,} not as sealed. Run `manage.py audit_verify`"
-    return age_seconds <= VERIFICATION_STALE_SECONDS, f"verified {age_seconds / 3600:.0f} h ago"
+    if outcome.broken:
+        return False, f"{outcome.broken:,} not as sealed. Run `manage.py audit_verify`"
+    age_seconds = (clock.now() - outcome.at).total_seconds()
+    return not outcome.is_stale, f"verified {age_seconds / 3600:.0f} h ago"

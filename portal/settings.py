@@ -400,6 +400,8 @@ SPECTACULAR_SETTINGS = {
         "BudgetModeEnum": "budgets.models.Mode",
         "RoleEnum": "teams.models.Role",
         "DecidingRoleEnum": "approvals.serializers.policies.DECIDES",
+        "NewsChannelEnum": "core.models.Channel",
+        "OutboxKindEnum": "core.models.OutboxKind",
         "RequestStatusEnum": "approvals.models.RequestStatus",
         "ProposalStatusEnum": "approvals.models.ProposalStatus",
     },

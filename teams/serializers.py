@@ -1,9 +1,11 @@
 """How people and their organisation look in the API."""
 
+from allauth.usersessions.models import UserSession
 from rest_framework import serializers
 
 from core.rest.fields import Moment, PublicId
 from core.rest.serializers import CodedOut, NamedOut, Out, PageQuery
+from teams.browsers import browser_of, session_id
 
 
 class DepartmentOut(CodedOut):
@@ -54,3 +56,26 @@ class PersonQuery(PageQuery):
     """Which people to list."""
 
     team = PublicId("tem", required=False, help_text="Those who work in this team now.")
+
+
+class SessionOut(Out):
+    """One browser in which one is signed in."""
+
+    id = serializers.SerializerMethodField()
+    browser = serializers.SerializerMethodField()
+    ip_address = serializers.CharField(source="ip")
+    signed_in_at = Moment(source="created_at")
+    is_this_one = serializers.SerializerMethodField()
+
+    def get_id(self, session: UserSession) -> str:
+        """Return its id."""
+        return session_id(session)
+
+    def get_browser(self, session: UserSession) -> str:
+        """Return its name."""
+        return browser_of(session.user_agent)
+
+    def get_is_this_one(self, session: UserSession) -> bool:
+        """Say whether this very call came from there."""
+        here: str | None = self.context["session_key"]
+        return here == str(session.session_key)

@@ -20,7 +20,7 @@ from budgets.models import Budget, BudgetLimit, Entry, EntryKind, Mode, ScopeKin
 from catalog.models import Alias, LlmModel, Price, PriceSource, Provider, Tier, Unit, UnpricedCall
 from core import clock
 from core.ids import new_id
-from core.models import Webhook
+from core.models import Outbox, OutboxKind, Webhook
 from gateway.models import Gateway
 from keys import secrets
 from keys.models import ApiKey, ApiToken, Grant
@@ -59,6 +59,24 @@ class WebhookFactory(DjangoModelFactory[Webhook]):
     description = factory.Sequence(lambda number: f"Hook {number}")
     live_versions = [1]
     created_at = factory.LazyFunction(clock.now)
+
+
+class GivenUpFactory(DjangoModelFactory[Outbox]):
+    """A mail that no mailbox took."""
+
+    class Meta:
+        model = Outbox
+
+    kind = OutboxKind.MAIL
+    topic = "request.approved"
+    dedupe_key = factory.Sequence(lambda number: f"given up {number}")
+    recipient = "nobody@example.com"
+    payload = factory.LazyFunction(lambda: {"subject": "Approved", "body": "A text.", "link": "/keys/"})
+    created_at = factory.LazyFunction(clock.now)
+    next_attempt_at = factory.LazyFunction(clock.now)
+    attempts = 1
+    dead_at = factory.LazyFunction(clock.now)
+    last_error = "550 no such mailbox"
 
 
 class ProviderAccountFactory(DjangoModelFactory[ProviderAccount]):

@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from core.errors import InvalidInputError
 from core.rest.fields import id_pattern
 from core.rest.pages import page_response, unknown_cursor
+from core.rest.renderers import CsvRenderer
 from core.rest.repeats import Repeatable
 from core.rest.schema import problems
 from core.rest.views import ListViewSet, NounViewSet
@@ -96,13 +97,6 @@ class UsageDayViewSet(ListViewSet):
         )
         last = found[limit - 1] if len(found) > limit else None
         return page_response(request, self.shown(found[:limit]), last and cursor_of(last))
-
-
-class CsvRenderer(JSONRenderer):
-    """Lets a caller ask for text/csv by name; what is refused is a problem document all the same."""
-
-    media_type = "text/csv"
-    format = "csv"
 
 
 class FocusViewSet(Repeatable):

@@ -15,7 +15,11 @@ from teams.selectors import approvers_for
 
 
 def tell_approvers(request: AccessRequest, people: Iterable[User]) -> None:
-    """Tell everybody who may decide the current stage, once a person, revision and stage."""
+    """Tell everybody who may decide the current stage, once a person, revision and stage.
+
+    In the first stage of a later revision they were told before of what was asked then.
+    """
+    again = "Changed: " if request.revision > 1 and request.stage_index == 0 else ""
     models = ", ".join(model_names(request.model_ids)) or f"every model of {request.tier}"
     body = (
         f"{request.requester} asks for {request.tier} in project {request.project}: {models},"
@@ -28,7 +32,7 @@ def tell_approvers(request: AccessRequest, people: Iterable[User]) -> None:
             request,
             person,
             event=f"waiting:{request.revision}:{request.stage_index}",
-            subject=f"{request.requester} asks for {request.tier} in {request.project}",
+            subject=f"{again}{request.requester} asks for {request.tier} in {request.project}",
             body=body,
         )
 

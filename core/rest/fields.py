@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from core.money import quantise, wire_usd
 TEXT_PATTERN = r"^[^\x00]*$"
 USD_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,12})?$"
 DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+TIME_PATTERN = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -163,6 +164,22 @@ class Day(serializers.Field[date, Any, str, Any]):
     def to_representation(self, value: date) -> str:
         """Return the day."""
         return value.isoformat()
+
+
+class TimeOfDay(serializers.Field[time, Any, str, Any]):
+    """A time of the day by somebody's clock: 08:30."""
+
+    default_error_messages = {"invalid": "Enter a time such as 08:30."}
+
+    def to_internal_value(self, data: object) -> time:
+        """Return the time. Raises ValidationError for anything else."""
+        if not isinstance(data, str) or not re.fullmatch(TIME_PATTERN, data):
+            self.fail("invalid")
+        return time.fromisoformat(data)
+
+    def to_representation(self, value: time) -> str:
+        """Return the time."""
+        return f"{value:%H:%M}"
 
 
 def flat_errors(errors: Any, *, path: str = "") -> dict[str, list[str]]:

@@ -16,10 +16,12 @@ from core.idempotency import HEADER, Kept, fingerprint, once
 class Repeatable(GenericViewSet[Any]):
     """Lets an unsafe call with the header have one effect; looked at after who calls, before what he asks.
 
-    `shows_once` names the acts whose answers hold a secret: they are not kept.
+    `shows_once` names the acts whose answers hold a secret: they are not kept, so the act repeated answers
+    for itself. `withholds` names members of answers that are not kept: they are null when a call is repeated.
     """
 
     shows_once: ClassVar[frozenset[str]] = frozenset()
+    withholds: ClassVar[frozenset[str]] = frozenset()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Let the caller in, then put the act behind its key."""
@@ -43,9 +45,10 @@ class Repeatable(GenericViewSet[Any]):
     def _kept(self, response: Response) -> Kept | None:
         if self.action in self.shows_once:
             return None
+        kept = {**response.data, **dict.fromkeys(self.withholds & response.data.keys())}
         return Kept(
             status=response.status_code,
-            body=JSONRenderer().render(response.data).decode(),
+            body=JSONRenderer().render(kept).decode(),
             location=str(response.headers.get("Location", "")),
         )
 

@@ -18,7 +18,19 @@ from rest_framework.serializers import Serializer
 
 from core.idempotency import HEADER, KEY_PATTERN
 from core.problems import CONTENT_TYPE
-from core.rest.fields import DATE, TEXT_PATTERN, USD_PATTERN, Day, Moment, PublicId, Text, Usd, id_pattern
+from core.rest.fields import (
+    DATE,
+    TEXT_PATTERN,
+    TIME_PATTERN,
+    USD_PATTERN,
+    Day,
+    Moment,
+    PublicId,
+    Text,
+    TimeOfDay,
+    Usd,
+    id_pattern,
+)
 from core.rest.repeats import Repeatable
 from core.rest.serializers import In, ProblemOut
 
@@ -205,3 +217,13 @@ class DaySchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-cal
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Json:
         """Describe the field."""
         return {"type": "string", "format": "date", "pattern": f"^{DATE.pattern}$"}
+
+
+class TimeSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # carries no types
+    """A time of the day."""
+
+    target_class = TimeOfDay
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Json:
+        """Describe the field."""
+        return {"type": "string", "pattern": f"^{TIME_PATTERN}$"}

@@ -1,17 +1,20 @@
 """Audit events as people read them: in words, with what changed."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from core.models import AuditEvent
 from core.spreadsheets import Cell
 from core.templatetags.ui import price
+from portal.audit.selectors import named, sealed_until
+from teams.models import User
 
 CSV_HEAD = (
     *("id", "at", "action", "actor", "on_behalf_of", "object_type", "object_id", "object", "team", "reason"),
@@ -23,6 +26,7 @@ PAGES = {
     "budgets.budget": "budgets:detail",
 }
 NOTHING = "—"
+EVENTS_A_FETCH = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +73,39 @@ class Line:
     changes: tuple[Changed, ...]
 
 
-def line(
+def in_words(
+    events: Sequence[AuditEvent], *, teams: Mapping[int, str], sealed_until: int, in_full: bool
+) -> list[Line]:
+    """Put events into words; where they came from is for those who see everything (`in_full`). One query."""
+    people = named([event.on_behalf_of_id for event in events])
+    return [
+        _line(event, people=people, teams=teams, sealed_until=sealed_until, in_full=in_full)
+        for event in events
+    ]
+
+
+def exported(
+    events: QuerySet[AuditEvent], *, teams: Mapping[int, str], in_full: bool
+) -> Iterator[tuple[Cell, ...]]:
+    """Give every one of these events as a row of a table, the newest first, in the order of `CSV_HEAD`.
+
+    Two queries for a thousand of them; never more are in memory.
+    """
+    sealed, _ = sealed_until()
+    rest = events
+    while found := list(rest[:EVENTS_A_FETCH]):
+        yield from _cells(in_words(found, teams=teams, sealed_until=sealed, in_full=in_full), found)
+        rest = events.filter(pk__lt=found[-1].pk)
+
+
+def _line(
     event: AuditEvent,
     *,
-    people: Mapping[int, str],
+    people: Mapping[int, User],
     teams: Mapping[int, str],
     sealed_until: int,
     in_full: bool,
 ) -> Line:
-    """Put an event into words; where it came from is for those who see everything (`in_full`)."""
     name, _, address = event.actor_label.partition(" <") if event.actor_id else ("", "", "")
     return Line(
         public_id=event.public_id,
@@ -86,7 +114,7 @@ def line(
         code=event.action,
         actor=name or "Purser",
         actor_address=address.rstrip(">"),
-        on_behalf_of=people.get(event.on_behalf_of_id, "") if event.on_behalf_of_id else "",
+        on_behalf_of=str(people.get(event.on_behalf_of_id or 0, "")),
         kind=event.object_type.partition(".")[2],
         subject=event.object_label,
         subject_id=event.object_id,
@@ -114,8 +142,7 @@ def changes(event: AuditEvent) -> tuple[Changed, ...]:
     )
 
 
-def cells(lines: Iterable[Line], events: Iterable[AuditEvent]) -> Iterable[tuple[Cell, ...]]:
-    """Return events as rows of a table, before and after as JSON."""
+def _cells(lines: Iterable[Line], events: Iterable[AuditEvent]) -> Iterable[tuple[Cell, ...]]:
     for shown, event in zip(lines, events, strict=True):
         yield (
             *(shown.public_id, event.at.isoformat(), shown.code, event.actor_label, shown.on_behalf_of),

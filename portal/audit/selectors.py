@@ -1,6 +1,6 @@
 """Who may read which audit events, and the events that filters leave."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -67,14 +67,14 @@ def filtered(events: QuerySet[AuditEvent], wanted: Filters) -> QuerySet[AuditEve
         events = events.filter(team_id__in=Team.objects.filter(public_id=wanted.team).values("pk"))
     if wanted.since:
         events = events.filter(at__gte=_midnight(wanted.since))
-    if wanted.until:
+    if wanted.until and wanted.until < date.max:
         events = events.filter(at__lt=_midnight(wanted.until + timedelta(days=1)))
     return events.order_by("-pk")
 
 
-def names(ids: Collection[int | None]) -> dict[int, str]:
-    """Return what people are called, by id. One query."""
-    return {person.pk: str(person) for person in User.objects.filter(pk__in={each for each in ids if each})}
+def named(ids: Iterable[int | None]) -> dict[int, User]:
+    """Return people by id. One query."""
+    return User.objects.in_bulk({each for each in ids if each})
 
 
 def sealed_until() -> tuple[int, datetime | None]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.utils.dateparse import parse_date
@@ -14,9 +14,9 @@ from django.views.decorators.http import require_safe
 from core import addresses
 from core.errors import NotFoundError
 from core.models import AuditEvent
-from core.spreadsheets import csv_response
-from portal.audit.lines import CSV_HEAD, Line, cells, line
-from portal.audit.selectors import Filters, events_visible_to, filtered, names, reads_all, sealed_until
+from core.spreadsheets import csv_stream
+from portal.audit.lines import CSV_HEAD, Line, exported, in_words
+from portal.audit.selectors import Filters, events_visible_to, filtered, reads_all, sealed_until
 from portal.context import roles_here
 from teams.models import Team
 from teams.selectors import RolesHeld
@@ -25,7 +25,6 @@ from usage.selectors.periods import organisation_today
 
 KEPT = ("actor", "action", "object", "team", "from", "to", "before")
 PAGE_ROWS = 100
-MOST_EXPORTED = 10_000
 NO_SUCH_EVENT = "There is no such event, or it is not about something of yours."
 
 
@@ -44,20 +43,19 @@ class AuditPage:
     csv_url: str
     newest_url: str
     older_url: str
-    most_exported: int = MOST_EXPORTED
 
 
 @require_safe
-def list_events(request: PersonRequest) -> HttpResponse:
+def list_events(request: PersonRequest) -> HttpResponseBase:
     """List the events that concern the person, the newest first; as CSV with `?format=csv`."""
     roles = roles_here(request)
     visible = events_visible_to(request.user, roles)
     wanted = _filters(request)
     events = filtered(visible, wanted)
     if request.GET.get("format") == "csv":
-        found = list(events[:MOST_EXPORTED])
-        lines, _ = _lines(request, found, _teams(request), roles)
-        return csv_response(f"audit-{organisation_today()}", CSV_HEAD, cells(lines, found))
+        teams = {team.pk: team.name for team in _teams(request)}
+        rows = exported(events, teams=teams, in_full=reads_all(roles))
+        return csv_stream(request, f"audit-{organisation_today()}", CSV_HEAD, rows)
     return render(request, "portal/audit.html", {"audit": _page(request, visible, events, wanted, roles)})
 
 
@@ -143,13 +141,8 @@ def _teams(request: PersonRequest) -> Sequence[Team]:
 
 
 def _lines(
-    request: PersonRequest, events: Iterable[AuditEvent], teams: Iterable[Team], roles: RolesHeld
+    request: PersonRequest, events: Sequence[AuditEvent], teams: Iterable[Team], roles: RolesHeld
 ) -> tuple[list[Line], datetime | None]:
-    shown = list(events)
     sealed, sealed_at = sealed_until()
-    people = names([event.on_behalf_of_id for event in shown])
-    team_names = {team.pk: team.name for team in teams}
-    in_full = reads_all(roles)
-    return [
-        line(event, people=people, teams=team_names, sealed_until=sealed, in_full=in_full) for event in shown
-    ], sealed_at
+    names = {team.pk: team.name for team in teams}
+    return in_words(events, teams=names, sealed_until=sealed, in_full=reads_all(roles)), sealed_at

@@ -1,29 +1,30 @@
 """Deliveries: what was sent, what waits, what was given up, for administrators."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib import messages
-from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
-from core import addresses, clock
+from core import addresses
 from core.errors import NotFoundError
-from core.models import WAITS, DeliveryAttempt, Outbox, OutboxKind
+from core.models import DeliveryAttempt, Outbox, OutboxKind
 from core.shapes import Tab, Tone
 from portal.context import administers, roles_here
+from portal.news.selectors import ALL, STATES, MessageState, state_of
 from portal.services.deliveries import put_aside, send_again
 from teams.types import PersonRequest
 
-GIVEN_UP, WAITING, ALL = "given-up", "waiting", ""
-STATES: Mapping[str, tuple[str, Q]] = {
-    ALL: ("All", Q()),
-    GIVEN_UP: ("Given up", Q(dead_at__isnull=False, put_aside_at__isnull=True)),
-    WAITING: ("Waiting", WAITS | Q(digest_at__isnull=False)),
+TONES = {
+    MessageState.DELIVERED: "ok",
+    MessageState.GIVEN_UP: "bad",
+    MessageState.PUT_ASIDE: "",
+    MessageState.NOT_WANTED: "",
+    MessageState.IN_DIGEST: "ok",
+    MessageState.RETRIED: "warn",
 }
 KEPT = ("state", "before")
 PAGE_ROWS = 50
@@ -130,31 +131,17 @@ def _find(request: PersonRequest, public_id: str) -> Outbox:
 
 
 def _line(message: Outbox) -> Line:
+    state = state_of(message)
     return Line(
         public_id=message.public_id,
         channel=OutboxKind(message.kind).label,
         topic=message.topic,
         subject=message.payload.get("subject") or message.topic,
         recipient=message.recipient,
-        state=_state(message),
+        state=Tone(tone=TONES.get(state, "info"), text=str(state.label)),
         attempts=message.attempts,
         last_error=message.last_error,
         created_at=message.created_at,
         is_given_up=message.dead_at is not None,
         is_put_aside=message.put_aside_at is not None,
     )
-
-
-def _state(message: Outbox) -> Tone:
-    ended = (
-        (message.delivered_at, Tone(tone="ok", text="Delivered")),
-        (message.put_aside_at, Tone(tone="", text="Given up, put aside")),
-        (message.dead_at, Tone(tone="bad", text="Given up")),
-        (message.dropped_at, Tone(tone="", text="Not wanted")),
-        (message.digest_id, Tone(tone="ok", text="In the daily mail")),
-        (message.digest_at, Tone(tone="info", text="Waits for the daily mail")),
-        (message.attempts, Tone(tone="warn", text="Is tried again")),
-    )
-    later = message.next_attempt_at > clock.now()
-    waits = Tone(tone="info", text="Waits for quiet hours to end" if later else "Waits")
-    return next((tone for is_so, tone in ended if is_so), waits)

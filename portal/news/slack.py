@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from core.errors import DomainError
-from core.slack import is_from_slack
+from core.slack import escaped, is_from_slack
 from portal.services.slack import approve_from_slack, confirm_slack_link
 
 MOST_BYTES = 100_000
@@ -56,7 +56,7 @@ def slack_command(request: HttpRequest, sent: QueryDict) -> HttpResponse:
         link = confirm_slack_link(code=code.strip(), slack_user=sent.get("user_id", ""))
     except DomainError as error:
         return _whisper(error.detail)
-    return _whisper(f"This account is now that of {link.person} in Purser.")
+    return _whisper(f"This account is now that of {escaped(str(link.person))} in Purser.")
 
 
 @signed

@@ -1,6 +1,7 @@
 """Webhooks: addresses that are told of acts, for administrators."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -11,14 +12,16 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.errors import InvalidInputError, NotFoundError
 from core.forms import ReasonField
-from core.models import Outbox, Webhook
+from core.models import Webhook
 from core.webhooks import secret_of
 from portal.context import administers, roles_here
+from portal.news.selectors import told, webhooks
 from portal.services import webhooks as services
 from teams.models import User
 from teams.types import PersonRequest
 
 NO_SUCH_PAGE = "There is no such webhook, or it is not for your role. Ask an administrator."
+MOST_SHOWN = 20
 FORM_METHODS = ("GET", "HEAD", "POST")
 
 
@@ -27,11 +30,11 @@ class WebhookForm(forms.Form):
 
     url = forms.URLField(
         label="Address",
-        max_length=500,
+        max_length=services.MAX_URL,
         assume_scheme="https",
         help_text="It begins with https://, is on the public internet, and answers within ten seconds.",
     )
-    description = forms.CharField(label="What is it for", max_length=120)
+    description = forms.CharField(label="What is it for", max_length=services.MAX_DESCRIPTION)
     actions = forms.CharField(
         label="Actions",
         required=False,
@@ -62,7 +65,7 @@ def list_webhooks(request: PersonRequest) -> HttpResponse:
             form.add_error(error.field, error.detail)
         else:
             return _show(request, added, secret=secret_of(added, 1))
-    context = {"webhooks": list(Webhook.objects.all()), "form": form}
+    context = {"webhooks": list(webhooks()), "form": form}
     return render(request, "portal/webhooks.html", context, status=422 if form.errors else 200)
 
 
@@ -77,6 +80,13 @@ def rotate_secret(request: PersonRequest, public_id: str) -> HttpResponse:
     """Make a new secret and show it, this once."""
     webhook = services.rotate_webhook_secret(actor=request.user, webhook=_find(request, public_id))
     return _show(request, webhook, secret=secret_of(webhook, max(webhook.live_versions)))
+
+
+@require_POST
+def end_previous_secret(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Let only the newest secret sign."""
+    said = "Only the newest secret is in use."
+    return _act(request, public_id, services.end_previous_webhook_secret, said)
 
 
 @require_POST
@@ -95,24 +105,57 @@ def enable(request: PersonRequest, public_id: str) -> HttpResponse:
 
 
 @require_http_methods(FORM_METHODS)
+def change(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Show where a webhook goes and what it hears; on POST change that."""
+    webhook = _find(request, public_id)
+    known = {"url": webhook.url, "description": webhook.description, "actions": " ".join(webhook.actions)}
+    form = WebhookForm(request.POST or None, initial=known)
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.change_webhook(actor=request.user, webhook=webhook, **form.cleaned_data)
+        except InvalidInputError as error:
+            form.add_error(error.field, error.detail)
+        else:
+            messages.success(request, "The webhook is changed. It counts for what is not sent yet.")
+            return redirect("webhooks:detail", public_id)
+    page = {
+        "title": f"Change the webhook {webhook}",
+        "text": "Its secrets stay as they are. A receiver of somebody else should get a new one.",
+        "url": reverse("webhooks:change", args=[public_id]),
+        "submit_text": "Change the webhook",
+        "cancel_url": reverse("webhooks:detail", args=[public_id]),
+    }
+    return render(
+        request, "teams/form.html", {"form": form, "page": page}, status=422 if form.errors else 200
+    )
+
+
+@require_http_methods(FORM_METHODS)
 def disable(request: PersonRequest, public_id: str) -> HttpResponse:
     """Name the consequences and ask for a reason; on POST switch the webhook off."""
     webhook = _find(request, public_id)
-    form = ReasonForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        services.disable_webhook(actor=request.user, webhook=webhook, reason=form.cleaned_data["reason"])
-        messages.success(request, "The webhook is off.")
-        return redirect("webhooks:detail", public_id)
-    confirm = {
+    question = {
         "title": f"Switch off the webhook {webhook}?",
         "text": "You can switch it on again at any time.",
         "consequences": ("It is not told what happens meanwhile, not even later.",),
         "url": reverse("webhooks:disable", args=[public_id]),
         "submit_text": "Switch off",
-        "cancel_url": reverse("webhooks:detail", args=[public_id]),
     }
-    context = {"form": form, "confirm": confirm}
-    return render(request, "confirm.html", context, status=422 if form.errors else 200)
+    return _ask(request, webhook, question, services.disable_webhook, "The webhook is off.")
+
+
+@require_http_methods(FORM_METHODS)
+def remove(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Name the consequences and ask for a reason; on POST remove the webhook."""
+    webhook = _find(request, public_id)
+    question = {
+        "title": f"Remove the webhook {webhook}?",
+        "text": "It cannot be brought back; another one gets another secret.",
+        "consequences": ("It is told nothing more.", "What it was told stays under Deliveries."),
+        "url": reverse("webhooks:remove", args=[public_id]),
+        "submit_text": "Remove the webhook",
+    }
+    return _ask(request, webhook, question, services.remove_webhook, "The webhook is removed.")
 
 
 def routes() -> tuple[list[URLPattern], str]:
@@ -121,6 +164,9 @@ def routes() -> tuple[list[URLPattern], str]:
         path("", list_webhooks, name="list"),
         path("<str:public_id>/", show_webhook, name="detail"),
         path("<str:public_id>/rotate/", rotate_secret, name="rotate"),
+        path("<str:public_id>/end-previous/", end_previous_secret, name="end_previous"),
+        path("<str:public_id>/change/", change, name="change"),
+        path("<str:public_id>/remove/", remove, name="remove"),
         path("<str:public_id>/test/", send_test, name="test"),
         path("<str:public_id>/disable/", disable, name="disable"),
         path("<str:public_id>/enable/", enable, name="enable"),
@@ -134,10 +180,32 @@ def _act(request: PersonRequest, public_id: str, act: Callable[..., Webhook], sa
     return redirect("webhooks:detail", public_id)
 
 
+def _ask(
+    request: PersonRequest,
+    webhook: Webhook,
+    question: dict[str, Any],
+    act: Callable[..., Webhook],
+    said: str,
+) -> HttpResponse:
+    """Ask for a reason before an act, then do it."""
+    form = ReasonForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        ended = act(actor=request.user, webhook=webhook, reason=form.cleaned_data["reason"])
+        messages.success(request, said)
+        return redirect("webhooks:list" if ended.removed_at else _page_of(webhook))
+    confirm = {**question, "cancel_url": _page_of(webhook)}
+    context = {"form": form, "confirm": confirm}
+    return render(request, "confirm.html", context, status=422 if form.errors else 200)
+
+
+def _page_of(webhook: Webhook) -> str:
+    return reverse("webhooks:detail", args=[webhook.public_id])
+
+
 def _show(request: PersonRequest, webhook: Webhook, *, secret: str = "") -> HttpResponse:
     """Show a webhook; a secret stands in this one answer, which nothing keeps."""
-    sent = Outbox.objects.filter(kind="webhook", recipient=webhook.public_id).order_by("-pk")[:20]
-    context = {"webhook": webhook, "secret": secret, "sent": list(sent)}
+    sent = list(told(webhook).order_by("-pk")[:MOST_SHOWN])
+    context = {"webhook": webhook, "secret": secret, "sent": sent}
     response = render(request, "portal/webhook.html", context)
     response["Cache-Control"] = "no-store"
     return response
@@ -151,7 +219,7 @@ def _require_admin(request: PersonRequest) -> User:
 
 def _find(request: PersonRequest, public_id: str) -> Webhook:
     _require_admin(request)
-    webhook = Webhook.objects.filter(public_id=public_id).first()
+    webhook = webhooks().filter(public_id=public_id).first()
     if webhook is None:
         raise NotFoundError(NO_SUCH_PAGE)
     return webhook

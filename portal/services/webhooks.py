@@ -1,12 +1,16 @@
-"""Webhooks: added, tested, given a new secret, switched off and on; by administrators or by failures."""
+"""Webhooks: added, changed, tested, given new secrets, switched off and on, removed; by administrators or by
+failures.
+"""
 
+import re
 from collections.abc import Sequence
 from http.client import HTTPException
+from typing import Any
 
 from django.db import transaction
 
 from core import audit, clock, outbound, outbox, webhooks
-from core.errors import AlreadyDoneError, InvalidInputError
+from core.errors import AlreadyDoneError, InvalidInputError, NotFoundError
 from core.models import Outbox, Webhook
 from core.outbound import UnsafeAddressError
 from core.outbox import RefusedError
@@ -17,6 +21,8 @@ DISABLE_AFTER = 20  # failures in a row: about a day of one event, an hour of ma
 GONE = 410  # the receiver asks to be left alone
 MAY = "manage webhooks"
 MAX_TEXT = 240
+MAX_URL, MAX_DESCRIPTION, MOST_ACTIONS = 500, 120, 50
+ACTION = r"[a-z0-9_.]{1,64}"
 
 
 @transaction.atomic
@@ -26,16 +32,39 @@ def add_webhook(*, actor: User, url: str, description: str, actions: Sequence[st
     Raises RoleNeededError, and InvalidInputError for an address that may not be called.
     """
     require_admin(actor, MAY)
-    try:
-        outbound.find_target(url)
-    except UnsafeAddressError as error:
-        raise InvalidInputError(f"This address cannot be called: {error}", field="url") from error
-    webhook = Webhook.objects.create(
-        url=url, description=description, actions=list(actions), live_versions=[1], created_at=clock.now()
-    )
-    after = {"url": url, "description": description, "actions": webhook.actions}
-    audit.record(actor=actor, action="webhook.added", subject=webhook, after=after)
+    facts = _checked(url=url, description=description, actions=actions)
+    webhook = Webhook.objects.create(**facts, live_versions=[1], created_at=clock.now())
+    audit.record(actor=actor, action="webhook.added", subject=webhook, after=facts)
     return webhook
+
+
+@transaction.atomic
+def change_webhook(
+    *,
+    actor: User,
+    webhook: Webhook,
+    url: str | None = None,
+    description: str | None = None,
+    actions: Sequence[str] | None = None,
+) -> Webhook:
+    """Change where a webhook goes, what it is for or what it hears; what is None stays. Its secrets stay.
+
+    Raises RoleNeededError, and InvalidInputError as `add_webhook` does.
+    """
+    require_admin(actor, MAY)
+    facts = _checked(url=None if url == webhook.url else url, description=description, actions=actions)
+    mine = _locked(webhook)
+    before = {name: getattr(mine, name) for name, value in facts.items() if getattr(mine, name) != value}
+    if not before:
+        return mine
+    after = {name: facts[name] for name in before}
+    for name, value in after.items():
+        setattr(mine, name, value)
+    if "url" in after:
+        mine.failures = 0  # they were another receiver's
+    mine.save(update_fields=[*after, "failures"])
+    audit.record(actor=actor, action="webhook.changed", subject=mine, before=before, after=after)
+    return mine
 
 
 @transaction.atomic
@@ -49,6 +78,26 @@ def rotate_webhook_secret(*, actor: User, webhook: Webhook) -> Webhook:
     audit.record(
         actor=actor,
         action="webhook.secret_rotated",
+        subject=mine,
+        before={"live_versions": before},
+        after={"live_versions": mine.live_versions},
+    )
+    return mine
+
+
+@transaction.atomic
+def end_previous_webhook_secret(*, actor: User, webhook: Webhook) -> Webhook:
+    """Let only the newest secret sign from now on. Raises AlreadyDoneError when no other one does."""
+    require_admin(actor, MAY)
+    mine = _locked(webhook)
+    before = list(mine.live_versions)
+    if len(before) == 1:
+        raise AlreadyDoneError("Only the newest secret is in use. Nothing needs to be done.")
+    mine.live_versions = [max(before)]
+    mine.save(update_fields=["live_versions"])
+    audit.record(
+        actor=actor,
+        action="webhook.previous_secret_ended",
         subject=mine,
         before={"live_versions": before},
         after={"live_versions": mine.live_versions},
@@ -78,9 +127,7 @@ def send_test_event(*, actor: User, webhook: Webhook) -> Outbox:
 def disable_webhook(*, actor: User, webhook: Webhook, reason: str) -> Webhook:
     """Tell an address nothing more. Raises InvalidInputError without a reason, AlreadyDoneError when off."""
     require_admin(actor, MAY)
-    text = reason.strip()
-    if not text or len(text) > MAX_TEXT:
-        raise InvalidInputError(f"Enter a reason of up to {MAX_TEXT} characters.", field="reason")
+    text = _text(reason, "reason", MAX_TEXT)
     mine = _locked(webhook)
     if mine.disabled_at is not None:
         raise AlreadyDoneError(f"This webhook is off already: {mine.disabled_reason}")
@@ -100,6 +147,27 @@ def enable_webhook(*, actor: User, webhook: Webhook) -> Webhook:
     mine.save(update_fields=["disabled_at", "disabled_reason", "failures"])
     audit.record(
         actor=actor, action="webhook.enabled", subject=mine, before=before, after={"disabled_at": None}
+    )
+    return mine
+
+
+@transaction.atomic
+def remove_webhook(*, actor: User, webhook: Webhook, reason: str) -> Webhook:
+    """Switch a webhook off for good; what it was told stays in the deliveries. Raises as disabling does."""
+    require_admin(actor, MAY)
+    text = _text(reason, "reason", MAX_TEXT)
+    mine = _locked(webhook)
+    mine.removed_at = clock.now()
+    if mine.disabled_at is None:
+        mine.disabled_at, mine.disabled_reason = mine.removed_at, text
+    mine.save(update_fields=["removed_at", "disabled_at", "disabled_reason"])
+    audit.record(
+        actor=actor,
+        action="webhook.removed",
+        subject=mine,
+        before={"removed_at": None},
+        after={"removed_at": mine.removed_at},
+        reason=text,
     )
     return mine
 
@@ -168,4 +236,49 @@ def _mail_administrators(webhook: Webhook) -> None:
 
 
 def _locked(webhook: Webhook) -> Webhook:
-    return Webhook.objects.select_for_update(no_key=True).order_by("pk").get(pk=webhook.pk)
+    rows = Webhook.objects.filter(removed_at__isnull=True)
+    mine = rows.select_for_update(no_key=True).order_by("pk").filter(pk=webhook.pk).first()
+    if mine is None:
+        raise NotFoundError("This webhook was removed. Add another one.")
+    return mine
+
+
+def _checked(
+    *, url: str | None = None, description: str | None = None, actions: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Return what was given, as it is kept. Raises InvalidInputError naming the field."""
+    facts: dict[str, Any] = {}
+    if url is not None:
+        facts["url"] = _callable(url)
+    if description is not None:
+        facts["description"] = _text(description, "description", MAX_DESCRIPTION)
+    if actions is not None:
+        facts["actions"] = _actions(actions)
+    return facts
+
+
+def _callable(url: str) -> str:
+    if len(url) > MAX_URL:
+        raise InvalidInputError(f"Use at most {MAX_URL} characters.", field="url")
+    try:
+        outbound.find_target(url)
+    except UnsafeAddressError as error:
+        raise InvalidInputError(f"This address cannot be called: {error}", field="url") from error
+    return url
+
+
+def _actions(actions: Sequence[str]) -> list[str]:
+    wanted = list(dict.fromkeys(actions))
+    if len(wanted) > MOST_ACTIONS or not all(re.fullmatch(ACTION, each) for each in wanted):
+        raise InvalidInputError(
+            f"Name up to {MOST_ACTIONS} actions such as `key.revoked`, or how they begin, such as `key.`.",
+            field="actions",
+        )
+    return wanted
+
+
+def _text(text: str, field: str, most: int) -> str:
+    kept = text.strip()
+    if not kept or len(kept) > most:
+        raise InvalidInputError(f"Enter a {field} of up to {most} characters.", field=field)
+    return kept

@@ -5,32 +5,15 @@ from datetime import datetime
 
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
-from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from core import clock
 from core.errors import NotFoundError
 from teams import services
+from teams.browsers import browser_of, live_sessions
 from teams.types import PersonRequest
-
-BROWSERS = (
-    ("Edg", "Edge"),
-    ("OPR", "Opera"),
-    ("Firefox", "Firefox"),
-    ("Chrom", "Chrome"),
-    ("Safari", "Safari"),
-)
-SYSTEMS = (
-    ("Android", "Android"),
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Windows", "Windows"),
-    ("Mac OS", "macOS"),
-    ("Linux", "Linux"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +43,7 @@ def list_sessions(request: PersonRequest) -> HttpResponse:
             if session.session_key == request.session.session_key
             else reverse("sessions:end", args=[session.pk]),
         )
-        for session in _alive(request)
+        for session in live_sessions(request.user).order_by("-created_at")
     ]
     return render(request, "teams/sessions.html", {"sign_ins": rows})
 
@@ -74,19 +57,3 @@ def end_session(request: PersonRequest, pk: int) -> HttpResponse:
     services.end_sessions(actor=request.user, user=request.user, sessions=[session])
     messages.success(request, f"You are signed out of {browser_of(session.user_agent)} at {session.ip}.")
     return redirect("sessions:list")
-
-
-def browser_of(user_agent: str) -> str:
-    """Name a browser as people do: `Firefox on Windows`."""
-    browser = next((name for mark, name in BROWSERS if mark in user_agent), "A program")
-    system = next((name for mark, name in SYSTEMS if mark in user_agent), "")
-    return f"{browser} on {system}" if system else browser
-
-
-def _alive(request: PersonRequest) -> list[UserSession]:
-    """Return the sign-ins whose session lives, the newest first. Two queries."""
-    known = list(UserSession.objects.filter(user=request.user).order_by("-created_at"))
-    keys = [session.session_key for session in known]
-    living = Session.objects.filter(session_key__in=keys, expire_date__gt=clock.now())
-    alive = set(living.values_list("session_key", flat=True))
-    return [session for session in known if session.session_key in alive]

@@ -10,7 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.db import transaction
+from django.test import Client
 
 from approvals.models import BudgetRequest, Delegation, PolicyProposal
 from approvals.rules import Rules
@@ -20,6 +22,8 @@ from budgets.services import limits
 from core import clock
 from keys.models import ApiKey, Grant
 from keys.scopes import PUBLIC
+from teams.browsers import session_id
+from teams.models import User
 from tests import factories, matrix
 from tests.api.routes import Route, routes
 from tests.api.world import Answer, Caller, World
@@ -119,6 +123,27 @@ TABLE = """
     quarantine_retrieve          401        403    403    403    403    200    200    200
     periods_list                 401        403    403    403    403    sees   sees   sees
     periods_retrieve             401        403    403    403    403    200    200    200
+    audit_events_list            401        empty  sees   sees   sees   empty  sees   sees
+    audit_events_retrieve        401        404    200    200    200    404    200    200
+    audit_events_export          401        200    200    200    200    200    200    200
+    audit_events_verification    401        200    200    200    200    200    200    200
+    webhooks_list                401        403    403    403    403    403    403    sees
+    webhooks_retrieve            401        403    403    403    403    403    403    200
+    webhooks_create              401        403    403    403    403    403    403    201
+    webhooks_change              401        403    403    403    403    403    403    200
+    webhooks_rotate              401        403    403    403    403    403    403    200
+    webhooks_end_previous        401        403    403    403    403    403    403    200
+    webhooks_test                401        403    403    403    403    403    403    202
+    webhooks_disable             401        403    403    403    403    403    403    200
+    webhooks_enable              401        403    403    403    403    403    403    200
+    webhooks_remove              401        403    403    403    403    403    403    200
+    deliveries_list              401        403    403    403    403    403    403    sees
+    deliveries_retrieve          401        403    403    403    403    403    403    200
+    deliveries_again             401        403    403    403    403    403    403    200
+    notifications_read           401        200    200    200    200    200    200    200
+    notifications_change         401        200    200    200    200    200    200    200
+    sessions_list                401        empty  sees   empty  empty  empty  empty  empty
+    sessions_end                 401        404    200    404    404    404    404    404
     api-schema                   200        200    200    200    200    200    200    200
     unknown_address              404        404    404    404    404    404    404    404
 """
@@ -159,9 +184,20 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "invoices": lambda world: world.invoice.public_id,
     "quarantine": lambda world: world.quarantined.public_id,
     "periods": lambda world: world.period.public_id,
+    "audit_events": lambda world: world.event.public_id,
+    "webhooks": lambda world: world.webhook.public_id,
+    "deliveries": lambda world: world.message.public_id,
+    "notifications": lambda _: "",
+    "sessions": lambda world: elsewhere(world.cast.ada),
 }
 # Of another object than the noun's other acts: a rotation needs a key with a secret.
-SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {"keys_rotate": lambda world: world.key.public_id}
+SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {
+    "keys_rotate": lambda world: world.key.public_id,
+    "webhooks_end_previous": lambda _: factories.WebhookFactory.create(live_versions=[1, 2]).public_id,
+    "webhooks_enable": lambda _: (
+        factories.WebhookFactory.create(disabled_at=clock.now(), disabled_reason="Moved.").public_id
+    ),
+}
 BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
     "budgets_change_limit": lambda _: {"amount_usd": "600", "reason": "A launch."},
     "budgets_create": lambda world: {
@@ -254,6 +290,17 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
         "total": "12.5",
         "lines": [{"description": "Usage", "amount": "15"}, {"description": "Credit", "amount": "-2.50"}],
     },
+    "webhooks_create": lambda _: {"url": "https://8.8.8.8/", "description": "Chat", "actions": ["key."]},
+    "webhooks_change": lambda _: {"actions": ["key.revoked"]},
+    "webhooks_rotate": lambda _: {},
+    "webhooks_end_previous": lambda _: {},
+    "webhooks_test": lambda _: {},
+    "webhooks_disable": lambda _: {"reason": "It moved."},
+    "webhooks_enable": lambda _: {},
+    "webhooks_remove": lambda _: {"reason": "Nobody listens."},
+    "deliveries_again": lambda _: {},
+    "sessions_end": lambda _: {},
+    "notifications_change": lambda _: {"budgets": "digest"},
     "requests_withdraw": lambda _: {},
     "requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
 }
@@ -319,6 +366,18 @@ def lent(world: World) -> Delegation:
     cast = world.cast
     there = Delegation.objects.filter(giver=cast.ben).first()
     return there or factories.DelegationFactory.create(giver=cast.ben, taker=cast.cleo, team=cast.search)
+
+
+def elsewhere(person: User) -> str:
+    """Return the id of a person's one sign-in in another browser, made when it is first looked for."""
+    there = UserSession.objects.filter(user=person, user_agent="Firefox").first()
+    if there is None:
+        client = Client()
+        client.force_login(person)
+        there = UserSession.objects.create(
+            user=person, ip="192.0.2.9", session_key=client.session.session_key, user_agent="Firefox"
+        )
+    return session_id(there)
 
 
 def proposed(world: World) -> PolicyProposal:

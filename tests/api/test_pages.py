@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from budgets.models import RateLimit, ScopeKind
 from catalog.models import Price
-from core import clock
+from core import audit, clock
+from core.models import DeliveryAttempt, OutboxKind
 from tests import factories
 from tests.api.test_errors import problem
 from tests.api.world import Caller, World, make_run
@@ -103,6 +104,24 @@ def some_refusals(world: World, number: int) -> None:
         refuse(world.cast.ranking, clock.now() - timedelta(hours=count), "rate_limited", 1, key=key)
 
 
+def some_events(world: World, number: int) -> None:
+    for _ in range(number):
+        team = factories.TeamFactory.create()
+        person, other = factories.UserFactory.create(), factories.UserFactory.create()
+        audit.record(actor=person, on_behalf_of=other, action="team.moved", subject=team, team_id=team.pk)
+
+
+def some_webhooks(world: World, number: int) -> None:
+    factories.WebhookFactory.create_batch(number)
+
+
+def some_messages(world: World, number: int) -> None:
+    for message in factories.GivenUpFactory.create_batch(number):
+        DeliveryAttempt.objects.create(
+            message=message, at=clock.now(), channel=OutboxKind.MAIL, delivered=False, detail="550"
+        )
+
+
 LISTS: dict[str, Grow] = {
     "departments/": some_organisation,
     "teams/": some_organisation,
@@ -119,6 +138,9 @@ LISTS: dict[str, Grow] = {
     "blocked-calls/": some_refusals,
     "reconciliation/runs/": some_runs,
     "reconciliation/discrepancies/": some_runs,
+    "audit-events/": some_events,
+    "webhooks/": some_webhooks,
+    "deliveries/": some_messages,
 }
 
 

@@ -14,7 +14,8 @@ from rest_framework.test import APIClient
 from approvals.models import AccessRequest
 from budgets.models import Budget, Mode, RateLimit, ScopeKind, Window
 from budgets.services import limits
-from core import clock
+from core import audit, clock
+from core.models import AuditEvent, Outbox, Webhook
 from keys.models import ApiKey, Grant
 from teams.models import User
 from tests import factories
@@ -62,6 +63,9 @@ class World:
     invoice: Invoice
     quarantined: Quarantine
     period: PeriodClose
+    event: AuditEvent
+    webhook: Webhook
+    message: Outbox
 
 
 class Caller:
@@ -120,6 +124,16 @@ def make_world(cast: Cast) -> World:
         ),
         quarantined=set_aside(run.source),
         period=PeriodClose.objects.create(month=run.day.replace(day=1)),
+        event=audit.record(
+            actor=cast.ada,
+            action="project.described",
+            subject=cast.ranking,
+            team_id=cast.search.pk,
+            department_id=cast.product.pk,
+            reason="It says more.",
+        ),
+        webhook=factories.WebhookFactory.create(actions=["nothing."]),
+        message=factories.GivenUpFactory.create(recipient=cast.ada.email),
     )
 
 

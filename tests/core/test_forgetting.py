@@ -114,7 +114,7 @@ def test_administrator_puts_aside_what_was_given_up(cast: Cast) -> None:
     page = visitor.get(address)
     assert "Given up, put aside" in page.words
     assert "Send again" in page.words
-    assert visitor.get("/deliveries/", state="given-up").rows("deliveries-h") == []
+    assert visitor.get("/deliveries/", state="given_up").rows("deliveries-h") == []
     assert len(_outbox_lines()) == 1
 
 

@@ -30,11 +30,41 @@ class Slack:
         """Return what was posted, by the token of the app only."""
         assert all(call.headers["authorization"] == f"Bearer {TOKEN}" for call in self.server.calls)
         assert all(call.path == "/api/chat.postMessage" for call in self.server.calls)
-        return [json.loads(call.body) for call in self.server.calls]
+        posted = [json.loads(call.body) for call in self.server.calls]
+        assert [fault for message in posted for fault in faults(message["blocks"])] == []
+        return posted
 
     def answer(self, **said: Any) -> None:
         """Say this from now on."""
         self.server.body = json.dumps(said).encode()
+
+
+# The most that Slack takes, in units of UTF-16: docs.slack.dev/reference/block-kit.
+MOST_BLOCKS, MOST_ELEMENTS = 50, 25
+MOST = {
+    "header.text": 150, "section.text": 3_000, "button.text": 75, "button.value": 2_000, "button.url": 3_000,
+    "button.action_id": 255, "confirm.title": 100, "confirm.text": 300, "confirm.confirm": 30,
+    "confirm.deny": 30,
+}  # fmt: skip
+
+
+def faults(blocks: list[dict[str, Any]]) -> list[str]:
+    """Return why Slack would refuse a message."""
+    found = [f"{len(blocks)} blocks"] if len(blocks) > MOST_BLOCKS else []
+    for block in blocks:
+        parts = block.get("elements", [])
+        found += [f"{len(parts)} elements"] if len(parts) > MOST_ELEMENTS else []
+        for part in (
+            block,
+            *parts,
+            *(each["confirm"] | {"type": "confirm"} for each in parts if "confirm" in each),
+        ):
+            for name, value in part.items():
+                most = MOST.get(f"{part['type']}.{name}")
+                text = value["text"] if isinstance(value, dict) and "text" in value else value
+                if most and not 1 <= len(text.encode("utf-16-le")) // 2 <= most:
+                    found.append(f"{part['type']}.{name} has {len(text)} characters")
+    return found
 
 
 @contextmanager

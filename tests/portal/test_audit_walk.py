@@ -114,6 +114,7 @@ BEFORE = {
     "token.revealed",
     "upstream_key.registered",
     "webhook.disabled",
+    "webhook.secret_rotated",
 }
 WALK: Walk = teams.WALK | keys.WALK | approvals.WALK | money.WALK | quarantine.WALK | usage.WALK | portal.WALK
 

@@ -53,6 +53,9 @@ TABLE = """
     /webhooks/                            302       404  404  404  404  404  404    200
     /webhooks/{webhook}/                  302       404  404  404  404  404  404    200
     /webhooks/{webhook}/rotate/           302       405  405  405  405  405  405    405
+    /webhooks/{webhook}/end-previous/     302       405  405  405  405  405  405    405
+    /webhooks/{webhook}/change/           302       404  404  404  404  404  404    200
+    /webhooks/{webhook}/remove/           302       404  404  404  404  404  404    200
     /webhooks/{webhook}/test/             302       405  405  405  405  405  405    405
     /webhooks/{webhook}/enable/           302       405  405  405  405  405  405    405
     /webhooks/{webhook}/disable/          302       404  404  404  404  404  404    200

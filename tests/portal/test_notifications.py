@@ -108,7 +108,7 @@ def test_mail_link_decides_nothing(cast: Cast) -> None:
 def test_administrator_sees_what_was_given_up_why_and_sends_it_again(cast: Cast) -> None:
     message = give_up(put(cast.ada))
     visitor = Visitor(cast.ann)
-    [row] = visitor.get(DELIVERIES, state="given-up").rows("deliveries-h")
+    [row] = visitor.get(DELIVERIES, state="given_up").rows("deliveries-h")
     assert row[:3] == ["About one Mail, request.approved", "ada@example.com", "Given up 550 no such mailbox"]
     assert "Text of one" not in visitor.get(f"{DELIVERIES}{message.public_id}/").words
 

@@ -23,7 +23,7 @@ from core.models import Channel, DeliveryAttempt, NewsChoice, NewsKind, Outbox, 
 from core.slack import is_from_slack
 from portal.news.senders import SENDERS
 from portal.services.slack import confirm_slack_link, start_slack_link
-from teams.models import RoleAssignment, User
+from teams.models import Project, RoleAssignment, User
 from tests.approvals.conftest import REASON, ask_for
 from tests.browsing import Visitor
 from tests.cast import Cast
@@ -182,7 +182,8 @@ def test_unlinked_account_is_told_nothing_more(cast: Cast, api: Slack) -> None:
 
 def test_message_has_blocks_a_link_and_the_button_for_tier_2(cast: Cast, api: Slack) -> None:
     linked(cast.ben)
-    asked = ask_for(cast, reason="<!channel> *look* <https://evil.example|here>")
+    Project.objects.filter(pk=cast.ranking.pk).update(name="<!here> " + "long " * 20)
+    asked = ask_for(cast, reason="<!channel> *look* <https://evil.example|here>" + " more" * 390)
     drain()
 
     [message] = api.messages
@@ -194,6 +195,18 @@ def test_message_has_blocks_a_link_and_the_button_for_tier_2(cast: Cast, api: Sl
     texts = [block["text"] for block in message["blocks"] if "text" in block]
     assert {text["type"] for text in texts} == {"plain_text"}  # so that nobody's words are commands
     assert any("<!channel>" in text["text"] for text in texts)
+    assert "<" not in message["text"]  # which Slack does read as markup
+
+
+def test_message_of_an_amended_request_says_so(cast: Cast, api: Slack) -> None:
+    linked(cast.ben)
+    asked = ask_for(cast)
+    amend(actor=cast.ada, request=asked, seen_revision=1, reason=REASON, duration_days=30,
+          expected_monthly_usd=asked.expected_monthly_usd)  # fmt: skip
+    drain()
+    shown = [message["blocks"][0]["text"]["text"] for message in api.messages]
+    said = f"{cast.ada} asks for {asked.tier} in {asked.project}"
+    assert shown == [said, f"Changed: {said}"]
 
 
 def test_no_button_without_opt_in_for_tier_3_or_after_an_amendment(cast: Cast, api: Slack) -> None:

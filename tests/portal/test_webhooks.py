@@ -14,6 +14,7 @@ from django.db import IntegrityError, connection, transaction
 from pytest_django.fixtures import Settings
 
 from core import audit, clock, outbox, webhooks
+from core.errors import NotFoundError
 from core.models import AuditEvent, Outbox, Webhook
 from portal.news.senders import SENDERS
 from portal.services import webhooks as services
@@ -196,6 +197,35 @@ def test_administrator_adds_tests_and_switches_off_on_pages(cast: Cast, told: Re
     assert "On" in visitor.get(WEBHOOKS).rows("webhooks-h")[0][2]
 
 
+def test_administrator_changes_ends_a_secret_and_removes_on_pages(cast: Cast, told: Receiver) -> None:
+    webhook = WebhookFactory.create(url=told.url, actions=["key."], live_versions=[1, 2])
+    visitor, path = Visitor(cast.ann), f"{WEBHOOKS}{webhook.public_id}/"
+    html = visitor.client.get(f"{path}change/").content.decode()
+    assert f'value="{told.url}"' in html
+    entered = {"url": told.url, "description": "Chat", "actions": "key. team."}
+    assert visitor.post(f"{path}change/", **entered).status == 302
+    assert "key., team." in visitor.get(path).words
+    refused = visitor.post(f"{path}change/", **{**entered, "url": "https://10.0.0.1/"})
+    assert (refused.status, "is not on the public internet" in refused.words) == (422, True)
+
+    assert "End the older secret" in visitor.get(path).words
+    assert visitor.post(f"{path}end-previous/").status == 302
+    assert "End the older secret" not in visitor.get(path).words
+
+    assert visitor.post(f"{path}remove/", reason="").status == 422
+    assert visitor.post(f"{path}remove/", reason="Nobody listens.").response["Location"] == WEBHOOKS
+    assert visitor.get(path).status == 404
+    assert "Nobody is told yet" in visitor.get(WEBHOOKS).words
+
+
+def test_removed_webhook_takes_no_act(cast: Cast) -> None:
+    webhook = services.remove_webhook(actor=cast.ann, webhook=WebhookFactory.create(), reason="Done.")
+    with pytest.raises(NotFoundError):
+        services.enable_webhook(actor=cast.ann, webhook=webhook)
+    with pytest.raises(NotFoundError):
+        services.remove_webhook(actor=cast.ann, webhook=webhook, reason="Again.")
+
+
 @pytest.mark.parametrize("url", ["https://10.0.0.1/", "https://[64:ff9b::a00:1]/", "ftp://x", "no address"])
 def test_unsafe_address_is_refused_with_a_word(cast: Cast, url: str) -> None:
     page = Visitor(cast.ann).post(WEBHOOKS, url=url, description="Inside", actions="")
@@ -208,7 +238,7 @@ def test_unsafe_address_is_refused_with_a_word(cast: Cast, url: str) -> None:
 def test_only_administrators_manage_webhooks(cast: Cast, who: str) -> None:
     webhook = WebhookFactory.create()
     visitor = Visitor(getattr(cast, who))
-    for act_name in ("rotate", "test", "enable", "disable"):
+    for act_name in ("rotate", "test", "enable", "disable", "change", "end-previous", "remove"):
         assert visitor.post(f"{WEBHOOKS}{webhook.public_id}/{act_name}/", reason="No.").status == 404
     with pytest.raises(RoleNeededError):
         services.rotate_webhook_secret(actor=getattr(cast, who), webhook=webhook)
@@ -221,6 +251,7 @@ def test_only_administrators_manage_webhooks(cast: Cast, who: str) -> None:
         ("live_versions = '{1,2,3}'", "webhook_has_one_or_two_live_secrets"),
         ("disabled_at = now()", "webhook_is_disabled_with_a_reason"),
         ("disabled_reason = 'x'", "webhook_is_disabled_with_a_reason"),
+        ("removed_at = now()", "webhook_is_off_once_it_is_removed"),
     ],
 )
 def test_webhook_that_cannot_be_is_refused(db: None, change: str, rule: str) -> None:

@@ -62,6 +62,7 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "budgets:list": ("ben", "get", lambda _: "/budgets/?format=csv", {}),
     "blocked:list": ("ben", "get", lambda _: "/blocked/?format=csv", {}),
     "audit:list": ("audrey", "get", lambda _: "/audit/?format=csv", {}),
+    "api:audit_events-export": ("audrey", "get", lambda _: reverse("api:audit_events-export"), {}),
     "approvals:review_one": (
         "cleo",
         "post",
@@ -129,7 +130,12 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
         {},
     ),
     "reports:focus": ("fay", "get", lambda _: url("reports:focus", "2026-10"), {}),
+    "api:usage-focus": ("fay", "get", lambda _: reverse("api:usage-focus"), {}),
     "webhooks:list": ("ann", "post", lambda _: "/webhooks/", {}),
+    "webhooks:change": ("ann", "get", lambda _: url("webhooks:change", hook()), {}),
+    "api:webhooks-list": ("ann", "post", lambda _: reverse("api:webhooks-list"), {}),
+    "api:webhooks-change": ("ann", "post", lambda _: url("api:webhooks-change", hook()), {}),
+    "api:webhooks-rotate": ("ann", "post", lambda _: url("api:webhooks-rotate", hook()), {}),
     "webhooks:rotate": ("ann", "post", lambda _: url("webhooks:rotate", hook()), {}),
 }
 

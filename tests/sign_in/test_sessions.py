@@ -16,9 +16,9 @@ from pytest_django import Settings
 from core import clock
 from core.models import AuditEvent
 from teams import services
+from teams.browsers import browser_of
 from teams.models import User
 from teams.services.sessions import LastSeen
-from teams.views.sessions import browser_of
 from tests.browsing import Page
 from tests.cast import Cast
 
@@ -77,6 +77,27 @@ def test_signing_out_there_ends_that_session_and_is_recorded(cast: Cast) -> None
     assert there.get("/keys/").status_code == 302
     assert here.get("/keys/").status_code == 200
     assert AuditEvent.objects.get(action="person.sessions_ended").after["sessions"] == 1
+
+
+def test_sign_ins_are_listed_and_ended_over_the_api(cast: Cast) -> None:
+    here, dan = signed_in(cast.ada, FIREFOX), signed_in(cast.dan, EDGE)
+    there = Client(headers={"User-Agent": EDGE})
+    there.post("/accounts/login/", {"login": cast.ada.email, "password": PASSWORD})
+
+    rows = here.get("/api/v1/me/sessions/").json()["results"]
+
+    assert [(row["browser"], row["is_this_one"]) for row in rows] == [
+        ("Edge on Windows", False),
+        ("Firefox on Linux", True),
+    ]
+    paths = [f"/api/v1/me/sessions/{row['id']}/end/" for row in rows]
+    assert str(there.session.session_key) not in str(rows)
+    assert dan.post(paths[0], {}, "application/json").status_code == 404
+    assert here.post(paths[1], {}, "application/json").json()["code"] == "already_done"
+    assert here.post(paths[0], {}, "application/json").status_code == 200
+    assert here.post(paths[0], {}, "application/json").status_code == 404
+    assert there.get("/keys/").status_code == 302
+    assert AuditEvent.objects.get(action="person.sessions_ended").actor_id == cast.ada.pk
 
 
 def test_nobody_ends_the_session_of_another(cast: Cast) -> None:

@@ -40,6 +40,10 @@ def disabled(cast: Cast) -> Webhook:
     return webhooks.disable_webhook(actor=cast.ann, webhook=WebhookFactory.create(), reason=WHY)
 
 
+def rotated(cast: Cast) -> Webhook:
+    return webhooks.rotate_webhook_secret(actor=cast.ann, webhook=WebhookFactory.create())
+
+
 def linked(cast: Cast) -> SlackLink:
     code = slack.start_slack_link(actor=cast.ben)
     return slack.confirm_slack_link(code=code, slack_user="U1")
@@ -76,8 +80,22 @@ WALK: Walk = {
         ["webhook.added"],
     ),
     "portal.rotate_webhook_secret": (
-        lambda cast: webhooks.rotate_webhook_secret(actor=cast.ann, webhook=WebhookFactory.create()),
+        rotated,
         ["webhook.secret_rotated"],
+    ),
+    "portal.end_previous_webhook_secret": (
+        lambda cast: webhooks.end_previous_webhook_secret(actor=cast.ann, webhook=rotated(cast)),
+        ["webhook.previous_secret_ended"],
+    ),
+    "portal.change_webhook": (
+        lambda cast: webhooks.change_webhook(
+            actor=cast.ann, webhook=WebhookFactory.create(), url="https://8.8.4.4/", actions=["key."]
+        ),
+        ["webhook.changed"],
+    ),
+    "portal.remove_webhook": (
+        lambda cast: webhooks.remove_webhook(actor=cast.ann, webhook=WebhookFactory.create(), reason=WHY),
+        ["webhook.removed"],
     ),
     "portal.send_test_event": (
         lambda cast: webhooks.send_test_event(actor=cast.ann, webhook=WebhookFactory.create()),
