@@ -19,7 +19,7 @@ from usage.models import (
     ReconciliationRun,
     RunState,
 )
-from usage.selectors.call_books import CALLS_SQL, FOR_LONG_READS, DayOfCalls, day_of_calls, window_of
+from usage.selectors.call_books import FOR_LONG_READS, DayOfCalls, day_of_calls, window_of
 from usage.services.reconciliation import runs
 
 log = structlog.get_logger(__name__)
@@ -104,9 +104,8 @@ def book_late(run: ReconciliationRun, *, only: Discrepancy | None = None) -> int
 
 def _compare(run: ReconciliationRun) -> DayOfCalls:
     books = day_of_calls(run.source, run.day)
-    window = window_of(run.source, run.day)
     if books.may_differ:
-        runs.keep_calls(run, CALLS_SQL, books.place(window))
+        runs.keep_calls(run, *books.calls(window_of(run.source, run.day)))
     else:
         runs.keep_calls(run, NONE_FOUND, {})
     return books
