@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - every part of a query is a constant of this code
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,6 +24,8 @@ FOR_LONG_READS = {"work_mem": "64MB", "statement_timeout": "90s", "parallel_setu
 # Rows of the ledger that are a call, and those that put one right ("<the call>:<why>").
 A_CALL = "calls = 1 AND NOT (estimated AND external_id LIKE '%%:unsettled')"
 PUTS_RIGHT = "calls <> 1 AND external_id NOT LIKE '%%:reversal' AND external_id NOT LIKE 'volume:%%'"
+# A call that nobody decided was told by the gateway itself, in a push or a log: its row is both sides.
+TOLD = "late AND reservation_id IS NULL"
 # One number for many calls, whatever their order: for their ids, and for those with tokens and, where the
 # gateway tells costs, with costs.
 IDS = "bit_xor(hashtextextended(external_id, 0)) AS ids"
@@ -76,11 +78,18 @@ TURN = """CASE WHEN coalesce(nullif(p.provider_call_id, ''), g.provider_call_id)
       row_number() OVER (PARTITION BY coalesce(nullif(p.provider_call_id, ''), g.provider_call_id)
                          ORDER BY p.at IS NULL, coalesce(p.at, g.at), external_id) ELSE 1 END"""
 
+# What the gateway told in pushes alone, in the hours that differ: its own record has no row of it.
+PUSHED_SQL = f"""
+SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0) FROM usage_event e
+WHERE {LOOKED_AT} AND calls = 1 AND {TOLD} AND NOT EXISTS (SELECT FROM usage_gateway_call g
+  WHERE g.source = e.source AND g.external_id = e.external_id AND g.at = e.at)
+"""
+
 # The calls that differ, one row each: which, how, its figures on either side, and what the ledger lacks.
 CALLS_SQL = f"""
 WITH booked AS MATERIALIZED (
-  SELECT external_id, at, recorded_at, model_id, cache_hit, estimated, provider_call_id, calls, input_tokens,
-    cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_usd
+  SELECT external_id, at, recorded_at, model_id, cache_hit, provider_call_id, calls, input_tokens,
+    cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_usd, {TOLD} AS told
   FROM usage_event WHERE {LOOKED_AT} AND ({A_CALL} OR {PUTS_RIGHT})
 ), put_right AS (
   SELECT regexp_replace(external_id, ':[^:]*$', '') AS external_id, sum(calls) AS calls,
@@ -89,7 +98,7 @@ WITH booked AS MATERIALIZED (
     sum(reasoning_tokens)::bigint AS reasoning_tokens, sum(cost_usd) AS cost_usd
   FROM booked WHERE calls <> 1 GROUP BY 1
 ), portal AS (
-  SELECT e.external_id, e.at, e.recorded_at, e.model_id, e.cache_hit, e.provider_call_id,
+  SELECT e.external_id, e.at, e.recorded_at, e.model_id, e.cache_hit, e.provider_call_id, e.told,
     e.input_tokens + coalesce(r.input_tokens, 0) AS input_tokens,
     e.cached_tokens + coalesce(r.cached_tokens, 0) AS cached_tokens,
     e.cache_write_tokens + coalesce(r.cache_write_tokens, 0) AS cache_write_tokens,
@@ -103,7 +112,7 @@ WITH booked AS MATERIALIZED (
   FROM usage_gateway_call WHERE {LOOKED_AT} AND NOT released
 ), both_sides AS (
   SELECT external_id, coalesce(p.at, g.at) AS at, p.recorded_at, p.at IS NOT NULL AS at_portal,
-    g.at IS NOT NULL AS at_gateway, p.model_id, coalesce(m.name, g.model_name) AS model_name,
+    g.at IS NOT NULL AS at_gateway, p.told, p.model_id, coalesce(m.name, g.model_name) AS model_name,
     coalesce(p.cache_hit, g.cache_hit) OR coalesce(m.declared_free, false) AS may_be_free,
     p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, p.cost_usd,
     g.input_tokens AS g_input, g.cached_tokens AS g_cached, g.cache_write_tokens AS g_cache_write,
@@ -114,6 +123,8 @@ WITH booked AS MATERIALIZED (
   SELECT b.*, CASE
       WHEN turn > 1 THEN 'duplicate'
       WHEN NOT at_portal THEN CASE WHEN at < %(settled_before)s THEN 'missing_at_portal' END
+      WHEN NOT at_gateway AND told THEN CASE WHEN NOT may_be_free AND cost_usd = 0
+        AND input_tokens + output_tokens > 0 THEN 'zero_cost' END
       WHEN NOT at_gateway THEN CASE WHEN recorded_at < %(reported_before)s THEN 'missing_at_gateway' END
       WHEN (input_tokens, cached_tokens, cache_write_tokens, output_tokens)
            <> (g_input, g_cached, g_cache_write, g_output) THEN 'token_mismatch'
@@ -186,16 +197,12 @@ class DayOfCalls:
 
     def calls(self, window: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the query of the calls that differ, and its parameters."""
-        hours = sorted(self.hours)
-        first = window["nearby"] if self.twice else hours[0]
-        last = window["end"] if self.twice else hours[-1] + HOUR
-        spans = [f"at >= %(from_{n})s AND at < %(to_{n})s" for n in range(len(hours))]
-        query = CALLS_SQL.format(
-            spans=" OR ".join([*spans, TWIN] if self.twice else spans), turn=TURN if self.twice else "1"
-        )
-        moments = {f"from_{n}": hour for n, hour in enumerate(hours)}
-        ends = {f"to_{n}": hour + HOUR for n, hour in enumerate(hours)}
-        return query, {**window, **moments, **ends, "twice": list(self.twice), "first": first, "last": last}
+        spans, params = _spans(self.hours)
+        if not self.twice:
+            return CALLS_SQL.format(spans=spans, turn="1"), {**window, **params}
+        wide = {"first": window["nearby"], "last": window["end"], "twice": list(self.twice)}
+        spans = f"{spans} OR {TWIN}" if spans else TWIN
+        return CALLS_SQL.format(spans=spans, turn=TURN), {**window, **params, **wide}
 
 
 def day_of_calls(source: str, day: date) -> DayOfCalls:
@@ -209,8 +216,8 @@ def day_of_calls(source: str, day: date) -> DayOfCalls:
         rows = cursor.fetchall()
     hours = tuple(row[0] for row in rows if row[8])
     return DayOfCalls(
-        portal=Sums(**_summed(("calls", "input_tokens", "output_tokens", "cost_usd"), rows, first=1)),
-        gateway=Sums(**_summed(("calls", "input_tokens", "output_tokens"), rows, first=5)),
+        portal=_sums(row[1:5] for row in rows),
+        gateway=_sums([*(row[5:8] for row in rows), *_pushed(window, hours)]),
         hours=hours,
         twice=_twice(window, [row[0] for row in rows if row[9]]),
     )
@@ -230,8 +237,27 @@ def window_of(source: str, day: date) -> dict[str, Any]:
     }
 
 
-def _summed(names: tuple[str, ...], rows: list[Any], *, first: int) -> dict[str, Any]:
-    return {name: sum(row[first + place] for row in rows) for place, name in enumerate(names)}
+def _sums(rows: Iterable[Sequence[Any]]) -> Sums:
+    columns = zip(*rows, strict=True)
+    names = ("calls", "input_tokens", "output_tokens", "cost_usd")
+    return Sums(**{name: sum(column) for name, column in zip(names, columns, strict=False)})
+
+
+def _spans(hours: Sequence[datetime]) -> tuple[str, dict[str, Any]]:
+    """Return the condition that a moment lies in one of these hours, and its parameters."""
+    params: dict[str, Any] = {"first": hours[0], "last": hours[-1] + HOUR} if hours else {}
+    for place, hour in enumerate(hours):
+        params |= {f"from_{place}": hour, f"to_{place}": hour + HOUR}
+    return " OR ".join(f"at >= %(from_{n})s AND at < %(to_{n})s" for n in range(len(hours))), params
+
+
+def _pushed(window: Mapping[str, Any], hours: Sequence[datetime]) -> list[tuple[int, int, int]]:
+    if not hours:
+        return []
+    spans, params = _spans(hours)
+    with connection.cursor() as cursor:
+        cursor.execute(PUSHED_SQL.format(spans=spans), {**window, **params})
+        return list(cursor.fetchall())
 
 
 def _twice(window: Mapping[str, Any], hours: Sequence[datetime]) -> tuple[str, ...]:

@@ -14,12 +14,12 @@ from usage.models import (
     Discrepancy,
     DiscrepancyClass,
     DiscrepancyState,
-    ImportCursor,
     Level,
     ReconciliationRun,
     RunState,
 )
 from usage.selectors.call_books import FOR_LONG_READS, DayOfCalls, day_of_calls, window_of
+from usage.selectors.sources import reads_of_gateways
 from usage.services.reconciliation import runs
 
 log = structlog.get_logger(__name__)
@@ -139,12 +139,13 @@ def _allow_long_queries() -> None:
 
 
 def _unreadable(source: str, day: date) -> str:
-    """Say why a gateway's record of a day is not known, if it is not."""
-    cursor = ImportCursor.objects.filter(source=source).first()
+    """Say why a gateway's record of a day is not known, if it is not. Each of its sources counts."""
+    read = [read_at for gateway, read_at in reads_of_gateways() if gateway == source]
     end = datetime.combine(day, time.min, tzinfo=UTC) + timedelta(days=1)
     needed = min(end, clock.now() - STALE_AFTER)
-    if cursor is None or cursor.last_success_at is None:
+    oldest = min((at for at in read if at), default=None)
+    if oldest is None or None in read:
         return "The gateway's record was never read."
-    if cursor.last_success_at < needed:
-        return f"The gateway's record was last read at {cursor.last_success_at:%Y-%m-%d %H:%M} UTC."
+    if oldest < needed:
+        return f"The gateway's record was last read at {oldest:%Y-%m-%d %H:%M} UTC."
     return ""
