@@ -32,8 +32,7 @@ NONE_FOUND = """
     SELECT NULL::text AS kind, NULL::text AS external_id, NULL::timestamptz AS at, '' AS model_name,
       0::numeric AS amount_usd, '{}'::jsonb AS detail WHERE false
 """
-# What the ledger lacks and the portal has authorised, as a settlement is told. What is to come of a closed
-# month is left for a person.
+# What the ledger lacks and the portal has authorised, as a settlement is told.
 LATE_SQL = """
     SELECT d.id, jsonb_build_object('source', g.source, 'reservation', g.external_id,
       'served_model', g.model_name, 'finish', g.finish, 'cache_hit', g.cache_hit, 'estimated', false,
@@ -45,7 +44,6 @@ LATE_SQL = """
     JOIN usage_gateway_call g ON g.source = %(source)s AND g.external_id = d.external_id AND g.at = d.at
     JOIN budgets_reservation r ON r.public_id = g.external_id AND r.source = g.source
     WHERE d.run_id = %(run)s AND d.kind = 'missing_at_portal' AND d.state = 'open'
-      AND usage_closed_month(r.authorized_at, %(zone)s) IS NULL
       AND (%(only)s::bigint IS NULL OR d.id = %(only)s)
     ORDER BY d.id LIMIT %(limit)s
 """
@@ -115,7 +113,6 @@ def _late_rows(run: ReconciliationRun, only: Discrepancy | None) -> Sequence[tup
     params: dict[str, Any] = {
         "source": run.source,
         "run": run.pk,
-        "zone": settings.TIME_ZONE,
         "only": only.pk if only else None,
         "limit": LATE_AT_ONCE,
     }

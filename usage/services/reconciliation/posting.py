@@ -32,7 +32,7 @@ WHOSE_SQL = f"""
     SELECT {", ".join(ATTRIBUTION)}, sum(cost_usd), sum(input_tokens + output_tokens)
     FROM usage_event
     WHERE at >= %(start)s AND at < %(end)s AND source = ANY (%(sources)s) AND model_id = ANY (%(models)s)
-      AND NOT cache_hit
+      AND NOT cache_hit AND NOT (late AND external_id LIKE 'volume:carried.%%')
     GROUP BY {", ".join(ATTRIBUTION)} HAVING sum(input_tokens + output_tokens) > 0
     ORDER BY {", ".join(ATTRIBUTION)}
 """  # noqa: S608  names of columns
