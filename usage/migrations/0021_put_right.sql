@@ -38,7 +38,7 @@ DECLARE
 BEGIN
   SELECT * INTO q FROM jsonb_to_record(p_item) AS i (source text, external_id text, at timestamptz, key_id bigint, owner_id bigint, project_id bigint, team_id bigint, department_id bigint,
     model_id bigint, tier_id int, calls int, amount_usd numeric, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, reasoning_tokens bigint,
-    stays boolean, budget_ids bigint[], window_starts timestamptz[]);
+    units jsonb, stays boolean, budget_ids bigint[], window_starts timestamptz[]);
   IF q.external_id IS NOT NULL THEN
     SELECT * INTO u FROM usage_event WHERE source = q.source AND external_id = q.external_id AND at = q.at AND calls = 1;
     IF NOT FOUND THEN RAISE EXCEPTION 'no such call was charged' USING ERRCODE = 'no_data_found'; END IF;
@@ -65,11 +65,11 @@ BEGIN
   INSERT INTO usage_event (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
       input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
     VALUES (u.source, u.external_id || ':' || p_ref, made.effective_at, v_now, made.reservation_id, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id,
-      q.calls, q.amount_usd, q.input_tokens, q.cached_tokens, q.cache_write_tokens, q.output_tokens, q.reasoning_tokens, '{}', u.finish, u.cache_hit, false, true, u.provider_call_id);
+      q.calls, q.amount_usd, q.input_tokens, q.cached_tokens, q.cache_write_tokens, q.output_tokens, q.reasoning_tokens, coalesce(q.units, '{}'), u.finish, u.cache_hit, false, true, u.provider_call_id);
   INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id, price_ids, tokens, overrun_usd,
       actor_id, reason, corrects_id, prior_period, effective_at, recorded_at)
     VALUES ('ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), made.kind, q.amount_usd, made.reservation_id, made.budget_ids, made.window_starts, u.key_id, u.project_id, u.team_id,
-      u.department_id, u.model_id, coalesce(charge.price_ids, '{}'), jsonb_build_object('input', q.input_tokens, 'cached', q.cached_tokens, 'cache_write', q.cache_write_tokens,
+      u.department_id, u.model_id, coalesce(charge.price_ids, '{}'), coalesce(q.units, '{}') || jsonb_build_object('input', q.input_tokens, 'cached', q.cached_tokens, 'cache_write', q.cache_write_tokens,
       'output', q.output_tokens, 'reasoning', q.reasoning_tokens), 0, p_actor,
       left(CASE WHEN prior_period IS NULL THEN p_reason ELSE 'Prior period ' || to_char(prior_period, 'YYYY-MM') || ': ' || p_reason END, 240),
       CASE WHEN made.kind = 'correction' THEN charge.id END, usage_put_right.prior_period, made.effective_at, v_now)
@@ -92,10 +92,10 @@ BEGIN
 END $$;
 
 -- Takes what was just booked in a closed month to the open one, so that the closed one stays as it was: an adjustment takes it off there, another one adds it here and names the
--- month. `p_item` is as usage_put_right has one without an `external_id`. The call itself is counted where it was made; its money and tokens are carried.
+-- month. `p_item` is as usage_put_right has one without an `external_id`. The call itself is counted where it was made, with its units; its money and tokens are carried.
 CREATE FUNCTION usage_carry(p_item jsonb, p_ref text, p_zone text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  v_item jsonb := p_item || '{"calls": 0}';
+  v_item jsonb := p_item - 'units' || '{"calls": 0}';
   v_what text := 'late usage of ' || to_char((p_item->>'at')::timestamptz AT TIME ZONE p_zone, 'YYYY-MM-DD');
 BEGIN
   PERFORM usage_put_right(v_item || '{"stays": true}' || (SELECT jsonb_object_agg(name, -(v_item->>name)::numeric) FROM unnest('{amount_usd,input_tokens,cached_tokens,cache_write_tokens,output_tokens,reasoning_tokens}'::text[]) name),

@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - every part of a query is a constant of this code
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -24,6 +25,7 @@ FOR_LONG_READS = {"work_mem": "64MB", "statement_timeout": "90s", "parallel_setu
 # Rows of the ledger that are a call, and those that put one right ("<the call>:<why>").
 A_CALL = "calls = 1 AND NOT (estimated AND external_id LIKE '%%:unsettled')"
 PUTS_RIGHT = "calls <> 1 AND external_id NOT LIKE '%%:reversal' AND external_id NOT LIKE 'volume:%%'"
+COUNTED = {"usage_event": A_CALL, "usage_gateway_call": "NOT released"}
 # A call that nobody decided was told by the gateway itself, in a push or a log: its row is both sides.
 TOLD = "late AND reservation_id IS NULL"
 # One number for many calls, whatever their order: for their ids, and for those with tokens and, where the
@@ -34,7 +36,7 @@ CALL = """hashtextextended(external_id,
 PRICED_CALL = f"hash_numeric_extended(cost_usd, {CALL})"
 NO_COST = "cost_usd = 0 AND NOT cache_hit AND input_tokens + output_tokens > 0"
 # A join tells the planner that there are few hours, so that each core sums its own share of the rows.
-BY_HOUR = """JOIN generate_series(%(start)s, %(start)s + interval '23 hours', '1 hour') AS hour
+BY_HOUR = """JOIN generate_series(%(nearby)s, %(start)s + interval '23 hours', '1 hour') AS hour
     ON hour = date_bin('1 hour', at, %(start)s)"""
 
 PRICED_SQL = """
@@ -47,7 +49,7 @@ WITH portal AS MATERIALIZED (
     sum(cost_usd) AS cost_usd, {IDS}, bit_xor({{call}}) AS mark,
     count(*) FILTER (WHERE calls <> 1 OR {NO_COST} AND model_id <> ALL (%(free)s)) AS odd
   FROM usage_event {BY_HOUR}
-  WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND ({A_CALL} OR {PUTS_RIGHT}) GROUP BY 1
+  WHERE source = %(source)s AND at >= %(nearby)s AND at < %(end)s AND ({A_CALL} OR {PUTS_RIGHT}) GROUP BY 1
 ), gateway AS MATERIALIZED (
   SELECT hour, count(*) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
     {IDS}, bit_xor({{call}}) AS mark, count(*) FILTER (WHERE {NO_COST}) AS odd
@@ -57,7 +59,7 @@ WITH portal AS MATERIALIZED (
 SELECT hour, coalesce(p.calls, 0), coalesce(p.input_tokens, 0), coalesce(p.output_tokens, 0),
   coalesce(p.cost_usd, 0), coalesce(g.calls, 0), coalesce(g.input_tokens, 0), coalesce(g.output_tokens, 0),
   (p.calls, p.mark) IS DISTINCT FROM (g.calls, g.mark) OR p.odd > 0 OR g.odd > 0,
-  p.ids IS DISTINCT FROM g.ids
+  p.ids IS DISTINCT FROM g.ids, p.ids
 FROM portal p FULL JOIN gateway g USING (hour) ORDER BY hour
 """
 
@@ -183,12 +185,16 @@ class Sums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayOfCalls:
-    """Both sides' sums of a day, the hours in which they may differ, and the answers that came twice."""
+    """Both sides' sums of a day, the hours in which they may differ, and the answers that came twice.
+
+    `no_twins` stands for the ledger's calls, the hour before the day included, if no answer is there twice.
+    """
 
     portal: Sums
     gateway: Sums
     hours: tuple[datetime, ...]
     twice: tuple[str, ...]
+    no_twins: str
 
     @property
     def may_differ(self) -> bool:
@@ -205,21 +211,32 @@ class DayOfCalls:
         return CALLS_SQL.format(spans=spans, turn=TURN), {**window, **params, **wide}
 
 
-def day_of_calls(source: str, day: date) -> DayOfCalls:
-    """Compare a UTC day of a source by the hour. No single call leaves the database."""
+def day_of_calls(source: str, day: date, *, no_twins: str = "") -> DayOfCalls:
+    """Compare a UTC day of a source by the hour. No single call leaves the database.
+
+    Rows of the ledger are never changed: while its calls are those of `no_twins`, none is there twice.
+    """
     window = window_of(source, day)
     free = list(LlmModel.objects.filter(declared_free=True).values_list("pk", flat=True))
     with connection.cursor() as cursor:
         cursor.execute(PRICED_SQL, window)
         call = PRICED_CALL if cursor.fetchone()[0] else CALL
         cursor.execute(HOURS_SQL.format(call=call), {**window, "free": free})
-        rows = cursor.fetchall()
+        found = cursor.fetchall()
+    calls = hashlib.sha256(repr([(row[0], row[1], row[10]) for row in found]).encode()).hexdigest()
+    rows = [row for row in found if row[0] >= window["start"]]
     hours = tuple(row[0] for row in rows if row[8])
+    twice = () if calls == no_twins else _twice(window, "usage_event", window["nearby"], window["end"])
+    others = [row[0] for row in rows if row[9]]
+    at_gateway = (
+        _twice(window, "usage_gateway_call", others[0] - NEARBY, others[-1] + 2 * NEARBY) if others else ()
+    )
     return DayOfCalls(
         portal=_sums(row[1:5] for row in rows),
         gateway=_sums([*(row[5:8] for row in rows), *_pushed(window, hours)]),
         hours=hours,
-        twice=_twice(window, [row[0] for row in rows if row[9]]),
+        twice=tuple(sorted({*twice, *at_gateway})),
+        no_twins="" if twice else calls,
     )
 
 
@@ -260,21 +277,16 @@ def _pushed(window: Mapping[str, Any], hours: Sequence[datetime]) -> list[tuple[
         return list(cursor.fetchall())
 
 
-def _twice(window: Mapping[str, Any], hours: Sequence[datetime]) -> tuple[str, ...]:
-    """Return the provider's ids of answers that came twice.
+def _twice(window: Mapping[str, Any], table: str, first: datetime, last: datetime) -> tuple[str, ...]:
+    """Return the provider's ids of answers that came twice to one side in [first, last).
 
     Those that both sides have twice are in the ledger; one that only the gateway has twice makes the ids of
     its hour differ.
     """
-    places = [("usage_event", A_CALL, window["nearby"], window["end"])]
-    if hours:
-        places.append(("usage_gateway_call", "NOT released", min(hours) - NEARBY, max(hours) + 2 * NEARBY))
-    found: set[str] = set()
+    query = TWICE_SQL.format(table=table, counted=COUNTED[table])
     with connection.cursor() as cursor:
         cursor.execute(SORTED, ["off"])
-        for table, counted, first, last in places:
-            params = {**window, "first": first, "last": last}
-            cursor.execute(TWICE_SQL.format(table=table, counted=counted), params)
-            found.update(cursor.fetchone()[0] or ())
+        cursor.execute(query, {**window, "first": first, "last": last})
+        found = cursor.fetchone()[0] or ()
         cursor.execute(SORTED, ["on"])
-    return tuple(sorted(found))
+    return tuple(found)

@@ -69,7 +69,7 @@ def reconcile_day(*, source: str, day: date) -> ReconciliationRun:
         run.gateway_input_tokens = books.gateway.input_tokens
         run.portal_output_tokens = books.portal.output_tokens
         run.gateway_output_tokens = books.gateway.output_tokens
-        run.portal_cost_usd = books.portal.cost_usd
+        run.portal_cost_usd, run.no_twins = books.portal.cost_usd, books.no_twins
         run.drift_usd = runs.open_amount(run)
         notice = _unreadable(source, day)
         state = RunState.DIFFERENT if runs.is_open(run) else RunState.MATCHED
@@ -101,7 +101,7 @@ def book_late(run: ReconciliationRun, *, only: Discrepancy | None = None) -> int
 
 
 def _compare(run: ReconciliationRun) -> DayOfCalls:
-    books = day_of_calls(run.source, run.day)
+    books = day_of_calls(run.source, run.day, no_twins=run.no_twins)
     if books.may_differ:
         runs.keep_calls(run, *books.calls(window_of(run.source, run.day)))
     else:
