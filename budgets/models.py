@@ -415,6 +415,7 @@ class Entry(models.Model):
     `spent_usd`.
 
     An entry of a call carries its attribution; one of a window (a carry, and what corrects it) has none.
+    `prior_period` is the first day of the closed month that it is about, though it stands in an open one.
     """
 
     public_id = PublicIdField(prefix="ent")
@@ -434,6 +435,7 @@ class Entry(models.Model):
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     reason = models.CharField(max_length=240, blank=True)
     corrects = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="corrections")
+    prior_period = models.DateField(null=True)
     effective_at = models.DateTimeField()
     recorded_at = models.DateTimeField()
 

@@ -31,6 +31,18 @@ def parse_usd(text: str, *, field: str = "amount") -> Decimal:
     return quantise(amount)
 
 
+def told_usd(value: object) -> Decimal | None:
+    """Read what another system says that something cost; None where it tells nothing that can be compared.
+
+    0 is not told: it is what gateways write that know no price.
+    """
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return quantise(amount) if amount.is_finite() and 0 < amount < MAX_USD else None
+
+
 def format_usd(amount: Decimal | None, *, places: int = 2) -> str:
     """Write an amount for a person: `$1,234.56`, `<$0.01` for a small positive one, `-$3.00`, `no limit`
     for None.

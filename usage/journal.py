@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+from core.money import told_usd
 from usage.leased import LeasedCallError, checked_leased_call
 from usage.models import Finish, QuarantineReason
 from usage.tokens import TOKEN_FIELDS, TokenCountError, checked_tokens, checked_units
@@ -23,7 +25,7 @@ class JournalRowError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalRow:
     """A checked row: when, which reservation, which tokens, the lease that its node decided it under, and the
-    settlement as the SQL function reads it.
+    settlement as the SQL function reads it. `cost_usd` is what the gateway reckons: compared, never booked.
 
     `allowed` is the row of a call under a lease that was about to be sent, `released` of one that consumed
     nothing.
@@ -36,6 +38,7 @@ class JournalRow:
     released: bool
     lease: str | None
     tokens: Mapping[str, int]
+    cost_usd: Decimal | None
     settlement: Mapping[str, Any]
     raw: dict[str, Any]
 
@@ -62,6 +65,7 @@ def read_row(raw: Any) -> JournalRow:
         released=released,
         lease=leased.get("lease"),
         tokens=tokens,
+        cost_usd=told_usd(raw.get("cost_usd")),
         settlement={
             "reservation": external_id,
             **tokens,

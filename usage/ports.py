@@ -50,6 +50,7 @@ class SourceNames(Protocol):
 class LogRow:
     """One call as a gateway's ordinary log has it. `reservation` is ours, empty for a call that Purser never
     decided; `key` is the gateway's own name of the caller's key, never the key. Tokens are inclusive totals.
+    `cost_usd` is what the gateway reckons: it is compared, and never booked.
     """
 
     external_id: str
@@ -62,6 +63,7 @@ class LogRow:
     cache_hit: bool
     provider_id: str
     raw: Mapping[str, Any]
+    cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

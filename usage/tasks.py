@@ -6,7 +6,7 @@ from celery import shared_task
 
 from core import clock
 from usage import services
-from usage.models import ImportCursor, SourceKind
+from usage.selectors.sources import gateways_told
 
 REPRICING_TIME = timedelta(seconds=40)
 
@@ -46,11 +46,9 @@ def reconcile_recent_days() -> dict[str, str]:
     """Reconcile today and the two days before with every gateway that is read."""
     today = clock.now().date()
     days = [today - timedelta(days=back) for back in (2, 1, 0)]
-    journals = ImportCursor.objects.filter(kind=SourceKind.JOURNAL)
-    sources = journals.order_by("source").values_list("source", flat=True)
     return {
         f"{source} {day}": services.reconcile_day(source=source, day=day).state
-        for source in sources
+        for source in gateways_told()
         for day in days
     }
 

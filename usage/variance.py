@@ -29,24 +29,35 @@ class Holder(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """So many calls with so many tokens; `calls` is None where nobody counted them."""
+    """So many calls with so many tokens; `calls` is None where nobody counted them.
+
+    `units` are what is counted beside tokens, such as seconds; who does not count a unit has none of it.
+    """
 
     calls: int | None = 0
     tokens: TokenUsage = field(default_factory=lambda: TokenUsage(input_tokens=0))
+    units: Mapping[str, Decimal] = field(default_factory=dict)
 
     def plus(self, other: "Counted") -> "Counted":
         """Return both together."""
         calls = None if self.calls is None or other.calls is None else self.calls + other.calls
-        return Counted(calls=calls, tokens=_combined(self.tokens, other.tokens, 1))
+        units = {
+            name: self.units.get(name, ZERO) + other.units.get(name, ZERO)
+            for name in sorted({*self.units, *other.units})
+        }
+        return Counted(calls=calls, tokens=_combined(self.tokens, other.tokens, 1), units=units)
 
     def minus(self, other: "Counted") -> "Counted":
-        """Return by how much this is more than the other; calls nobody counted are as many as the other's."""
+        """Return by how much this is more than the other; calls and units that this one does not count are as
+        many as the other's.
+        """
         calls = 0 if self.calls is None or other.calls is None else self.calls - other.calls
-        return Counted(calls=calls, tokens=_combined(self.tokens, other.tokens, -1))
+        units = {name: count - other.units.get(name, ZERO) for name, count in self.units.items()}
+        return Counted(calls=calls, tokens=_combined(self.tokens, other.tokens, -1), units=units)
 
     def worth(self, rate: Rates) -> Decimal:
         """Return what this costs in US dollars at these rates, signed, rounded once."""
-        return charge(self.tokens, rate, calls=self.calls or 0)
+        return charge(self.tokens, rate, calls=self.calls or 0, units=self.units)
 
     def parts(self) -> tuple[int, int, int, int]:
         """Return what providers count apart: fresh, cached and cache-write input, and output."""
@@ -57,7 +68,13 @@ class Counted:
     def distance(self, rate: Rates) -> Decimal:
         """Return what the parts are worth without their signs: more of one does not make up for another."""
         prices = (rate.input_usd, rate.cached_usd, rate.cache_write_usd, rate.output_usd)
-        return sum((abs(part) * usd for part, usd in zip(self.parts(), prices, strict=True)), ZERO)
+        tokens = sum((abs(part) * usd for part, usd in zip(self.parts(), prices, strict=True)), ZERO)
+        others = (abs(count) * rate.unit_usd.get(name, ZERO) for name, count in self.units.items())
+        return sum(others, tokens)
+
+    def is_nothing(self) -> bool:
+        """Whether nothing was counted at all."""
+        return not self.calls and not any(self.parts()) and not any(self.units.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

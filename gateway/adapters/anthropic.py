@@ -9,14 +9,11 @@ from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from urllib.parse import urlencode
-
-from django.conf import settings
 
 from catalog.models import Context
 from core.money import quantise
-from gateway.adapters.buckets import added_up, pages, whole_days
-from gateway.adapters.calls import moment_of, read_json, secret_of, text_of, whole_number
+from gateway.adapters.buckets import added_up, daily
+from gateway.adapters.calls import moment_of, secret_of, text_of, whole_number
 from usage.models import ProviderAccount
 from usage.ports import CostDayRead, CostFigure, SourceUnavailableError, UsageDayRead, UsageFigure
 
@@ -68,18 +65,9 @@ class AnthropicReports:
             "x-api-key": secret_of(self._account.admin_credential),
             "anthropic-version": VERSION,
         }
-        address = self._account.base_url.rstrip("/") or ADDRESS
-
-        def read(token: str) -> dict[str, Any]:
-            query = urlencode([*asked, ("page", token)] if token else asked)
-            return read_json(
-                f"{address}{path}?{query}",
-                who=WHO,
-                headers=headers,
-                networks=settings.PROVIDER_ALLOWED_NETWORKS,
-            )
-
-        return whole_days(pages(read, who=WHO), day_of=_day, who=WHO)
+        return daily(
+            self._account, address=ADDRESS, path=path, asked=asked, headers=headers, day_of=_day, who=WHO
+        )
 
 
 def _day(bucket: Mapping[str, Any]) -> date:

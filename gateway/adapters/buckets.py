@@ -1,11 +1,16 @@
 """Reports that come as pages of daily buckets: put together to whole days, or not told at all."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import date, timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from django.conf import settings
 
 from core import clock
+from gateway.adapters.calls import read_json
+from usage.models import ProviderAccount
 from usage.ports import CostFigure, SourceUnavailableError, UsageFigure
 
 Result = Mapping[str, Any]
@@ -18,6 +23,30 @@ ADDED = frozenset(
         *("requests", "units", "amount_usd"),
     }
 )
+
+
+def daily(
+    account: ProviderAccount,
+    *,
+    address: str,
+    path: str,
+    asked: Sequence[tuple[str, object]],
+    headers: Mapping[str, str],
+    day_of: Callable[[Result], date],
+    who: str,
+) -> Iterator[tuple[date, list[Result]]]:
+    """Read a report from an account's own address, or the provider's, and give the results of each day.
+
+    Raises SourceUnavailableError.
+    """
+    base = account.base_url.rstrip("/") or address
+
+    def read(token: str) -> dict[str, Any]:
+        query = urlencode([*asked, ("page", token)] if token else asked)
+        url = f"{base}{path}?{query}"
+        return read_json(url, who=who, headers=headers, networks=settings.PROVIDER_ALLOWED_NETWORKS)
+
+    return whole_days(pages(read, who=who), day_of=day_of, who=who)
 
 
 def pages(read: Callable[[str], dict[str, Any]], *, who: str) -> Iterator[list[dict[str, Any]]]:

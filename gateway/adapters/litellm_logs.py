@@ -4,7 +4,7 @@ Source of the shape: LiteLLM 1.106.2, `GET /spend/logs/v2`: start_date and end_d
 the second; page_size up to 1,000; `total` is counted to 10,000 only (total_is_capped). Rows appear some time
 after their call and carry its start, so a pull ends an overlap before now. Rows of one moment have no order,
 so a window is made smaller until one page holds it, and paged only where it cannot be. Money there is a float
-and is not read.
+that LiteLLM reckons: it is compared, and never booked.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from core import clock
+from core.money import told_usd
 from gateway.adapters.calls import moment_of, read_json, secret_of, text_of
 from gateway.models import GatewayLog
 from usage.models import Finish, QuarantineReason
@@ -151,6 +152,7 @@ def _row(raw: Mapping[str, Any]) -> LogRow:
         finish=Finish.STOP,
         cache_hit=str(raw.get("cache_hit")).lower() == "true",
         provider_id=external_id,
+        cost_usd=told_usd(raw.get("spend")),
         raw={name: raw[name] for name in sorted(raw) if name not in CONTENT},
     )
 

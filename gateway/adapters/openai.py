@@ -8,14 +8,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
-
-from django.conf import settings
 
 from catalog.models import Context
 from core.money import quantise
-from gateway.adapters.buckets import added_up, pages, whole_days
-from gateway.adapters.calls import read_json, secret_of, text_of, whole_number
+from gateway.adapters.buckets import added_up, daily
+from gateway.adapters.calls import secret_of, text_of, whole_number
 from usage.models import ProviderAccount
 from usage.ports import CostDayRead, CostFigure, SourceUnavailableError, UsageDayRead, UsageFigure
 
@@ -56,18 +53,9 @@ class OpenAiReports:
             *(("group_by[]", group) for group in groups),
         ]
         headers = {"Authorization": f"Bearer {secret_of(self._account.admin_credential)}"}
-        address = self._account.base_url.rstrip("/") or ADDRESS
-
-        def read(token: str) -> dict[str, Any]:
-            query = urlencode([*asked, ("page", token)] if token else asked)
-            return read_json(
-                f"{address}{path}?{query}",
-                who=WHO,
-                headers=headers,
-                networks=settings.PROVIDER_ALLOWED_NETWORKS,
-            )
-
-        return whole_days(pages(read, who=WHO), day_of=_day, who=WHO)
+        return daily(
+            self._account, address=ADDRESS, path=path, asked=asked, headers=headers, day_of=_day, who=WHO
+        )
 
 
 def _seconds(day: date) -> int:

@@ -29,6 +29,7 @@ from usage.models import (
     PeriodClose,
     PeriodState,
     ProviderAccount,
+    ProviderUsage,
     RunState,
     UsageDay,
     UsageEvent,
@@ -100,6 +101,34 @@ def test_volume_that_nobody_saw_is_charged_to_who_used_the_model(cast: Cast, pla
     assert one.state == DiscrepancyState.CORRECTED
     # Calls agree as before: what nobody saw is no call.
     assert not Discrepancy.objects.filter(run__level=Level.CALLS, external_id__startswith="volume").exists()
+
+
+def test_units_beside_tokens_are_compared_and_the_ledger_follows(cast: Cast, planted: Planted) -> None:
+    account, day = planted.accounts[0], planted.first_day
+    told = ProviderUsage.objects.get(
+        account=account, day=day, upstream_key="key_eu", model_name__contains="large"
+    )
+    ProviderUsage.objects.filter(pk=told.pk).update(units={"second": 90, "input_audio_tokens": 7})
+    call = UsageEvent.objects.filter(source=planted.sources[0], model__name="large", at__date=day).first()
+    assert call is not None
+    UsageEvent.objects.filter(pk=call.pk).update(units={"second": 60, "image": 1})
+    Price.objects.create(
+        model_id=call.model_id, unit="second", usd_per_unit=Decimal("0.1"), source=PriceSource.MANUAL,
+        valid_from=clock.now() - timedelta(days=90),
+    )  # fmt: skip
+
+    run = reconcile_volumes(account=account, day=day)
+
+    one = run.discrepancies.get(external_id="key_eu large")
+    assert (one.kind, round(one.amount_usd, 1)) == ("token_mismatch", 3)  # and what faults differ in
+    assert (one.detail["portal"]["units"], one.detail["provider"]["units"]) == (
+        {"image": "1", "second": "60"},
+        {"second": "90"},
+    )
+    correct(actor=cast.fay, discrepancy=one, reason=WHY)
+    reconcile_volumes(account=account, day=day)
+    one.refresh_from_db()
+    assert one.state == DiscrepancyState.CORRECTED
 
 
 def test_what_is_about_a_closed_month_is_booked_in_the_open_one(cast: Cast) -> None:

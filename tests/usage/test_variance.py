@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -133,3 +134,21 @@ def test_reasoning_is_ours_where_a_provider_does_not_tell_it() -> None:
 
     assert same_reasoning(counted(1, 10), ours).tokens.reasoning_tokens == 7
     assert same_reasoning(counted(1, 5), ours).tokens.reasoning_tokens == 5
+
+
+def test_units_are_compared_where_the_provider_counts_them() -> None:
+    seconds = Rates(unit_usd={"second": Decimal("0.1")})
+    ours = Counted(calls=1, units={"second": Decimal(60), "image": Decimal(2)})
+    theirs = Counted(calls=1, units={"second": Decimal(90)})
+
+    more = theirs.minus(ours)
+
+    assert more.units == {"second": 30}  # it says nothing of images
+    assert (more.worth(seconds), ours.minus(theirs).distance(seconds)) == (3, 3)
+    assert not replace(more, calls=0).is_nothing()
+    assert theirs.plus(ours).units == {"second": 150, "image": 2}
+    books = ModelBooks(
+        ledger_usd=Decimal(6), ours=ours, theirs={Holder.GATEWAY: theirs}, rates=seconds,
+        charged={Holder.GATEWAY: Decimal("9.5")},
+    )  # fmt: skip
+    assert (variance(books).volume_usd, variance(books).price_usd) == (3, Decimal("0.5"))

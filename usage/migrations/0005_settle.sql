@@ -175,6 +175,10 @@ BEGIN
         FROM unnest(v_postings) p LEFT JOIN budgets_entry e ON e.reservation_id = (p.reservation).id AND e.kind = 'unsettled' WHERE (p.reservation).state = 'unsettled';
     END IF;
     PERFORM usage_book(v_postings, p_zone);
+    IF EXISTS (SELECT FROM unnest(v_answers) a WHERE a.status = 'late') THEN  -- of a month that may be closed since
+      PERFORM usage_carry(to_jsonb(p.reservation) || to_jsonb(p) - 'reservation' || jsonb_build_object('at', (p.reservation).authorized_at, 'external_id', NULL), p.external_id, p_zone)
+        FROM unnest(v_postings) p WHERE p.kind IN ('late', 'correction') AND usage_closed_month((p.reservation).authorized_at, p_zone) IS NOT NULL;
+    END IF;
   END IF;
   IF v_again IS NOT NULL THEN
     RETURN QUERY SELECT v_again[a.place], a.status, a.charged_usd, a.held_usd FROM usage_settle((SELECT jsonb_agg(p_items->(n - 1) ORDER BY n) FROM unnest(v_again) n), p_zone) a;

@@ -127,6 +127,8 @@ BEGIN
   PERFORM usage_import_post(p_reason, v_now);
   PERFORM usage_import_roll_up(p_hours_from);
   UPDATE budgets_balance b SET spent_usd = b.spent_usd + m.usd FROM usage_import_move m WHERE b.budget_id = m.budget_id AND b.window_start = m.window_start;
+  PERFORM usage_carry(to_jsonb(s) || jsonb_build_object('source', p_source, 'amount_usd', s.cost_usd), s.day || '.' || left(replace(gen_random_uuid()::text, '-', ''), 12), p_zone)
+    FROM usage_import_sum s WHERE s.day < (SELECT max(month) + interval '1 month' FROM usage_period_close WHERE state = 'closed') AND usage_closed_month(s.at, p_zone) IS NOT NULL;
 END $$;
 
 -- Makes the monthly tables of the new calls that are missing; what was retired is refused before.

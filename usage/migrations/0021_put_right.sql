@@ -25,7 +25,8 @@ END $$;
 
 -- Puts the ledger right: one entry with its usage, its sums by day and hour and its balances, in one step. An item that has an `external_id` is about a call that was
 -- charged, and stands where that call does; one without is about a volume nobody saw call by call, has its attribution, and stands on the budgets of its moment. What is about
--- a closed month stands in the open one, at the moment it is booked, and answers with that month. Differences are signed; `calls` is -1 where a call is taken back.
+-- a closed month stands in the open one, at the moment it is booked, and answers with that month; what `stays` stands in the closed one all the same. Budgets and windows may be
+-- named (`budget_ids`, `window_starts`). Differences are signed; `calls` is -1 where a call is taken back.
 -- Raises no_data_found for a call that nothing was charged for.
 CREATE FUNCTION usage_put_right(p_item jsonb, p_ref text, p_actor bigint, p_reason text, p_zone text, OUT entry bigint, OUT prior_period date) LANGUAGE plpgsql AS $$
 DECLARE
@@ -36,7 +37,8 @@ DECLARE
   made budgets_entry;
 BEGIN
   SELECT * INTO q FROM jsonb_to_record(p_item) AS i (source text, external_id text, at timestamptz, key_id bigint, owner_id bigint, project_id bigint, team_id bigint, department_id bigint,
-    model_id bigint, tier_id int, calls int, amount_usd numeric, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, reasoning_tokens bigint);
+    model_id bigint, tier_id int, calls int, amount_usd numeric, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, reasoning_tokens bigint,
+    units jsonb, stays boolean, budget_ids bigint[], window_starts timestamptz[]);
   IF q.external_id IS NOT NULL THEN
     SELECT * INTO u FROM usage_event WHERE source = q.source AND external_id = q.external_id AND at = q.at AND calls = 1;
     IF NOT FOUND THEN RAISE EXCEPTION 'no such call was charged' USING ERRCODE = 'no_data_found'; END IF;
@@ -47,11 +49,13 @@ BEGIN
       INTO u.source, u.external_id, u.at, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id;
     u.finish := 'stop'; u.cache_hit := false; u.provider_call_id := '';
   END IF;
-  prior_period := usage_closed_month(u.at, p_zone);
+  prior_period := CASE WHEN q.stays THEN NULL ELSE usage_closed_month(u.at, p_zone) END;
   made.kind := CASE WHEN charge.id IS NULL OR prior_period IS NOT NULL THEN 'adjust' ELSE 'correction' END;
   made.effective_at := CASE WHEN prior_period IS NULL THEN u.at ELSE v_now END;
   IF made.kind = 'correction' THEN
     made.budget_ids := charge.budget_ids; made.window_starts := charge.window_starts; made.reservation_id := charge.reservation_id;
+  ELSIF q.budget_ids IS NOT NULL THEN
+    made.budget_ids := q.budget_ids; made.window_starts := q.window_starts;
   ELSE
     SELECT p.budget_ids, p.window_starts INTO made.budget_ids, made.window_starts FROM usage_path(made.effective_at, u.key_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id) p;
   END IF;
@@ -61,14 +65,14 @@ BEGIN
   INSERT INTO usage_event (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
       input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
     VALUES (u.source, u.external_id || ':' || p_ref, made.effective_at, v_now, made.reservation_id, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id,
-      q.calls, q.amount_usd, q.input_tokens, q.cached_tokens, q.cache_write_tokens, q.output_tokens, q.reasoning_tokens, '{}', u.finish, u.cache_hit, false, true, u.provider_call_id);
+      q.calls, q.amount_usd, q.input_tokens, q.cached_tokens, q.cache_write_tokens, q.output_tokens, q.reasoning_tokens, coalesce(q.units, '{}'), u.finish, u.cache_hit, false, true, u.provider_call_id);
   INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id, price_ids, tokens, overrun_usd,
-      actor_id, reason, corrects_id, effective_at, recorded_at)
+      actor_id, reason, corrects_id, prior_period, effective_at, recorded_at)
     VALUES ('ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), made.kind, q.amount_usd, made.reservation_id, made.budget_ids, made.window_starts, u.key_id, u.project_id, u.team_id,
-      u.department_id, u.model_id, coalesce(charge.price_ids, '{}'), jsonb_build_object('input', q.input_tokens, 'cached', q.cached_tokens, 'cache_write', q.cache_write_tokens,
+      u.department_id, u.model_id, coalesce(charge.price_ids, '{}'), coalesce(q.units, '{}') || jsonb_build_object('input', q.input_tokens, 'cached', q.cached_tokens, 'cache_write', q.cache_write_tokens,
       'output', q.output_tokens, 'reasoning', q.reasoning_tokens), 0, p_actor,
       left(CASE WHEN prior_period IS NULL THEN p_reason ELSE 'Prior period ' || to_char(prior_period, 'YYYY-MM') || ': ' || p_reason END, 240),
-      CASE WHEN made.kind = 'correction' THEN charge.id END, made.effective_at, v_now)
+      CASE WHEN made.kind = 'correction' THEN charge.id END, usage_put_right.prior_period, made.effective_at, v_now)
     RETURNING id INTO entry;
   INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
     VALUES ((made.effective_at AT TIME ZONE p_zone)::date, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id, q.calls, q.amount_usd, q.input_tokens, q.cached_tokens,
@@ -85,4 +89,16 @@ BEGIN
       cache_write_tokens = h.cache_write_tokens + excluded.cache_write_tokens, output_tokens = h.output_tokens + excluded.output_tokens, reasoning_tokens = h.reasoning_tokens + excluded.reasoning_tokens;
   UPDATE budgets_balance b SET spent_usd = b.spent_usd + q.amount_usd FROM unnest(made.budget_ids, made.window_starts) AS path (budget_id, window_start)
     WHERE b.budget_id = path.budget_id AND b.window_start = path.window_start;
+END $$;
+
+-- Takes what was just booked in a closed month to the open one, so that the closed one stays as it was: an adjustment takes it off there, another one adds it here and names the
+-- month. `p_item` is as usage_put_right has one without an `external_id`. The call itself is counted where it was made, with its units; its money and tokens are carried.
+CREATE FUNCTION usage_carry(p_item jsonb, p_ref text, p_zone text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v_item jsonb := p_item - 'units' || '{"calls": 0}';
+  v_what text := 'late usage of ' || to_char((p_item->>'at')::timestamptz AT TIME ZONE p_zone, 'YYYY-MM-DD');
+BEGIN
+  PERFORM usage_put_right(v_item || '{"stays": true}' || (SELECT jsonb_object_agg(name, -(v_item->>name)::numeric) FROM unnest('{amount_usd,input_tokens,cached_tokens,cache_write_tokens,output_tokens,reasoning_tokens}'::text[]) name),
+    'carried.' || p_ref || '.out', NULL, 'Carried to the open month: ' || v_what, p_zone);
+  PERFORM usage_put_right(v_item - 'budget_ids' - 'window_starts', 'carried.' || p_ref || '.in', NULL, v_what, p_zone);
 END $$;

@@ -26,12 +26,15 @@ class SourceKind(models.TextChoices):
 class ImportCursor(models.Model):
     """How far a source has been read. Losing it costs a re-read, never a double booking.
 
+    `gateway` is the gateway whose log it is, by its public id; a journal is called as its gateway is.
+
     A source that fails is asked again at `next_attempt_at`, later with each of its `failures` in a row; empty
     is at once. One reader at a time holds it, until `claimed_until` at most.
     """
 
     source = models.CharField(max_length=40, unique=True)
     kind = models.CharField(max_length=8, choices=SourceKind, default=SourceKind.JOURNAL)
+    gateway = models.CharField(max_length=40, blank=True, default="", db_default="")
     position = models.TextField(blank=True)
     last_success_at = models.DateTimeField(null=True)
     last_row_at = models.DateTimeField(null=True)

@@ -31,6 +31,7 @@ class ReconciliationRun(models.Model):
     `period_end`. `portal_*` are the ledger's figures, `gateway_*` the source's. In money the difference is
     cut into what keys used that are known elsewhere, keys nobody knows, more or less volume at our price, the
     provider's volume at another price, and what belongs to no model; the parts are the difference exactly.
+    `no_twins` stands for the ledger's calls when no answer was among them twice (level 1).
     """
 
     level = models.PositiveSmallIntegerField(choices=Level, default=Level.CALLS, db_default=Level.CALLS)
@@ -55,6 +56,7 @@ class ReconciliationRun(models.Model):
     price_usd = models.DecimalField(**MONEY, default=0, db_default=0)
     other_usd = models.DecimalField(**MONEY, default=0, db_default=0)
     drift_usd = models.DecimalField(**MONEY, default=0)
+    no_twins = models.CharField(max_length=64, blank=True, default="", db_default="")
     runs = models.PositiveIntegerField(default=0)
     first_run_at = models.DateTimeField()
     last_run_at = models.DateTimeField()

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from django.db.models import Count, F, Q, Sum
-from django.db.models.functions import TruncMonth
+from django.db.models.functions import Coalesce, TruncMonth
 from django.utils import timezone
 
 from budgets.models import PUT_RIGHT, Entry, EntryKind
@@ -14,6 +14,9 @@ from core.money import ZERO
 from teams.models import Team
 from usage.selectors.periods import day_starts_at, end_of
 from usage.types import Period
+
+# Entries of before they named the month themselves have it in their correction.
+PRIOR = Coalesce(F("prior_period"), F("reconciled__prior_period"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ def adjustments(team: Team, period: Period) -> tuple[Adjustment, ...]:
     rows = (
         Entry.objects.filter(of_period | of_earlier, team=team, kind__in=PUT_RIGHT, recorded_at__gte=first)
         .annotate(month=TruncMonth("effective_at", tzinfo=timezone.get_default_timezone()))
-        .values("kind", "month", "reason", name=F("project__name"), prior=F("reconciled__prior_period"))
+        .values("kind", "month", "reason", name=F("project__name"), prior=PRIOR)
         .annotate(entries=Count("pk"), usd=Sum("amount_usd"))
         .order_by("-month", "kind", "name", "reason", "prior")
     )

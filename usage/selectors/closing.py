@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db.models import F, QuerySet, Sum
 
+from budgets.models import Entry, EntryKind
 from core import clock
 from core.errors import NotFoundError
 from core.money import ZERO, format_usd
@@ -17,7 +18,6 @@ from usage.models import (
     DiscrepancyState,
     ImportCursor,
     Invoice,
-    LedgerCorrection,
     PeriodClose,
     PeriodFigure,
     PeriodState,
@@ -25,6 +25,7 @@ from usage.models import (
     ReconciliationRun,
     RunState,
 )
+from usage.selectors.adjustments import PRIOR
 from usage.selectors.periods import day_starts_at, organisation_today
 from usage.selectors.rollup import EVERYTHING, days_of
 from usage.selectors.runs import require_books
@@ -59,8 +60,8 @@ class Month:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adjustments:
-    """What came after a month was closed: corrections booked in the open month, and by how much the month's
-    own roll-up moved.
+    """What came after a month was closed: corrections and late usage booked in the open month, and by how
+    much the month's own roll-up moved.
     """
 
     closed_usd: Decimal
@@ -133,7 +134,7 @@ def adjustments(period: PeriodClose) -> Adjustments:
     """Return what came after a month was closed. Three queries."""
     figures = PeriodFigure.objects.filter(period=period).filter(closed_at=F("period__closed_at"))
     closed_usd = figures.aggregate(usd=Sum("cost_usd"))["usd"] or ZERO
-    booked = LedgerCorrection.objects.filter(prior_period=period.month)
+    booked = Entry.objects.annotate(prior=PRIOR).filter(kind=EntryKind.ADJUST, prior=period.month)
     days = days_of(EVERYTHING).filter(day__gte=period.month, day__lt=end_of_month(period.month))
     now_usd = days.aggregate(usd=Sum("cost_usd"))["usd"] or ZERO
     return Adjustments(

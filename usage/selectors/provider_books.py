@@ -9,9 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from orjson import loads
 
 from catalog.models import Alias, Context, LlmModel, Unit
-from catalog.pricing import PriceRow, Rates, TokenUsage, rates
+from catalog.pricing import OPEN_UNITS, PriceRow, Rates, TokenUsage, rates
 from catalog.selectors import price_rows
 from core.money import ZERO
 from usage.models import ProviderCost, ProviderUsage, UpstreamCredential
@@ -23,10 +24,10 @@ NOON = timedelta(hours=12)
 
 LEDGER_SQL = """
 SELECT source, model_id, sum(calls), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens),
-  sum(output_tokens), sum(reasoning_tokens), sum(cost_usd)
+  sum(output_tokens), sum(reasoning_tokens), sum(cost_usd), usage_sum_of_units(nullif(units, '{}'))
 FROM usage_event
 WHERE at >= %(start)s AND at < %(end)s AND source = ANY (%(sources)s) AND model_id = ANY (%(models)s)
-  AND NOT cache_hit
+  AND NOT cache_hit AND NOT (late AND external_id LIKE 'volume:carried.%%')  -- between months of the books
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 
@@ -146,12 +147,16 @@ def ledger_of(
     found: dict[tuple[str, str], Ledger] = defaultdict(Ledger)
     with connection.cursor() as cursor:
         cursor.execute(LEDGER_SQL, window)
-        for source, model_id, calls, *tokens, usd in cursor.fetchall():
+        for source, model_id, calls, *tokens, usd, units in cursor.fetchall():
             books = found[of_source[source], names.of_id(model_id)]
             books.usd += usd
             books.model_ids[model_id] = books.model_ids.get(model_id, ZERO) + usd
             books.counted = books.counted.plus(
-                Counted(calls=int(calls), tokens=TokenUsage(**_tokens(map(int, tokens))))
+                Counted(
+                    calls=int(calls),
+                    tokens=TokenUsage(**_tokens(map(int, tokens))),
+                    units=_units(loads(units)),
+                )
             )
     return dict(found)
 
@@ -188,6 +193,7 @@ def told_of(
                         )
                     )
                 ),
+                units=_units(row.units),
             ),
         )
         for row in rows
@@ -277,6 +283,11 @@ def _holder(known: UpstreamCredential | None) -> Holder:
     if known is None:
         return Holder.UNKNOWN
     return Holder.GATEWAY if known.held_by else Holder.ELSEWHERE
+
+
+def _units(counts: Mapping[str, Any]) -> dict[str, Decimal]:
+    """Return what is counted beside tokens; kinds of tokens that a provider names there are in the totals."""
+    return {name: Decimal(str(counts[name])) for name in OPEN_UNITS if name in counts}
 
 
 def _tokens(counts: Iterable[int]) -> dict[str, int]:

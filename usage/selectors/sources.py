@@ -1,9 +1,10 @@
 """How each source stands: read, late, failing, or without the credential that it needs."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import models
+from django.db.models import Q
 
 from core import clock
 from usage.models import ImportCursor, ProviderAccount, SourceKind
@@ -41,6 +42,18 @@ def state_of(cursor: ImportCursor, accounts: dict[str, ProviderAccount]) -> Sour
         return SourceState.NEVER
     late = clock.now() - cursor.last_success_at > LATE_AFTER[SourceKind(cursor.kind)]
     return SourceState.LATE if late else SourceState.READ
+
+
+def reads_of_gateways() -> list[tuple[str, datetime | None]]:
+    """Return the gateway, and when it was last read, of every journal and log. One query."""
+    of_gateways = Q(kind=SourceKind.JOURNAL) | Q(kind=SourceKind.LOG) & ~Q(gateway="")
+    rows = ImportCursor.objects.filter(of_gateways).values_list("gateway", "source", "last_success_at")
+    return [(gateway or source, read_at) for gateway, source, read_at in rows]
+
+
+def gateways_told() -> list[str]:
+    """Return the gateways that tell of their calls, by their public ids. One query."""
+    return sorted({gateway for gateway, _ in reads_of_gateways()})
 
 
 def accounts_by_id(accounts: Iterable[ProviderAccount]) -> dict[str, ProviderAccount]:

@@ -35,9 +35,19 @@ CLAIM = timedelta(seconds=150)
 MAX_ERROR = 500
 
 
-def open_cursor(*, source: str, kind: SourceKind) -> None:
-    """Make the cursor of a source that has none yet; a new one is due at once."""
-    ImportCursor.objects.get_or_create(source=source, defaults={"kind": kind})
+def open_cursor(*, source: str, kind: SourceKind, gateway: str = "") -> None:
+    """Make the cursor of a source that has none yet; a new one is due at once.
+
+    `gateway` is the one whose log it is: its calls are compared with the ledger from then on.
+    """
+    ImportCursor.objects.get_or_create(source=source, defaults={"kind": kind, "gateway": gateway})
+    if gateway:
+        ImportCursor.objects.filter(source=source).exclude(gateway=gateway).update(gateway=gateway)
+
+
+def leave_gateway(*, source: str) -> None:
+    """Let a log that is read no more stand for no gateway: what it lacks from now on is no difference."""
+    ImportCursor.objects.filter(source=source).update(gateway="")
 
 
 def due() -> QuerySet[ImportCursor]:

@@ -176,6 +176,8 @@ def _keep_gateway_calls(source: str, rows: Sequence[JournalRow]) -> None:
             finish=row.settlement.get("finish", "error"),
             cache_hit=row.settlement.get("cache_hit", False),
             released=row.released,
+            cost_usd=row.cost_usd,
+            provider_call_id=row.settlement.get("provider_id", ""),
             **row.tokens,
         )
         for row in rows

@@ -15,6 +15,7 @@ from django.db import transaction
 
 from budgets.models import Reservation
 from core import clock
+from core.money import wire_usd
 from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason, SourceKind, UsageEvent
 from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError, UsageLog
 from usage.services import cursors
@@ -53,7 +54,7 @@ def pull_log(*, source: UsageLog) -> LogCounts:
     source or before its next attempt; an unreadable source is written down on its cursor.
     """
     total = LogCounts()
-    cursors.open_cursor(source=source.name, kind=SourceKind.LOG)
+    cursors.open_cursor(source=source.name, kind=SourceKind.LOG, gateway=source.gateway)
     if not cursors.claim(source=source.name):
         return total
     started, has_more = clock.now(), True
@@ -142,6 +143,7 @@ def _journal_row(row: LogRow) -> dict[str, Any]:
         "finish": row.finish,
         "cache_hit": row.cache_hit,
         "provider_id": row.provider_id,
+        "cost_usd": row.cost_usd and wire_usd(row.cost_usd),
     }
 
 
@@ -184,6 +186,8 @@ def _keep_calls(gateway: str, rows: Sequence[tuple[str, datetime, LogRow]]) -> N
                 model_name=row.model,
                 finish=row.finish,
                 cache_hit=row.cache_hit,
+                cost_usd=row.cost_usd,
+                provider_call_id=row.provider_id,
                 **row.tokens,
             )
             for external_id, at, row in rows

@@ -353,4 +353,5 @@ def side_words(detail: Mapping[str, Any], names: Iterable[str]) -> str:
         return NOTHING
     cached = f" ({side['cached']:,} cached)" if side.get("cached") else ""
     cost = f", {format_usd(Decimal(side['cost_usd']), places=4)}" if side.get("cost_usd") else ""
-    return f"{side['input']:,} in{cached}, {side['output']:,} out{cost}"
+    units = "".join(f", {Decimal(count):,f} {name}" for name, count in side.get("units", {}).items())
+    return f"{side['input']:,} in{cached}, {side['output']:,} out{units}{cost}"

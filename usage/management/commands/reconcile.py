@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from core import clock
 from core.money import format_usd
-from usage.models import ImportCursor, Level, ProviderAccount, ReconciliationRun, RunState
+from usage.models import Level, ReconciliationRun, RunState
+from usage.selectors.sources import gateways_told
 from usage.services import reconcile_costs, reconcile_day, reconcile_volumes
 from usage.services.reconciliation.due import compared_accounts, tells_costs
 
@@ -62,9 +63,8 @@ class Command(BaseCommand):
 def jobs_of(day: date, levels: tuple[int, ...], source: str) -> Iterator[Job]:
     """Give what is to be compared, each with a name."""
     if Level.CALLS in levels:
-        for name in ImportCursor.objects.order_by("source").values_list("source", flat=True):
-            is_gateway = not ProviderAccount.objects.filter(public_id=name.partition(":")[0]).exists()
-            if is_gateway and source in {"", name}:
+        for name in gateways_told():
+            if source in {"", name}:
                 yield f"calls of {name}", partial(reconcile_day, source=name, day=day)
     for account in compared_accounts():
         if source not in {"", account.public_id}:

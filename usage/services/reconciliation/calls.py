@@ -14,12 +14,12 @@ from usage.models import (
     Discrepancy,
     DiscrepancyClass,
     DiscrepancyState,
-    ImportCursor,
     Level,
     ReconciliationRun,
     RunState,
 )
-from usage.selectors.call_books import CALLS_SQL, FOR_LONG_READS, DayOfCalls, day_of_calls, window_of
+from usage.selectors.call_books import FOR_LONG_READS, DayOfCalls, day_of_calls, window_of
+from usage.selectors.sources import reads_of_gateways
 from usage.services.reconciliation import runs
 
 log = structlog.get_logger(__name__)
@@ -32,8 +32,7 @@ NONE_FOUND = """
     SELECT NULL::text AS kind, NULL::text AS external_id, NULL::timestamptz AS at, '' AS model_name,
       0::numeric AS amount_usd, '{}'::jsonb AS detail WHERE false
 """
-# What the ledger lacks and the portal has authorised, as a settlement is told. What is to come of a closed
-# month is left for a person.
+# What the ledger lacks and the portal has authorised, as a settlement is told.
 LATE_SQL = """
     SELECT d.id, jsonb_build_object('source', g.source, 'reservation', g.external_id,
       'served_model', g.model_name, 'finish', g.finish, 'cache_hit', g.cache_hit, 'estimated', false,
@@ -45,7 +44,6 @@ LATE_SQL = """
     JOIN usage_gateway_call g ON g.source = %(source)s AND g.external_id = d.external_id AND g.at = d.at
     JOIN budgets_reservation r ON r.public_id = g.external_id AND r.source = g.source
     WHERE d.run_id = %(run)s AND d.kind = 'missing_at_portal' AND d.state = 'open'
-      AND usage_closed_month(r.authorized_at, %(zone)s) IS NULL
       AND (%(only)s::bigint IS NULL OR d.id = %(only)s)
     ORDER BY d.id LIMIT %(limit)s
 """
@@ -71,7 +69,7 @@ def reconcile_day(*, source: str, day: date) -> ReconciliationRun:
         run.gateway_input_tokens = books.gateway.input_tokens
         run.portal_output_tokens = books.portal.output_tokens
         run.gateway_output_tokens = books.gateway.output_tokens
-        run.portal_cost_usd = books.portal.cost_usd
+        run.portal_cost_usd, run.no_twins = books.portal.cost_usd, books.no_twins
         run.drift_usd = runs.open_amount(run)
         notice = _unreadable(source, day)
         state = RunState.DIFFERENT if runs.is_open(run) else RunState.MATCHED
@@ -103,10 +101,9 @@ def book_late(run: ReconciliationRun, *, only: Discrepancy | None = None) -> int
 
 
 def _compare(run: ReconciliationRun) -> DayOfCalls:
-    books = day_of_calls(run.source, run.day)
-    window = window_of(run.source, run.day)
+    books = day_of_calls(run.source, run.day, no_twins=run.no_twins)
     if books.may_differ:
-        runs.keep_calls(run, CALLS_SQL, books.place(window))
+        runs.keep_calls(run, *books.calls(window_of(run.source, run.day)))
     else:
         runs.keep_calls(run, NONE_FOUND, {})
     return books
@@ -116,7 +113,6 @@ def _late_rows(run: ReconciliationRun, only: Discrepancy | None) -> Sequence[tup
     params: dict[str, Any] = {
         "source": run.source,
         "run": run.pk,
-        "zone": settings.TIME_ZONE,
         "only": only.pk if only else None,
         "limit": LATE_AT_ONCE,
     }
@@ -140,12 +136,13 @@ def _allow_long_queries() -> None:
 
 
 def _unreadable(source: str, day: date) -> str:
-    """Say why a gateway's record of a day is not known, if it is not."""
-    cursor = ImportCursor.objects.filter(source=source).first()
+    """Say why a gateway's record of a day is not known, if it is not. Each of its sources counts."""
+    read = [read_at for gateway, read_at in reads_of_gateways() if gateway == source]
     end = datetime.combine(day, time.min, tzinfo=UTC) + timedelta(days=1)
     needed = min(end, clock.now() - STALE_AFTER)
-    if cursor is None or cursor.last_success_at is None:
+    oldest = min((at for at in read if at), default=None)
+    if oldest is None or None in read:
         return "The gateway's record was never read."
-    if cursor.last_success_at < needed:
-        return f"The gateway's record was last read at {cursor.last_success_at:%Y-%m-%d %H:%M} UTC."
+    if oldest < needed:
+        return f"The gateway's record was last read at {oldest:%Y-%m-%d %H:%M} UTC."
     return ""

@@ -32,7 +32,7 @@ WHOSE_SQL = f"""
     SELECT {", ".join(ATTRIBUTION)}, sum(cost_usd), sum(input_tokens + output_tokens)
     FROM usage_event
     WHERE at >= %(start)s AND at < %(end)s AND source = ANY (%(sources)s) AND model_id = ANY (%(models)s)
-      AND NOT cache_hit
+      AND NOT cache_hit AND NOT (late AND external_id LIKE 'volume:carried.%%')
     GROUP BY {", ".join(ATTRIBUTION)} HAVING sum(input_tokens + output_tokens) > 0
     ORDER BY {", ".join(ATTRIBUTION)}
 """  # noqa: S608  names of columns
@@ -72,6 +72,10 @@ def post_volume(*, actor: User, discrepancy: Discrepancy, reason: str) -> bool:
         for name, short in TOKENS.items()
         if short in theirs
     }
+    units = {
+        name: shares(Decimal(count) - Decimal(ours["units"].get(name, 0)), weights)
+        for name, count in theirs.get("units", {}).items()
+    }
     calls = whole_shares(
         (theirs["calls"] or 0) - (ours["calls"] or 0) if theirs["calls"] is not None else 0, weights
     )
@@ -81,6 +85,7 @@ def post_volume(*, actor: User, discrepancy: Discrepancy, reason: str) -> bool:
             **{name: row[name] for name in ATTRIBUTION},
             **NOTHING,
             **{name: parts[place] for name, parts in tokens.items()},
+            "units": {name: float(parts[place]) for name, parts in units.items()},
             "at": noon,
             "calls": calls[place],
             "amount_usd": amounts[place],

@@ -1,7 +1,7 @@
 """Level 2: the ledger against a provider's usage figures of one UTC day, by key, model and kind of token."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from catalog.pricing import PriceRow, Rates, TokenUsage
+from catalog.pricing import PriceRow, Rates
 from core.money import ZERO, quantise
 from usage.models import (
     DiscrepancyClass,
@@ -58,7 +58,7 @@ class DayBooks:
 
 
 def reconcile_volumes(*, account: ProviderAccount, day: date) -> ReconciliationRun:
-    """Compare a UTC day of an account by key, model and kind of token, and write the run with what differs.
+    """Compare a UTC day of an account by key, model, token and unit, and write the run with what differs.
 
     Keys that the same gateways hold are compared in sum, under the first of their accounts. Usage on
     a key that is not registered, or of a gateway's key beyond what went through it, is a bypass: finance and
@@ -112,7 +112,7 @@ def _unknown_keys(books: DayBooks) -> Iterable[Found]:
     keys = sorted({told.key for told in books.told if told.holder is Holder.UNKNOWN})
     for key in keys:
         mine = [told for told in books.told if told.holder is Holder.UNKNOWN and told.key == key]
-        if all(_is_nothing(told.counted) for told in mine):
+        if all(told.counted.is_nothing() for told in mine):
             continue
         worth = sum((_worth(books, told) for told in mine), ZERO)
         yield Found(
@@ -146,7 +146,7 @@ def _judged(books: DayBooks, name: str, model: str, ledger: Ledger, told: Sequen
     worth = more.worth(rate) if rate else ZERO
     if rate and not beyond(more.distance(rate), ledger.usd):
         return None
-    if not rate and not any(more.parts()):
+    if not rate and replace(more, calls=0).is_nothing():
         return None
     is_bypass = excess_calls(theirs, ledger.counted) >= BYPASS_CALLS and (
         worth > BYPASS_SHARE * ledger.usd or not rate
@@ -178,16 +178,8 @@ def same_reasoning(theirs: Counted, ours: Counted) -> Counted:
     if theirs.tokens.reasoning_tokens or not ours.tokens.reasoning_tokens:
         return theirs
     tokens = theirs.tokens
-    return Counted(
-        calls=theirs.calls,
-        tokens=TokenUsage(
-            input_tokens=tokens.input_tokens,
-            cached_tokens=tokens.cached_tokens,
-            cache_write_tokens=tokens.cache_write_tokens,
-            output_tokens=tokens.output_tokens,
-            reasoning_tokens=min(ours.tokens.reasoning_tokens, tokens.output_tokens),
-        ),
-    )
+    reasoning_tokens = min(ours.tokens.reasoning_tokens, tokens.output_tokens)
+    return replace(theirs, tokens=replace(tokens, reasoning_tokens=reasoning_tokens))
 
 
 def dominant_context(told: Sequence[Told]) -> str:
@@ -222,10 +214,6 @@ def summed(counts: Iterable[Counted]) -> Counted:
     return whole
 
 
-def _is_nothing(counted: Counted) -> bool:
-    return not counted.calls and not any(counted.parts())
-
-
 def _shown(counted: Counted, usd: Decimal | None = None) -> dict[str, Any]:
     tokens = counted.tokens
     return {
@@ -235,4 +223,5 @@ def _shown(counted: Counted, usd: Decimal | None = None) -> dict[str, Any]:
         "cache_write": tokens.cache_write_tokens,
         "output": tokens.output_tokens,
         "cost_usd": None if usd is None else f"{usd:f}",
+        "units": {name: f"{count:f}" for name, count in counted.units.items()},
     }

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -176,6 +177,7 @@ class Hooks(CustomLogger):
             estimated=hung_up or usage is None,
             cache_hit=bool(kwargs.get("cache_hit")),
             provider_id=getattr(response_obj, "id", None),
+            cost_usd=_cost_of(log_entry),
         )
 
     async def async_post_call_failure_hook(
@@ -237,6 +239,11 @@ def _is_disconnected(kwargs: dict[str, Any]) -> bool:
     params = kwargs.get("litellm_params") or {}
     sources = (params.get("metadata"), params.get("litellm_metadata"), kwargs.get("metadata"))
     return any(isinstance(source, dict) and source.get("client_disconnected") is True for source in sources)
+
+
+def _cost_of(log_entry: dict[str, Any]) -> float | None:
+    cost = log_entry.get("response_cost")
+    return float(cost) if isinstance(cost, int | float) and math.isfinite(cost) else None
 
 
 def _served_model(log_entry: dict[str, Any]) -> str | None:

@@ -32,8 +32,12 @@ def settlement(
     estimated: bool = False,
     cache_hit: bool = False,
     provider_id: object = None,
+    cost_usd: float | None = None,
 ) -> bytes:
-    """Return the line of a call that consumed something (or was answered from the gateway's cache)."""
+    """Return the line of a call that consumed something (or was answered from the gateway's cache).
+
+    `cost_usd` is what LiteLLM reckons. It is told by the journal alone, which Purser compares its books with.
+    """
     return _line(
         call,
         kind="settle",
@@ -43,6 +47,7 @@ def settlement(
         estimated=estimated,
         cache_hit=cache_hit,
         provider_id=str(provider_id)[:MAX_PROVIDER_ID] if provider_id else None,
+        cost_usd=f"{cost_usd:.12f}" if cost_usd else None,
     )
 
 

@@ -105,6 +105,7 @@ class Runtime:
         estimated: bool = False,
         cache_hit: bool = False,
         provider_id: object = None,
+        cost_usd: float | None = None,
     ) -> None:
         """Close a call that consumed something. A call that is closed already stays as it was."""
         line = records.settlement(
@@ -115,6 +116,7 @@ class Runtime:
             estimated=estimated,
             cache_hit=cache_hit,
             provider_id=provider_id,
+            cost_usd=cost_usd,
         )
         self._close(call, line)
 

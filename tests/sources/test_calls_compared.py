@@ -1,0 +1,196 @@
+"""Level 1 compares the ledger with whatever a gateway tells of its calls: journal, log or push."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from budgets.models import ScopeKind
+from core import clock
+from core.money import told_usd
+from gateway.models import GatewayLog, LogKind
+from gateway.services import close_log, register_log
+from gateway.tasks import log_of
+from tests.fakes.spend_logs import MASTER_KEY, SpendLogs, spend_logs
+from tests.fakes.spend_logs import row as spend_row
+from tests.gateway.conftest import World
+from tests.gateway.test_pull import Journal, allowed, row, yesterday
+from tests.gateway.test_push import push
+from tests.gateway.test_push import row as pushed_row
+from usage.models import (
+    DiscrepancyClass,
+    GatewayCall,
+    ImportCursor,
+    Level,
+    ReconciliationRun,
+    RunState,
+    UsageEvent,
+)
+from usage.selectors.sources import gateways_told
+from usage.services import pull_log, pull_source, reconcile_day
+from usage.tasks import reconcile_recent_days
+
+VARIABLE = "PURSER_ADMIN_KEY_LITELLM"
+
+
+@pytest.fixture
+def litellm(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpendLogs]:
+    monkeypatch.setenv(VARIABLE, MASTER_KEY)
+    with spend_logs() as server:
+        yield server
+
+
+@pytest.fixture
+def log(world: World, litellm: SpendLogs) -> GatewayLog:
+    world.budget("key", kind=ScopeKind.KEY, limit="10")
+    return register_log(
+        actor=None, gateway=world.gus.gateway, kind=LogKind.LITELLM, place=litellm.url,
+        admin_credential=f"env:{VARIABLE}",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def journal(world: World) -> Journal:
+    world.budget("key", kind=ScopeKind.KEY, limit="10")
+    return Journal(world.gus.gateway.public_id)
+
+
+def settled(world: World, **counts: int) -> str:
+    """Return a call of yesterday that was settled long enough ago to be missed at the gateway."""
+    reservation = allowed(world, days_ago=1)
+    world.gus.settle(reservation, **counts)
+    UsageEvent.objects.update(recorded_at=clock.now() - timedelta(hours=3))
+    return reservation
+
+
+def told(world: World, journal: Journal, **changes: Any) -> str:
+    """Return a settled call of yesterday that the journal tells of too."""
+    reservation = settled(world)
+    journal.rows.append(row(reservation, **changes))
+    return reservation
+
+
+def log_row(reservation: str, **changes: Any) -> dict[str, Any]:
+    """One spend log of the figures that `settled` has, at LiteLLM's own price of them."""
+    usage = {"prompt_tokens": 200, "completion_tokens": 50}
+    metadata = {"spend_logs_metadata": {"purser_reservation": reservation}, "usage_object": usage}
+    at = clock.now() - timedelta(seconds=2)
+    return spend_row(f"chatcmpl-{reservation}", at, metadata=metadata, **{"spend": 0.0003} | changes)
+
+
+def test_a_gateway_with_a_log_alone_is_compared_by_it(
+    world: World, litellm: SpendLogs, log: GatewayLog
+) -> None:
+    gateway = world.gus.gateway.public_id
+    logged, silent = settled(world), settled(world)
+    litellm.rows = [log_row(logged)]
+    pull_log(source=log_of(log))
+
+    states = reconcile_recent_days()
+
+    assert states[f"{gateway} {yesterday()}"] == RunState.DIFFERENT
+    run = ReconciliationRun.objects.get(day=yesterday(), source=gateway, level=Level.CALLS)
+    assert list(run.discrepancies.values_list("kind", "external_id")) == [
+        (DiscrepancyClass.MISSING_AT_GATEWAY, silent)
+    ]
+
+
+def test_a_log_that_is_not_read_makes_the_gateway_red_until_it_is_closed(
+    world: World, litellm: SpendLogs, log: GatewayLog
+) -> None:
+    journal = Journal(world.gus.gateway.public_id)
+    pull_source(source=journal)
+    pull_log(source=log_of(log))
+    assert gateways_told() == [journal.name]
+    ImportCursor.objects.filter(source=log.public_id).update(last_success_at=None)
+    assert reconcile_day(source=journal.name, day=yesterday()).state == RunState.UNREADABLE
+    close_log(actor=None, log=log)
+    assert reconcile_day(source=journal.name, day=yesterday()).state == RunState.MATCHED
+
+
+def test_a_price_that_a_log_tells_is_compared(world: World, litellm: SpendLogs, log: GatewayLog) -> None:
+    right, wrong = settled(world), settled(world)
+    litellm.rows = [log_row(right), log_row(wrong, spend=0.0005)]
+    pull_log(source=log_of(log))
+    assert GatewayCall.objects.get(external_id=wrong).provider_call_id == f"chatcmpl-{wrong}"
+
+    found = reconcile_day(source=world.gus.gateway.public_id, day=yesterday()).discrepancies.get()
+
+    assert (found.kind, found.external_id) == (DiscrepancyClass.PRICE_MISMATCH, wrong)
+    assert found.amount_usd == Decimal("0.0002")
+
+
+def test_a_price_that_a_journal_tells_is_compared(world: World, journal: Journal) -> None:
+    told(world, journal, cost_usd="0.000300000000")
+    told(world, journal, cost_usd=None)
+    wrong = told(world, journal, cost_usd="0.0004")
+    pull_source(source=journal)
+
+    found = reconcile_day(source=journal.name, day=yesterday()).discrepancies.get()
+
+    assert (found.kind, found.external_id) == (DiscrepancyClass.PRICE_MISMATCH, wrong)
+
+
+def test_prices_of_two_calls_that_changed_places_are_both_found(world: World, journal: Journal) -> None:
+    dear, cheap = told(world, journal), told(world, journal)
+    UsageEvent.objects.filter(external_id=dear).update(cost_usd=Decimal("0.0009"))
+    costs = {dear: "0.0003", cheap: "0.0009"}
+    journal.rows = [line | {"cost_usd": costs[line["id"]]} for line in journal.rows]
+    pull_source(source=journal)
+    run = reconcile_day(source=journal.name, day=yesterday())
+    assert set(run.discrepancies.values_list("kind", "external_id")) == {
+        (DiscrepancyClass.PRICE_MISMATCH, dear),
+        (DiscrepancyClass.PRICE_MISMATCH, cheap),
+    }
+
+
+def test_a_pushed_call_is_the_gateways_own_telling_and_missing_nowhere(
+    world: World, journal: Journal
+) -> None:
+    told(world, journal)
+    at = (clock.now() - timedelta(days=1)).isoformat()
+    push(world.gus, [pushed_row(world, "a", at=at), pushed_row(world, "b", at=at)])
+    UsageEvent.objects.update(recorded_at=clock.now() - timedelta(hours=3))
+    pull_source(source=journal)
+
+    run = reconcile_day(source=journal.name, day=yesterday())
+
+    assert (run.state, run.portal_calls, run.gateway_calls) == (RunState.MATCHED, 3, 3)
+    assert (run.portal_input_tokens, run.portal_output_tokens) == (2_200, 250)
+    assert (run.gateway_input_tokens, run.gateway_output_tokens) == (2_200, 250)
+    assert GatewayCall.objects.count() == 1  # nothing is kept twice
+
+
+def test_a_pushed_call_that_costs_nothing_or_came_twice_is_found(world: World, journal: Journal) -> None:
+    at = (clock.now() - timedelta(days=1)).isoformat()
+    twins = [pushed_row(world, name, at=at, provider_id="resp-1") for name in ("a", "b")]
+    push(world.gus, [*twins, pushed_row(world, "free", at=at)])
+    UsageEvent.objects.filter(external_id="free").update(cost_usd=0)
+    pull_source(source=journal)
+    run = reconcile_day(source=journal.name, day=yesterday())
+    assert set(run.discrepancies.values_list("kind", "external_id")) == {
+        (DiscrepancyClass.DUPLICATE, "b"),
+        (DiscrepancyClass.ZERO_COST, "free"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "amount"),
+    [
+        (0.0003, "0.0003"),
+        ("1.2e-05", "0.000012"),
+        (0, None),
+        (None, None),
+        (-1, None),
+        ("free", None),
+        (float("nan"), None),
+    ],
+)
+def test_what_a_gateway_says_it_cost_is_read_where_it_says_anything(
+    value: object, amount: str | None
+) -> None:
+    assert told_usd(value) == (amount and Decimal(amount))
