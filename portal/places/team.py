@@ -13,8 +13,8 @@ from django.views.decorators.http import require_safe
 
 from approvals.selectors import lent_for_team
 from budgets.models import ScopeKind
-from budgets.selectors import budgets_of_scopes
-from budgets.types import BudgetRow
+from budgets.selectors import standings_of_scopes
+from budgets.types import Standing, Standings
 from core.errors import NotFoundError
 from core.money import ZERO
 from core.sheets import CSV_HEAD, Line, Section, cells
@@ -46,7 +46,7 @@ class ProjectLine:
 class Money:
     """The team's month in US dollars: its monthly budget, its spend, what its projects were given."""
 
-    budget: BudgetRow | None
+    budget: Standing | None
     spent_usd: Decimal
     allocated_usd: Decimal
 
@@ -123,7 +123,7 @@ def _page(request: PersonRequest, team: Team) -> TeamPage:
     people = people_of_team(team)
     by_owner, by_project = selectors.by_owner_and_project(scope, month)
     projects: list[Project] = vars(team)["listed_projects"]
-    budgets = budgets_of_scopes(
+    budgets = standings_of_scopes(
         {ScopeKind.TEAM: [team.pk], ScopeKind.PROJECT: [project.pk for project in projects]}
     )
     return TeamPage(
@@ -144,9 +144,7 @@ def _page(request: PersonRequest, team: Team) -> TeamPage:
     )
 
 
-def _money(
-    team: Team, projects: Sequence[Project], spent: Sequence[Spend], budgets: Sequence[BudgetRow]
-) -> Money:
+def _money(team: Team, projects: Sequence[Project], spent: Sequence[Spend], budgets: Standings) -> Money:
     given = [month_budget(budgets, (ScopeKind.PROJECT, project.pk)) for project in projects]
     return Money(
         budget=month_budget(budgets, (ScopeKind.TEAM, team.pk)),
@@ -156,7 +154,7 @@ def _money(
 
 
 def _projects(
-    projects: Sequence[Project], spent: Sequence[Spend], budgets: Sequence[BudgetRow]
+    projects: Sequence[Project], spent: Sequence[Spend], budgets: Standings
 ) -> tuple[ProjectLine, ...]:
     """Return the team's open projects and all that it paid for this month, the dearest first."""
     costs = {each.id: each.cost_usd for each in spent}

@@ -15,7 +15,7 @@ from django.db.models import F, Min, Sum
 from django.db.models.functions import Abs
 
 from budgets.models import Budget, Lease, Mode, Reservation, ReservationState, ScopeKind, Window
-from budgets.selectors import budget_rows
+from budgets.selectors import budget_rows, by_scope
 from budgets.types import BudgetRow
 from core.money import ZERO
 from teams.models import Project, Team
@@ -151,10 +151,9 @@ def month_budgets(*, limit: int) -> list[MonthBudget]:
         only_model__isnull=True,
         closed_at__isnull=True,
     ).exclude(mode=Mode.NOTIFY)
-    rows = budget_rows(wanted)
-    names = _scope_codes(rows)
-    scopes = dict.fromkeys((row.scope_kind, row.scope_id) for row in rows)
-    found = [(scope, month_budget(rows, scope)) for scope in scopes]
+    budgets = by_scope(budget_rows(wanted))
+    names = _scope_codes(budgets)
+    found = [(scope, month_budget(budgets, scope)) for scope in budgets]
     return [
         MonthBudget(team=names[scope][0], project=names[scope][1], row=row)
         for scope, row in found
@@ -196,11 +195,11 @@ def _together(late: Iterable[SpendSeries]) -> list[SpendSeries]:
     return [whole] if whole else []
 
 
-def _scope_codes(rows: Iterable[BudgetRow]) -> dict[tuple[ScopeKind, int], tuple[str, str]]:
-    """Return the codes of team and project of the scopes of budgets. Two queries."""
+def _scope_codes(scopes: Iterable[tuple[ScopeKind, int]]) -> dict[tuple[ScopeKind, int], tuple[str, str]]:
+    """Return the codes of team and project of scopes. Two queries."""
     ids: dict[ScopeKind, set[int]] = {kind: set() for kind in ScopeKind}
-    for row in rows:
-        ids[row.scope_kind].add(row.scope_id)
+    for kind, scope_id in scopes:
+        ids[kind].add(scope_id)
     teams = Team.objects.filter(pk__in=ids[ScopeKind.TEAM]).order_by()
     projects = Project.objects.filter(pk__in=ids[ScopeKind.PROJECT]).order_by()
     codes = {(ScopeKind.TEAM, pk): (code, "") for pk, code in teams.values_list("pk", "code")}

@@ -5,8 +5,8 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from budgets.models import ScopeKind
-from budgets.selectors import budgets_of_scopes
-from budgets.types import BudgetRow
+from budgets.selectors import standings_of_scopes
+from budgets.types import Standing, Standings
 from core import clock
 from core.money import ZERO
 from teams.models import NamedKind, Project
@@ -31,7 +31,7 @@ def overview(scope: Scope, *, period: Period | None = None, at: datetime | None 
     """
     moment = make_moment(at or clock.now(), period)
     summary = read_summary(scope, moment)
-    projects = _as_called(list(projects_of(scope, summary.by_project_day, moment.now)), moment.named_at)
+    projects = _as_called(list(projects_of(scope, summary.project_ids, moment.now)), moment.named_at)
     budgets = _budgets(scope, [project.pk for project in projects], moment.budgets_at or at)
     accounts = {
         project.pk: _account(
@@ -79,19 +79,19 @@ def _as_called(projects: Sequence[Project], then: datetime | None) -> Sequence[P
     return projects
 
 
-def _budgets(scope: Scope, project_ids: Sequence[int], at: datetime | None) -> list[BudgetRow]:
+def _budgets(scope: Scope, project_ids: Sequence[int], at: datetime | None) -> Standings:
     wanted: dict[ScopeKind, list[int]] = {ScopeKind.PROJECT: list(project_ids)}
     if scope.budget:
         kind, scope_id = scope.budget
         wanted[kind] = [*wanted.get(kind, []), scope_id]
-    return budgets_of_scopes(wanted, at=at)
+    return standings_of_scopes(wanted, at=at)
 
 
 def _account(
     name: str,
     code: str,
     by_day: Mapping[date, Decimal],
-    budget: BudgetRow | None,
+    budget: Standing | None,
     summary: Summary,
     *,
     project_ids: Collection[int],
