@@ -37,7 +37,13 @@ class Account:
 
 
 def projects_of(scope: Scope, used: Iterable[int], now: datetime) -> QuerySet[Project]:
-    """Return the open projects of a scope and others that it paid for, with the highest tier granted."""
+    """Return the open projects of a scope and others that it paid for, by name, with the highest tier."""
+    found = Project.objects.filter((scope.projects & Q(archived_at__isnull=True)) | Q(pk__in=list(used)))
+    return with_top_tier(found.select_related("owner"), now).order_by("name", "pk")
+
+
+def with_top_tier(projects: QuerySet[Project], now: datetime) -> QuerySet[Project]:
+    """Return projects with the highest tier granted to a key of theirs."""
     active = Grant.objects.filter(
         key__project=OuterRef("pk"),
         key__revoked_at__isnull=True,
@@ -46,12 +52,7 @@ def projects_of(scope: Scope, used: Iterable[int], now: datetime) -> QuerySet[Pr
         expires_at__gt=now,
     )
     highest = active.values("key__project").annotate(top=Max("tier_id")).values("top")
-    return (
-        Project.objects.filter((scope.projects & Q(archived_at__isnull=True)) | Q(pk__in=list(used)))
-        .select_related("owner")
-        .annotate(top_tier=Subquery(highest))
-        .order_by("name", "pk")
-    )
+    return projects.annotate(top_tier=Subquery(highest))
 
 
 def month_budget(

@@ -182,10 +182,11 @@ def make_moment(now: datetime, period: Period | None) -> Moment:
     return Moment(now=now, today=today, elapsed=elapsed_share(now), period=period or this_month(today))
 
 
-def read_summary(scope: Scope, moment: Moment) -> Summary:
+def read_summary(scope: Scope, moment: Moment, *, prices_change: bool = True) -> Summary:
     """Read the roll-up of a scope, from 13 weeks ago or the period's start if that is earlier.
 
-    Two queries, five when a price is known to change in the running month.
+    Two queries, five when a price is known to change in the running month; one when it is known that none
+    will.
     """
     by_day_tier: dict[tuple[date, int], Decimal] = {}
     by_day: dict[date, Decimal] = {}
@@ -202,7 +203,7 @@ def read_summary(scope: Scope, moment: Moment) -> Summary:
             by_week.setdefault(project, {})[weeks_ago] = usd
         elif model is not None and usd:
             by_model[model] = usd
-    rises = price_rises(moment.now, end_of(moment.month.last_day))
+    rises = price_rises(moment.now, end_of(moment.month.last_day)) if prices_change else {}
     return Summary(
         moment=moment,
         by_day_tier=by_day_tier,
