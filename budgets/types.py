@@ -1,9 +1,11 @@
 """What is read of budgets: small frozen values."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from typing import TypeVar
 
 from budgets.models import Allocation, Mode, RollOver, ScopeKind, Window
 from teams.models import Role, User
@@ -62,29 +64,15 @@ class LimitState(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetRow:
-    """A budget in the window of a moment; amounts in US dollars, a limit of None is no limit.
-
-    `scope_name` is empty for a key: keys belong to an app that imports this one, which names them. `is_seen`
-    is False where the reader may not see the scope, and only its effect on others is his business.
-    """
+class Standing:
+    """How a budget stands in the window of a moment; amounts in US dollars, a limit of None is no limit."""
 
     id: int
     public_id: str
     scope_kind: ScopeKind
     scope_id: int
-    scope_name: str
-    department_id: int | None
-    place: ScopePlace
     window: Window
-    window_label: str
-    window_anchor: int
-    time_zone: str
     mode: Mode
-    allocation: Allocation
-    overcommit_ratio: Decimal
-    roll_over: RollOver
-    only: str
     only_tier: int | None
     only_model_id: int | None
     limit_usd: Decimal | None
@@ -92,17 +80,18 @@ class BudgetRow:
     held_usd: Decimal
     window_starts_at: datetime
     window_ends_at: datetime
-    in_force_since: datetime | None
-    set_by: str
-    reason: str
-    is_seen: bool = True
 
     @property
-    def name(self) -> str:
-        """Return how people call the budget's scope."""
-        return scope_title(self.scope_kind, self.scope_name)
+    def scope(self) -> tuple[ScopeKind, int]:
+        """Return what it is a budget of."""
+        return self.scope_kind, self.scope_id
 
-    def binds(self, other: "BudgetRow") -> bool:
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it counts the calls of one tier or model alone."""
+        return self.only_tier is not None or self.only_model_id is not None
+
+    def binds(self, other: "Standing") -> bool:
         """Whether the calls of `other`, in this scope or one inside it, count here, as far as filters go."""
         return self.only_tier in {None, other.only_tier} and self.only_model_id in {None, other.only_model_id}
 
@@ -130,6 +119,39 @@ class BudgetRow:
         if self.limit_usd is None:
             return None
         return 100 * amount_usd / self.limit_usd if self.limit_usd else Decimal(100 if amount_usd else 0)
+
+
+AnyStanding = TypeVar("AnyStanding", bound=Standing)
+Standings = Mapping[tuple[ScopeKind, int], Sequence[Standing]]  # by what they are budgets of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRow(Standing):
+    """A budget as it stands, with all that a page tells of it.
+
+    `scope_name` is empty for a key: keys belong to an app that imports this one, which names them. `is_seen`
+    is False where the reader may not see the scope, and only its effect on others is his business.
+    """
+
+    scope_name: str
+    department_id: int | None
+    place: ScopePlace
+    window_label: str
+    window_anchor: int
+    time_zone: str
+    allocation: Allocation
+    overcommit_ratio: Decimal
+    roll_over: RollOver
+    only: str
+    in_force_since: datetime | None
+    set_by: str
+    reason: str
+    is_seen: bool = True
+
+    @property
+    def name(self) -> str:
+        """Return how people call the budget's scope."""
+        return scope_title(self.scope_kind, self.scope_name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from usage.selectors.metrics import (
     open_drift_usd,
     refusals,
     spend_series,
+    told_by,
     usage_lag_seconds,
 )
 
@@ -43,7 +44,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def collected() -> list[Metric]:
-    """Return every metric as it stands now. Eleven queries at most, whatever there is."""
+    """Return every metric as it stands now. Twelve queries at most, whatever there is."""
     limit: int = settings.METRICS_MAX_SERIES
     series = spend_series(limit=limit)
     return [*_spend(series), _decisions(series, limit), *_budgets(limit), *_health()]
@@ -135,19 +136,20 @@ def _of_budgets(what: str, text: str, budgets: Sequence[MonthBudget], amounts: A
 
 
 def _health() -> list[Metric]:
-    lag = usage_lag_seconds(clock.now())
+    told = told_by()
+    lags, drifts = usage_lag_seconds(told, clock.now()), open_drift_usd(told)
     return [
         Metric(
             name="purser_usage_lag_seconds",
             kind=Kind.GAUGE,
-            help="Seconds since the stalest source of usage was read.",
-            samples=[] if lag is None else [_sample({}, lag)],
+            help="Seconds since the stalest source of usage was read, of the gateways or of a provider.",
+            samples=[_sample({"provider": provider}, lag) for provider, lag in lags.items()],
         ),
         Metric(
             name="purser_reconciliation_drift_usd",
             kind=Kind.GAUGE,
-            help="What open differences of the reconciliation amount to, in US dollars.",
-            samples=[_sample({}, open_drift_usd())],
+            help="What open differences with the gateways or a provider amount to, in US dollars.",
+            samples=[_sample({"provider": provider}, usd) for provider, usd in drifts.items()],
         ),
     ]
 

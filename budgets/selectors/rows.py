@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, DateTimeField, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, DateTimeField, Expression, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Collate
 
 from budgets.expressions import ClockTimestamp, LimitAt, WindowEdge
@@ -32,7 +32,7 @@ from budgets.selectors.places import (
     seen_by,
     with_places,
 )
-from budgets.types import BudgetDetail, BudgetRow, Headroom, PastWindow
+from budgets.types import AnyStanding, BudgetDetail, BudgetRow, Headroom, PastWindow, Standing, Standings
 from core.errors import NotFoundError
 from core.money import ZERO
 from teams.models import Project, User
@@ -53,22 +53,14 @@ def budget_rows(
     budgets: QuerySet[Budget], *, at: datetime | None = None, part: slice = ALL
 ) -> list[BudgetRow]:
     """Return budgets with limits and balances, the widest scope first, or a part of that list. One query."""
-    moment = ClockTimestamp() if at is None else Value(at, output_field=DateTimeField())
-    balance = Balance.objects.filter(budget_id=OuterRef("pk"), window_start=OuterRef("starts_at"))
+    moment = _moment(at)
     base = BudgetLimit.objects.filter(
         budget_id=OuterRef("pk"), kind=LimitKind.BASE, valid_from__lte=moment
     ).order_by("-valid_from", "-id")
     found = (
-        with_places(budgets)
+        _standing(with_places(budgets), moment)
         .select_related("only_model")
         .annotate(
-            starts_at=WindowEdge(moment, edge="window_start"),
-            ends_at=WindowEdge(moment, edge="window_end"),
-            limit_usd=LimitAt(F("pk"), moment),
-        )
-        .annotate(
-            spent_usd=Subquery(balance.values("spent_usd")),
-            held_usd=Subquery(balance.values("reserved_usd")),
             since=Subquery(base.values("valid_from")[:1]),
             set_by=Subquery(base.values("actor__name")[:1]),
             why=Subquery(base.values("reason")[:1]),
@@ -108,12 +100,10 @@ def tightest_of_their_calls(rows: Sequence[BudgetRow]) -> frozenset[int]:
     for row in rows:
         for kind, scope_id in row.place.chain:
             scopes.setdefault(kind, set()).add(scope_id)
-    by_scope: dict[tuple[ScopeKind, int], list[BudgetRow]] = {}
-    for row in budgets_of_scopes(scopes) if rows else ():
-        by_scope.setdefault((row.scope_kind, row.scope_id), []).append(row)
+    binding = standings_of_scopes(scopes) if rows else {}
     found = set()
     for row in rows:
-        path = [other for scope in row.place.chain for other in by_scope.get(scope, ()) if other.binds(row)]
+        path = [other for scope in row.place.chain for other in binding.get(scope, ()) if other.binds(row)]
         first = tightest(path)
         if len(path) > 1 and first is not None and first.id == row.id:
             found.add(row.id)
@@ -163,7 +153,7 @@ def binding_with(row: BudgetRow, *, seen: Q | None = None, at: datetime | None =
     return budget_rows(_compatible(around, row.only_tier, row.only_model_id), at=at)
 
 
-def tightest(rows: Iterable[BudgetRow]) -> BudgetRow | None:
+def tightest(rows: Iterable[AnyStanding]) -> AnyStanding | None:
     """Return the budget that refuses first: the hard one with the least left."""
     hard = [row for row in rows if row.mode is Mode.HARD and row.left_usd is not None]
     return min(hard, key=lambda row: (row.left_usd or ZERO, row.id), default=None)
@@ -181,14 +171,41 @@ def headroom(
     return Headroom(rows=tuple(rows), tightest=tightest(rows))
 
 
-def budgets_of_scopes(
+def standings_of_scopes(
     scopes: Mapping[ScopeKind, Collection[int]], *, at: datetime | None = None
-) -> list[BudgetRow]:
-    """Return the open budgets of these scopes (0 is the organisation's id). One query."""
+) -> Standings:
+    """Return the open budgets of these scopes (0 is the organisation's id) by their scope. One query."""
     wanted = Q(pk__in=[])
     for kind, ids in scopes.items():
         wanted |= of_scopes(kind, list(ids))
-    return budget_rows(Budget.objects.filter(wanted, closed_at__isnull=True), at=at)
+    budgets = _standing(Budget.objects.filter(wanted, closed_at__isnull=True), _moment(at))
+    return by_scope(Standing(**_figures(budget)) for budget in budgets.order_by("pk"))
+
+
+def by_scope(rows: Iterable[AnyStanding]) -> dict[tuple[ScopeKind, int], list[AnyStanding]]:
+    """Return budgets by what they are budgets of, both in the order given."""
+    found: dict[tuple[ScopeKind, int], list[AnyStanding]] = {}
+    for row in rows:
+        found.setdefault(row.scope, []).append(row)
+    return found
+
+
+def _moment(at: datetime | None) -> Expression:
+    return ClockTimestamp() if at is None else Value(at, output_field=DateTimeField())
+
+
+def _standing(budgets: QuerySet[Any], moment: Expression) -> QuerySet[Any]:
+    """Return budgets with their limit and balance, for `_figures`."""
+    balance = Balance.objects.filter(budget_id=OuterRef("pk"), window_start=OuterRef("starts_at"))
+    windowed = budgets.annotate(
+        starts_at=WindowEdge(moment, edge="window_start"),
+        ends_at=WindowEdge(moment, edge="window_end"),
+        limit_usd=LimitAt(F("pk"), moment),
+    )
+    found: QuerySet[Any] = windowed.annotate(
+        spent_usd=Subquery(balance.values("spent_usd")), held_usd=Subquery(balance.values("reserved_usd"))
+    )
+    return found
 
 
 def _compatible(budgets: QuerySet[Budget], tier: int | None, model_id: int | None) -> QuerySet[Budget]:
@@ -203,32 +220,39 @@ def _breadth() -> Case:
     return Case(*(When(scope_kind=kind, then=Value(place)) for place, kind in enumerate(WIDEST_FIRST)))
 
 
+def _figures(budget: Any) -> dict[str, Any]:
+    """Return what a `Standing` says of a budget of `_standing`."""
+    return {
+        "id": budget.pk,
+        "public_id": budget.public_id,
+        "scope_kind": ScopeKind(budget.scope_kind),
+        "scope_id": budget.scope_id,
+        "window": Window(budget.window),
+        "mode": Mode(budget.mode),
+        "only_tier": budget.only_tier_id,
+        "only_model_id": budget.only_model_id,
+        "limit_usd": budget.limit_usd,
+        "spent_usd": budget.spent_usd or ZERO,
+        "held_usd": budget.held_usd or ZERO,
+        "window_starts_at": budget.starts_at,
+        "window_ends_at": budget.ends_at,
+    }
+
+
 def _row(budget: Any) -> BudgetRow:
     """Make the plain row of a budget that `budget_rows` annotated."""
     return BudgetRow(
-        id=budget.pk,
-        public_id=budget.public_id,
-        scope_kind=ScopeKind(budget.scope_kind),
-        scope_id=budget.scope_id,
+        **_figures(budget),
         scope_name=budget.scope_name,
         department_id=budget.department_id,
         place=place_of(budget),
-        window=Window(budget.window),
         window_label=budget.get_window_display(),
         window_anchor=budget.window_anchor,
         time_zone=budget.time_zone,
-        mode=Mode(budget.mode),
         allocation=Allocation(budget.allocation),
         overcommit_ratio=budget.overcommit_ratio,
         roll_over=RollOver(budget.roll_over),
         only=str(budget.only_model or "") or (f"Tier {budget.only_tier_id}" if budget.only_tier_id else ""),
-        only_tier=budget.only_tier_id,
-        only_model_id=budget.only_model_id,
-        limit_usd=budget.limit_usd,
-        spent_usd=budget.spent_usd or ZERO,
-        held_usd=budget.held_usd or ZERO,
-        window_starts_at=budget.starts_at,
-        window_ends_at=budget.ends_at,
         in_force_since=budget.since,
         set_by=budget.set_by or PURSER,
         reason=budget.why or "",

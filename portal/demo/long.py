@@ -17,7 +17,7 @@ from core import clock
 from core.progress import Progress
 from gateway.models import GatewayKind
 from gateway.services import register_gateway
-from portal.demo import access, limits, provider
+from portal.demo import access, limits, prices, provider
 from portal.demo.history import History, tell
 from portal.demo.people import make_organisation
 from portal.demo.seed import OVER_BUDGET, RECONCILED_DAYS, Seeded, reconcile, refuse
@@ -47,6 +47,7 @@ def seed_history(*, password: str, days: int, calls: int, seed: int) -> Seeded:
     with transaction.atomic():
         made = make_organisation(password=password, now=now)
         import_prices(actor=made.ann)
+        prices.agree_on_contract(actor=made.ann, now=now)
         gateway = register_gateway(actor=made.ann, name="local", kind=GatewayKind.LITELLM, base_url="")
         keys = access.make_keys(made, now, days=days)
         planner = limits.Planner(made, keys=keys, days=days, now=now)
@@ -60,6 +61,7 @@ def seed_history(*, password: str, days: int, calls: int, seed: int) -> Seeded:
         limits.raise_one_today(made)
         access.ask_today(made)
         provider.tell_figures(actor=made.ann, gateway=gateway, now=now)
+        prices.price_again(actor=made.ann, now=now)
         since = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         with connection.cursor() as cursor:
             cursor.execute(JOURNAL, [gateway.public_id, since - timedelta(days=RECONCILED_DAYS)])

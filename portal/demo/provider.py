@@ -15,7 +15,16 @@ from catalog.models import Provider
 from core.money import ZERO
 from gateway.models import Gateway
 from teams.models import User
-from usage.models import ProviderAccount, ProviderCost, ProviderUsage, UpstreamCredential
+from usage.models import (
+    ImportCursor,
+    ProviderAccount,
+    ProviderCost,
+    ProviderUsage,
+    SourceKind,
+    UpstreamCredential,
+)
+from usage.services import reconcile_costs, reconcile_volumes
+from usage.services.reports import source_name
 from usage.tokens import TOKEN_FIELDS
 
 ACCOUNTS = {
@@ -23,8 +32,15 @@ ACCOUNTS = {
     Provider.ANTHROPIC: "northwind-prod",
     Provider.GOOGLE: "northwind-ai",
 }
+# What an administrator would have given; Google has no reports that are read.
+CREDENTIALS = {
+    Provider.OPENAI: "env:NORTHWIND_OPENAI_ADMIN_KEY",
+    Provider.ANTHROPIC: "env:NORTHWIND_ANTHROPIC_ADMIN_KEY",
+}
+ASKED_AFTER = timedelta(days=365)
+COMPARED_DAYS = 7
 STRANGER, STRANGER_FOR, STRANGER_SHARE = "key-made-on-a-laptop", timedelta(days=9), Decimal("0.02")
-SHARED, SHARED_FOR, SHARED_SHARE = Provider.ANTHROPIC, timedelta(days=5), Decimal("0.04")
+SHARED, SHARED_FOR, SHARED_SHARE = Provider.ANTHROPIC, timedelta(days=5), Decimal("0.12")
 DEARER_MODEL, DEARER_FOR, DEARER_BY = "gpt-6.1-sol", timedelta(days=14), Decimal("1.08")
 USAGE_IS_FINAL, COST_IS_FINAL = timedelta(days=1), timedelta(days=3)
 CENT_FRACTION = Decimal("0.000001")
@@ -54,9 +70,11 @@ class Sums:
 
 
 def tell_figures(*, actor: User, gateway: Gateway, now: datetime) -> None:
-    """Write accounts, our keys there, and every day's figures as read a moment ago."""
+    """Write accounts, our keys there, and every day's figures as read a moment ago; compare the last days."""
     accounts = {
-        provider: ProviderAccount.objects.create(provider=provider, name=name)
+        provider: ProviderAccount.objects.create(
+            provider=provider, name=name, admin_credential=CREDENTIALS.get(provider, "")
+        )
         for provider, name in ACCOUNTS.items()
     }
     keys = {
@@ -104,6 +122,30 @@ def tell_figures(*, actor: User, gateway: Gateway, now: datetime) -> None:
             for key, amount in _costs(each, keys[each.provider], today)
         ),
         batch_size=1_000,
+    )
+    _note_reading(accounts, days=len({each.day for each in sums}), now=now)
+    for account in accounts.values():
+        for back in range(COMPARED_DAYS, 0, -1):
+            reconcile_volumes(account=account, day=today - timedelta(days=back))
+            reconcile_costs(account=account, day=today - timedelta(days=back))
+
+
+def _note_reading(accounts: Mapping[Provider, ProviderAccount], *, days: int, now: datetime) -> None:
+    """Write down that the reports were read a moment ago.
+
+    Nobody stands behind the demo's accounts, so none of them is asked for long.
+    """
+    ImportCursor.objects.bulk_create(
+        ImportCursor(
+            source=source_name(accounts[provider], kind),
+            kind=kind,
+            last_success_at=now,
+            last_row_at=_end_of(now.astimezone(UTC).date() - timedelta(days=1)),
+            rows_read=days,
+            next_attempt_at=now + ASKED_AFTER,
+        )
+        for provider in CREDENTIALS
+        for kind in (SourceKind.USAGE, SourceKind.COST)
     )
 
 

@@ -14,7 +14,7 @@ from core import clock
 from gateway.models import Gateway, GatewayKind
 from gateway.services import register_gateway
 from keys.models import ApiKey
-from portal.demo import access, limits
+from portal.demo import access, limits, prices, provider
 from portal.demo.books import book
 from portal.demo.calls import Call, Caller, Pricer, make_calls
 from portal.demo.people import make_organisation
@@ -45,6 +45,7 @@ def seed(*, password: str) -> Seeded:
     now = clock.now()
     made = make_organisation(password=password, now=now)
     import_prices(actor=made.ann)
+    prices.agree_on_contract(actor=made.ann, now=now)
     gateway = register_gateway(actor=made.ann, name="local", kind=GatewayKind.LITELLM, base_url="")
     keys = access.make_keys(made, now)
     calls = _calls(keys, now)
@@ -57,14 +58,16 @@ def seed(*, password: str) -> Seeded:
     refuse(keys[OVER_BUDGET], now)
     limits.raise_one_today(made)
     access.ask_today(made)
+    provider.tell_figures(actor=made.ann, gateway=gateway, now=now)
+    prices.price_again(actor=made.ann, now=now)
     reconcile(gateway, read=len(everything), newest=max(call.at for call in everything), now=now)
     return Seeded(people=len(made.people), projects=len(made.projects), calls=len(everything))
 
 
 def _calls(keys: Mapping[str, Sequence[ApiKey]], now: datetime) -> dict[str, list[Call]]:
     models = {model.name: model for model in LlmModel.objects.all()}
-    prices = {model: [row for row in rows if row.context == STANDARD] for model, rows in price_rows().items()}
-    pricer = Pricer(prices)
+    rows = {model: [row for row in each if row.context == STANDARD] for model, each in price_rows().items()}
+    pricer = Pricer(rows)
     callers = [Caller(story=story, keys=keys[story.code], models=models, pricer=pricer) for story in PROJECTS]
     stopped = now - limits.LOWERED_BEFORE
     return {

@@ -7,14 +7,14 @@ from decimal import Decimal
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.db.models import Prefetch, Subquery
+from django.db.models import Exists, Prefetch, Subquery
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from catalog.models import LlmModel, Mode
-from core import addresses
+from core import addresses, clock
 from core.errors import NotFoundError
 from core.money import ZERO
 from core.shapes import Tab, Tone
@@ -29,9 +29,12 @@ from teams.models import Project
 from teams.types import PersonRequest
 from usage import selectors
 from usage.reasons import Reason, reason_of
-from usage.selectors.blocked import blocked_since
+from usage.selectors.blocked import blocked_and_today
+from usage.selectors.overview import Known
 from usage.selectors.periods import day_starts_at, end_of
-from usage.types import Overview, Status
+from usage.selectors.planned import changing_prices
+from usage.selectors.projects import with_top_tier
+from usage.types import Blocked, Overview, Period, Status
 
 KEPT = ("p",)
 OTHERS = "Keys of others"
@@ -102,8 +105,12 @@ class ProjectPage:
 def show_project(request: PersonRequest, public_id: str) -> HttpResponse:
     """Show a project to who works in its team or oversees it, in `?p=`; as CSV with `?format=csv`."""
     project = _find(request, public_id)
-    figures = selectors.overview(selectors.project_scope(project), period=period_asked(request))
-    page = _page(request, project, figures)
+    scope, period = selectors.project_scope(project), period_asked(request)
+    since, until = day_starts_at(period.first_day), end_of(period.last_day)
+    blocked, today = blocked_and_today(scope, since, until)
+    known = Known(project=project, blocked_today=today, prices_change=vars(project)["prices_change"])
+    figures = selectors.overview(scope, period=period, known=known)
+    page = _page(request, project, figures, blocked)
     if request.GET.get("format") == "csv":
         name = f"project-{project.code}-{figures.period.first_day}"
         return csv_response(name, CSV_HEAD, cells(_sheet(figures, page)))
@@ -112,21 +119,30 @@ def show_project(request: PersonRequest, public_id: str) -> HttpResponse:
 
 
 def _find(request: PersonRequest, public_id: str) -> Project:
-    """Return the project with the name of an everyday model for the snippet. One query."""
+    """Return the project with its highest tier, the name of an everyday model for the snippet, and whether a
+    price is known to change in the running month. One query.
+    """
+    now = clock.now()
+    month = selectors.this_month(selectors.organisation_today(now))
     everyday = LlmModel.objects.filter(tier=EVERYDAY, mode=Mode.CHAT, retired_at__isnull=True)
     projects = (
         Project.objects.visible_to(request.user)
         .select_related("team__department", "owner")
-        .annotate(everyday_model=Subquery(everyday.order_by("name").values("name")[:1]))
+        .annotate(
+            everyday_model=Subquery(everyday.order_by("name").values("name")[:1]),
+            prices_change=Exists(changing_prices(now, end_of(month.last_day))),
+        )
     )
-    project = projects.filter(public_id=public_id).first()
+    project = with_top_tier(projects, now).filter(public_id=public_id).first()
     if project is None:
         raise NotFoundError("There is no such project, or it is not one of your teams'.")
     return project
 
 
-def _page(request: PersonRequest, project: Project, figures: Overview) -> ProjectPage:
-    keys = _visible_keys(request, project)
+def _page(
+    request: PersonRequest, project: Project, figures: Overview, blocked: Sequence[Blocked]
+) -> ProjectPage:
+    keys = _visible_keys(request, project, figures.period)
     row = next((each for each in figures.projects if each.id == project.pk), None)
     base_url, model = settings.GATEWAY_PUBLIC_URL, vars(project)["everyday_model"] or ""
     is_open = project.archived_at is None and project.team.archived_at is None
@@ -142,9 +158,9 @@ def _page(request: PersonRequest, project: Project, figures: Overview) -> Projec
         chart_summary=chart_summary(figures),
         limit_note=limit_note(period=period, has_budget=True),
         forecast_note="Needs a day of usage" if period == MONTH else "Only this month is forecast",
-        keys=_key_lines(keys, project, figures),
+        keys=_key_lines(keys, figures.figures.spent_usd),
         grants=tuple(_grant_line(key, grant) for key in keys for grant in active_grants(key)),
-        blocked=_blocked(project, figures),
+        blocked=tuple(_blocked(each) for each in blocked),
         curl=snippets.curl(base_url=base_url, model=model),
         python=snippets.python(base_url=base_url, model=model),
         team_url=reverse("team", args=[project.team.public_id]),
@@ -157,18 +173,18 @@ def _page(request: PersonRequest, project: Project, figures: Overview) -> Projec
     )
 
 
-def _visible_keys(request: PersonRequest, project: Project) -> list[ApiKey]:
-    """Return the keys of the project that the reader may see, the newest first. Two queries."""
+def _visible_keys(request: PersonRequest, project: Project, period: Period) -> list[ApiKey]:
+    """Return the keys of the project that the reader may see with what they spent, the newest first. Two
+    queries.
+    """
+    spent = selectors.key_spend(selectors.project_scope(project), period)
     grants = Grant.objects.select_related("tier", "granted_by").order_by("tier_id", "-expires_at", "-id")
     found = ApiKey.objects.visible_to(request.user).filter(project=project).select_related("owner")
-    return list(found.prefetch_related(Prefetch("grants", queryset=grants)))
+    return list(found.annotate(spent_usd=spent).prefetch_related(Prefetch("grants", queryset=grants)))
 
 
-def _key_lines(keys: Sequence[ApiKey], project: Project, figures: Overview) -> tuple[KeyLine, ...]:
+def _key_lines(keys: Sequence[ApiKey], whole_usd: Decimal) -> tuple[KeyLine, ...]:
     """Return the visible keys, the dearest first, and what all others spent together, so that it adds up."""
-    spent = {
-        each.id: each.cost_usd for each in selectors.by_key(selectors.project_scope(project), figures.period)
-    }
     lines = [
         KeyLine(
             name=key.name,
@@ -177,13 +193,13 @@ def _key_lines(keys: Sequence[ApiKey], project: Project, figures: Overview) -> t
             state=state_in_words(key),
             tiers=", ".join(f"Tier {tier}" for tier in tiers_now(key)) or "—",
             expires_at=key.expires_at,
-            spent_usd=spent.pop(key.pk, ZERO),
+            spent_usd=vars(key)["spent_usd"] or ZERO,
         )
         for key in keys
     ]
     lines.sort(key=lambda line: (-line.spent_usd, line.name))
-    if spent:
-        others_usd = sum(spent.values(), ZERO)
+    others_usd = whole_usd - sum((line.spent_usd for line in lines), ZERO)
+    if others_usd:
         lines.append(
             KeyLine(
                 name=OTHERS, owner="", url="", state=None, tiers="—", expires_at=None, spent_usd=others_usd
@@ -204,13 +220,8 @@ def _grant_line(key: ApiKey, grant: Grant) -> GrantLine:
     )
 
 
-def _blocked(project: Project, figures: Overview) -> tuple[BlockedRow, ...]:
-    first, last = day_starts_at(figures.period.first_day), end_of(figures.period.last_day)
-    found = blocked_since(selectors.project_scope(project), first, until=last)
-    return tuple(
-        BlockedRow(reason=reason_of(each.code), code=each.code, calls=each.calls, last_at=each.last_at)
-        for each in found
-    )
+def _blocked(found: Blocked) -> BlockedRow:
+    return BlockedRow(reason=reason_of(found.code), code=found.code, calls=found.calls, last_at=found.last_at)
 
 
 def _sheet(figures: Overview, page: ProjectPage) -> tuple[Section, ...]:

@@ -22,7 +22,16 @@ from tests.factories import ProjectFactory, TeamFactory
 from tests.portal.test_overview import limit
 from tests.usage.books import book, refuse
 from tests.usage.exposition import BrokenExpositionError, Family, parse
-from usage.models import ImportCursor, UsageDay
+from usage.models import (
+    Discrepancy,
+    DiscrepancyClass,
+    ImportCursor,
+    Invoice,
+    ProviderAccount,
+    ReconciliationRun,
+    RunState,
+    UsageDay,
+)
 from usage.selectors import organisation_today, periods
 
 TOKEN = "a-token-of-thirty-two-characters-or-more"
@@ -85,7 +94,7 @@ def test_scraper_reads_every_metric(busy: Cast, switched_on: Settings) -> None:
     assert decided.total(team="search", decision="deny", reason="budget_exhausted") == 41
     assert decided.total(team="cards", decision="allow") == 7
     assert found["purser_budget_limit_usd"].total(team="search", project="ranking") == 300
-    assert 90 <= found["purser_usage_lag_seconds"].total() < 150
+    assert 90 <= found["purser_usage_lag_seconds"].total(provider="gateway") < 150
 
 
 @pytest.mark.parametrize(
@@ -168,6 +177,55 @@ def test_source_that_was_never_read_is_infinitely_late(cast: Cast) -> None:
     assert read()["purser_usage_lag_seconds"].samples == {}
     ImportCursor.objects.create(source="gw_one")
     assert read()["purser_usage_lag_seconds"].total() == Decimal("Infinity")
+
+
+def test_lag_and_drift_are_told_by_provider(cast: Cast) -> None:
+    now = clock.now()
+    accounts = [
+        ProviderAccount.objects.create(provider=provider, name=name)
+        for provider, name in (("openai", "org-1"), ("openai", "org-2"), ("anthropic", "org-3"))
+    ]
+    closed = ProviderAccount.objects.create(provider="google", name="org-4", closed_at=now)
+    known, bill = [each.public_id for each in accounts], bill_of(accounts[2])
+    for source, minutes in (("gw_one", 2), *((f"{each}:usage", 50) for each in known)):
+        ImportCursor.objects.create(source=source, last_success_at=now - timedelta(minutes=minutes))
+    ImportCursor.objects.create(source=f"{accounts[1].public_id}:cost")
+    ImportCursor.objects.create(source=f"{closed.public_id}:usage")
+    for source, usd in (("gw_one", "-1"), (bill, "8"), *zip(known, ("2", "-4"), strict=False)):
+        differ(source, usd)
+
+    found = read()
+    lag, drift = found["purser_usage_lag_seconds"], found["purser_reconciliation_drift_usd"]
+
+    assert {provider for ((_, provider),) in lag.samples} == {"gateway", "openai", "anthropic"}
+    assert lag.total(provider="openai") == Decimal("Infinity")
+    assert 3_000 <= lag.total(provider="anthropic") < 3_060
+    assert {provider: usd for ((_, provider),), usd in drift.samples.items()} == {
+        "gateway": 1, "openai": 6, "anthropic": 8, "google": 0,
+    }  # fmt: skip
+
+
+def bill_of(account: ProviderAccount) -> str:
+    """Enter a bill of an account and return its public id."""
+    day = organisation_today().replace(day=1)
+    return Invoice.objects.create(
+        account=account, number="1", period_start=day, period_end=day + timedelta(days=28), total_usd=1
+    ).public_id
+
+
+def differ(source: str, usd: str) -> None:
+    """Open a difference with a source."""
+    day, now = organisation_today(), clock.now()
+    run = ReconciliationRun.objects.create(
+        source=source, day=day, state=RunState.DIFFERENT, first_run_at=now, last_run_at=now
+    )
+    Discrepancy.objects.create(
+        run=run,
+        kind=DiscrepancyClass.TOKEN_MISMATCH,
+        external_id="one",
+        amount_usd=Decimal(usd),
+        opened_at=now,
+    )
 
 
 def test_text_of_people_cannot_break_the_format() -> None:

@@ -21,7 +21,7 @@ from approvals.eligibility import who_can
 from approvals.models import AccessRequest, RequestStatus
 from budgets.models import Balance, Entry, Reservation
 from budgets.selectors import list_budgets, unbalanced_balances
-from catalog.models import LlmModel
+from catalog.models import LlmModel, Price, PriceSource
 from catalog.selectors import price_rows
 from core import clock
 from core.models import AuditEvent
@@ -29,12 +29,29 @@ from gateway.models import Gateway
 from keys.models import ApiKey, KeyState
 from portal import ledger
 from portal.demo.calls import Caller, Pricer, make_calls
+from portal.demo.prices import CONTRACT_MODEL
+from portal.demo.provider import DEARER_BY, DEARER_MODEL
 from portal.demo.story import PROJECTS
 from teams.models import User
 from teams.selectors import roles_of
 from tests import factories
 from usage import selectors
-from usage.models import GatewayCall, ReconciliationRun, UsageDay, UsageEvent
+from usage.models import (
+    Discrepancy,
+    DiscrepancyState,
+    GatewayCall,
+    ImportCursor,
+    Level,
+    ProviderAccount,
+    ReconciliationRun,
+    Repricing,
+    RepricingState,
+    RunState,
+    UsageDay,
+    UsageEvent,
+)
+from usage.selectors.accounts import all_accounts
+from usage.selectors.sources import SourceState, accounts_by_id, state_of
 
 PASSWORD = "correct horse battery staple"
 
@@ -175,10 +192,53 @@ def test_the_gateways_journal_matches(northwind: None) -> None:
     gateway = Gateway.objects.get(name="local")
 
     assert (gateway.kind, gateway.live_versions) == ("litellm", [1])
-    assert set(ReconciliationRun.objects.values_list("state", flat=True)) == {"matched"}
+    runs = ReconciliationRun.objects.filter(level=Level.CALLS)
+    assert set(runs.values_list("state", flat=True)) == {"matched"}
     fresh = selectors.freshness()
     assert fresh.unmatched == 0
     assert fresh.usage_at is not None
+
+
+def test_providers_are_read_and_differ_in_three_ways(northwind: None) -> None:
+    states = {state_of(cursor, accounts_by_id(all_accounts())) for cursor in ImportCursor.objects.all()}
+    found = Discrepancy.objects.filter(state=DiscrepancyState.OPEN)
+    runs = ReconciliationRun.objects.exclude(level=Level.CALLS)
+
+    assert states == {SourceState.READ}
+    assert ProviderAccount.objects.count() == 3
+    assert Counter(runs.values_list("source", "level").values_list("level", flat=True)) == {2: 21, 3: 21}
+    assert not runs.filter(state=RunState.UNREADABLE).exists()
+    assert set(found.values_list("kind", flat=True)) >= {
+        "bypass_unknown_key", "bypass_shared_key", "price_change",
+    }  # fmt: skip
+
+
+def test_a_contract_is_in_the_events_and_a_price_that_rose_waits_to_be(northwind: None) -> None:
+    since = (
+        Price.objects.filter(model__name=CONTRACT_MODEL, source=PriceSource.CONTRACT)
+        .earliest("pk")
+        .valid_from
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT e.at >= %s, count(*), bool_and(e.cost_usd = core_round_half_even("
+            " (e.input_tokens - e.cached_tokens) * r.input_usd + e.cached_tokens * r.cached_usd"
+            " + (e.output_tokens - e.reasoning_tokens) * r.output_usd"
+            " + e.reasoning_tokens * r.reasoning_usd, 12)), count(DISTINCT r.input_usd)"
+            " FROM usage_event e JOIN catalog_llmmodel m ON m.id = e.model_id,"
+            " catalog_card(e.model_id, 'standard', e.at, e.input_tokens) r"
+            " WHERE m.name = %s AND NOT e.cache_hit GROUP BY 1 ORDER BY 1",
+            [since, CONTRACT_MODEL],
+        )
+        before, after = cursor.fetchall()
+    waiting = Repricing.objects.get()
+
+    assert before[1] > 100
+    assert after[1] > 100
+    assert before[2]
+    assert after[2]
+    assert (waiting.model.name, waiting.state) == (DEARER_MODEL, RepricingState.WAITING)
+    assert waiting.new_usd == pytest.approx(waiting.old_usd * DEARER_BY)
 
 
 def test_what_was_set_up_is_in_the_audit_under_the_administrators_name(northwind: None) -> None:

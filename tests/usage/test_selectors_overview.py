@@ -157,6 +157,40 @@ def test_rows_carry_owner_tier_and_thirteen_weeks(cast: Cast) -> None:
     assert row.spent_usd == 7
 
 
+@pytest.mark.parametrize("today", [date(2026, 11, 1), TODAY, date(2026, 11, 30)])
+@pytest.mark.parametrize("chosen", ["this_month", "last_month", "last_days"])
+def test_the_thirteen_weeks_are_the_same_in_every_period(cast: Cast, today: date, chosen: str) -> None:
+    days = [today - timedelta(days=back) for back in range(100)]
+    for number, day in enumerate(days):
+        book(cast.ranking, cast.small, day, f"{2 * number + 1}.25")
+    weeks = [
+        sum(2 * number + Decimal("1.25") for number in range(7 * week, 7 * week + 7)) for week in range(13)
+    ]
+    now = datetime.combine(today, NOON.timetz())
+
+    [row] = selectors.overview(
+        selectors.team_scope(cast.search), period=getattr(selectors, chosen)(today), at=now
+    ).projects
+
+    assert row.trend == tuple(reversed(weeks))
+
+
+def test_a_project_that_spent_weeks_ago_alone_stays_in_the_table(cast: Cast) -> None:
+    book(cast.ranking, cast.small, TODAY - timedelta(days=80), "7")
+    cast.ranking.team = cast.cards
+    cast.ranking.save()
+
+    assert [(row.name, row.spent_usd, sum(row.trend)) for row in page(cast).projects] == [("Ranking", 0, 7)]
+
+
+def test_models_that_were_used_outside_the_period_alone_are_left_out(cast: Cast) -> None:
+    book(cast.ranking, cast.small, TODAY, "1")
+    book(cast.ranking, cast.large, TODAY - timedelta(days=7), "2")
+    book(cast.ranking, cast.frontier, FIRST - timedelta(days=60), "4")
+
+    assert [row.name for row in page(cast, period=selectors.last_days(TODAY)).models] == ["small"]
+
+
 def test_the_breach_that_comes_first_is_named_with_its_date(cast: Cast, limit: Limit) -> None:
     later = ProjectFactory.create(team=cast.search, code="later", name="Later")
     gone = ProjectFactory.create(team=cast.search, code="gone", name="Gone")

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db.models import F, Max, OuterRef, Q, QuerySet, Subquery, Sum
@@ -89,34 +91,58 @@ def watched_by(user: User, roles: RolesHeld) -> Scope:
 
 def blocked_since(scope: Scope, since: datetime, *, until: datetime | None = None) -> list[Blocked]:
     """Return refused calls by project and reason, the most first; those up to `until` if given. One query."""
-    before = Q() if until is None else Q(hour__lte=until)
-    rows = (
-        BlockedHour.objects.filter(scope.rows, before, hour__gte=since)
-        .values("project_id", "code")
-        .annotate(
-            name=F("project__name"),
-            public_id=F("project__public_id"),
-            all_calls=Sum("calls"),
-            last=Max("last_at"),
-        )
-        .order_by("-all_calls", "project_id", "code")
-    )
-    return [
-        Blocked(
-            project_id=row["project_id"],
-            project_public_id=row["public_id"] or "",
-            project_name=row["name"] or "",
-            code=row["code"],
-            calls=row["all_calls"],
-            last_at=row["last"],
-        )
-        for row in rows
-    ]
+    [found] = _counted(scope, _hours(since, until))
+    return found
 
 
 def blocked_today(scope: Scope, *, at: datetime | None = None) -> list[Blocked]:
     """Return the calls refused since the organisation's midnight. One query."""
-    return blocked_since(scope, day_starts_at(organisation_today(at or clock.now())))
+    return blocked_since(scope, _midnight(at))
+
+
+def blocked_and_today(scope: Scope, since: datetime, until: datetime) -> tuple[list[Blocked], list[Blocked]]:
+    """Return the refused calls of a time, and those since the organisation's midnight. One query for both."""
+    found, today = _counted(scope, _hours(since, until), _hours(_midnight(None)))
+    return found, today
+
+
+def _midnight(at: datetime | None) -> datetime:
+    return day_starts_at(organisation_today(at or clock.now()))
+
+
+def _hours(since: datetime, until: datetime | None = None) -> Q:
+    return Q(hour__gte=since) & (Q() if until is None else Q(hour__lte=until))
+
+
+def _counted(scope: Scope, *times: Q) -> list[list[Blocked]]:
+    """Return the refused calls of each time by project and reason, the most first."""
+    sums = {f"calls_{number}": Sum("calls", filter=time) for number, time in enumerate(times)}
+    lasts = {f"last_{number}": Max("last_at", filter=time) for number, time in enumerate(times)}
+    rows: QuerySet[BlockedHour, Any] = (
+        BlockedHour.objects.filter(scope.rows, reduce(or_, times))
+        .values("project_id", "code")
+        .annotate(name=F("project__name"), public_id=F("project__public_id"), **sums, **lasts)
+        .order_by("project_id", "code")
+    )
+    found: list[dict[str, Any]] = list(rows)
+    return [
+        sorted(
+            (_blocked(row, number) for row in found if row[f"calls_{number}"] is not None),
+            key=lambda each: -each.calls,
+        )
+        for number in range(len(times))
+    ]
+
+
+def _blocked(row: Mapping[str, Any], number: int) -> Blocked:
+    return Blocked(
+        project_id=row["project_id"],
+        project_public_id=row["public_id"] or "",
+        project_name=row["name"] or "",
+        code=row["code"],
+        calls=row[f"calls_{number}"],
+        last_at=row[f"last_{number}"],
+    )
 
 
 def in_words(blocked: Sequence[Blocked]) -> str:

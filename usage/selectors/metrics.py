@@ -5,26 +5,29 @@ the same statement. The number of series is bounded: those that appeared first k
 are counted together, so that none ever changes its place.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import F, Min, Sum
+from django.db.models import F, Min, Sum, Value
 from django.db.models.functions import Abs
+from django.db.models.lookups import IsNull
 
 from budgets.models import Budget, Lease, Mode, Reservation, ReservationState, ScopeKind, Window
-from budgets.selectors import budget_rows
+from budgets.selectors import budget_rows, by_scope
 from budgets.types import BudgetRow
 from core.money import ZERO
 from teams.models import Project, Team
-from usage.models import BlockedHour, Discrepancy, DiscrepancyState, ImportCursor
+from usage.models import BlockedHour, Discrepancy, DiscrepancyState, ImportCursor, Invoice, ProviderAccount
 from usage.selectors.projects import month_budget
 from usage.selectors.rollup import days_of
 from usage.selectors.scopes import organisation_scope
+from usage.selectors.sources import SEPARATOR
 
 OTHER = "other"
+GATEWAY = "gateway"  # stands for a provider where a gateway tells, whatever it is in front of
 # Net sums of the roll-up beside what entries took off. A credit for another model than was allowed has the
 # tier of that model.
 SERIES = """
@@ -50,6 +53,18 @@ SERIES = """
     JOIN catalog_llmmodel m ON m.id = s.model_id
     ORDER BY s.first_id NULLS LAST, s.team_id, s.project_id, s.model_id, s.tier_id
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldBy:
+    """Which provider tells by a source, an account or a bill, and the accounts that are closed."""
+
+    provider: Mapping[str, str]
+    closed: frozenset[str]
+
+    def of(self, source: str) -> str:
+        """Return the provider that a source is of; `gateway` for a gateway's."""
+        return self.provider.get(source, GATEWAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +166,9 @@ def month_budgets(*, limit: int) -> list[MonthBudget]:
         only_model__isnull=True,
         closed_at__isnull=True,
     ).exclude(mode=Mode.NOTIFY)
-    rows = budget_rows(wanted)
-    names = _scope_codes(rows)
-    scopes = dict.fromkeys((row.scope_kind, row.scope_id) for row in rows)
-    found = [(scope, month_budget(rows, scope)) for scope in scopes]
+    budgets = by_scope(budget_rows(wanted))
+    names = _scope_codes(budgets)
+    found = [(scope, month_budget(budgets, scope)) for scope in budgets]
     return [
         MonthBudget(team=names[scope][0], project=names[scope][1], row=row)
         for scope, row in found
@@ -162,22 +176,40 @@ def month_budgets(*, limit: int) -> list[MonthBudget]:
     ][:limit]
 
 
-def usage_lag_seconds(at: datetime) -> float | None:
-    """Return how long ago the stalest source was read; infinite for one that never was. One query.
+def told_by() -> ToldBy:
+    """Return which provider each account and bill is of. One query."""
+    accounts = ProviderAccount.objects.order_by()
+    bills = Invoice.objects.order_by().values_list("public_id", "account__provider", Value(value=False))
+    rows = list(accounts.values_list("public_id", "provider", IsNull(F("closed_at"), False)).union(bills))
+    return ToldBy(
+        provider={source: provider for source, provider, _ in rows},
+        closed=frozenset(source for source, _, is_closed in rows if is_closed),
+    )
 
-    None without any source.
+
+def usage_lag_seconds(told: ToldBy, at: datetime) -> dict[str, float]:
+    """Return how long ago the stalest source of the gateways and of each provider was read; infinite for one
+    that never was. One query. Accounts that are closed are not read any more.
     """
-    ages = [
-        float("inf") if last is None else max((at - last).total_seconds(), 0.0)
-        for last in ImportCursor.objects.values_list("last_success_at", flat=True)
-    ]
-    return max(ages, default=None)
+    found: dict[str, float] = {}
+    for source, last in ImportCursor.objects.order_by().values_list("source", "last_success_at"):
+        account = source.partition(SEPARATOR)[0]
+        if account not in told.closed:
+            age = float("inf") if last is None else max((at - last).total_seconds(), 0.0)
+            provider = told.of(account)
+            found[provider] = max(found.get(provider, 0.0), age)
+    return found
 
 
-def open_drift_usd() -> Decimal:
-    """Return what open differences amount to, whichever way they go. One query."""
-    found = Discrepancy.objects.filter(state=DiscrepancyState.OPEN)
-    return found.aggregate(usd=Sum(Abs("amount_usd")))["usd"] or ZERO
+def open_drift_usd(told: ToldBy) -> dict[str, Decimal]:
+    """Return what open differences with the gateways and with each provider amount to, whichever way they go:
+    zero where there are none. One query.
+    """
+    found = dict.fromkeys((GATEWAY, *told.provider.values()), ZERO)
+    rows = Discrepancy.objects.filter(state=DiscrepancyState.OPEN).order_by().values_list("run__source")
+    for source, usd in rows.annotate(usd=Sum(Abs("amount_usd"))):
+        found[told.of(source)] += usd
+    return found
 
 
 def _together(late: Iterable[SpendSeries]) -> list[SpendSeries]:
@@ -196,11 +228,11 @@ def _together(late: Iterable[SpendSeries]) -> list[SpendSeries]:
     return [whole] if whole else []
 
 
-def _scope_codes(rows: Iterable[BudgetRow]) -> dict[tuple[ScopeKind, int], tuple[str, str]]:
-    """Return the codes of team and project of the scopes of budgets. Two queries."""
+def _scope_codes(scopes: Iterable[tuple[ScopeKind, int]]) -> dict[tuple[ScopeKind, int], tuple[str, str]]:
+    """Return the codes of team and project of scopes. Two queries."""
     ids: dict[ScopeKind, set[int]] = {kind: set() for kind in ScopeKind}
-    for row in rows:
-        ids[row.scope_kind].add(row.scope_id)
+    for kind, scope_id in scopes:
+        ids[kind].add(scope_id)
     teams = Team.objects.filter(pk__in=ids[ScopeKind.TEAM]).order_by()
     projects = Project.objects.filter(pk__in=ids[ScopeKind.PROJECT]).order_by()
     codes = {(ScopeKind.TEAM, pk): (code, "") for pk, code in teams.values_list("pk", "code")}

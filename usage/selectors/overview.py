@@ -1,12 +1,14 @@
 """The Overview: spend of a scope over a period against its budget, projects, models, the worst breach."""
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
 from budgets.models import ScopeKind
-from budgets.selectors import budgets_of_scopes
-from budgets.types import BudgetRow
+from budgets.selectors import standings_of_scopes
+from budgets.types import Standing, Standings
 from core import clock
 from core.money import ZERO
 from teams.models import NamedKind, Project
@@ -21,8 +23,22 @@ from usage.types import Blocked, DayRow, Figures, ModelRow, Overview, Period, Sc
 STEADY_PERCENT = 10  # a change from week to week below this is no news
 
 
-def overview(scope: Scope, *, period: Period | None = None, at: datetime | None = None) -> Overview:
-    """Return everything that the Overview shows of money. Six queries for any number of projects.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a page has read before it asks for its Overview: its one project, from `with_top_tier`, what was
+    refused today, and whether a price is known to change in the running month.
+    """
+
+    project: Project
+    blocked_today: Sequence[Blocked]
+    prices_change: bool
+
+
+def overview(
+    scope: Scope, *, period: Period | None = None, at: datetime | None = None, known: Known | None = None
+) -> Overview:
+    """Return everything that the Overview shows of money. Six queries for any number of projects, three
+    where the rest is known.
 
     A period that is over costs one query more: it bears the names of then.
 
@@ -30,8 +46,10 @@ def overview(scope: Scope, *, period: Period | None = None, at: datetime | None 
     those of the database's clock, unless `at` is given.
     """
     moment = make_moment(at or clock.now(), period)
-    summary = read_summary(scope, moment)
-    projects = _as_called(list(projects_of(scope, summary.by_project_day, moment.now)), moment.named_at)
+    summary = read_summary(scope, moment, prices_change=known is None or known.prices_change)
+    found = [known.project] if known else list(projects_of(scope, summary.project_ids, moment.now))
+    shown = [each for each in found if each.archived_at is None or each.pk in summary.project_ids]
+    projects = _as_called(shown, moment.named_at)
     budgets = _budgets(scope, [project.pk for project in projects], moment.budgets_at or at)
     accounts = {
         project.pk: _account(
@@ -60,7 +78,9 @@ def overview(scope: Scope, *, period: Period | None = None, at: datetime | None 
         period=moment.period,
         today=moment.today,
         tier_names=tuple(f"Tier {number}" for number in range(1, tiers + 1)),
-        figures=_figures(summary, days, whole, blocked_today(scope, at=moment.now)),
+        figures=_figures(
+            summary, days, whole, known.blocked_today if known else blocked_today(scope, at=moment.now)
+        ),
         days=tuple(days),
         projects=tuple(sorted(rows, key=lambda row: (-row.spent_usd, row.name))),
         models=_models(summary),
@@ -73,25 +93,25 @@ def _as_called(projects: Sequence[Project], then: datetime | None) -> Sequence[P
     """Give projects the names that they had at a moment, so that the past keeps its labels."""
     if then is None:
         return projects
-    named = former_names(then)
+    named, projects = former_names(then), [copy(project) for project in projects]
     for project in projects:
         project.name = named.at(then, NamedKind.PROJECT, project.pk, project.name)
     return projects
 
 
-def _budgets(scope: Scope, project_ids: Sequence[int], at: datetime | None) -> list[BudgetRow]:
+def _budgets(scope: Scope, project_ids: Sequence[int], at: datetime | None) -> Standings:
     wanted: dict[ScopeKind, list[int]] = {ScopeKind.PROJECT: list(project_ids)}
     if scope.budget:
         kind, scope_id = scope.budget
         wanted[kind] = [*wanted.get(kind, []), scope_id]
-    return budgets_of_scopes(wanted, at=at)
+    return standings_of_scopes(wanted, at=at)
 
 
 def _account(
     name: str,
     code: str,
     by_day: Mapping[date, Decimal],
-    budget: BudgetRow | None,
+    budget: Standing | None,
     summary: Summary,
     *,
     project_ids: Collection[int],

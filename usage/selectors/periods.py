@@ -2,6 +2,7 @@
 
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from django.utils import timezone
 
@@ -34,8 +35,7 @@ def elapsed_share(at: datetime) -> Decimal:
 
 def this_month(today: date) -> Period:
     """Return the month of a day."""
-    first = today.replace(day=1)
-    return Period(first_day=first, last_day=_last_of_month(first), label=f"{first:%B %Y}")
+    return _month(today.replace(day=1))
 
 
 def month_of(text: str) -> Period:
@@ -60,6 +60,11 @@ def custom(first_day: date, last_day: date) -> Period:
     return Period(
         first_day=first_day, last_day=last_day, label=f"{first_day:%-d %B %Y} to {last_day:%-d %B %Y}"
     )
+
+
+@lru_cache(maxsize=64)  # an Overview asks some hundred times for the same two
+def _month(first: date) -> Period:
+    return Period(first_day=first, last_day=_last_of_month(first), label=f"{first:%B %Y}")
 
 
 def _last_of_month(first: date) -> date:

@@ -1,6 +1,6 @@
 """The projects of the Overview: their figures, how they stand, and which budget breaks first."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 
 from budgets.models import Mode, ScopeKind, Window
-from budgets.types import BudgetRow
+from budgets.types import AnyStanding, Standing, Standings
 from core.money import format_usd
 from keys.models import Grant
 from teams.models import Project
@@ -28,7 +28,7 @@ class Account:
     project_code: str
     spent_usd: Decimal
     forecast: Forecast | None
-    budget: BudgetRow | None
+    budget: Standing | None
 
     @property
     def limit_usd(self) -> Decimal | None:
@@ -37,7 +37,13 @@ class Account:
 
 
 def projects_of(scope: Scope, used: Iterable[int], now: datetime) -> QuerySet[Project]:
-    """Return the open projects of a scope and others that it paid for, with the highest tier granted."""
+    """Return the open projects of a scope and others that it paid for, by name, with the highest tier."""
+    found = Project.objects.filter((scope.projects & Q(archived_at__isnull=True)) | Q(pk__in=list(used)))
+    return with_top_tier(found.select_related("owner"), now).order_by("name", "pk")
+
+
+def with_top_tier(projects: QuerySet[Project], now: datetime) -> QuerySet[Project]:
+    """Return projects with the highest tier granted to a key of theirs."""
     active = Grant.objects.filter(
         key__project=OuterRef("pk"),
         key__revoked_at__isnull=True,
@@ -46,31 +52,25 @@ def projects_of(scope: Scope, used: Iterable[int], now: datetime) -> QuerySet[Pr
         expires_at__gt=now,
     )
     highest = active.values("key__project").annotate(top=Max("tier_id")).values("top")
-    return (
-        Project.objects.filter((scope.projects & Q(archived_at__isnull=True)) | Q(pk__in=list(used)))
-        .select_related("owner")
-        .annotate(top_tier=Subquery(highest))
-        .order_by("name", "pk")
-    )
+    return projects.annotate(top_tier=Subquery(highest))
 
 
-def month_budget(budgets: Iterable[BudgetRow], scope: tuple[ScopeKind, int] | None) -> BudgetRow | None:
+def month_budget(
+    budgets: Mapping[tuple[ScopeKind, int], Sequence[AnyStanding]], scope: tuple[ScopeKind, int] | None
+) -> AnyStanding | None:
     """Return the tightest unfiltered monthly budget of a scope that does more than tell."""
     found = [
         row
-        for row in budgets
-        if (row.scope_kind, row.scope_id) == scope
-        and row.window is Window.MONTH
+        for row in (budgets.get(scope, ()) if scope else ())
+        if row.window is Window.MONTH
         and row.mode is not Mode.NOTIFY
-        and not row.only
+        and not row.is_filtered
         and row.limit_usd is not None
     ]
     return min(found, key=lambda row: (row.limit_usd or 0, row.id), default=None)
 
 
-def project_row(
-    project: Project, summary: Summary, budgets: Sequence[BudgetRow], account: Account
-) -> ProjectRow:
+def project_row(project: Project, summary: Summary, budgets: Standings, account: Account) -> ProjectRow:
     """Make one line of the table; limits and forecasts only where the period is a month."""
     moment = summary.moment
     spent_usd = summary.project_usd(project.pk, moment.period)
@@ -120,13 +120,12 @@ def share(amount_usd: Decimal | None, limit_usd: Decimal | None) -> Decimal | No
     return 100 * amount_usd / limit_usd if limit_usd else Decimal(100 if amount_usd else 0)
 
 
-def _status(project: Project, budgets: Sequence[BudgetRow], account: Account) -> Status:
+def _status(project: Project, budgets: Standings, account: Account) -> Status:
     if project.archived_at:
         return Status(tone="info", text="Closed")
-    own = [row for row in budgets if (row.scope_kind, row.scope_id) == (ScopeKind.PROJECT, project.pk)]
     if any(
-        row.mode is Mode.HARD and not row.only and row.left_usd is not None and row.left_usd <= 0
-        for row in own
+        row.mode is Mode.HARD and not row.is_filtered and row.left_usd is not None and row.left_usd <= 0
+        for row in budgets.get((ScopeKind.PROJECT, project.pk), ())
     ):
         return Status(tone="bad", text="Blocked (429)")
     return _month_status(account)
@@ -159,7 +158,7 @@ def _day_of_breach(account: Account, limit_usd: Decimal, summary: Summary) -> da
     )
 
 
-def _coming(account: Account, budget: BudgetRow, day: date) -> Breach:
+def _coming(account: Account, budget: Standing, day: date) -> Breach:
     if budget.mode is Mode.HARD:
         text = f"Calls will then return 429 until {_date(budget.window_ends_at)}."
     else:
@@ -174,7 +173,7 @@ def _coming(account: Account, budget: BudgetRow, day: date) -> Breach:
     )
 
 
-def _passed(account: Account, budget: BudgetRow, limit_usd: Decimal, summary: Summary) -> Breach:
+def _passed(account: Account, budget: Standing, limit_usd: Decimal, summary: Summary) -> Breach:
     over_usd = account.spent_usd - limit_usd
     if budget.mode is Mode.HARD:
         text = f"Its calls return 429 until {_date(budget.window_ends_at)}."

@@ -7,8 +7,8 @@ from decimal import Decimal
 from django.db.models import QuerySet
 
 from budgets.models import ScopeKind
-from budgets.selectors import budgets_of_scopes
-from budgets.types import BudgetRow
+from budgets.selectors import standings_of_scopes
+from budgets.types import Standings
 from core import clock
 from core.money import ZERO
 from teams.models import NamedKind, Team
@@ -95,8 +95,8 @@ def showback(teams: QuerySet[Team], period: Period) -> Showback:
     )
 
 
-def _budgets(teams: Sequence[Team], period: Period) -> list[BudgetRow]:
+def _budgets(teams: Sequence[Team], period: Period) -> Standings:
     """Return the budgets of the teams as they were at the period's end."""
     end = end_of(period.last_day)
     at = end if end < clock.now() else None
-    return budgets_of_scopes({ScopeKind.TEAM: [team.pk for team in teams]}, at=at)
+    return standings_of_scopes({ScopeKind.TEAM: [team.pk for team in teams]}, at=at)

@@ -1,12 +1,12 @@
 """What was spent, from the day roll-up alone: by day, project, model, tier and key."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import F, Max, Q, QuerySet, Sum
+from django.db.models import Case, F, Max, OuterRef, Q, QuerySet, Subquery, Sum, When
 
 from core.money import ZERO
 from usage.models import UsageDay
@@ -16,6 +16,15 @@ from usage.types import DayRow, KeyUse, MonthRow, Period, Scope, Spend, Totals
 
 SHOWN_TIERS = 3
 MONTHS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendOfMonths:
+    """The last months, and whose keys and which projects spent the running one, the dearest first."""
+
+    months: list[MonthRow]
+    by_owner: list[Spend]
+    by_project: list[Spend]
 
 
 def totals(scope: Scope, period: Period) -> Totals:
@@ -90,33 +99,54 @@ def key_use(key_ids: Collection[int], *, today: date | None = None) -> dict[int,
     }
 
 
-def by_owner_and_project(scope: Scope, period: Period) -> tuple[list[Spend], list[Spend]]:
-    """Return the cost of each person's keys, and of each project, the dearest first. One query for both."""
-    rows = (
-        days_in(scope, period)
-        .values("owner_id", "project_id", owner_name=F("owner__name"), project_name=F("project__name"))
-        .annotate(all_calls=Sum("calls"), usd=Sum("cost_usd"))
-        .order_by("owner_id", "project_id")
-    )
-    found = list(rows)
-    return _summed(found, "owner"), _summed(found, "project")
+def key_spend(scope: Scope, period: Period) -> Subquery:
+    """Give the cost of a key in a scope and period, to annotate keys with; null for one that was not used."""
+    rows = days_in(scope, period).filter(key_id=OuterRef("pk")).order_by()
+    return Subquery(rows.values("key_id").annotate(usd=Sum("cost_usd")).values("usd"))
 
 
-def spend_by_month(scope: Scope, *, today: date, months: int = MONTHS) -> list[MonthRow]:
-    """Return each of the last months, the empty ones too, the running one last. One query."""
+def spend_by_month(scope: Scope, *, today: date, months: int = MONTHS) -> SpendOfMonths:
+    """Return each of the last months, the empty ones too, the running one last, and who and what spent that.
+
+    One query. Days before the running month are summed by day in SQL and by month here: it takes a date's
+    month faster.
+    """
     periods = [this_month(today)]
     while len(periods) < months:
         periods.insert(0, last_month(periods[0].first_day))
-    rows = days_in(scope, custom(periods[0].first_day, periods[-1].last_day)).order_by()
+    running = Q(day__gte=periods[-1].first_day)
+    whole = days_in(scope, custom(periods[0].first_day, periods[-1].last_day))
+    parts = {
+        "owner": "owner_id",
+        "owner_name": "owner__name",
+        "project": "project_id",
+        "project_name": "project__name",
+    }
+    rows = (
+        whole.annotate(
+            before=Case(When(~running, then=F("day"))),
+            **{f"by_{name}": Case(When(running, then=F(column))) for name, column in parts.items()},
+        )
+        .values("before", "tier_id", *(f"by_{name}" for name in parts))
+        .annotate(all_calls=Sum("calls"), usd=Sum("cost_usd"))
+        .order_by("by_owner", "by_project")
+    )
+    found = list(rows)
+    now = [row for row in found if row["before"] is None]
+    return SpendOfMonths(
+        months=_months(found, periods),
+        by_owner=_summed(now, "by_owner"),
+        by_project=_summed(now, "by_project"),
+    )
+
+
+def _months(rows: Iterable[Mapping[str, Any]], periods: Sequence[Period]) -> list[MonthRow]:
     calls: dict[date, int] = {}
     usd: dict[tuple[date, int], Decimal] = {}
-    # Summed by day in SQL and by month here: it takes a date's month faster.
-    for day, tier, day_calls, day_usd in rows.values_list("day", "tier_id").annotate(
-        all_calls=Sum("calls"), usd=Sum("cost_usd")
-    ):
-        month = day.replace(day=1)
-        calls[month] = calls.get(month, 0) + day_calls
-        usd[month, tier] = usd.get((month, tier), ZERO) + day_usd
+    for row in rows:
+        month, tier = (row["before"] or periods[-1].first_day).replace(day=1), row["tier_id"]
+        calls[month] = calls.get(month, 0) + row["all_calls"]
+        usd[month, tier] = usd.get((month, tier), ZERO) + row["usd"]
     shown = range(1, max([SHOWN_TIERS, *(tier for _, tier in usd)]) + 1)
     return [
         MonthRow(
@@ -141,11 +171,11 @@ def day_rows(cells: dict[tuple[date, int], Decimal], period: Period, today: date
 
 
 def _summed(cells: Iterable[Mapping[str, Any]], noun: str) -> list[Spend]:
-    """Add up cells by the owner or the project."""
+    """Add up cells by what the column `noun` holds."""
     sums: dict[int, Spend] = {}
     for cell in cells:
         spent = Spend(
-            id=cell[f"{noun}_id"],
+            id=cell[noun],
             name=cell[f"{noun}_name"] or "",
             calls=cell["all_calls"],
             cost_usd=cell["usd"],

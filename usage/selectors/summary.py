@@ -4,14 +4,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
-from django.db.models import QuerySet, Sum
+from django.db.models import Sum
 
 from core.money import ZERO
 from usage.forecast import PACE_DAYS, linear, since_first_use
-from usage.models import UsageDay
 from usage.selectors.periods import (
     custom,
     day_starts_at,
@@ -26,14 +26,20 @@ from usage.selectors.rollup import days_in
 from usage.types import Forecast, Period, Scope
 
 TREND_WEEKS = 13
-Group = tuple[date, int | None, int | None, str | None, Decimal, Decimal]
+Group = tuple[date | None, int | None, int | None, str | None, int | None, Decimal]
 COLUMNS = ("day", "tier_id", "project_id", "model_id", "cost_usd")
-# By day and tier, by project and day, and by model; the last column counts the period alone.
+# Recent days by day and tier, by project and day, and, in the period alone, by model. What is older makes
+# nothing but the trend, so it is summed by project and week: the groups are what a sum of numerics costs.
 SUMMARY = """
-    SELECT g.day, g.tier_id, g.project_id, m.name, g.usd, g.period_usd FROM (
-      SELECT day, tier_id, project_id, model_id, sum(cost_usd) AS usd,
-             coalesce(sum(cost_usd) FILTER (WHERE day BETWEEN %s AND %s), 0) AS period_usd
-      FROM ({rows}) u GROUP BY GROUPING SETS ((day, tier_id), (project_id, day), (model_id))
+    SELECT g.day, g.tier_id, g.project_id, CASE WHEN g.model_id IS NOT NULL THEN coalesce(m.name, '') END,
+           g.weeks_ago, g.usd
+    FROM (
+      SELECT day, tier_id, project_id, of_period AS model_id, NULL::int AS weeks_ago, sum(cost_usd) AS usd
+      FROM (SELECT *, CASE WHEN day BETWEEN %s AND %s THEN model_id END AS of_period FROM ({recent}) r) d
+      GROUP BY GROUPING SETS ((day, tier_id), (project_id, day), (of_period))
+      UNION ALL
+      SELECT NULL, NULL, project_id, NULL, (%s - day) / 7, sum(cost_usd)
+      FROM ({older}) o GROUP BY 3, 5
     ) g LEFT JOIN catalog_llmmodel m ON m.id = g.model_id
 """
 
@@ -89,6 +95,17 @@ class Moment:
         return end_of(self.period.last_day) if self.period.last_day < self.today else None
 
     @property
+    def recent_from(self) -> date:
+        """Return the first day that is looked at by itself; of the days before, only weeks are."""
+        pace = self.today - timedelta(days=PACE_DAYS)
+        return min(pace, self.period.first_day, self.account_period.first_day)
+
+    @property
+    def trend_from(self) -> date:
+        """Return the first day of the oldest week of the trend."""
+        return self.today - timedelta(days=7 * TREND_WEEKS - 1)
+
+    @property
     def days_left(self) -> Decimal:
         """Return the days from now to the end of the running month."""
         return (self.month.last_day - self.today).days + 1 - self.elapsed
@@ -100,15 +117,23 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Amounts in US dollars by day and tier, by project and day, and of each model in the period."""
+    """Amounts in US dollars by day and tier, by project and day, and of each model in the period; before the
+    recent days, by project and weeks ago.
+    """
 
     moment: Moment
     by_day_tier: Mapping[tuple[date, int], Decimal]
     by_day: Mapping[date, Decimal]
     by_project_day: Mapping[int, Mapping[date, Decimal]]
+    by_project_week: Mapping[int, Mapping[int, Decimal]]
     by_model: Mapping[str, Decimal]
     rises: Rises
     rising: Mapping[int, Mapping[int, Decimal]]  # of models whose price will change, by project, of the pace
+
+    @property
+    def project_ids(self) -> set[int]:
+        """Return the projects that anything was spent for, in the recent days or before."""
+        return self.by_project_day.keys() | self.by_project_week.keys()
 
     def project_usd(self, project_id: int, period: Period) -> Decimal:
         """Return the cost of a project in a period."""
@@ -139,12 +164,11 @@ class Summary:
 
     def trend(self, project_id: int) -> tuple[Decimal, ...]:
         """Return the cost of a project in each of the last 13 weeks, the last one ending today."""
-        weeks = [ZERO] * TREND_WEEKS
+        by_week = dict(self.by_project_week.get(project_id, {}))
         for day, usd in self.by_project_day.get(project_id, {}).items():
-            back = (self.moment.today - day).days // 7
-            if 0 <= back < TREND_WEEKS:
-                weeks[TREND_WEEKS - 1 - back] += usd
-        return tuple(weeks)
+            weeks_ago = (self.moment.today - day).days // 7
+            by_week[weeks_ago] = by_week.get(weeks_ago, ZERO) + usd
+        return tuple(by_week.get(weeks_ago, ZERO) for weeks_ago in reversed(range(TREND_WEEKS)))
 
     def per_day(self, number: int, *, before: int = 0) -> Decimal:
         """Return the mean cost of so many complete days, which end `before` days before yesterday."""
@@ -158,31 +182,34 @@ def make_moment(now: datetime, period: Period | None) -> Moment:
     return Moment(now=now, today=today, elapsed=elapsed_share(now), period=period or this_month(today))
 
 
-def read_summary(scope: Scope, moment: Moment) -> Summary:
+def read_summary(scope: Scope, moment: Moment, *, prices_change: bool = True) -> Summary:
     """Read the roll-up of a scope, from 13 weeks ago or the period's start if that is earlier.
 
-    Two queries, five when a price is known to change in the running month.
+    Two queries, five when a price is known to change in the running month; one when it is known that none
+    will.
     """
-    first = min(moment.period.first_day, moment.today - timedelta(days=7 * TREND_WEEKS - 1))
-    rows = days_in(scope, custom(first, max(moment.today, moment.period.last_day)))
     by_day_tier: dict[tuple[date, int], Decimal] = {}
     by_day: dict[date, Decimal] = {}
     by_project: dict[int, dict[date, Decimal]] = {}
+    by_week: dict[int, dict[int, Decimal]] = {}
     by_model: dict[str, Decimal] = {}
-    for day, tier, project, model, usd, period_usd in _grouped(rows, moment.period):
-        if tier is not None:
+    for day, tier, project, model, weeks_ago, usd in _grouped(scope, moment):
+        if day and tier is not None:
             by_day_tier[day, tier] = usd
             by_day[day] = by_day.get(day, ZERO) + usd
-        elif project is not None:
+        elif day and project is not None:
             by_project.setdefault(project, {})[day] = usd
-        elif period_usd:
-            by_model[model or ""] = period_usd
-    rises = price_rises(moment.now, end_of(moment.month.last_day))
+        elif project is not None and weeks_ago is not None:
+            by_week.setdefault(project, {})[weeks_ago] = usd
+        elif model is not None and usd:
+            by_model[model] = usd
+    rises = price_rises(moment.now, end_of(moment.month.last_day)) if prices_change else {}
     return Summary(
         moment=moment,
         by_day_tier=by_day_tier,
         by_day=by_day,
         by_project_day=by_project,
+        by_project_week=by_week,
         by_model=by_model,
         rises=rises,
         rising=_rising(scope, moment, rises) if rises else {},
@@ -201,12 +228,22 @@ def _rising(scope: Scope, moment: Moment, rises: Rises) -> dict[int, dict[int, D
     return found
 
 
-def _grouped(rows: QuerySet[UsageDay], period: Period) -> list[Group]:
+def _grouped(scope: Scope, moment: Moment) -> list[Group]:
+    before = moment.recent_from - timedelta(days=1)
+    period = moment.period
     try:
-        sql, parameters = rows.values(*COLUMNS).order_by().query.sql_with_params()
+        recent, recent_terms = _columns(scope, moment.recent_from, max(moment.today, period.last_day))
+        older, older_terms = _columns(scope, moment.trend_from, before)
     except EmptyResultSet:  # a scope without anything in it
         return []
+    terms = [period.first_day, period.last_day, *recent_terms, moment.today, *older_terms]
     with connection.cursor() as cursor:
-        cursor.execute(SUMMARY.format(rows=sql), [period.first_day, period.last_day, *parameters])
+        cursor.execute(SUMMARY.format(recent=recent, older=older), terms)
         groups: list[Group] = cursor.fetchall()
     return groups
+
+
+def _columns(scope: Scope, first: date, last: date) -> tuple[str, tuple[Any, ...]]:
+    rows = days_in(scope, custom(first, last)).values(*COLUMNS).order_by()
+    sql, terms = rows.query.sql_with_params()
+    return sql, terms
