@@ -49,8 +49,8 @@ STEMS = {
     "quarantine": "reconciliation",
     "periods": "reconciliation",
 }
-# A secret is shown to a human, and only humans decide: separation of duties counts them. What providers say
-# is held against the last two, so a person answers for them as well.
+# A secret is shown to a human, and only humans decide: separation of duties counts them. A project's move
+# turns what its spend counts on, and what providers say is held against the last two: a person answers.
 SIGNED_IN_ONLY = frozenset(
     {
         "keys_reveal",
@@ -64,6 +64,7 @@ SIGNED_IN_ONLY = frozenset(
         "policy_proposals_reject",
         "access_reviews_keep",
         "access_reviews_end",
+        "projects_move",
         "upstream_keys_create",
         "invoices_create",
     }
