@@ -34,6 +34,7 @@ BAR_MILLISECONDS = 1_000
 KEYS_A_ROUND = 15
 PATH = "/v1/chat/completions"
 LEASE = "/gateway/v1/leases"
+RELEASE = "/gateway/v1/release"
 WANT_USD = Decimal(100)
 LOOK_SECONDS = 0.01
 LONGEST_SECONDS = 10.0
@@ -90,11 +91,16 @@ class Lender:
     async def lease(self, body: Mapping[str, object]) -> Answer:
         return await asyncio.to_thread(self._post, LEASE, body)
 
-    async def poll_leases(self, node: str) -> Collection[str]:
-        answer = await asyncio.to_thread(self._post, f"{LEASE}/poll", {"node": node})
+    async def poll_leases(self, node: str, *, allowed: Sequence[Mapping[str, object]]) -> Collection[str]:
+        body = {"node": node, "allowed": allowed}
+        answer = await asyncio.to_thread(self._post, f"{LEASE}/poll", body)
         stop = answer.document["stop"]
         assert isinstance(stop, list)
         return frozenset(stop)
+
+    async def release(self, body: Mapping[str, object]) -> str:
+        answer = await asyncio.to_thread(self._post, RELEASE, body)
+        return str(answer.document.get("status"))
 
     async def return_lease(self, lease: str, *, keep: str) -> bool:
         answer = await asyncio.to_thread(self._post, f"{LEASE}/return", {"lease": lease, "keep_usd": keep})

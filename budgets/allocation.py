@@ -94,6 +94,18 @@ class Bound:
     advice: str = "Lower that one first."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pressure:
+    """By how much limits go beyond what one above them allows; below 0 is room.
+
+    `of` is the budget above and the one below, or 0 for all that it handed out.
+    """
+
+    of: tuple[int, int]
+    excess_usd: Decimal
+    why: str
+
+
 def handed_out(parent: Node, around: Sequence[Node], at: datetime) -> Decimal:
     """Return what the limits of a budget's children add up to at a moment."""
     return sum((usd for _, usd in _children(parent, _claims(around, at))), ZERO)
@@ -161,6 +173,30 @@ def bounds_of_lead(node: Node, around: Sequence[Node], at: datetime) -> Iterator
                 usd=max(usd - allocated_usd, ZERO),
                 why=f"{team.name} has {format_usd(usd)} a {_window(team)}, of which"
                 f" {format_usd(allocated_usd)} is allocated to its other projects",
+            )
+
+
+def pressures(project_id: int, around: Sequence[Node], at: datetime) -> Iterator[Pressure]:
+    """Give how the limits of a project and its keys press on those above the project at a moment."""
+    claims = _claims(around, at)
+    own = [claim for claim in claims if claim[0].place.project_id == project_id]
+    for parent, limit_usd in claims:
+        has = format_usd(limit_usd)
+        below = [] if parent.place.project_id else [claim for claim in own if parent.is_above(claim[0])]
+        for node, usd in below:
+            name = "a key" if node.place.kind is ScopeKind.KEY else node.name
+            yield Pressure(
+                of=(parent.id, node.id),
+                excess_usd=usd - limit_usd,
+                why=f"{name} has {format_usd(usd)} a {_window(parent)}, {parent.name} {has}",
+            )
+        allowance_usd = parent.allowance_at(at) if below else None
+        if allowance_usd is not None:
+            total_usd, share = handed_out(parent, around, at), _share(parent, limit_usd, allowance_usd)
+            yield Pressure(
+                of=(parent.id, 0),
+                excess_usd=total_usd - allowance_usd,
+                why=f"{share}, and {format_usd(total_usd)} would be allocated",
             )
 
 

@@ -59,8 +59,9 @@ STEMS = {
     "notifications": "notifications",
     "sessions": "sessions",  # for which there is no scope: a token has none
 }
-# A secret is shown to a human, and only humans decide: separation of duties counts them. What providers say
-# is held against keys and bills, so a person answers for them as well, and for where news goes.
+# A secret is shown to a human, and only humans decide: separation of duties counts them. A project's move
+# turns what its spend counts on, what providers say is held against keys and bills, and news leave the house:
+# a person answers for them.
 SIGNED_IN_ONLY = frozenset(
     {
         "keys_reveal",
@@ -74,6 +75,7 @@ SIGNED_IN_ONLY = frozenset(
         "policy_proposals_reject",
         "access_reviews_keep",
         "access_reviews_end",
+        "projects_move",
         "upstream_keys_create",
         "invoices_create",
         "sessions_list",

@@ -3,6 +3,9 @@
 from collections.abc import Collection, Iterable
 
 from django.urls import URLPattern, URLResolver, include, path, re_path
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 
 from approvals.api import (
@@ -15,14 +18,19 @@ from approvals.api import (
 )
 from budgets.api import BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
+from budgets.services.moves import move_project
 from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
+from core.rest.schema import operation
+from core.rest.views import referred
 from keys.api import ApiKeyViewSet, GrantViewSet, LeakViewSet
 from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from portal.audit.api import AuditEventViewSet
 from portal.news.api import DeliveryViewSet, NotificationsViewSet, WebhookViewSet
 from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, SessionViewSet, TeamViewSet
-from teams.models import User
+from teams.models import Team, User
+from teams.serializers import ProjectMoveIn, ProjectOut
+from teams.services.changes import require_director
 from usage.api import (
     BlockedCallsViewSet,
     DiscrepancyViewSet,
@@ -53,6 +61,21 @@ class Keys:
         return found.order_by().values_list("pk", flat=True).first()
 
 
+class Projects(ProjectViewSet):
+    """Projects of the teams that the person works in or oversees."""
+
+    @operation(takes=ProjectMoveIn, gives=ProjectOut, refuses=(404, 409, 422))
+    @action(detail=True, methods=["post"])
+    def move(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Let a project with its keys and budgets belong to another team; what it used before stays."""
+        wanted, project = self.body(ProjectMoveIn), self.found(id)
+        require_director(self.actor, project.team.department_id)
+        teams = Team.objects.visible_to(self.actor)
+        team = referred(teams, field="team", noun="team", public_id=wanted["team"])
+        move_project(actor=self.actor, project=project, team=team, reason=wanted["reason"])
+        return self.answer(self.found(id))
+
+
 class Budgets(BudgetViewSet):
     """Budgets with the keys that some of them limit."""
 
@@ -77,7 +100,7 @@ class BudgetRequests(BudgetRequestViewSet):
 router = SimpleRouter()
 router.register("departments", DepartmentViewSet, "departments")
 router.register("teams", TeamViewSet, "teams")
-router.register("projects", ProjectViewSet, "projects")
+router.register("projects", Projects, "projects")
 router.register("people", PersonViewSet, "people")
 router.register("tiers", TierViewSet, "tiers")
 router.register("models", LlmModelViewSet, "models")

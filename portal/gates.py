@@ -103,6 +103,8 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:budgets-limits": writes,
     "api:budgets-top-up": writes,
     "api:budgets-set-rules": writes,
+    "move_project": always,
+    "api:projects-move": writes,
     "quarantine:assign": always,
     "quarantine:dismiss": always,
     "people:add": always,

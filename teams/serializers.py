@@ -3,9 +3,11 @@
 from allauth.usersessions.models import UserSession
 from rest_framework import serializers
 
-from core.rest.fields import Moment, PublicId
-from core.rest.serializers import CodedOut, NamedOut, Out, PageQuery
+from core.rest.fields import Moment, PublicId, Text
+from core.rest.serializers import CodedOut, In, NamedOut, Out, PageQuery
 from teams.browsers import browser_of, session_id
+
+MAX_REASON_CHARACTERS = 2_000
 
 
 class DepartmentOut(CodedOut):
@@ -29,6 +31,13 @@ class ProjectOut(CodedOut):
     cost_centre = serializers.CharField()
     created_at = Moment()
     archived_at = Moment(allow_null=True)
+
+
+class ProjectMoveIn(In):
+    """Where a project belongs from now on, and why."""
+
+    team = PublicId("tem")
+    reason = Text(max_length=MAX_REASON_CHARACTERS)
 
 
 class PersonOut(Out):

@@ -66,9 +66,16 @@ PLACE_PATTERN = r"\.".join(
 )
 HOUR = "%Y-%m-%dT%H"
 BLOCKED_DAYS = 7
-BLOCKED_ONLY = {"project": "project__public_id", "code": "code"}
+BLOCKED_ONLY = {"project": "project__public_id", "code": "code", "budget": "budget__public_id"}
 BLOCKED_PLACE_PATTERN = r"\.".join(
-    [r"(\d{4}-\d\d-\d\dT\d\d)", f"({id_pattern('key')})", f"({id_pattern('prj')})", "([a-z_]{1,40})"]
+    [
+        r"(\d{4}-\d\d-\d\dT\d\d)",
+        *(f"({id_pattern(prefix)})" for prefix in ("key", "prj", "tem")),
+        "([a-z_]{1,40})",
+        f"({id_pattern('bdg')}|)",
+        "([a-z]{0,16})",
+        "([a-z_]{0,24})",
+    ]
 )
 ONLY = {
     "project": "project__public_id",

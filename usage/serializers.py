@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.rest.fields import Day, Moment, PublicId, QueryNumber, Text, Usd
@@ -75,8 +76,25 @@ class BlockedKeyOut(Out):
     owner = serializers.CharField(source="key_owner")
 
 
+class BlockedBudgetOut(Out):
+    """The budget that refused, as the caller was told: whose it is and its window, without figures."""
+
+    id = serializers.CharField(source="budget_public_id")
+    scope = serializers.CharField(source="budget_scope")
+    window = serializers.CharField(source="budget_window")
+    name = serializers.CharField(source="cause_name")
+
+
+class BlockedRateOut(Out):
+    """The rate limit that refused, and whose it is."""
+
+    scope = serializers.CharField(source="rate_scope")
+    limit = serializers.CharField(source="rate_limit")
+    name = serializers.CharField(source="cause_name")
+
+
 class BlockedCallsOut(Out):
-    """Calls of one key that were refused for one reason in the hour that starts at `since`."""
+    """Calls of one key that were refused by one thing in the hour that starts at `since`."""
 
     since = Moment()
     key = BlockedKeyOut(source="*")
@@ -85,8 +103,20 @@ class BlockedCallsOut(Out):
     code = serializers.CharField(help_text="The code that the caller was told.")
     reason = serializers.SerializerMethodField()
     to_do = serializers.SerializerMethodField()
+    budget = serializers.SerializerMethodField()
+    rate = serializers.SerializerMethodField()
     calls = serializers.IntegerField()
     last_at = Moment()
+
+    @extend_schema_field(BlockedBudgetOut(allow_null=True))
+    def get_budget(self, line: BlockedLine) -> dict[str, Any] | None:
+        """The budget that refused, if one did."""
+        return BlockedBudgetOut(line).data if line.budget_id else None
+
+    @extend_schema_field(BlockedRateOut(allow_null=True))
+    def get_rate(self, line: BlockedLine) -> dict[str, Any] | None:
+        """The rate that refused, if one did."""
+        return BlockedRateOut(line).data if line.rate_limit else None
 
     def get_reason(self, line: BlockedLine) -> str:
         """What happened, for people."""
@@ -232,6 +262,7 @@ class BlockedCallsQuery(PageQuery):
 
     code = Text(required=False, max_length=MAX_CODE_CHARACTERS)
     project = PublicId("prj", required=False)
+    budget = PublicId("bdg", required=False, help_text="The budget that refused.")
     to = Day(required=False, help_text="The last day, included.")
 
     def get_fields(self) -> dict[str, Any]:

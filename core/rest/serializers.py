@@ -8,7 +8,7 @@ from rest_framework.exceptions import ValidationError
 
 from core.rest.fields import QueryNumber, Text
 
-MAX_CURSOR_CHARACTERS = 100
+MAX_CURSOR_CHARACTERS = 200
 MAX_PAGE_ROWS, PAGE_ROWS = 200, 50
 
 

@@ -21,7 +21,7 @@ LEASE_SQL = """
 SELECT code, answer::text
 FROM gateway_lease(%s::jsonb, %s, %s, %s, %s, make_interval(secs => %s), make_interval(secs => %s))
 """
-POLL_SQL = "SELECT gateway_poll_leases(%s::jsonb, %s)"
+POLL_SQL = "SELECT gateway_poll_leases(%s::jsonb, %s, %s::jsonb)"
 RETURN_SQL = "SELECT gateway_return_lease(%s::jsonb, %s, %s)"
 
 
@@ -53,8 +53,10 @@ def ask_lease(body: bytes, *, credential: Credential, nonce: str) -> Single | An
 
 
 def ask_poll(body: bytes, *, credential: Credential, nonce: str) -> Single:
-    """Ask which leases of a node must stop. Raises WireError."""
-    params = (_signature(credential, nonce), parse_lease_poll(body))
+    """Ask which leases of a node must stop, and tell of its calls in flight. Raises WireError."""
+    node, told = parse_lease_poll(body)
+    allowed = orjson.dumps([{**item, "source": credential.public_id} for item in told]).decode()
+    params = (_signature(credential, nonce), node, allowed)
     return Single(sql=POLL_SQL, params=params, answer=lambda rows: _poll_answer(rows[0][0]))
 
 

@@ -295,11 +295,17 @@ def parse_lease(body: bytes) -> LeaseCall:
     )
 
 
-def parse_lease_poll(body: bytes) -> str:
-    """Check a poll and return the node. Raises WireError."""
-    value = parse_object(body)
-    refuse_unknown(value, {"node"})
-    return read_text(value, "node", most=64)
+def parse_lease_poll(body: bytes) -> tuple[str, list[JsonObject]]:
+    """Check a poll; give the node and the calls in flight that it tells of. Raises WireError.
+
+    A call that cannot be read is left out: neither the others nor the answer wait for it.
+    """
+    value = parse_object(body, max_bytes=MAX_BATCH_BODY_BYTES)
+    refuse_unknown(value, {"node", "allowed"})
+    told = value.get("allowed", [])
+    if not isinstance(told, list) or len(told) > MAX_BATCH_ITEMS:
+        raise WireError(f"allowed must be a list of at most {MAX_BATCH_ITEMS} calls.", field="allowed")
+    return read_text(value, "node", most=64), [item for each in told if (item := _in_flight(each))]
 
 
 def parse_lease_return(body: bytes) -> tuple[str, Decimal]:
@@ -339,6 +345,17 @@ def _settlement_or_error(item: Any) -> JsonObject | DomainError:
         return parse_settlement(item)
     except DomainError as error:
         return error
+
+
+def _in_flight(value: Any) -> JsonObject | None:
+    """Return a call under a lease that is told of before its end; None for one that cannot be read."""
+    if not isinstance(value, dict) or value.get("lease") is None:
+        return None
+    try:
+        refuse_unknown(value, {"reservation", "lease", "call"})
+        return {"reservation": read_text(value, "reservation", most=40), **_leased_call(value)}
+    except WireError:
+        return None
 
 
 def _leased_call(value: JsonObject) -> JsonObject:

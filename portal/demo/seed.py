@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 
+from budgets.models import Budget, ScopeKind
 from catalog.models import LlmModel
 from catalog.pricing import STANDARD
 from catalog.selectors import price_rows
@@ -80,6 +81,7 @@ def refuse(keys: Sequence[ApiKey], now: datetime) -> None:
     """Count what was refused since the limit was lowered."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     key = keys[0]
+    budget = Budget.objects.filter(scope_kind=ScopeKind.PROJECT, scope_id=key.project_id).first()
     BlockedHour.objects.bulk_create(
         BlockedHour(
             hour=hour - timedelta(hours=back),
@@ -88,6 +90,7 @@ def refuse(keys: Sequence[ApiKey], now: datetime) -> None:
             team=key.project.team,
             department=key.project.team.department,
             code="budget_exhausted",
+            budget=budget,
             calls=calls,
             last_at=min(now, hour - timedelta(hours=back) + timedelta(minutes=59)),
         )

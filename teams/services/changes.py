@@ -37,7 +37,7 @@ def rename_department(*, actor: User | None, department: Department, name: str, 
 def rename_team(*, actor: User | None, team: Team, name: str, reason: str) -> Team:
     """Give a team another name; its director and administrators may. Its code stays."""
     mine = _locked_team(team)
-    _require_director(actor, mine.department_id)
+    require_director(actor, mine.department_id)
     return _rename(
         actor, mine, NamedKind.TEAM, name, reason, team_id=mine.pk, department_id=mine.department_id
     )
@@ -48,7 +48,7 @@ def rename_project(*, actor: User | None, project: Project, name: str, reason: s
     """Give a project another name; its director and administrators may. Its code stays."""
     mine = _locked_project(project)
     home = mine.team.department_id
-    _require_director(actor, home)
+    require_director(actor, home)
     return _rename(actor, mine, NamedKind.PROJECT, name, reason, team_id=mine.team_id, department_id=home)
 
 
@@ -56,15 +56,16 @@ def rename_project(*, actor: User | None, project: Project, name: str, reason: s
 def move_project(*, actor: User | None, project: Project, team: Team, reason: str) -> Project:
     """Let a project belong to another team from now on; who directs both and administrators may.
 
-    What it used before stays with the team of then. Its keys and budgets go with it. Raises InvalidInputError
-    for a team that is archived or has it already.
+    What it used before stays with the team of then. Its keys and budgets go with it, and nothing here asks
+    whether there is room for them: `budgets.services.moves` does. Raises InvalidInputError for a team that
+    has it already, and AlreadyDoneError for one that is archived.
     """
     require_reason(reason)
     mine = _locked_project(project)
     target = _locked_team(team)
     before = mine.team
     for home in (before.department_id, target.department_id):
-        _require_director(actor, home)
+        require_director(actor, home)
     _require_open(mine, f"Project {mine}")
     _require_open(target, f"Team {target}")
     if before.pk == target.pk:
@@ -96,7 +97,7 @@ def move_team(*, actor: User | None, team: Team, department: Department, reason:
     target = Department.objects.select_for_update(no_key=True).order_by("pk").get(pk=department.pk)
     before = mine.department
     for home in (before.pk, target.pk):
-        _require_director(actor, home)
+        require_director(actor, home)
     _require_open(mine, f"Team {mine}")
     _require_open(target, f"Department {target}")
     if before.pk == target.pk:
@@ -124,7 +125,7 @@ def archive_project(*, actor: User | None, project: Project, reason: str) -> Pro
     """
     require_reason(reason)
     mine = _locked_project(project)
-    _require_director(actor, mine.team.department_id)
+    require_director(actor, mine.team.department_id)
     _require_open(mine, f"Project {mine}")
     return _archive_project(actor, mine, clock.now(), reason)
 
@@ -137,7 +138,7 @@ def archive_team(*, actor: User | None, team: Team, reason: str) -> Team:
     """
     require_reason(reason)
     mine = _locked_team(team)
-    _require_director(actor, mine.department_id)
+    require_director(actor, mine.department_id)
     _require_open(mine, f"Team {mine}")
     at = clock.now()
     open_projects = Project.objects.filter(team=mine, archived_at__isnull=True)
@@ -168,7 +169,8 @@ def _locked_team(team: Team) -> Team:
     return found.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=team.pk)
 
 
-def _require_director(actor: User | None, department_id: int) -> None:
+def require_director(actor: User | None, department_id: int) -> None:
+    """Raise RoleNeededError, naming whom to ask, for who neither directs a department nor administers."""
     if actor is None:
         return
     roles = roles_of(actor)

@@ -38,6 +38,7 @@ TABLE = """
     teams_retrieve               401        404    200    200    200    200    200    200
     projects_list                401        empty  sees   sees   sees   sees   sees   sees
     projects_retrieve            401        404    200    200    200    200    200    200
+    projects_move                401        404    403    403    200    403    403    200
     people_list                  401        empty  sees   sees   sees   sees   sees   sees
     people_retrieve              401        404    200    200    200    200    200    200
     tiers_list                   401        sees   sees   sees   sees   sees   sees   sees
@@ -206,6 +207,10 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
         "mode": "hard",
         "amount_usd": "20",
         "reason": "A quiet day.",
+    },
+    "projects_move": lambda world: {
+        "team": factories.TeamFactory.create(department=world.cast.product).public_id,
+        "reason": "The team is split.",
     },
     "budgets_withdraw_plan": lambda world: {"valid_from": planned(world), "reason": "No launch."},
     "budgets_top_up": lambda _: {

@@ -204,8 +204,10 @@ def test_lines_of_refused_calls_hold_every_line_once(ann: Caller, world: World) 
     other = factories.ApiKeyFactory.create(project=world.cast.fraud)
     for back in (0, 1, 30):
         for project, key in ((world.cast.ranking, world.fresh_key), (world.cast.fraud, other)):
-            for code in ("rate_limited", "budget_held"):
-                refuse(project, now - timedelta(hours=back), code, 2, key=key)
+            refuse(project, now - timedelta(hours=back), "budget_held", 2, key=key, budget=world.budget)
+            for scope in ("", "team"):
+                cause = {"rate_scope": scope, "rate_limit": scope and "tokens_per_minute"}
+                refuse(project, now - timedelta(hours=back), "rate_limited", 2, key=key, **cause)
     everything = ann.get("blocked-calls/", limit=200).json()["results"]
     lines, answer = [], ann.get("blocked-calls/", limit=2).json()
     lines += answer["results"]
@@ -213,7 +215,7 @@ def test_lines_of_refused_calls_hold_every_line_once(ann: Caller, world: World) 
         answer = ann.get(answer["next"]).json()
         lines += answer["results"]
     assert lines == everything
-    assert len(everything) == 13
+    assert len(everything) == 19
     assert [line["since"] for line in everything] == sorted(
         (line["since"] for line in everything), reverse=True
     )

@@ -7,9 +7,11 @@ from decimal import Decimal
 
 import pytest
 
+from core import clock
+from tests import factories
 from tests.api.test_errors import problem
 from tests.api.world import Caller, World
-from tests.usage.books import book
+from tests.usage.books import book, refuse
 from usage.selectors import organisation_today, scope_for, this_month, totals
 from usage.serializers import run_id
 
@@ -102,3 +104,31 @@ def test_discrepancies_can_be_narrowed_down(ann: Caller, world: World) -> None:
 def test_reconciliation_tells_others_whom_to_ask(ben: Caller, world: World) -> None:
     document = problem(ben.get("reconciliation/runs/"), 403, "role_needed")
     assert "Ann Keller, Audrey Novak or Fay Tanaka" in document["detail"]
+
+
+def test_refused_calls_name_the_budget_or_the_rate(ada: Caller, world: World) -> None:
+    now, cast = clock.now(), world.cast
+    team = factories.BudgetFactory.create(
+        scope_kind="team", scope_id=cast.search.pk, department=cast.product, mode="hard"
+    )
+    refuse(cast.ranking, now, "budget_held", 3, key=world.fresh_key, budget=team)
+    rate = {"rate_scope": "project", "rate_limit": "requests_per_minute"}
+    refuse(cast.ranking, now, "rate_limited", 2, key=world.fresh_key, **rate)
+
+    lines = {line["code"]: line for line in ada.get("blocked-calls/").json()["results"]}
+    alone = ada.get("blocked-calls/", budget=team.public_id).json()["results"]
+
+    assert alone == [lines["budget_held"]]
+    assert alone[0]["budget"] == {
+        "id": team.public_id,
+        "scope": "team",
+        "window": "month",
+        "name": "Search team",
+    }
+    assert alone[0]["rate"] is None
+    assert lines["rate_limited"]["budget"] is None
+    assert lines["rate_limited"]["rate"] == {
+        "scope": "project",
+        "limit": "requests_per_minute",
+        "name": "Ranking",
+    }

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from budgets.models import Balance, Mode, Reservation, ScopeKind, Window
+from budgets.models import Balance, Mode, RateLimit, Reservation, ScopeKind, Window
 from catalog.models import Alias
 from core import clock
 from keys import secrets
@@ -295,3 +295,23 @@ def test_refusals_of_a_known_key_are_counted_by_reason(world: World) -> None:
     world.gus.authorize(secrets.new_token())
     blocked = BlockedHour.objects.get()
     assert (blocked.code, blocked.calls, blocked.project_id) == ("tier_not_granted", 2, world.project.pk)
+
+
+def test_refusals_are_counted_by_the_budget_or_the_rate_that_refused(world: World) -> None:
+    narrow = world.budget("key", kind=ScopeKind.KEY, limit="0.000001")
+    assert world.gus.authorize(world.token).json()["code"] == "budget_exhausted"
+    world.limit(narrow, "9")
+    wide = world.budget("team", kind=ScopeKind.TEAM, limit="0.000001")
+    for _ in range(2):
+        assert world.gus.authorize(world.token).json()["budget"]["id"] == wide.public_id
+    rate = RateLimit.objects.create(scope_kind="team", scope_id=world.team.pk, parallel_calls=1)
+    RateLimit.objects.filter(pk=rate.pk).update(in_flight=1)
+    assert world.gus.authorize(world.token).json()["code"] == "rate_limited"
+
+    counted = BlockedHour.objects.order_by("pk")
+
+    assert list(counted.values_list("code", "budget_id", "rate_scope", "rate_limit", "calls")) == [
+        ("budget_exhausted", narrow.pk, "", "", 1),
+        ("budget_exhausted", wide.pk, "", "", 2),
+        ("rate_limited", None, "team", "parallel_calls", 1),
+    ]

@@ -62,7 +62,7 @@ BOOKS = {
     "usage_day": "key_id, model_id, calls, cost_usd, input_tokens, cached_tokens, output_tokens",
     "usage_hour": "project_id, model_id, calls, cost_usd, input_tokens, cached_tokens, output_tokens",
     "usage_quarantine": "reason, detail IS NULL",
-    "usage_blocked_hour": "key_id, code, calls",
+    "usage_blocked_hour": "key_id, code, budget_id, rate_scope, rate_limit, calls",
     "catalog_unpriced_call": "model_id, calls",
     "budgets_ratelimit": "id, in_flight",
 }

@@ -14,7 +14,7 @@ from core import clock
 from keys.models import ApiKey
 from tests.gateway.conftest import World
 from usage.models import UsageEvent
-from usage.services import reclaim_leases
+from usage.services import expire_holds, reclaim_leases
 
 pytestmark = pytest.mark.django_db
 
@@ -316,3 +316,93 @@ def test_a_leased_call_that_cannot_be_read_books_nothing(world: World, damage: d
     result = world.gus.post("/gateway/v1/settle", {"items": [leased(lease, **damage)]}).json()["results"][0]
     assert result["status"] == "invalid"
     assert Entry.objects.count() == 0
+
+
+def in_flight(lease: str, **changes: Any) -> dict[str, Any]:
+    """Tell of one call that the node allowed and that has not ended."""
+    call = leased(lease, **changes)
+    return {name: call[name] for name in ("reservation", "lease", "call")}
+
+
+def tell(world: World, *calls: Any, node: str = "node-1") -> list[str]:
+    """Poll with calls in flight; return what must stop."""
+    answer = world.gus.post("/gateway/v1/leases/poll", {"node": node, "allowed": list(calls)})
+    assert answer.status_code == 200
+    found: list[str] = answer.json()["stop"]
+    return found
+
+
+def lose_the_host() -> None:
+    """Let an hour pass in which nothing is heard of any node."""
+    ago = clock.now() - timedelta(hours=1)
+    Reservation.objects.update(authorized_at=ago, expires_at=ago + timedelta(seconds=9))
+    Lease.objects.update(
+        opened_at=ago, expires_at=ago + timedelta(seconds=5), reclaim_at=ago + timedelta(seconds=9)
+    )
+    expire_holds()
+    reclaim_leases()
+
+
+def test_call_in_flight_of_a_host_that_is_lost_is_charged_its_input_bound(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    call = in_flight(take(world).json()["lease"])
+
+    assert tell(world, call) == tell(world, call) == []
+    assert Balance.objects.get().reserved_usd == 1
+    lose_the_host()
+
+    entry = Entry.objects.get()
+    assert (entry.kind, entry.amount_usd) == ("unsettled", Decimal("0.001"))
+    assert (Balance.objects.get().spent_usd, Balance.objects.get().reserved_usd) == (Decimal("0.001"), 0)
+
+
+def test_truth_about_a_call_of_a_lost_host_takes_the_charge_back(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    call = leased(take(world).json()["lease"])
+    tell(world, {name: call[name] for name in ("reservation", "lease", "call")})
+    lose_the_host()
+
+    assert world.gus.post("/gateway/v1/settle", call).json()["status"] == "late"
+
+    assert sum(Entry.objects.values_list("amount_usd", flat=True)) == Decimal("0.0003")
+    assert Balance.objects.get().spent_usd == Decimal("0.0003")
+
+
+def test_call_that_was_told_and_consumed_nothing_is_released(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    call = in_flight(take(world).json()["lease"])
+    tell(world, call)
+
+    released = world.gus.post("/gateway/v1/release", {"reservation": call["reservation"]})
+    lose_the_host()
+
+    assert released.json()["status"] == "released"
+    assert not Entry.objects.exists()
+    assert Balance.objects.get().reserved_usd == 0
+
+
+def test_call_in_flight_that_cannot_be_read_stops_no_other_and_no_recall(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lease = take(world).json()["lease"]
+    good = in_flight(lease)
+    ApiKey.objects.update(revoked_at=clock.now(), revoked_reason="lost")
+
+    assert tell(world, "nothing", {}, {"lease": lease}, {**good, "call": {"n": 0}}, good) == [lease]
+    assert [each.public_id for each in Reservation.objects.all()] == [good["reservation"]]
+
+
+def test_list_that_is_too_long_or_none_is_refused(world: World) -> None:
+    lists: tuple[Any, ...] = ({}, [{}] * 1_001)
+    for allowed in lists:
+        answer = world.gus.post("/gateway/v1/leases/poll", {"node": "node-1", "allowed": allowed})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "allowed")
+
+
+def test_another_gateway_tells_of_no_call_under_this_ones_lease(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lease = take(world).json()["lease"]
+    Lease.objects.update(source="gw_another")
+
+    tell(world, in_flight(lease))
+
+    assert not Reservation.objects.exists()

@@ -17,6 +17,7 @@ from tests.ledger.facts import (
     Balance,
     Body,
     Budget,
+    Cause,
     Grant,
     Hold,
     Key,
@@ -56,7 +57,7 @@ class Ledger:
     holds: dict[str, Hold] = field(default_factory=dict)  # by request
     postings: list[Posting] = field(default_factory=list)
     conflicts: set[tuple[str, str]] = field(default_factory=set)
-    blocked: Counter[tuple[datetime, int, int, int, str]] = field(default_factory=Counter)
+    blocked: Counter[tuple[datetime, int, int, int, str, Cause]] = field(default_factory=Counter)
     unpriced: Counter[int] = field(default_factory=Counter)
 
     def settle(self, items: Iterable[Body]) -> list[Outcome]:

@@ -16,6 +16,7 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 # A balance: which budget, and when its window started.
 Slot = tuple[int, datetime]
+Cause = tuple[int | None, str, str]  # the budget that refused, or the rate: its scope and which of its three
 
 
 @dataclass(slots=True, kw_only=True)
@@ -235,6 +236,11 @@ class Decision:
     scope: str = ""
     retry_after: Fraction = Fraction(0)
     is_never: bool = False
+
+    @property
+    def cause(self) -> Cause:
+        """Return what refused."""
+        return (self.budget.id if self.budget else None, self.scope, self.limit)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -87,9 +87,7 @@ class LeasingLedger(Ledger):
         lease = self.lease(number)
         if lease:
             item = self.leased(lease, call, ago)
-            line = {**item, "id": item["reservation"], "kind": "allowed", "model": lease.model.name}
-            line["at"] = self.books.now.isoformat()
-            self.told[item["reservation"]] = line
+            line = self.told[item["reservation"]] = self.line_of(item, lease)
             self.books.draw([item])
             self.world.pull([line])
 
@@ -97,6 +95,30 @@ class LeasingLedger(Ledger):
     def polls(self, node: str) -> None:
         given = self.world.send(POLL, json.dumps({"node": node}).encode())
         assert sorted(given.body["stop"]) == sorted(self.books.recall(node))
+
+    @rule(number=numbers, calls=st.lists(leased_calls, min_size=1, max_size=3), ago=moments)
+    def polls_with_calls_in_flight(self, number: int, calls: list[Body], ago: int) -> None:
+        """Let a node tell of calls under two leases, one of which may be another's or closed."""
+        one, other = self.lease(number), self.lease(number + 1)
+        if one and other:
+            told = [
+                self.leased(lease, call, ago) for lease, call in zip((one, other, one), calls, strict=False)
+            ]
+            self.told |= {item["reservation"]: self.line_of(item, one) for item in told}
+            self.tell(one.node, told)
+
+    @rule(number=numbers, call=leased_calls, usage=usages, released=st.booleans())
+    def tells_of_a_call_and_then_of_its_end(
+        self, number: int, call: Body, usage: Body, released: bool
+    ) -> None:
+        lease = self.lease(number)
+        if lease:
+            item = self.leased(lease, call, 0)
+            self.tell(lease.node, [item])
+            if released:
+                self.release(self.books.holds[item["call"]["request_id"]])
+            else:
+                self.settle({**item, **usage})
 
     @rule(number=numbers, keep=st.sampled_from(["0", "0.0002", "5"]))
     def gives_a_lease_back(self, number: int, keep: str) -> None:
@@ -153,6 +175,22 @@ class LeasingLedger(Ledger):
             self.world.pass_time(reclaimed_at - self.books.now + timedelta(hours=1))
             self.sweeps()
             self.sweeps_leases()
+
+    @rule(number=numbers, call=leased_calls)
+    def loses_its_host_with_all_that_it_wrote(self, number: int, call: Body) -> None:
+        """Let a node that told of a call in flight never be heard of again: its input is charged, once."""
+        lease = self.lease(number)
+        if lease:
+            item = self.leased(lease, call, 0)
+            self.tell(lease.node, [item])
+            reclaimed_at = max(lease.reclaim_at, self.books.now)
+            self.world.pass_time(reclaimed_at - self.books.now + timedelta(hours=1))
+            self.sweeps()
+            self.sweeps_leases()
+            hold = self.books.holds[item["call"]["request_id"]]
+            assert hold.state == "unsettled"
+            self.tell(lease.node, [item])
+            assert hold.state == "unsettled"
 
     @rule(number=numbers)
     def gives_a_lease_back_twice(self, number: int) -> None:
@@ -239,6 +277,17 @@ class LeasingLedger(Ledger):
         assert Decimal(given.body["held_usd"]) == lease.held
         assert given.body["expires_at"] == lease.expires_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return lent
+
+    def tell(self, node: str, told: list[Body]) -> None:
+        """Poll with calls in flight: the model draws their holds, and both name the same leases to stop."""
+        self.books.draw(told)
+        given = self.world.send(POLL, json.dumps({"node": node, "allowed": told}).encode())
+        assert sorted(given.body["stop"]) == sorted(self.books.recall(node))
+
+    def line_of(self, item: Body, lease: Lease) -> Body:
+        """Write the journal's line of a call that a node allowed."""
+        line = {**item, "id": item["reservation"], "kind": "allowed", "model": lease.model.name}
+        return {**line, "at": self.books.now.isoformat()}
 
     def give_back(self, lease: Lease, keep: str) -> None:
         status = self.books.give_back(lease, Decimal(keep))

@@ -25,6 +25,7 @@ AUTHORIZE = "gateway/migrations/0009_standings.sql"
 SETTLE = "usage/migrations/0005_settle.sql"
 CARDS = "catalog/migrations/0006_price_review.sql"
 LEND = "gateway/migrations/0006_lease_wishes.sql"
+POLL = "gateway/migrations/0011_calls_in_flight.sql"
 RECALL = "gateway/migrations/0004_leases.sql"
 DRAW = "usage/migrations/0009_leased_calls_never_settled.sql"
 RECLAIM = "usage/migrations/0006_leases.sql"
@@ -454,6 +455,12 @@ MUTANTS = (
         name="a lease keeps what its calls have drawn",
         home=DRAW,
         before="IF FOUND THEN UPDATE budgets_lease SET held_usd = held_usd - v_held WHERE id = l.id; END IF;",
+        after="",
+    ),
+    Mutant(
+        name="calls in flight that a node tells of get no hold",
+        home=POLL,
+        before="PERFORM usage_draw(p_allowed);",
         after="",
     ),
     Mutant(

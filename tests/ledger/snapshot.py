@@ -72,7 +72,10 @@ PARTS = {
     ),
     "rates": ("id, in_flight, moved.micros(requests_tat), moved.micros(tokens_tat)", "budgets_ratelimit"),
     "conflicts": ("external_id", "usage_quarantine"),
-    "blocked": ("moved.micros(hour), key_id, project_id, team_id, code, calls", "usage_blocked_hour"),
+    "blocked": (
+        "moved.micros(hour), key_id, project_id, team_id, code, budget_id, rate_scope, rate_limit, calls",
+        "usage_blocked_hour",
+    ),
     "unpriced": ("model_id, calls", "catalog_unpriced_call"),
 }
 TAKEN = "SELECT json_build_object({})::text".format(
@@ -110,7 +113,9 @@ def expected(books: Lending) -> Snapshot:
             for each in books.rates
         ],
         "conflicts": [[external_id] for external_id, _ in books.conflicts],
-        "blocked": [[micros(hour), *rest, calls] for (hour, *rest), calls in books.blocked.items()],
+        "blocked": [
+            [micros(hour), *rest, *cause, calls] for (hour, *rest, cause), calls in books.blocked.items()
+        ],
         "unpriced": [[model_id, calls] for model_id, calls in books.unpriced.items()],
     }
     means = {

@@ -52,6 +52,8 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "api:budgets-limits": ("ben", "post", lambda w: url("api:budgets-limits", w.budget.public_id), {}),
     "api:budgets-top-up": ("ben", "post", lambda w: url("api:budgets-top-up", w.budget.public_id), {}),
     "api:budgets-set-rules": ("ben", "post", lambda w: url("api:budgets-set-rules", w.budget.public_id), {}),
+    "move_project": ("cleo", "get", lambda w: url("move_project", w.cast.ranking.public_id), {}),
+    "api:projects-move": ("cleo", "post", lambda w: url("api:projects-move", w.cast.ranking.public_id), {}),
     "people:add": ("ann", "get", lambda _: "/people/add/", {}),
     "people:give_role": ("ann", "get", lambda w: url("people:give_role", w.cast.ada.public_id), {}),
     "people:end_role": ("ann", "get", lambda w: url("people:end_role", leads(w)), {}),

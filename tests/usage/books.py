@@ -41,9 +41,9 @@ def book(
 
 
 def refuse(
-    project: Project, at: datetime, code: str, calls: int, *, key: ApiKey | None = None
+    project: Project, at: datetime, code: str, calls: int, *, key: ApiKey | None = None, **cause: Any
 ) -> BlockedHour:
-    """Count refused calls of a project in the hour of a moment."""
+    """Count refused calls of a project in the hour of a moment; `cause` is what budget or rate refused."""
     return BlockedHour.objects.create(
         hour=at.replace(minute=0, second=0, microsecond=0),
         key_id=key.pk if key else 1,
@@ -53,6 +53,7 @@ def refuse(
         code=code,
         calls=calls,
         last_at=at,
+        **cause,
     )
 
 

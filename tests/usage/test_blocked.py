@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from budgets.models import ScopeKind
+from budgets.models import Budget, ScopeKind
 from core import clock
 from keys.models import ApiKey
 from teams.models import User
+from teams.services import rename_team
 from tests.browsing import Page, Visitor
 from tests.cast import Cast
 from tests.factories import ApiKeyFactory, BudgetFactory, BudgetLimitFactory, ProjectFactory
@@ -147,6 +148,74 @@ def test_file_has_every_column_as_text_that_no_spreadsheet_runs(cast: Cast) -> N
     assert line["last_seen"] == row.last_at.isoformat()
 
 
+def budget_of(cast: Cast, kind: ScopeKind, scope_id: int) -> Budget:
+    """Make a monthly budget that refuses."""
+    department = None if kind is ScopeKind.ORGANISATION else cast.product
+    return BudgetFactory.create(scope_kind=kind, scope_id=scope_id, department=department, mode="hard")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (ScopeKind.KEY, "Month budget of nightly"),
+        (ScopeKind.PROJECT, "Month budget of Ranking"),
+        (ScopeKind.TEAM, "Month budget of Search team"),
+        (ScopeKind.DEPARTMENT, "Month budget of Product department"),
+        (ScopeKind.ORGANISATION, "Month budget of Organisation"),
+    ],
+)
+def test_line_names_the_budget_that_refused_and_no_figure_of_it(
+    cast: Cast, nightly: ApiKey, kind: ScopeKind, words: str
+) -> None:
+    ids = (nightly.pk, cast.ranking.pk, cast.search.pk, cast.product.pk, 0)
+    scopes = (ScopeKind.KEY, ScopeKind.PROJECT, ScopeKind.TEAM, ScopeKind.DEPARTMENT, ScopeKind.ORGANISATION)
+    budget = budget_of(cast, kind, dict(zip(scopes, ids, strict=True))[kind])
+    BudgetLimitFactory.create(budget=budget, amount_usd=4711)
+    refuse(cast.ranking, clock.now(), "budget_exhausted", 2, key=nightly, budget=budget)
+    visitor = Visitor(cast.ada)
+
+    page = visitor.get(BLOCKED)
+
+    assert words in page.rows("calls-h")[0][3]
+    assert "4,711" not in page.words
+    assert [(row["refused_by"], row["budget_id"]) for row in csv_rows(visitor)] == [(words, budget.public_id)]
+    seen = kind in {ScopeKind.KEY, ScopeKind.PROJECT, ScopeKind.TEAM}
+    assert (f"/budgets/{budget.public_id}/" in page.links) is seen
+
+
+def test_line_names_the_rate_that_refused_and_whose_it_is(cast: Cast, nightly: ApiKey) -> None:
+    for scope, limit in (("team", "tokens_per_minute"), ("key", "parallel_calls")):
+        cause = {"rate_scope": scope, "rate_limit": limit}
+        refuse(cast.ranking, clock.now(), "rate_limited", 2, key=nightly, **cause)
+
+    told = {row["refused_by"] for row in csv_rows(Visitor(cast.ada))}
+
+    assert told == {"Tokens a minute of Search team", "Calls at once of nightly"}
+
+
+def test_names_of_the_scopes_that_refused_are_those_of_then(cast: Cast, nightly: ApiKey) -> None:
+    budget = budget_of(cast, ScopeKind.TEAM, cast.search.pk)
+    refuse(cast.ranking, clock.now() - timedelta(hours=1), "budget_held", 1, key=nightly, budget=budget)
+    rename_team(actor=cast.ann, team=cast.search, name="Retrieval", reason="New name")
+
+    assert "Month budget of Search team" in Visitor(cast.ada).get(BLOCKED).words
+
+
+def test_calls_that_one_budget_refused_can_be_looked_at_alone(cast: Cast, nightly: ApiKey) -> None:
+    mine = budget_of(cast, ScopeKind.KEY, nightly.pk)
+    teams = budget_of(cast, ScopeKind.TEAM, cast.search.pk)
+    for budget, calls in ((mine, 2), (teams, 5)):
+        refuse(cast.ranking, clock.now(), "budget_exhausted", calls, key=nightly, budget=budget)
+    visitor = Visitor(cast.ada)
+
+    page = visitor.get(BLOCKED, budget=teams.public_id)
+
+    assert f"{BLOCKED}?budget={teams.public_id}" in visitor.get(BLOCKED).links
+    assert [row[4] for row in page.rows("calls-h")] == ["5"]
+    assert "5 calls, by reason" in page.words
+    assert [row["calls"] for row in csv_rows(visitor, budget=teams.public_id)] == ["5"]
+
+
 def act_of(user: User, code: str) -> str:
     """Return where the only line of a page leads."""
     page = Visitor(user).get(BLOCKED, code=code)
@@ -155,25 +224,19 @@ def act_of(user: User, code: str) -> str:
 
 
 def test_each_reason_leads_to_the_page_that_acts(cast: Cast, nightly: ApiKey) -> None:
-    for code in REASONS:
-        refuse(cast.ranking, clock.now(), code, 1, key=nightly)
-    wide, narrow = (
-        BudgetFactory.create(
-            scope_kind=kind, scope_id=scope_id, project=cast.ranking, department=cast.product, mode="hard"
-        )
-        for kind, scope_id in ((ScopeKind.TEAM, cast.search.pk), (ScopeKind.PROJECT, cast.ranking.pk))
-    )
-    for budget, amount in ((wide, 500), (narrow, 5)):
-        BudgetLimitFactory.create(budget=budget, amount_usd=amount)
+    budget = budget_of(cast, ScopeKind.TEAM, cast.search.pk)
+    for code, reason in REASONS.items():
+        cause = {"budget": budget} if reason.remedy is Remedy.BUDGET else {}
+        refuse(cast.ranking, clock.now(), code, 1, key=nightly, **cause)
 
     lines = Visitor(cast.ada).get(BLOCKED).rows("calls-h")
     acts = {row[3].split()[-1]: row[6] for row in lines}
 
-    assert act_of(cast.ada, "budget_exhausted") == f"/budgets/{narrow.public_id}/"
+    assert act_of(cast.ada, "budget_exhausted") == f"/budgets/{budget.public_id}/"
     assert act_of(cast.ada, "tier_not_granted") == "/approvals/ask/?project=ranking"
     assert acts == {
-        "budget_exhausted": "Budget of Ranking",
-        "budget_held": "Budget of Ranking",
+        "budget_exhausted": "Budget of Search team",
+        "budget_held": "Budget of Search team",
         "tier_not_granted": "Ask for the tier",
         "model_unpriced": "See the models",
         "model_unknown": "See the models",
@@ -219,7 +282,8 @@ def test_page_asks_the_same_at_5_lines_and_at_50(cast: Cast) -> None:
         for count in range(number):
             key = ApiKeyFactory.create(project=ProjectFactory.create(team=cast.search))
             code = ("budget_exhausted", "tier_not_granted")[count % 2]
-            refuse(key.project, clock.now(), code, 1, key=key)
+            budget = budget_of(cast, ScopeKind.KEY, key.pk)
+            refuse(key.project, clock.now(), code, 1, key=key, budget=budget)
         for who in (cast.ben, cast.fay):
             asked[who.name, number] = len(Visitor(who).queries(BLOCKED))
 

@@ -7,6 +7,7 @@ from allauth.usersessions.models import UserSession
 from django.test import override_settings
 
 import teams.services
+from budgets.services.moves import move_project
 from teams.models import DirectoryGroup, Role, RoleAssignment, RoleSource
 from tests.cast import Cast
 from tests.walk import WHY, Walk
@@ -112,6 +113,10 @@ WALK: Walk = {
         lambda cast: teams.services.move_project(
             actor=cast.ann, project=cast.ranking, team=cast.cards, reason=WHY
         ),
+        ["project.moved"],
+    ),
+    "budgets.move_project": (
+        lambda cast: move_project(actor=cast.ann, project=cast.ranking, team=cast.cards, reason=WHY),
         ["project.moved"],
     ),
     "teams.move_team": (

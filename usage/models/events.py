@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from budgets.models import COPIED, MONEY
+from budgets.models import COPIED, MONEY, Budget
 from catalog.models import LlmModel, Tier
 from teams.models import Department, Project, Team, User
 
@@ -107,7 +107,9 @@ class UsageDay(Attribution, TokenCounts):
 
 
 class BlockedHour(models.Model):
-    """Refused calls of known keys, counted by hour, key and code."""
+    """Refused calls of known keys, counted by hour, key, code and what refused: a budget, or a rate of a key,
+    project or team.
+    """
 
     hour = models.DateTimeField()
     key_id = models.BigIntegerField()
@@ -115,6 +117,9 @@ class BlockedHour(models.Model):
     team = models.ForeignKey(Team, **COPIED)
     department = models.ForeignKey(Department, **COPIED)
     code = models.CharField(max_length=40)
+    budget = models.ForeignKey(Budget, null=True, **COPIED)
+    rate_scope = models.CharField(max_length=16, blank=True, default="", db_default="")
+    rate_limit = models.CharField(max_length=24, blank=True, default="", db_default="")
     calls = models.BigIntegerField(default=0)
     last_at = models.DateTimeField()
 
@@ -122,8 +127,12 @@ class BlockedHour(models.Model):
         db_table = "usage_blocked_hour"
         constraints = (
             models.UniqueConstraint(
-                fields=("hour", "key_id", "project", "team", "department", "code"),
-                name="blocked_hour_one_row_per_attribution_and_code",
+                fields=(
+                    *("hour", "key_id", "project", "team", "department", "code"),
+                    *("budget", "rate_scope", "rate_limit"),
+                ),
+                nulls_distinct=False,
+                name="blocked_hour_one_row_per_attribution_and_cause",
             ),
         )
 

@@ -7,10 +7,12 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.db.models import F, Max, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import TruncDay
+from django.db.models import F, Max, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce, TruncDay
 from django.utils import timezone
 
+from budgets.models import ScopeKind, Window
+from budgets.types import scope_title
 from core import clock
 from keys.models import ApiKey
 from teams.models import NamedKind, User
@@ -28,6 +30,9 @@ NAMES = {
     "team_public_id": "team__public_id",
     "team_code": "team__code",
     "team_name": "team__name",
+    "department_name": "department__name",
+    "budget_scope": "budget__scope_kind",
+    "budget_window": "budget__window",
 }
 KEY_NAMES = {
     "key_public_id": "public_id",
@@ -35,17 +40,28 @@ KEY_NAMES = {
     "key_owner": "owner__name",
     "key_owner_public_id": "owner__public_id",
 }
-NAMED = (NamedKind.PROJECT, NamedKind.TEAM)
-IDS = ("key_id", "project_id", "team_id", "code")
+NAMED = (NamedKind.PROJECT, NamedKind.TEAM, NamedKind.DEPARTMENT)
+CAUSE = ("budget_id", "rate_scope", "rate_limit")
+IDS = ("key_id", "project_id", "team_id", "department_id", "code", *CAUSE)
+BUDGET_PUBLIC_ID = Coalesce(F("budget__public_id"), Value(""))
 # What no other row of an hour shares; public ids, so that a place in the list can be told to anybody.
-PLACE = ("key_public_id", "project_public_id", "code")
+PLACE = (
+    *("key_public_id", "project_public_id", "team_public_id", "code"),
+    *("budget_public_id", "rate_scope", "rate_limit"),
+)
+RATES = {
+    "requests_per_minute": "Requests a minute",
+    "tokens_per_minute": "Tokens a minute",
+    "parallel_calls": "Calls at once",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockedLine:
-    """Calls of one key refused for one reason in the hour or day that starts at `since`.
+    """Calls of one key refused by one thing in the hour or day that starts at `since`.
 
-    The team is the one of then, `project_team_id` the project's of now.
+    The team is the one of then, `project_team_id` the project's of now. What was refused before Purser kept
+    the budgets and rates that refuse names none.
     """
 
     since: datetime
@@ -63,9 +79,30 @@ class BlockedLine:
     team_public_id: str
     team_code: str
     team_name: str
+    department_id: int
+    department_name: str
     code: str
+    budget_id: int | None
+    budget_public_id: str
+    budget_scope: str | None
+    budget_window: str | None
+    rate_scope: str
+    rate_limit: str
     calls: int
     last_at: datetime
+
+    @property
+    def refused_by(self) -> str:
+        """Name the budget or the rate that refused, as the caller was told; empty where neither did."""
+        if self.budget_window:
+            return f"{Window(self.budget_window).label} budget of {self.cause_name}"
+        return f"{RATES[self.rate_limit]} of {self.cause_name}" if self.rate_limit else ""
+
+    @property
+    def cause_name(self) -> str:
+        """Return how people call the scope whose budget or rate refused: one that the call was part of."""
+        kind = ScopeKind(self.budget_scope or self.rate_scope)
+        return scope_title(kind, "" if kind is ScopeKind.ORGANISATION else getattr(self, f"{kind}_name"))
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -89,9 +126,13 @@ def watched_by(user: User, roles: RolesHeld) -> Scope:
     )
 
 
-def blocked_since(scope: Scope, since: datetime, *, until: datetime | None = None) -> list[Blocked]:
-    """Return refused calls by project and reason, the most first; those up to `until` if given. One query."""
-    [found] = _counted(scope, _hours(since, until))
+def blocked_since(
+    scope: Scope, since: datetime, *, until: datetime | None = None, only: Mapping[str, str] | None = None
+) -> list[Blocked]:
+    """Return refused calls by project and reason, the most first; those up to `until` if given, narrowed by
+    the lookups of `only`. One query.
+    """
+    [found] = _counted(scope, _hours(since, until) & Q(**(only or {})))
     return found
 
 
@@ -167,11 +208,12 @@ def blocked_lines(
         BlockedHour.objects.filter(scope.rows, hour__gte=since, **only)
         .annotate(
             since=F("hour") if by_hour else day,
+            budget_public_id=BUDGET_PUBLIC_ID,
             **{name: F(column) for name, column in NAMES.items()},
         )
-        .values("since", *IDS, *NAMES)
+        .values("since", "budget_public_id", *IDS, *NAMES)
         .annotate(all_calls=Sum("calls"), last=Max("last_at"))
-        .order_by("-since", "-all_calls", "project_id", "key_id", "code")
+        .order_by("-since", "-all_calls", "project_id", "key_id", "code", *CAUSE)
     )
     found = list(rows[first : first + limit])
     keys = ApiKey.objects.filter(pk__in={row["key_id"] for row in found})
@@ -197,13 +239,14 @@ def blocked_hours(
         since=F("hour"),
         all_calls=F("calls"),
         last=F("last_at"),
+        budget_public_id=BUDGET_PUBLIC_ID,
         **{name: F(column) for name, column in NAMES.items()},
         **{name: Subquery(key.values(column)) for name, column in KEY_NAMES.items()},
     ).filter(scope.rows, hour__gte=since, hour__lt=until, **only)
     if after is not None:
         rows = rows.filter(_behind(after))
-    found = rows.order_by("-hour", *PLACE).values("since", "all_calls", "last", *IDS, *NAMES, *KEY_NAMES)
-    return _lines(list(found[:limit]))
+    known = ("since", "all_calls", "last", "budget_public_id", *IDS, *NAMES, *KEY_NAMES)
+    return _lines(list(rows.order_by("-hour", *PLACE).values(*known)[:limit]))
 
 
 def _key_names() -> dict[str, F]:
@@ -218,7 +261,7 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> list[BlockedLine]:
 
 def _line(row: Mapping[str, Any], former: FormerNames) -> BlockedLine:
     """Make a line; a key that is not known any more has no name."""
-    known: dict[str, Any] = {name: row[name] for name in ("since", *IDS, *NAMES)}
+    known: dict[str, Any] = {name: row[name] for name in ("since", "budget_public_id", *IDS, *NAMES)}
     for kind in NAMED:
         name = f"{kind}_name"
         known[name] = former.at(row["last"], kind, row[f"{kind}_id"], row[name])

@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from budgets.models import ScopeKind
-from budgets.selectors import budget_rows, tightest, visible_budgets
-from budgets.types import BudgetRow
+from budgets.selectors import visible_budgets
 from core import addresses, clock
 from core.shapes import Tab
 from core.spreadsheets import Cell, csv_response
@@ -26,15 +23,15 @@ from usage.selectors.blocked import BlockedLine, blocked_lines, blocked_since, w
 from usage.selectors.periods import day_starts_at, organisation_today
 from usage.types import Blocked, Scope
 
-KEPT = ("p", "code", "project", "page")
+KEPT = ("p", "code", "project", "budget", "page")
 PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 DAYS = {"7d": 7, "30d": 30}
 HOURS, WEEK = "24h", "7d"
 PAGE_ROWS = 100
-LOOKUPS = {"code": "code", "project": "project__public_id"}
+LOOKUPS = {"code": "code", "project": "project__public_id", "budget": "budget__public_id"}
 CSV_HEAD = (
     *("since", "code", "reason", "key", "key_id", "owner", "project", "project_id"),
-    *("team", "calls", "last_seen"),
+    *("team", "refused_by", "budget_id", "calls", "last_seen"),
 )
 
 
@@ -68,10 +65,11 @@ class ReasonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRow:
-    """A line with its reason and the page that acts."""
+    """A line with its reason, the calls that the same budget refused, and the page that acts."""
 
     line: BlockedLine
     reason: Reason
+    url: str
     act: Act
 
 
@@ -85,6 +83,7 @@ class BlockedPage:
     period_tabs: tuple[Tab, ...]
     codes: tuple[Option, ...]
     projects: tuple[Option, ...]
+    budgets: tuple[Option, ...]
     calls: int
     reasons: tuple[ReasonRow, ...]
     rows: tuple[CallRow, ...]
@@ -122,14 +121,19 @@ def _wanted(request: HttpRequest, name: str) -> str:
     return value if not value or value.isidentifier() else "none"
 
 
+def _only(request: HttpRequest) -> dict[str, str]:
+    """Return the lookups that the address asks for."""
+    wanted = {lookup: _wanted(request, name) for name, lookup in LOOKUPS.items()}
+    return {lookup: value for lookup, value in wanted.items() if value}
+
+
 def _lines(request: HttpRequest, scope: Scope, period: str) -> list[BlockedLine]:
     """Return the lines of this page, and one more where there are older ones."""
-    wanted = {lookup: _wanted(request, name) for name, lookup in LOOKUPS.items()}
     return blocked_lines(
         scope,
         _since(period),
         by_hour=period == HOURS,
-        only={lookup: value for lookup, value in wanted.items() if value},
+        only=_only(request),
         first=PAGE_ROWS * addresses.page_number(request),
         limit=PAGE_ROWS + 1,
     )
@@ -138,10 +142,10 @@ def _lines(request: HttpRequest, scope: Scope, period: str) -> list[BlockedLine]
 def _page(
     request: PersonRequest, scope: Scope, period: str, lines: Sequence[BlockedLine], *, has_older: bool
 ) -> BlockedPage:
-    sums = blocked_since(scope, _since(period))
+    sums, only = blocked_since(scope, _since(period)), _only(request)
+    left = blocked_since(scope, _since(period), only=only) if only else sums
     number = addresses.page_number(request)
-    project, code = _wanted(request, "project"), _wanted(request, "code")
-    left = [each for each in sums if project in {"", each.project_public_id} and code in {"", each.code}]
+    project, code, budget = (_wanted(request, name) for name in ("project", "code", "budget"))
     return BlockedPage(
         scope=scope.label,
         by_hour=period == HOURS,
@@ -149,10 +153,13 @@ def _page(
         period_tabs=_tabs(request, period),
         codes=_options({each.code: reason_of(each.code).happened for each in sums}, code),
         projects=_options({each.project_public_id: each.project_name for each in sums}, project),
+        budgets=_options({each.budget_public_id: each.refused_by for each in lines}, budget)
+        if budget
+        else (),
         calls=sum(each.calls for each in left),
         reasons=_reasons(request, left),
         rows=_rows(request, lines),
-        is_filtered=bool(project or code),
+        is_filtered=bool(only),
         all_url=addresses.link(request, ("p",)),
         csv_url=addresses.link(request, KEPT, format="csv"),
         newer_url=addresses.link(request, KEPT, page=str(number - 1) if number > 1 else "") if number else "",
@@ -198,35 +205,35 @@ def _reasons(request: HttpRequest, sums: Iterable[Blocked]) -> tuple[ReasonRow, 
 
 
 def _rows(request: PersonRequest, lines: Sequence[BlockedLine]) -> tuple[CallRow, ...]:
-    budgets = _budgets(request, lines)
+    visible = _visible(request, lines)
     return tuple(
-        CallRow(line=line, reason=reason_of(line.code), act=_act(request, line, budgets)) for line in lines
+        CallRow(
+            line=line,
+            reason=reason_of(line.code),
+            url=addresses.link(request, KEPT, budget=line.budget_public_id, page=""),
+            act=_act(request, line, visible),
+        )
+        for line in lines
     )
 
 
-def _budgets(request: PersonRequest, lines: Iterable[BlockedLine]) -> list[BudgetRow]:
-    """Return the budgets that the person may see of the keys, projects and teams with a budget too small."""
-    short = [line for line in lines if reason_of(line.code).remedy is Remedy.BUDGET]
-    if not short:
-        return []
+def _visible(request: PersonRequest, lines: Iterable[BlockedLine]) -> set[int | None]:
+    """Return which budgets that refused the person may look at."""
+    refusing = {line.budget_id for line in lines if line.budget_id}
+    if not refusing:
+        return set()
     visible = visible_budgets(
         request.user,
         key_ids=ApiKey.objects.visible_to(request.user).values_list("pk", flat=True),
         roles=request.roles_held,
     )
-    return budget_rows(
-        visible.filter(
-            Q(scope_kind=ScopeKind.KEY, scope_id__in={line.key_id for line in short})
-            | Q(scope_kind=ScopeKind.PROJECT, scope_id__in={line.project_id for line in short})
-            | Q(scope_kind=ScopeKind.TEAM, scope_id__in={line.project_team_id for line in short})
-        )
-    )
+    return set(visible.filter(pk__in=refusing).order_by().values_list("pk", flat=True))
 
 
-def _act(request: PersonRequest, line: BlockedLine, budgets: Iterable[BudgetRow]) -> Act:
+def _act(request: PersonRequest, line: BlockedLine, visible: set[int | None]) -> Act:
     match reason_of(line.code).remedy:
         case Remedy.BUDGET:
-            return _budget_act(line, budgets)
+            return _budget_act(line, is_seen=line.budget_id in visible)
         case Remedy.TIER if line.project_team_id in request.roles_held.works_in:
             ask = f"{reverse('approvals:ask')}?{urlencode({'project': line.project_code})}"
             return Act(text="Ask for the tier", url=ask)
@@ -241,18 +248,11 @@ def _act(request: PersonRequest, line: BlockedLine, budgets: Iterable[BudgetRow]
             return Act()
 
 
-def _budget_act(line: BlockedLine, budgets: Iterable[BudgetRow]) -> Act:
-    """Name the budget with the least left now of those that bind the key."""
-    around = {
-        ScopeKind.KEY: line.key_id,
-        ScopeKind.PROJECT: line.project_id,
-        ScopeKind.TEAM: line.project_team_id,
-    }
-    found = tightest(row for row in budgets if around.get(row.scope_kind) == row.scope_id)
-    if found is None:
+def _budget_act(line: BlockedLine, *, is_seen: bool) -> Act:
+    if not is_seen:
         return Act(text="See the budgets", url=reverse("budgets:list"))
-    name = line.key_name if found.scope_kind is ScopeKind.KEY else found.name
-    return Act(text=f"Budget of {name}", url=reverse("budgets:detail", args=[found.public_id]))
+    url = reverse("budgets:detail", args=[line.budget_public_id])
+    return Act(text=f"Budget of {line.cause_name}", url=url)
 
 
 def _cells(line: BlockedLine) -> tuple[Cell, ...]:
@@ -266,6 +266,8 @@ def _cells(line: BlockedLine) -> tuple[Cell, ...]:
         line.project_name,
         line.project_code,
         line.team_name,
+        line.refused_by,
+        line.budget_public_id,
         line.calls,
         line.last_at.isoformat(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -49,6 +49,8 @@ class Lender:
     stop: set[str] = field(default_factory=set)
     wishes: list[Mapping[str, object]] = field(default_factory=list)
     returned: list[tuple[str, str]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     polls: int = 0
     leases: int = 0
 
@@ -63,10 +65,16 @@ class Lender:
         grant = {"lease": name, "added_usd": self.adds, "seconds": self.seconds}
         return Answer(status=200, headers={}, document=TERMS | grant)
 
-    async def poll_leases(self, node: str) -> Collection[str]:
+    async def poll_leases(self, node: str, *, allowed: Sequence[Mapping[str, object]]) -> Collection[str]:
         self.polls += 1
+        self.told += [str(item["reservation"]) for item in allowed]
         self._answer()
         return self.stop
+
+    async def release(self, body: Mapping[str, object]) -> str:
+        self._answer()
+        self.released.append(str(body["reservation"]))
+        return "released"
 
     async def return_lease(self, lease: str, *, keep: str) -> bool:
         self._answer()
@@ -104,6 +112,11 @@ class Worker:
         found = self.leases.decide(exchange(project=project), question(**changes), {})
         await settled()
         return found
+
+    async def ends(self, call: Call | None, *, released: bool = False) -> None:
+        """Have the journal tell of the end of a call; the portal does not know it yet."""
+        assert call is not None
+        self.leases.closed(call, Position(1, 100), released=released)
 
     @property
     def held(self) -> list[Lease]:
@@ -327,7 +340,7 @@ async def test_a_refused_renewal_ends_the_lease(worker: Worker) -> None:
     assert await worker.call() is None
     worker.lender.refuses = None
     await worker.leases.look_after()
-    assert worker.lender.returned == [("lse_1", "0.001200000000")]
+    assert worker.lender.returned == [("lse_1", "0.000000000000")]
 
 
 @story
@@ -336,25 +349,23 @@ async def test_a_recalled_lease_is_not_used_and_given_back_but_for_what_calls_ne
     done, open_call = await worker.call(), await worker.call()
     assert done is not None
     assert open_call is not None
-    worker.leases.closed(done, Position(1, 100))
+    worker.leases.closed(done, Position(1, 100), released=False)
     worker.lender.stop = {"lse_1", "lse_of_another_time"}
     await worker.leases.look_after()
     assert await worker.call() is None
-    assert worker.lender.returned == [("lse_1", "0.002400000000")]
+    assert worker.lender.told == [open_call.reservation]  # whose hold is its own now
+    assert worker.lender.returned == [("lse_1", "0.001200000000")]
+    await worker.leases.look_after()
     worker.delivered = Position(1, 100)
     await worker.leases.look_after()
-    await worker.leases.look_after()
-    worker.leases.closed(open_call, Position(1, 200))
-    worker.delivered = Position(2, 0)
-    await worker.leases.look_after()
-    assert [keep for _, keep in worker.lender.returned[1:]] == ["0.001200000000", "0.000000000000"]
+    assert [keep for _, keep in worker.lender.returned[1:]] == ["0.000000000000"]
     assert len(worker.leases) == 0
 
 
 @story
 async def test_what_is_granted_to_a_recalled_lease_is_given_back_too(worker: Worker) -> None:
     await worker.is_busy()
-    await worker.call()
+    await worker.ends(await worker.call())
     lend, answered = worker.lender.lease, asyncio.Event()
 
     async def late(body: Mapping[str, object]) -> Answer:
@@ -363,7 +374,7 @@ async def test_what_is_granted_to_a_recalled_lease_is_given_back_too(worker: Wor
 
     worker.lender.lease = late  # type: ignore[method-assign]
     worker.now += 25
-    await worker.call()
+    await worker.ends(await worker.call())
     worker.lender.stop = {"lse_1"}
     await worker.leases.look_after()
     answered.set()
@@ -410,7 +421,7 @@ async def test_a_lease_that_cannot_go_on_is_replaced_and_given_back(worker: Work
     assert call is not None
     assert call.leased["lease"] == "lse_2"
     await worker.leases.look_after()
-    assert worker.lender.returned == [("lse_1", "0.001200000000")]
+    assert worker.lender.returned == [("lse_1", "0.000000000000")]
 
 
 @story
@@ -436,7 +447,8 @@ async def test_without_the_portal_leases_are_used_until_they_end_and_given_back_
     await worker.leases.look_after()
     worker.lender.down = False
     await worker.leases.look_after()
-    assert worker.lender.returned == [("lse_1", "0.033600000000")]
+    assert len(set(worker.lender.told)) == 28
+    assert worker.lender.returned == [("lse_1", "0.000000000000")]
 
 
 @story
@@ -478,3 +490,86 @@ def test_an_answer_that_cannot_be_read_is_no_lease(
         assert len(worker.leases) == 0
 
     told()
+
+
+@story
+async def test_a_call_in_flight_is_told_once_and_one_that_ended_never(worker: Worker) -> None:
+    await worker.is_busy()
+    flying, ended = await worker.call(), await worker.call()
+    await worker.ends(ended)
+    for _ in range(3):
+        await worker.leases.look_after()
+    assert flying is not None
+    assert worker.lender.told == [flying.reservation]
+
+
+@story
+async def test_a_call_whose_telling_had_no_answer_is_told_again(worker: Worker) -> None:
+    await worker.is_busy()
+    call = await worker.call()
+    worker.lender.down = True
+    await worker.leases.look_after()
+    worker.lender.down = False
+    await worker.leases.look_after()
+    await worker.leases.look_after()
+    assert call is not None
+    assert worker.lender.told == [call.reservation] * 2
+
+
+@story
+async def test_only_what_was_told_is_released(worker: Worker) -> None:
+    await worker.is_busy()
+    told, untold = await worker.call(), None
+    await worker.leases.look_after()
+    untold = await worker.call()
+    for call in (told, untold):
+        await worker.ends(call, released=True)
+    for _ in range(2):
+        await worker.leases.look_after()
+    assert told is not None
+    assert worker.lender.released == [told.reservation]
+
+
+@story
+async def test_a_call_that_may_have_been_heard_of_is_released_when_the_portal_is_back(worker: Worker) -> None:
+    await worker.is_busy()
+    call = await worker.call()
+    worker.lender.down = True
+    await worker.leases.look_after()
+    await worker.ends(call, released=True)
+    await worker.leases.look_after()
+    assert worker.lender.released == []
+    worker.lender.down = False
+    await worker.leases.look_after()
+    assert call is not None
+    assert worker.lender.released == [call.reservation]
+
+
+@story
+async def test_a_release_outlives_the_lease_of_its_call(worker: Worker) -> None:
+    await worker.is_busy()
+    call = await worker.call()
+    worker.lender.stop = {"lse_1"}
+    await worker.leases.look_after()
+    assert len(worker.leases) == 0
+    job = asyncio.create_task(worker.leases.run_forever())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "POLL_SECONDS", 0)
+        await settled()
+        await worker.ends(call, released=True)
+        await settled()
+    job.cancel()
+    assert call is not None
+    assert worker.lender.released == [call.reservation]
+
+
+@story
+async def test_many_calls_in_flight_are_told_over_some_polls(worker: Worker) -> None:
+    await worker.is_busy()
+    calls = [await worker.call() for _ in range(5)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_TOLD", 2)
+        for told in (2, 4, 5, 5):
+            await worker.leases.look_after()
+            assert len(worker.lender.told) == told
+    assert worker.lender.told == [call.reservation for call in calls if call]

@@ -216,6 +216,36 @@ def test_a_call_that_was_in_flight_when_its_gateway_was_killed_is_charged_its_in
     assert ledger.verify().findings == ()
 
 
+def test_a_call_in_flight_of_a_host_that_is_lost_with_its_journal_is_charged_its_input_bound(
+    story: Story, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(story.chat, f"SLOW on a lost host {story.world.token}", max_tokens=50)
+        told = Reservation.objects.filter(state=ReservationState.OPEN, lease__isnull=False)
+        eventually(lambda: any("lost host" in entry["text"] for entry in story.asked()), what="the call")
+        eventually(told.exists, seconds=4, what="the hold of the call that was told of")
+        story.proxy.stop(signal.SIGKILL)
+        assert isinstance(lost.exception(), httpx.HTTPError)
+    (story.state / "journal").rename(tmp_path / "journal")  # the disk is gone too
+    try:
+        held = told.get()
+        ago = clock.now() - timedelta(hours=1)
+        Reservation.objects.filter(pk=held.pk).update(
+            authorized_at=ago, expires_at=ago + timedelta(seconds=9)
+        )
+        ends = {"expires_at": ago + timedelta(seconds=5), "reclaim_at": ago + timedelta(seconds=9)}
+        Lease.objects.update(opened_at=ago, **ends)
+        assert (expire_holds(), reclaim_leases()) == (1, 1)
+        entry = Entry.objects.get(reservation=held)
+        assert (entry.kind, entry.amount_usd) == (EntryKind.UNSETTLED, held.input_floor_usd)
+        assert entry.amount_usd > 0
+        assert Balance.objects.get().reserved_usd == 0
+        assert ledger.verify().findings == ()
+    finally:
+        (tmp_path / "journal").rename(story.state / "journal")  # for the tests that come after
+        story.proxy.start()
+
+
 @pytest.mark.full
 def test_a_killed_gateways_calls_are_booked_when_it_is_back_and_its_lease_is_reclaimed(story: Story) -> None:
     for number in range(5):

@@ -138,7 +138,7 @@ class Delivery:
                 [{name: item[name] for name in SETTLEMENT_FIELDS if name in item} for item in settlements]
             )
         for item in page.items:
-            # The portal never heard of a call under a lease that consumed nothing.
+            # A call under a lease that consumed nothing is the leases' own to release, if it was told at all.
             if item.get("kind") == "release" and not item.get("lease"):
                 answer = await self._receiver.release({name: item.get(name) for name in RELEASE_FIELDS})
                 log.debug("purser.released: %s %s", item.get("id"), answer)

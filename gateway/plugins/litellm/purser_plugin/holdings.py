@@ -22,10 +22,17 @@ PathName = tuple[str | None, str, bool]  # a key's fingerprint, a model, whether
 
 @dataclass(slots=True)
 class Hold:
-    """What one call took. `position` is where the journal tells of the call, None while it does not."""
+    """What one call took. `position` is where the journal tells of its end, None while it does not.
+
+    `leased` is what tells the portal of the call while it is in flight; `heard` is whether the portal has
+    heard of it, and so holds the money for the call itself.
+    """
 
     usd: Decimal
+    leased: Mapping[str, object] = field(default_factory=dict)
     position: Position | None = None
+    ended: bool = False
+    heard: bool = False
 
 
 @dataclass(slots=True)
@@ -53,7 +60,11 @@ class Lease:
 
     def owed_usd(self) -> Decimal:
         """Return what the calls hold that the portal has not heard of."""
-        return sum((hold.usd for hold in self.holds.values()), start=Decimal(0))
+        return sum((hold.usd for hold in self.holds.values() if not hold.heard), start=Decimal(0))
+
+    def in_flight(self) -> dict[str, Hold]:
+        """Return the calls in flight that the portal has not heard of, by their reservations."""
+        return {name: hold for name, hold in self.holds.items() if not hold.ended and not hold.heard}
 
 
 def new_wish() -> str:

@@ -5,6 +5,9 @@ call only ever looks at what is here. What a call may cost at most is taken off 
 settling the call frees the rest at the portal. A lease is over when the portal recalls it, when its time ends
 by this worker's own monotonic clock, or when the worker stops; it is given back then, except for what its
 calls need that the portal has not heard of.
+
+Calls in flight are told with every poll, once each, so that the portal charges them should this host never
+be heard of again. One that was told and consumed nothing is released there.
 """
 
 import asyncio
@@ -13,7 +16,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -33,6 +36,7 @@ PAUSE_SECONDS = 1.0  # after an answer that gave less than was wanted, or none
 REFUSED_SECONDS = 30.0  # after a refusal: a rate limit on the path, an exhausted budget
 FORGET_SECONDS = 3_600.0  # the portal has reclaimed a lease by then, whatever became of its calls
 MOST_PATHS = 10_000
+MOST_TOLD = 500  # calls in one poll: half of what the portal reads; the others go with the next
 
 Clock = Callable[[], float]
 
@@ -42,7 +46,9 @@ class Lender(Protocol):
 
     async def lease(self, body: Mapping[str, object]) -> Answer: ...
 
-    async def poll_leases(self, node: str) -> Collection[str]: ...
+    async def poll_leases(self, node: str, *, allowed: Sequence[Mapping[str, object]]) -> Collection[str]: ...
+
+    async def release(self, body: Mapping[str, object]) -> str: ...
 
     async def return_lease(self, lease: str, *, keep: str) -> bool: ...
 
@@ -67,6 +73,8 @@ class Leases:
         self._held: dict[str, Lease] = {}
         self._begun = asyncio.Event()
         self._asks: set[asyncio.Task[None]] = set()
+        self._told: set[str] = set()  # calls in flight that the portal may have heard of
+        self._unreleased: list[str] = []  # those of them that have consumed nothing
         self._away = False  # whether the portal left the last question without an answer
 
     def __len__(self) -> int:
@@ -94,7 +102,7 @@ class Leases:
             return None
         call = leased_call(exchange, question, lease, decided, asked)
         lease.left_usd -= decided.held_usd
-        lease.holds[call.reservation] = Hold(decided.held_usd)
+        lease.holds[call.reservation] = Hold(decided.held_usd, call.leased)
         if lease.is_low(now):
             self._ask_soon(path)
         return call
@@ -112,22 +120,29 @@ class Leases:
         if path.is_busy(now) and (path.lease is None or path.lease.is_low(now)):
             self._ask_soon(path)
 
-    def closed(self, call: Call, position: Position | None) -> None:
-        """Note where the journal tells of a finished call."""
+    def closed(self, call: Call, position: Position | None, *, released: bool) -> None:
+        """Note where the journal tells of a finished call; one that consumed nothing holds nothing more."""
         lease = self._held.get(str(call.leased.get("lease")))
         if lease is not None and call.reservation in lease.holds:
-            lease.holds[call.reservation].position = position
+            hold = lease.holds[call.reservation]
+            hold.position, hold.ended = position, True
+        if call.reservation in self._told:
+            self._told.remove(call.reservation)
+            if released:
+                self._unreleased.append(call.reservation)
+                self._begun.set()
 
     async def run_forever(self) -> None:
         """Look after the leases while there are any, twice a second."""
         while True:
-            if not self._held:
+            if not self._held and not self._unreleased:
+                self._begun.clear()
                 await self._begun.wait()
             await asyncio.sleep(POLL_SECONDS)
             await self.look_after()
 
     async def look_after(self) -> None:
-        """Stop what has ended or was recalled, and give back what is stopped."""
+        """Stop what has ended or was recalled, tell of what is in flight, and give back what is stopped."""
         self._forget_delivered()
         now = self._clock()
         for lease in list(self._held.values()):
@@ -136,10 +151,8 @@ class Leases:
             if now >= lease.ends_at + FORGET_SECONDS:
                 self._drop(lease)
         try:
-            if any(not lease.stopped for lease in self._held.values()):
-                recalled = await self._lender.poll_leases(self.node)
-                for lease in [self._held[found] for found in recalled if found in self._held]:
-                    self._stop(lease)
+            await self._poll()
+            await self._release()
             for lease in [lease for lease in self._held.values() if lease.stopped]:
                 await self._give_back(lease)
         except UndeliveredError as error:
@@ -152,6 +165,27 @@ class Leases:
         for lease in self._held.values():
             self._stop(lease)
         await self.look_after()
+
+    async def _poll(self) -> None:
+        """Tell of the calls in flight, and stop the leases that the portal recalls."""
+        flying = {name: hold for lease in self._held.values() for name, hold in lease.in_flight().items()}
+        told = dict(list(flying.items())[:MOST_TOLD])
+        if not told and all(lease.stopped for lease in self._held.values()):
+            return
+        self._told |= told.keys()  # before there is an answer: it may be lost
+        recalled = await self._lender.poll_leases(
+            self.node, allowed=[{"reservation": name, **hold.leased} for name, hold in told.items()]
+        )
+        for hold in told.values():
+            hold.heard = True
+        for lease in [self._held[found] for found in recalled if found in self._held]:
+            self._stop(lease)
+
+    async def _release(self) -> None:
+        """Release what was told to be in flight and consumed nothing; after the poll, so that it is there."""
+        while self._unreleased:
+            await self._lender.release({"reservation": self._unreleased[0]})
+            self._unreleased.pop(0)
 
     def _ask_soon(self, path: Path) -> None:
         if path.asking or self._clock() < path.not_before:
@@ -237,8 +271,6 @@ class Leases:
     def _drop(self, lease: Lease) -> None:
         self._stop(lease)
         self._held.pop(lease.id, None)
-        if not self._held:
-            self._begun.clear()
 
     def _notice_absence(self, error: UndeliveredError) -> None:
         if not self._away:

@@ -100,10 +100,14 @@ class Portal:
             raise UndeliveredError(f"{answer.status} {answer.document.get('code')}")
         return answer
 
-    async def poll_leases(self, node: str) -> Collection[str]:
-        """Return the ids of the leases that `node` must not use any more. Raises UndeliveredError."""
+    async def poll_leases(self, node: str, *, allowed: Sequence[Mapping[str, object]]) -> Collection[str]:
+        """Return the ids of the leases that `node` must not use any more, and tell of its calls in flight.
+
+        Raises UndeliveredError.
+        """
+        body = {"node": node, **({"allowed": list(allowed)} if allowed else {})}
         seconds = self._settings.decision_seconds
-        answer = await self._deliver(LEASE_POLL, {"node": node}, final=(200,), seconds=seconds)
+        answer = await self._deliver(LEASE_POLL, body, final=(200,), seconds=seconds)
         stop = answer.document.get("stop")
         if not isinstance(stop, list):
             raise UndeliveredError("an answer without `stop`")

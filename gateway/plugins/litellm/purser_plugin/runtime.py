@@ -122,7 +122,7 @@ class Runtime:
 
     def release(self, call: Call, *, reason: str) -> None:
         """Close a call that consumed nothing."""
-        self._close(call, records.release(call, reason=reason))
+        self._close(call, records.release(call, reason=reason), released=True)
 
     def answered(self, exchange: Exchange) -> None:
         """Watch a call whose answer is over: its settlement comes within moments, or the call was dropped
@@ -158,11 +158,11 @@ class Runtime:
             "has_more": page.has_more,
         }
 
-    def _close(self, call: Call, line: bytes) -> None:
+    def _close(self, call: Call, line: bytes, *, released: bool = False) -> None:
         if self.calls.close(call):
             position = self.delivery.add(line)
             if self.leases is not None:
-                self.leases.closed(call, position)
+                self.leases.closed(call, position, released=released)
 
     def _close_if_forgotten(self, call: Call) -> None:
         if call.closed:

@@ -13,5 +13,5 @@ UNDO = "DROP FUNCTION usage_carry(jsonb, text, text);"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0022_gateway_of_a_log"), ("budgets", "0013_entry_of_a_prior_period")]
+    dependencies = [("usage", "0023_gateway_of_a_log"), ("budgets", "0013_entry_of_a_prior_period")]
     operations = [migrations.RunSQL(AGAIN, UNDO)]

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("usage", "0023_carry_late_usage"),
+        ("usage", "0024_carry_late_usage"),
     ]
 
     operations = [

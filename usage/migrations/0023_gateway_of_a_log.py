@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("usage", "0021_put_right"),
+        ("usage", "0022_blocked_by"),
     ]
 
     operations = [

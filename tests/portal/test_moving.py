@@ -1,0 +1,114 @@
+"""The page that moves a project: who may, what it says before, and that nothing moves unread."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from budgets.models import Allocation, Lease, ScopeKind
+from core import clock
+from teams.models import Team
+from tests.browsing import Visitor
+from tests.cast import Cast
+from tests.factories import (
+    AccessRequestFactory,
+    ApiKeyFactory,
+    BudgetFactory,
+    BudgetLimitFactory,
+    TeamFactory,
+    approved_grant,
+)
+
+WHY = "The team is split."
+
+
+@pytest.fixture
+def maps(cast: Cast) -> Team:
+    """Give the department Product a second team."""
+    return TeamFactory.create(name="Maps", code="maps", department=cast.product)
+
+
+def limited(cast: Cast, kind: ScopeKind, scope_id: int, usd: int, **fields: object) -> None:
+    budget = BudgetFactory.create(
+        scope_kind=kind, scope_id=scope_id, department=cast.product, mode="hard", **fields
+    )
+    BudgetLimitFactory.create(budget=budget, amount_usd=usd)
+
+
+def path(cast: Cast) -> str:
+    return f"/projects/{cast.ranking.public_id}/move/"
+
+
+def team_now(cast: Cast) -> str:
+    cast.ranking.refresh_from_db()
+    return cast.ranking.team.name
+
+
+def test_what_it_means_is_read_before_it_is_done(cast: Cast, maps: Team) -> None:
+    key = ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
+    approved_grant(key, tier_number=2, model_ids=[cast.large.pk], granted_by=cast.ben)
+    AccessRequestFactory.create(requester=cast.ada, project=cast.ranking)
+    for kind, scope_id, usd in (
+        (ScopeKind.TEAM, maps.pk, 500),
+        (ScopeKind.TEAM, cast.search.pk, 900),
+        (ScopeKind.DEPARTMENT, cast.product.pk, 2000),
+        (ScopeKind.PROJECT, cast.ranking.pk, 40),
+        (ScopeKind.KEY, key.pk, 10),
+    ):
+        limited(cast, kind, scope_id, usd)
+    now = clock.now()
+    Lease.objects.create(
+        source="gw_test", node="one", key_id=key.pk, owner=cast.ada, project=cast.ranking, team=cast.search,
+        department=cast.product, model=cast.small, tier_id=1, budget_ids=[], window_starts=[],
+        granted_usd=Decimal(1), held_usd=Decimal(1), opened_at=now, expires_at=now + timedelta(seconds=30),
+        reclaim_at=now + timedelta(seconds=60),
+    )  # fmt: skip
+    visitor = Visitor(cast.cleo)
+
+    told = visitor.post(path(cast), team=maps.public_id, reason=WHY)
+
+    assert (told.status, team_now(cast)) == (200, "Search")
+    for sentence in (
+        "From the next call on it counts on the month budget of $500.00 for Maps team.",
+        "It no longer counts on the month budget of $900.00 for Search team.",
+        "The month budget of $40.00 for Ranking goes with it.",
+        "The month budget of $10.00 for nightly of Ada Moreno goes with it.",
+        "Its keys go on calling: nightly of Ada Moreno.",
+        "What raises them above Tier 1 stays until it ends: 1 in force.",
+        "Gateways give back the money that they hold for it: 1 leases.",
+        "Requests that wait start again with the new lead: 1.",
+        "What was used until now stays with Search team in every report.",
+    ):
+        assert sentence in told.words
+    assert "Product department." not in told.words
+
+    visitor.post(path(cast), team=maps.public_id, reason=WHY, confirm="yes")
+    assert team_now(cast) == "Maps"
+
+
+def test_refusal_of_the_budgets_there_is_said_with_its_numbers(cast: Cast, maps: Team) -> None:
+    limited(cast, ScopeKind.TEAM, maps.pk, 50, allocation=Allocation.STRICT)
+    limited(cast, ScopeKind.PROJECT, cast.ranking.pk, 60)
+
+    page = Visitor(cast.cleo).post(path(cast), team=maps.public_id, reason=WHY, confirm="yes")
+
+    assert (page.status, team_now(cast)) == (422, "Search")
+    assert "Ranking has $60.00 a month, Maps team $50.00" in page.words
+
+
+def test_director_is_offered_the_teams_that_are_his(cast: Cast, maps: Team) -> None:
+    assert "Maps, Product" in Visitor(cast.cleo).get(path(cast)).words
+    assert "Cards" not in Visitor(cast.cleo).get(path(cast)).words
+    assert "Cards, Payments" in Visitor(cast.ann).get(path(cast)).words
+    page = Visitor(cast.cleo).post(path(cast), team=cast.cards.public_id, reason=WHY, confirm="yes")
+    assert (page.status, team_now(cast)) == (422, "Search")
+
+
+def test_page_of_the_project_leads_there_for_those_who_may(cast: Cast) -> None:
+    here = f"/projects/{cast.ranking.public_id}/"
+
+    shown = {who: path(cast) in Visitor(getattr(cast, who)).get(here).links for who in ("ben", "cleo", "ann")}
+
+    assert shown == {"ben": False, "cleo": True, "ann": True}
