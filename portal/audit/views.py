@@ -15,11 +15,18 @@ from core import addresses
 from core.errors import NotFoundError
 from core.models import AuditEvent
 from core.spreadsheets import csv_response
-from portal.audit.lines import CSV_HEAD, Line, cells, line
-from portal.audit.selectors import Filters, events_visible_to, filtered, names, reads_all, sealed_until
+from portal.audit.lines import CSV_HEAD, Line, Names, cells, line
+from portal.audit.selectors import (
+    Filters,
+    events_visible_to,
+    filtered,
+    names_now,
+    reads_all,
+    sealed_until,
+)
 from portal.context import roles_here
 from teams.models import Team
-from teams.selectors import RolesHeld
+from teams.selectors import FormerNames, RolesHeld, former_names
 from teams.types import PersonRequest
 from usage.selectors.periods import organisation_today
 
@@ -147,9 +154,12 @@ def _lines(
 ) -> tuple[list[Line], datetime | None]:
     shown = list(events)
     sealed, sealed_at = sealed_until()
-    people = names([event.on_behalf_of_id for event in shown])
-    team_names = {team.pk: team.name for team in teams}
+    people, labels = names_now(shown)
+    names = Names(
+        people=people,
+        teams={team.pk: team.name for team in teams},
+        labels=labels,
+        former=former_names(min(event.at for event in shown)) if shown else FormerNames(),
+    )
     in_full = reads_all(roles)
-    return [
-        line(event, people=people, teams=team_names, sealed_until=sealed, in_full=in_full) for event in shown
-    ], sealed_at
+    return [line(event, names=names, sealed_until=sealed, in_full=in_full) for event in shown], sealed_at

@@ -135,11 +135,14 @@ def _act(request: PersonRequest, public_id: str, act: Callable[..., Webhook], sa
 
 
 def _show(request: PersonRequest, webhook: Webhook, *, secret: str = "") -> HttpResponse:
-    """Show a webhook; a secret stands in this one answer, which nothing keeps."""
+    """Show a webhook; a secret stands in this one answer, which nothing keeps: the same form again leads to
+    the page without it.
+    """
     sent = Outbox.objects.filter(kind="webhook", recipient=webhook.public_id).order_by("-pk")[:20]
     context = {"webhook": webhook, "secret": secret, "sent": list(sent)}
     response = render(request, "portal/webhook.html", context)
     response["Cache-Control"] = "no-store"
+    response["Content-Location"] = reverse("webhooks:detail", args=[webhook.public_id])
     return response
 
 
