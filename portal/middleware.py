@@ -1,5 +1,6 @@
 """The edge of every page: who asks, what may be stored, and how a refusal of the domain looks."""
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from http import HTTPStatus
@@ -7,6 +8,7 @@ from typing import Any
 
 import structlog
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.core.files.uploadedfile import UploadedFile
 from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
@@ -104,26 +106,25 @@ def repeated_forms(get_response: Handler) -> Handler:
     """Let a form have one effect that carries a name of its own (`{% once %}`), or that a program sends with
     an `Idempotency-Key`: a second click does nothing. The API sees to its own calls.
 
-    Only the way to the next page is kept, no page: one may show a secret.
+    Somebody who goes back and enters something else means another act, which is judged anew. Only the way to
+    the next page is kept, no page: one may show a secret. A page that answers by itself names the way in its
+    `Content-Location`.
     """
 
     def handle(request: HttpRequest) -> HttpResponse:
         if request.method != "POST" or not _is_a_persons_form(request):
             return get_response(request)
-        key = request.headers.get(idempotency.HEADER) or request.POST.get(ONCE)
+        asked = idempotency.fingerprint(request.get_full_path(), _entered(request))
+        key = request.headers.get(idempotency.HEADER) or _name_of(request, asked)
         if not key:
             return get_response(request)
         try:
             return idempotency.once(
                 caller=f"user:{request.user.pk}",
                 key=key,
-                asked=idempotency.fingerprint(request.get_full_path(), _entered(request)),
+                asked=asked,
                 act=lambda: get_response(request),
-                keep=lambda response: (
-                    idempotency.Kept(status=response.status_code, location=response["Location"])
-                    if response.has_header("Location")
-                    else None
-                ),
+                keep=_way_on,
                 repeat=lambda kept: HttpResponse(status=kept.status, headers={"Location": kept.location}),
                 refused=lambda response: response.status_code >= HTTPStatus.BAD_REQUEST,
             )
@@ -139,7 +140,32 @@ def _is_a_persons_form(request: HttpRequest) -> bool:
 
 
 def _entered(request: HttpRequest) -> list[tuple[str, list[str]]]:
-    return [(name, values) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken"]
+    files = [(name, [_digest(each) for each in found]) for name, found in request.FILES.lists()]
+    entered = [(name, values) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken"]
+    return [*entered, *files]
+
+
+def _digest(file: "UploadedFile[Any]") -> str:
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def _name_of(request: HttpRequest, asked: bytes) -> str:
+    """Return the name of one sending of a form, with what was entered; empty for a form that has none."""
+    name = request.POST.get(ONCE, "")
+    return f"{name[:100]}:{asked.hex()}" if name else ""
+
+
+def _way_on(response: HttpResponse) -> idempotency.Kept | None:
+    """Return where a repeated form leads: where the first one did, or to the page that answered it."""
+    if response.has_header("Location"):
+        return idempotency.Kept(status=response.status_code, location=response["Location"])
+    if response.has_header("Content-Location"):
+        return idempotency.Kept(status=HTTPStatus.SEE_OTHER, location=response["Content-Location"])
+    return None
 
 
 class domain_errors:  # noqa: N801  named like its function neighbours; a class because Django asks for process_exception

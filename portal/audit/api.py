@@ -24,7 +24,7 @@ from core.rest.views import NounViewSet
 from core.spreadsheets import csv_stream
 from portal import health
 from portal.audit.lines import CSV_HEAD, exported
-from portal.audit.selectors import Filters, events_visible_to, filtered, named, reads_all, sealed_until
+from portal.audit.selectors import Filters, events_visible_to, filtered, reads_all, sealed_until
 from portal.audit.serializers import (
     AuditEventOut,
     AuditEventQuery,
@@ -32,7 +32,7 @@ from portal.audit.serializers import (
     AuditVerificationOut,
 )
 from portal.health import AuditVerified
-from teams.models import Team
+from teams.models import Team, User
 from teams.selectors import RolesHeld, roles_of
 from usage.selectors.periods import organisation_today
 
@@ -62,8 +62,9 @@ class AuditEventViewSet(NounViewSet):
     def about(self, rows: Sequence[AuditEvent]) -> dict[str, Any]:
         """Return the people and teams that the events name, and how far they are sealed."""
         sealed, _ = sealed_until()
+        acting = {each for event in rows for each in (event.actor_id, event.on_behalf_of_id) if each}
         return {
-            "people": named([each for event in rows for each in (event.actor_id, event.on_behalf_of_id)]),
+            "people": User.objects.in_bulk(acting),
             "teams": {team.pk: team for team in Team.objects.visible_to(self.actor)},
             "sealed_until": sealed,
             "in_full": reads_all(self.roles),

@@ -1,17 +1,18 @@
 """Who may read which audit events, and the events that filters leave."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import CharField, Model, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, NullIf
 from django.utils import timezone
 
 from approvals.models import AccessRequest, BudgetRequest
 from core.models import AuditEvent, AuditSeal
 from keys.models import ApiKey, Grant
-from teams.models import Role, RoleAssignment, Team, User
+from teams.models import Department, Project, Role, RoleAssignment, Team, User
 from teams.selectors import RolesHeld
 
 READS_ALL = {Role.AUDITOR, Role.ADMIN}
@@ -72,9 +73,27 @@ def filtered(events: QuerySet[AuditEvent], wanted: Filters) -> QuerySet[AuditEve
     return events.order_by("-pk")
 
 
-def named(ids: Iterable[int | None]) -> dict[int, User]:
-    """Return people by id. One query."""
-    return User.objects.in_bulk({each for each in ids if each})
+def names_now(events: Sequence[AuditEvent]) -> tuple[dict[int, str], dict[str, str]]:
+    """Return what people are called now by id, and what can be renamed by public id. One query.
+
+    The people are those who acted in these events, those for whom they did, and those whom it is about.
+    """
+    acting = {each for event in events for each in (event.actor_id, event.on_behalf_of_id) if each}
+    of_person = Coalesce(NullIf("name", Value("")), "email", output_field=CharField())
+    people = User.objects.filter(Q(pk__in=acting) | Q(public_id__in=_about(events, User)))
+    found = people.annotate(shown=of_person).order_by().values_list("pk", "public_id", "shown")
+    others = (
+        model.objects.filter(public_id__in=ids).order_by().values_list(Value(0), "public_id", "name")
+        for model in (Department, Team, Project, ApiKey)
+        if (ids := _about(events, model))
+    )
+    rows = list(found.union(*others, all=True))
+    return {pk: name for pk, _, name in rows if pk}, {known: name for _, known, name in rows}
+
+
+def _about(events: Sequence[AuditEvent], model: type[Model]) -> set[str]:
+    kind = model._meta.label_lower  # noqa: SLF001  Django's public name for it
+    return {event.object_id for event in events if event.object_type == kind}
 
 
 def sealed_until() -> tuple[int, datetime | None]:

@@ -203,11 +203,14 @@ def _page_of(webhook: Webhook) -> str:
 
 
 def _show(request: PersonRequest, webhook: Webhook, *, secret: str = "") -> HttpResponse:
-    """Show a webhook; a secret stands in this one answer, which nothing keeps."""
+    """Show a webhook; a secret stands in this one answer, which nothing keeps: the same form again leads to
+    the page without it.
+    """
     sent = list(told(webhook).order_by("-pk")[:MOST_SHOWN])
     context = {"webhook": webhook, "secret": secret, "sent": sent}
     response = render(request, "portal/webhook.html", context)
     response["Cache-Control"] = "no-store"
+    response["Content-Location"] = reverse("webhooks:detail", args=[webhook.public_id])
     return response
 
 

@@ -12,7 +12,10 @@ from pytest_django.fixtures import Settings
 
 from core import audit, clock, seal
 from core.models import AuditEvent
+from keys.services import rename_key
 from portal.audit import views
+from teams.models import User
+from teams.services import rename_person, rename_project, rename_team
 from tests import factories
 from tests.browsing import Page, Visitor
 from tests.cast import Cast
@@ -219,3 +222,36 @@ def test_old_events_are_listed_with_their_day(cast: Cast) -> None:
         record(cast)
     [row] = Visitor(cast.ann).get(AUDIT).rows("events-h")
     assert row[4].startswith("on ")
+
+
+def test_rename_changes_no_label_of_the_past_and_todays_name_stands_beside_it(cast: Cast) -> None:
+    key = factories.ApiKeyFactory.create(owner=cast.ada, project=cast.ranking, name="batch")
+    about = (cast.search, cast.ranking, key, cast.ada)
+    for subject in about:
+        record(cast, subject=subject, on_behalf_of=cast.cleo)
+    before = list(AuditEvent.objects.values())
+    renamed_team = rename_team(actor=cast.cleo, team=cast.search, name="Find", reason="Shorter.")
+    rename_project(actor=cast.cleo, project=cast.ranking, name="Order", reason="Shorter.")
+    rename_key(actor=cast.ada, key=key, name="nightly")
+    for person, name in ((cast.ada, "Ada King"), (cast.ben, "Ben King"), (cast.cleo, "Cleo King")):
+        rename_person(actor=cast.ann, user=person, name=name, reason="Married.")
+    later = record(cast, subject=renamed_team, actor=User.objects.get(pk=cast.ben.pk))
+
+    assert list(AuditEvent.objects.filter(pk__in=[row["id"] for row in before]).values()) == before
+    page = Visitor(cast.audrey).get(AUDIT)
+    rows = [row[1:3] for row in page.rows("events-h")]
+    who = "Ben Okafor now Ben King ben@example.com for Cleo Hart, now Cleo King"
+    assert rows[0] == ["Find Find team", "Ben King ben@example.com"]
+    assert rows[-4:] == [
+        ["Ada Moreno now Ada King Search team, now Find", who],
+        ["batch now nightly Search team, now Find", who],
+        ["Ranking now Order Search team, now Find", who],
+        ["Search now Find Search team, now Find", who],
+    ]
+    oldest = AuditEvent.objects.earliest("pk")
+    words = Visitor(cast.audrey).get(f"{AUDIT}{oldest.public_id}/").words
+    assert "(now Find)" in words
+    assert "(now Ben King)" in words
+    assert later.object_label == "Find"
+    sheet = Visitor(cast.audrey).client.get(AUDIT, {"format": "csv"}).getvalue().decode()
+    assert sheet.count("Cleo Hart") >= 4
