@@ -29,7 +29,7 @@ $$;
 
 -- Corrects calls that were charged: entries, usage, its sums by day and hour and the balances move together, each correction where its call stands. `p_items` are objects
 -- {source, external_id, at, amount_usd} of events of usage, with the differences, positive or negative, of what else was wrong {input_tokens, cached_tokens,
--- cache_write_tokens, output_tokens, reasoning_tokens, units, price_ids}. `p_ref` names the run that corrects (at most 40 characters): one run corrects a call once.
+-- cache_write_tokens, output_tokens, reasoning_tokens, units, price_ids, calls}; `calls` is -1 where the call itself is taken back. `p_ref` names the run that corrects (at most 40 characters): one run corrects a call once.
 -- Answers, by place from 1: corrected with the public id of its entry; duplicate; unknown where no such call was charged (one that never settled is corrected by settling it).
 CREATE FUNCTION usage_correct(p_ref text, p_actor bigint, p_reason text, p_items jsonb, p_zone text) RETURNS TABLE (place int, status text, entry text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -59,7 +59,7 @@ BEGIN
     INSERT INTO usage_event AS u (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id,
         calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
       SELECT c.source, c.external_id || ':' || p_ref, c.at, v_now, c.reservation_id, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id,
-        0, i.amount_usd, i.input_tokens, i.cached_tokens, i.cache_write_tokens, i.output_tokens, i.reasoning_tokens, i.units, c.finish, c.cache_hit, c.estimated, c.late, c.provider_call_id
+        coalesce((p_items->(i.place - 1)->>'calls')::int, 0), i.amount_usd, i.input_tokens, i.cached_tokens, i.cache_write_tokens, i.output_tokens, i.reasoning_tokens, i.units, c.finish, c.cache_hit, c.estimated, c.late, c.provider_call_id
       FROM item i JOIN usage_event c ON c.source = i.source AND c.external_id = i.external_id AND c.at = i.at
       ON CONFLICT DO NOTHING RETURNING u.*
   ), correction AS MATERIALIZED (
@@ -73,17 +73,17 @@ BEGIN
       FROM correction c JOIN budgets_entry e ON e.id = c.entry_id ORDER BY c.place
   ), days AS (
     INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
-      SELECT (c.at AT TIME ZONE p_zone)::date, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, 0, sum(c.cost_usd), sum(c.input_tokens), sum(c.cached_tokens),
+      SELECT (c.at AT TIME ZONE p_zone)::date, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, sum(c.calls), sum(c.cost_usd), sum(c.input_tokens), sum(c.cached_tokens),
         sum(c.cache_write_tokens), sum(c.output_tokens), sum(c.reasoning_tokens)
       FROM correction c GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8
       ON CONFLICT (day, key_id, model_id, project_id, team_id, department_id, owner_id, tier_id) DO UPDATE SET
-        cost_usd = d.cost_usd + excluded.cost_usd, input_tokens = d.input_tokens + excluded.input_tokens, cached_tokens = d.cached_tokens + excluded.cached_tokens,
+        calls = d.calls + excluded.calls, cost_usd = d.cost_usd + excluded.cost_usd, input_tokens = d.input_tokens + excluded.input_tokens, cached_tokens = d.cached_tokens + excluded.cached_tokens,
         cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens, output_tokens = d.output_tokens + excluded.output_tokens,
         reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens
   ), hours AS (  -- the hours of calls that are still kept by the hour
-    UPDATE usage_hour h SET cost_usd = h.cost_usd + s.cost_usd, input_tokens = h.input_tokens + s.input_tokens, cached_tokens = h.cached_tokens + s.cached_tokens,
+    UPDATE usage_hour h SET calls = h.calls + s.calls, cost_usd = h.cost_usd + s.cost_usd, input_tokens = h.input_tokens + s.input_tokens, cached_tokens = h.cached_tokens + s.cached_tokens,
         cache_write_tokens = h.cache_write_tokens + s.cache_write_tokens, output_tokens = h.output_tokens + s.output_tokens, reasoning_tokens = h.reasoning_tokens + s.reasoning_tokens
-      FROM (SELECT date_trunc('hour', c.at, 'UTC') AS hour, c.project_id, c.model_id, c.team_id, c.department_id, c.tier_id, sum(c.cost_usd) AS cost_usd, sum(c.input_tokens) AS input_tokens,
+      FROM (SELECT date_trunc('hour', c.at, 'UTC') AS hour, c.project_id, c.model_id, c.team_id, c.department_id, c.tier_id, sum(c.calls) AS calls, sum(c.cost_usd) AS cost_usd, sum(c.input_tokens) AS input_tokens,
               sum(c.cached_tokens) AS cached_tokens, sum(c.cache_write_tokens) AS cache_write_tokens, sum(c.output_tokens) AS output_tokens, sum(c.reasoning_tokens) AS reasoning_tokens
             FROM correction c GROUP BY 1, 2, 3, 4, 5, 6) s
       WHERE h.hour = s.hour AND h.project_id = s.project_id AND h.model_id = s.model_id AND h.team_id = s.team_id AND h.department_id = s.department_id AND h.tier_id = s.tier_id

@@ -24,7 +24,7 @@ BEGIN
 END $$;
 
 -- Puts the ledger right: one entry with its usage, its sums by day and hour and its balances, in one step. An item that has an `external_id` is about a call that was
--- charged, and stands where that call does; one without is about a volume nobody saw call by call, has its attribution, and stands on the budgets of its moment. What is about
+-- charged, and usage_correct books it where that call stands; one without is about a volume nobody saw call by call, has its attribution, and stands on the budgets of its moment. What is about
 -- a closed month stands in the open one, at the moment it is booked, and answers with that month; what `stays` stands in the closed one all the same. Budgets and windows may be
 -- named (`budget_ids`, `window_starts`). Differences are signed; `calls` is -1 where a call is taken back.
 -- Raises no_data_found for a call that nothing was charged for.
@@ -35,6 +35,7 @@ DECLARE
   u usage_event;
   charge budgets_entry;
   made budgets_entry;
+  v_correction text;
 BEGIN
   SELECT * INTO q FROM jsonb_to_record(p_item) AS i (source text, external_id text, at timestamptz, key_id bigint, owner_id bigint, project_id bigint, team_id bigint, department_id bigint,
     model_id bigint, tier_id int, calls int, amount_usd numeric, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, reasoning_tokens bigint,
@@ -44,17 +45,19 @@ BEGIN
     IF NOT FOUND THEN RAISE EXCEPTION 'no such call was charged' USING ERRCODE = 'no_data_found'; END IF;
     SELECT * INTO charge FROM budgets_entry e WHERE e.id = usage_charge_of(u);
     IF charge.id IS NULL THEN RAISE EXCEPTION 'no entry charges this call' USING ERRCODE = 'no_data_found'; END IF;
+    IF usage_closed_month(u.at, p_zone) IS NULL THEN
+      SELECT c.entry INTO v_correction FROM usage_correct(p_ref, p_actor, p_reason, jsonb_build_array(p_item), p_zone) c;
+      SELECT e.id INTO STRICT entry FROM budgets_entry e WHERE e.public_id = v_correction;
+      RETURN;
+    END IF;
   ELSE
     SELECT q.source, 'volume', q.at, q.key_id, q.owner_id, q.project_id, q.team_id, q.department_id, q.model_id, q.tier_id
       INTO u.source, u.external_id, u.at, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id;
     u.finish := 'stop'; u.cache_hit := false; u.provider_call_id := '';
   END IF;
   prior_period := CASE WHEN q.stays THEN NULL ELSE usage_closed_month(u.at, p_zone) END;
-  made.kind := CASE WHEN charge.id IS NULL OR prior_period IS NOT NULL THEN 'adjust' ELSE 'correction' END;
   made.effective_at := CASE WHEN prior_period IS NULL THEN u.at ELSE v_now END;
-  IF made.kind = 'correction' THEN
-    made.budget_ids := charge.budget_ids; made.window_starts := charge.window_starts; made.reservation_id := charge.reservation_id;
-  ELSIF q.budget_ids IS NOT NULL THEN
+  IF q.budget_ids IS NOT NULL THEN
     made.budget_ids := q.budget_ids; made.window_starts := q.window_starts;
   ELSE
     SELECT p.budget_ids, p.window_starts INTO made.budget_ids, made.window_starts FROM usage_path(made.effective_at, u.key_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id) p;
@@ -64,15 +67,15 @@ BEGIN
 
   INSERT INTO usage_event (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
       input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
-    VALUES (u.source, u.external_id || ':' || p_ref, made.effective_at, v_now, made.reservation_id, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id,
+    VALUES (u.source, u.external_id || ':' || p_ref, made.effective_at, v_now, NULL, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id,
       q.calls, q.amount_usd, q.input_tokens, q.cached_tokens, q.cache_write_tokens, q.output_tokens, q.reasoning_tokens, coalesce(q.units, '{}'), u.finish, u.cache_hit, false, true, u.provider_call_id);
   INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id, price_ids, tokens, overrun_usd,
-      actor_id, reason, corrects_id, prior_period, effective_at, recorded_at)
-    VALUES ('ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), made.kind, q.amount_usd, made.reservation_id, made.budget_ids, made.window_starts, u.key_id, u.project_id, u.team_id,
+      actor_id, reason, prior_period, effective_at, recorded_at)
+    VALUES ('ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), 'adjust', q.amount_usd, NULL, made.budget_ids, made.window_starts, u.key_id, u.project_id, u.team_id,
       u.department_id, u.model_id, coalesce(charge.price_ids, '{}'), coalesce(q.units, '{}') || jsonb_build_object('input', q.input_tokens, 'cached', q.cached_tokens, 'cache_write', q.cache_write_tokens,
       'output', q.output_tokens, 'reasoning', q.reasoning_tokens), 0, p_actor,
       left(CASE WHEN prior_period IS NULL THEN p_reason ELSE 'Prior period ' || to_char(prior_period, 'YYYY-MM') || ': ' || p_reason END, 240),
-      CASE WHEN made.kind = 'correction' THEN charge.id END, usage_put_right.prior_period, made.effective_at, v_now)
+      usage_put_right.prior_period, made.effective_at, v_now)
     RETURNING id INTO entry;
   INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
     VALUES ((made.effective_at AT TIME ZONE p_zone)::date, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id, q.calls, q.amount_usd, q.input_tokens, q.cached_tokens,

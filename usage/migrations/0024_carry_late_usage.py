@@ -7,7 +7,7 @@ from core.sql import functions_again
 BESIDE = Path(__file__)
 AGAIN = "\n".join(
     functions_again(BESIDE.with_name(name))
-    for name in ("0005_settle.sql", "0014_import.sql", "0021_put_right.sql")
+    for name in ("0005_settle.sql", "0014_import.sql", "0018_corrections.sql", "0021_put_right.sql")
 )
 UNDO = "DROP FUNCTION usage_carry(jsonb, text, text);"
 

@@ -300,3 +300,18 @@ def test_a_withdrawal_is_repeated_until_the_portal_answers(monkeypatch: pytest.M
 
     asyncio.run(worker())
     assert asked == ["a", "a", "a", "b"]
+
+
+def test_what_litellm_reckons_stays_in_the_journal(tmp_path: Path) -> None:
+    portal = Portal()
+    told = records.settlement(
+        call(1), usage={"input_tokens": 1}, served_model="small", finish="stop", cost_usd=1.2e-05
+    )
+    unknown = records.settlement(
+        call(2), usage={"input_tokens": 1}, served_model="small", finish="stop", cost_usd=0.0
+    )
+
+    run(tmp_path, portal, add=lambda delivery: delivery.add(told), until=lambda: len(portal.settled) == 1)
+
+    assert (json.loads(told)["cost_usd"], json.loads(unknown)["cost_usd"]) == ("0.000012000000", None)
+    assert "cost_usd" not in records.SETTLEMENT_FIELDS  # the portal prices what it is told
