@@ -9,8 +9,8 @@ from django.forms.renderers import TemplatesSetting
 
 from core.errors import InvalidInputError
 from core.money import parse_usd
+from core.reasons import LONGEST
 
-MAX_REASON_CHARACTERS = 2_000
 AMOUNT_ATTRIBUTES = {"inputmode": "decimal", "autocomplete": "off", "class": "short"}
 
 
@@ -44,5 +44,5 @@ class ReasonField(forms.CharField):
 
     def __init__(self, *, missing: str = "Enter a reason", **kwargs: Any) -> None:
         kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 3}))
-        kwargs.setdefault("max_length", MAX_REASON_CHARACTERS)
+        kwargs.setdefault("max_length", LONGEST)
         super().__init__(error_messages={"required": missing}, **kwargs)

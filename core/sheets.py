@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from core.money import format_usd
@@ -53,3 +54,8 @@ def cells(sections: Iterable[Section]) -> Iterator[tuple[Cell, ...]]:
     for section in sections:
         for line in section.lines:
             yield (section.title, line.name, line.note, line.calls, line.amount_usd, line.percent)
+
+
+def day_of(moment: datetime | None) -> str:
+    """Write the UTC day of a moment in a note; None is an end that is not planned."""
+    return "no end" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d}"

@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.reauthentication import suspend_request
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from approvals.models import AccessRequest
 from core.errors import NotAllowedError
-from core.problems import CONTENT_TYPE, from_error
 from keys.models import Grant
+from portal.answers import lead_to, problem_document
 from teams.models import User
 from teams.sign_in import confirmed_lately, lacks_second_factor
 
@@ -175,13 +175,13 @@ class second_factor_first:  # noqa: N801  named like its neighbours; a class bec
             return None
         target = reverse("mfa_index")
         if request.path.startswith("/api/"):
-            return _problem(
+            return problem_document(
                 SecondFactorMissingError(
                     "Your role needs a second factor. Set one up in the browser, then call again.",
                     next_url=target,
                 )
             )
-        return _lead_to(request, f"{target}?{urlencode({'needed': 'yes'})}")
+        return lead_to(request, f"{target}?{urlencode({'needed': 'yes'})}")
 
 
 class confirmation_first:  # noqa: N801  named like its neighbours; a class because Django asks for process_view
@@ -206,21 +206,10 @@ class confirmation_first:  # noqa: N801  named like its neighbours; a class beca
         ways = get_adapter(request).get_reauthentication_methods(request.user)
         where = ways[0]["url"] if ways else reverse("account_login")
         if request.path.startswith("/api/"):
-            return _problem(
+            return problem_document(
                 ConfirmationNeededError(
                     "Sign in again, or confirm at the address in next_url; it holds for five minutes.",
                     next_url=where,
                 )
             )
-        return _lead_to(request, suspend_request(request, where)["Location"])
-
-
-def _lead_to(request: HttpRequest, target: str) -> HttpResponse:
-    """Send the browser; a swapped fragment would show that page inside another."""
-    if request.headers.get("HX-Request") == "true":
-        return HttpResponse(headers={"HX-Redirect": target})
-    return HttpResponseRedirect(target)
-
-
-def _problem(error: NotAllowedError) -> JsonResponse:
-    return JsonResponse(from_error(error), status=int(error.status), content_type=CONTENT_TYPE)
+        return lead_to(request, suspend_request(request, where)["Location"])

@@ -10,15 +10,16 @@ import structlog
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.files.uploadedfile import UploadedFile
 from django.db import DatabaseError, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.template.response import SimpleTemplateResponse
 
 from core import audit, idempotency
 from core.clients import client_address
 from core.errors import DomainError
-from core.problems import CONTENT_TYPE, from_error
+from core.problems import from_error
 from core.templatetags.ui import ONCE
+from portal.answers import lead_to, problem_document
 from teams.services.sessions import LastSeen
 
 log = structlog.get_logger(__name__)
@@ -95,11 +96,9 @@ class sign_in_required(LoginRequiredMiddleware):  # noqa: N801  named like its f
         view_args: tuple[Any, ...],
         view_kwargs: dict[str, Any],
     ) -> HttpResponseBase | None:
-        """Send the browser to the sign-in page; a swapped fragment would show that page inside another."""
+        """Send the browser to the sign-in page."""
         response = super().process_view(request, view_func, view_args, view_kwargs)
-        if response is None or request.headers.get("HX-Request") != "true":
-            return response
-        return HttpResponse(headers={"HX-Redirect": response["Location"]})
+        return None if response is None else lead_to(request, response["Location"])
 
 
 def repeated_forms(get_response: Handler) -> Handler:
@@ -129,8 +128,7 @@ def repeated_forms(get_response: Handler) -> Handler:
                 refused=lambda response: response.status_code >= HTTPStatus.BAD_REQUEST,
             )
         except DomainError as error:
-            document = from_error(error)
-            return render(request, "error.html", {"problem": document}, status=int(error.status))
+            return _page_of(request, error)
 
     return handle
 
@@ -181,10 +179,13 @@ class domain_errors:  # noqa: N801  named like its function neighbours; a class 
         """Answer with a page, or with a problem document where JSON was asked for."""
         if not isinstance(exception, DomainError):
             return None
-        document = from_error(exception)
         if request.path.startswith("/api/"):
-            return JsonResponse(document, status=int(exception.status), content_type=CONTENT_TYPE)
-        return render(request, "error.html", {"problem": document}, status=int(exception.status))
+            return problem_document(exception)
+        return _page_of(request, exception)
+
+
+def _page_of(request: HttpRequest, error: DomainError) -> HttpResponse:
+    return render(request, "error.html", {"problem": from_error(error)}, status=int(error.status))
 
 
 class whole_sign_in_changes:  # noqa: N801  named like its neighbours; a class because Django asks for process_view

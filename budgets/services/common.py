@@ -14,8 +14,8 @@ from budgets.errors import BudgetClosedError, NeedsConfirmationError
 from budgets.models import Budget, Mode, ScopeKind, Window
 from budgets.types import BudgetRow, Mandate
 from core import audit
-from core.errors import InvalidInputError
 from core.money import format_usd
+from core.reasons import LONGEST, checked_reason
 from teams.errors import RoleNeededError
 from teams.models import User
 
@@ -82,10 +82,7 @@ def standing(
 
 def clean_reason(reason: str) -> str:
     """Return the reason without surrounding space. Raises InvalidInputError when nothing is left."""
-    text = reason.strip()
-    if not text:
-        raise InvalidInputError("Enter a reason: it stays in the history of the budget.", field="reason")
-    return text
+    return checked_reason(reason, kept="it stays in the history of the budget", most=LONGEST)
 
 
 def require_confirmation(before: Standing, after: Node, *, at: datetime) -> None:

@@ -13,6 +13,7 @@ from catalog.services.importing import database_now
 from catalog.units import OFFERED, missing_unit
 from core import audit
 from core.errors import InvalidInputError
+from core.reasons import LONGEST, checked_reason
 from teams.models import User
 from teams.selectors import require_admin
 
@@ -34,7 +35,7 @@ def enter_prices(
     and AlreadyPricedError when the model has a price or is free by now.
     """
     require_admin(actor, "enter prices")
-    _require_reason(reason)
+    why = checked_reason(reason, most=LONGEST)
     mine = _locked(model)
     _require_units(mine, usd_per_unit)
     at = database_now()
@@ -54,7 +55,7 @@ def enter_prices(
             source=PriceSource.MANUAL,
             source_version=actor.public_id,
             author=actor,
-            reason=reason.strip()[:MOST_REASON_CHARACTERS],
+            reason=why[:MOST_REASON_CHARACTERS],
         )
         for unit, usd in usd_per_unit.items()
     )
@@ -64,7 +65,7 @@ def enter_prices(
         subject=mine,
         before=ended,
         after={str(unit): usd for unit, usd in usd_per_unit.items()},
-        reason=reason.strip(),
+        reason=why,
     )
     log.info("catalog.prices_entered", model=mine.public_id, units=sorted(map(str, usd_per_unit)))
     return made
@@ -78,7 +79,7 @@ def declare_free(*, actor: User, model: LlmModel, reason: str) -> LlmModel:
     now.
     """
     require_admin(actor, "declare a model free")
-    _require_reason(reason)
+    why = checked_reason(reason, most=LONGEST)
     mine = _locked(model)
     mine.declared_free = True
     mine.save(update_fields=["declared_free"])
@@ -88,7 +89,7 @@ def declare_free(*, actor: User, model: LlmModel, reason: str) -> LlmModel:
         subject=mine,
         before={"declared_free": False},
         after={"declared_free": True},
-        reason=reason.strip(),
+        reason=why,
     )
     log.info("catalog.model_declared_free", model=mine.public_id)
     return mine
@@ -104,11 +105,6 @@ def _locked(model: LlmModel) -> LlmModel:
     if is_priced_now(mine):
         raise AlreadyPricedError(f"{mine} has a price by now. Nothing needs to be done.")
     return mine
-
-
-def _require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise InvalidInputError("Enter a reason: it is kept in the audit.", field="reason")
 
 
 def _require_units(model: LlmModel, usd_per_unit: Mapping[Unit, Decimal]) -> None:

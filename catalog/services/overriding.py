@@ -19,13 +19,13 @@ from catalog.services.importing import database_now, lock_prices
 from catalog.services.telling import tell_of_proposal
 from core import audit, clock
 from core.errors import InvalidInputError
+from core.reasons import checked_reason
 from teams.models import User
 from teams.selectors import require_admin
 
 log = structlog.get_logger(__name__)
 
 BY_HAND = (PriceSource.CONTRACT, PriceSource.MANUAL)
-MOST_CHARACTERS = 240
 Check = Callable[[PriceProposal, Sequence[Move]], None]
 
 
@@ -40,7 +40,7 @@ def override_price(*, actor: User | None, model: LlmModel, override: Override, r
     """
     if actor is not None:
         require_admin(actor, "enter prices")
-    text = _checked_reason(reason)
+    text = checked_reason(reason)
     _check(model, override)
     lock_prices()
     at = database_now()
@@ -68,7 +68,7 @@ def end_price(*, actor: User, price: Price, ends_at: datetime | None, reason: st
     price of the list, one that has ended, and a time in the past.
     """
     require_admin(actor, "end prices")
-    text = _checked_reason(reason)
+    text = checked_reason(reason)
     lock_prices()
     at = database_now()
     mine = Price.objects.select_related("model").get(pk=price.pk)
@@ -238,10 +238,3 @@ def _check(model: LlmModel, override: Override) -> None:
     starts, ends = override.valid_from, override.valid_until
     if ends is not None and ends <= (starts or clock.now()):
         raise InvalidInputError("It must end after it starts.", field="ends_on")
-
-
-def _checked_reason(reason: str) -> str:
-    text = reason.strip()
-    if not text or len(text) > MOST_CHARACTERS:
-        raise InvalidInputError("Enter a reason of at most 240 characters. It is kept.", field="reason")
-    return text

@@ -5,6 +5,7 @@ from typing import Any
 from core import audit
 from core.errors import InvalidInputError
 from core.models import AuditEvent
+from core.reasons import checked_reason
 from keys.errors import KeyEndedError
 from keys.models import ApiKey, KeyState
 from teams.errors import RoleNeededError
@@ -44,13 +45,7 @@ def require_authority(actor: User, key: ApiKey) -> None:
 
 def clean_reason(reason: str) -> str:
     """Return the reason without surrounding space. Raises InvalidInputError when it is empty or too long."""
-    text = reason.strip()
-    if not text or len(text) > MAX_REASON_CHARACTERS:
-        raise InvalidInputError(
-            f"Enter a reason of up to {MAX_REASON_CHARACTERS} characters: it is kept with the key.",
-            field="reason",
-        )
-    return text
+    return checked_reason(reason, kept="it is kept with the key", most=MAX_REASON_CHARACTERS)
 
 
 def clean_name(name: str) -> str:

@@ -46,7 +46,9 @@ def _move(
     actor: User,
     reason: str,
 ) -> None:
-    for row in price_rows([model.pk], at=now)[model.pk]:
+    rows = price_rows([model.pk], at=now)[model.pk]
+    # Long calls first: a price for all calls would move theirs too much for one person.
+    for row in sorted(rows, key=lambda row: -row.tier_start):
         if row.context == STANDARD:
             override = Override(
                 slot=Slot(unit=row.unit, context=row.context, tier_start=row.tier_start),

@@ -37,8 +37,8 @@ CREDENTIALS = {
     Provider.OPENAI: "env:NORTHWIND_OPENAI_ADMIN_KEY",
     Provider.ANTHROPIC: "env:NORTHWIND_ANTHROPIC_ADMIN_KEY",
 }
-ASKED_AFTER = timedelta(days=365)
-COMPARED_DAYS = 7
+ASKED_AFTER = timedelta(days=30)
+COMPARED_DAYS = 3  # the worker compares the others, when there is one
 STRANGER, STRANGER_FOR, STRANGER_SHARE = "key-made-on-a-laptop", timedelta(days=9), Decimal("0.02")
 SHARED, SHARED_FOR, SHARED_SHARE = Provider.ANTHROPIC, timedelta(days=5), Decimal("0.12")
 DEARER_MODEL, DEARER_FOR, DEARER_BY = "gpt-6.1-sol", timedelta(days=14), Decimal("1.08")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from urllib.parse import urlencode
 
@@ -18,7 +18,7 @@ from core import addresses, clock
 from core.errors import NotFoundError
 from core.money import ZERO
 from core.shapes import Tab, Tone
-from core.sheets import CSV_HEAD, Line, Section, cells
+from core.sheets import CSV_HEAD, Line, Section, cells, day_of
 from core.spreadsheets import csv_response
 from keys.models import ApiKey, Grant
 from keys.selectors import active_grants, state_in_words, tiers_now
@@ -247,7 +247,7 @@ def _sheet(figures: Overview, page: ProjectPage) -> tuple[Section, ...]:
     grants = [
         Line(
             name=line.access,
-            note=f"{line.key}, until {line.expires_at.astimezone(UTC):%Y-%m-%d}, approved by {line.approver}",
+            note=f"{line.key}, until {day_of(line.expires_at)}, approved by {line.approver}",
             amount_usd=None,
         )
         for line in page.grants
@@ -269,5 +269,4 @@ def _sheet(figures: Overview, page: ProjectPage) -> tuple[Section, ...]:
 def _note(line: KeyLine) -> str:
     if line.state is None or line.expires_at is None:
         return ""
-    expires = f"{line.expires_at.astimezone(UTC):%Y-%m-%d}"
-    return f"{line.owner}, {line.state.text.lower()}, {line.tiers}, expires {expires}"
+    return f"{line.owner}, {line.state.text.lower()}, {line.tiers}, expires {day_of(line.expires_at)}"

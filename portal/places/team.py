@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from django.http import HttpResponse
@@ -16,7 +15,7 @@ from budgets.selectors import standings_of_scopes
 from budgets.types import Standing, Standings
 from core.errors import NotFoundError
 from core.money import ZERO
-from core.sheets import CSV_HEAD, Line, Section, cells
+from core.sheets import CSV_HEAD, Line, Section, cells, day_of
 from core.spreadsheets import csv_response
 from keys.selectors import usable_by_owner
 from portal.context import roles_here
@@ -231,7 +230,7 @@ def _sheet(page: TeamPage) -> tuple[Section, ...]:
     deciders = [
         Line(
             name=row.name,
-            note=f"{row.role}, {row.state.text.lower()}, {_day(row.since)} to {_day(row.until)}",
+            note=f"{row.role}, {row.state.text.lower()}, {day_of(row.since)} to {day_of(row.until)}",
             amount_usd=None,
         )
         for row in page.deciders
@@ -248,11 +247,7 @@ def _sheet(page: TeamPage) -> tuple[Section, ...]:
 def _note(row: MemberRow) -> str:
     parts = [row.role]
     if row.since is not None:
-        parts.append(f"since {_day(row.since)}")
+        parts.append(f"since {day_of(row.since)}")
     if row.keys is not None:
         parts.append(f"{row.keys} key{'' if row.keys == 1 else 's'}")
     return ", ".join(parts)
-
-
-def _day(moment: datetime | None) -> str:
-    return "no end" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d}"

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError
+from core.reasons import LONGEST, checked_reason
 from teams.errors import RoleNeededError
 from teams.models import (
     Department,
@@ -188,8 +189,7 @@ def require_director(actor: User | None, department_id: int) -> None:
 
 
 def require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise InvalidInputError("Enter a reason: it is kept in the audit.", field="reason")
+    checked_reason(reason, most=LONGEST)
 
 
 def _require_open(row: Department | Team | Project, what: str) -> None:

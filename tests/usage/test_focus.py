@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import os
 import tracemalloc
 from collections.abc import Iterator
 from datetime import date
@@ -38,6 +39,16 @@ MANDATORY = {
     "ChargePeriodStart", "ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost",
     "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName",
 }  # fmt: skip
+STATM = Path("/proc/self/statm")
+MOST_GROWTH_MEGABYTES = 12
+# The row that is there, for so many keys more.
+SAME_FOR_OTHER_KEYS = """
+    INSERT INTO usage_day (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id,
+      calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+    SELECT day, 1000000 + number, owner_id, project_id, team_id, department_id, model_id, tier_id,
+      1, 0.01, 10, 0, 0, 0, 0
+    FROM usage_day, generate_series(1, %s) number
+"""
 
 
 def month() -> str:
@@ -140,18 +151,36 @@ def peak_of_export(cast: Cast, rows: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.skipif(not STATM.exists(), reason="resident memory is read as Linux tells it")
+@pytest.mark.parametrize("rows", [20_000, pytest.param(1_000_000, marks=pytest.mark.full)])
+def test_page_sends_a_month_of_any_length_in_flat_memory(cast: Cast, rows: int) -> None:
+    fill(cast, rows)
+    response = Visitor(cast.fay).client.get(f"/reports/focus/{month()}/")
+    lines, resident = 0, []
+    for piece in response:
+        lines += piece.count(b"\r\n")
+        resident.append(resident_megabytes())
+
+    assert lines == rows + 1
+    start, most = resident[2], max(resident)
+    print(f"{rows:,} rows: {start:.0f} MB after the third piece, {most:.0f} MB at most")
+    assert most < start + MOST_GROWTH_MEGABYTES
+
+
+def resident_megabytes() -> float:
+    """Return what this process holds in memory."""
+    pages = int(STATM.read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1_000_000
+
+
 def fill(cast: Cast, rows: int) -> None:
     """Fill the day with so many rows, one for each key."""
     UsageDay.objects.all().delete()
-    first = book(cast.ranking, cast.large, organisation_today(), "0.000001")
-    same = {
-        name: getattr(first, name)
-        for name in ("day", "owner", "project", "team", "department", "model", "tier")
-    }
-    UsageDay.objects.bulk_create(
-        UsageDay(key_id=1_000_000 + number, cost_usd=Decimal("0.01"), calls=1, input_tokens=10, **same)
-        for number in range(rows - 1)
-    )
+    book(cast.ranking, cast.large, organisation_today(), "0.000001")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute(SAME_FOR_OTHER_KEYS, [rows - 1])
+        cursor.execute("SET LOCAL statement_timeout = DEFAULT")
 
 
 def test_server_sends_a_piece_before_it_reads_the_next() -> None:

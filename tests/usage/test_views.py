@@ -16,9 +16,11 @@ from usage.models import (
     DiscrepancyClass,
     DiscrepancyState,
     ImportCursor,
+    ProviderAccount,
     Quarantine,
     ReconciliationRun,
     RunState,
+    SourceKind,
 )
 
 TODAY = clock.now().date()
@@ -107,6 +109,26 @@ def test_source_in_trouble_is_said_on_top(
 
     assert page.rows("sources-h")[0][1] == state
     assert notice in page.words
+
+
+def test_providers_are_sources_too(cast: Cast, edge: str) -> None:
+    told = {"admin_credential": "env:OPENAI_ADMIN_KEY"}
+    read = ProviderAccount.objects.create(provider="openai", name="org-1", **told)
+    mute = ProviderAccount.objects.create(provider="anthropic", name="org-2")
+    closed = ProviderAccount.objects.create(provider="openai", name="org-3", closed_at=clock.now(), **told)
+    for account in (read, mute, closed):
+        ImportCursor.objects.create(
+            source=f"{account.public_id}:cost", kind=SourceKind.COST,
+            last_success_at=clock.now() - timedelta(hours=1),
+        )  # fmt: skip
+
+    rows = Visitor(cast.fay).get("/reconciliation/").rows("sources-h")
+
+    assert {(row[0], row[1]) for row in rows} == {
+        ("litellm-eu", "Read"),
+        ("OpenAI org-1, provider costs", "Read"),
+        ("Anthropic org-2, provider costs", "No credential"),
+    }
 
 
 def test_day_shows_what_differs_with_model_and_moment(cast: Cast, edge: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
 from core.errors import NotFoundError
 from teams.models import User
@@ -54,6 +54,17 @@ def open_accounts() -> QuerySet[ProviderAccount]:
 def all_accounts() -> list[ProviderAccount]:
     """Return every account, closed ones too. One query."""
     return list(ProviderAccount.objects.all())
+
+
+def open_cursors() -> QuerySet[ImportCursor, Any]:
+    """Return the cursors of gateways and of accounts that are not closed, with `lacks_credential` where an
+    account has none.
+    """
+    accounts = ProviderAccount.objects.annotate(source=OuterRef("source")).filter(
+        source__startswith=F("public_id")
+    )
+    found = ImportCursor.objects.annotate(lacks_credential=Exists(accounts.filter(admin_credential="")))
+    return found.exclude(Exists(accounts.filter(closed_at__isnull=False))).order_by("source")
 
 
 def all_cursors() -> list[ImportCursor]:

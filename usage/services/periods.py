@@ -8,6 +8,7 @@ from django.db import connection, transaction
 
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
+from core.reasons import checked_reason
 from teams.models import User
 from usage.models import PeriodClose, PeriodState
 from usage.selectors.closing import checklist, end_of_month, soft_close_from
@@ -16,7 +17,6 @@ from usage.services.reconciliation.resolving import require_keeper
 
 log = structlog.get_logger(__name__)
 
-MOST_CHARACTERS = 240
 SNAPSHOT_SQL = """
     INSERT INTO usage_period_figure (period_id, closed_at, project_id, team_id, department_id, model_id,
       tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
@@ -92,9 +92,7 @@ def reopen_period(*, actor: User, month: date, reason: str) -> PeriodClose:
     Raises RoleNeededError, SamePersonError, InvalidInputError without a reason or for a month that is open.
     """
     require_keeper(actor, "reopen months")
-    text = reason.strip()
-    if not text or len(text) > MOST_CHARACTERS:
-        raise InvalidInputError(f"Enter a reason of at most {MOST_CHARACTERS} characters.", field="reason")
+    text = checked_reason(reason)
     period = _locked(month)
     if period.state != PeriodState.CLOSED:
         raise InvalidInputError(f"{period} is not closed.")

@@ -12,6 +12,7 @@ from catalog.models import LlmModel
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError, StaleError
 from core.money import ZERO
+from core.reasons import checked_reason
 from teams.models import Team, User
 from teams.selectors import require_admin
 from usage.models import Repricing, RepricingState
@@ -20,7 +21,6 @@ from usage.services.corrections import MOST_AT_ONCE, Correction, correct_calls
 
 log = structlog.get_logger(__name__)
 
-MOST_CHARACTERS = 240
 LONGEST = timedelta(days=92)
 BATCH_CALLS = 1_000
 STRIDE = timedelta(days=1)
@@ -68,7 +68,7 @@ def propose_repricing(
     AlreadyDoneError while another repricing of the model is open.
     """
     require_admin(actor, "price the past again")
-    text = _checked_reason(reason)
+    text = checked_reason(reason)
     now = clock.now()
     ends = min(ends_at, now)
     if starts_at >= ends:
@@ -130,7 +130,7 @@ def approve_repricing(*, actor: User, repricing: Repricing) -> Repricing:
 def reject_repricing(*, actor: User, repricing: Repricing, reason: str) -> Repricing:
     """Reject a repricing, or take it back. Nothing changes. Raises as approve_repricing does."""
     require_admin(actor, "reject a repricing")
-    answer = _checked_reason(reason)
+    answer = checked_reason(reason)
     mine = _locked(repricing)
     mine.answer = answer
     _decide(mine, RepricingState.REJECTED, actor)
@@ -232,10 +232,3 @@ def _require_open(starts_at: datetime, ends_at: datetime) -> None:
             " days, or let finance reopen the month.",
             field="first_day",
         )
-
-
-def _checked_reason(reason: str) -> str:
-    text = reason.strip()
-    if not text or len(text) > MOST_CHARACTERS:
-        raise InvalidInputError("Enter a reason of at most 240 characters. It is kept.", field="reason")
-    return text

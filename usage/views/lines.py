@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,16 +15,16 @@ from usage.models import (
     Discrepancy,
     DiscrepancyClass,
     DiscrepancyState,
-    ImportCursor,
     Level,
     Quarantine,
     QuarantineReason,
     ReconciliationRun,
     RunState,
+    SourceKind,
 )
 from usage.selectors.reconciliation import Drift
+from usage.selectors.sources import LATE_AFTER, SEPARATOR
 
-STALE_AFTER = timedelta(minutes=15)
 NOTHING = "—"
 EXPLANATIONS = {
     DiscrepancyClass.MISSING_AT_PORTAL: "Not booked 15 minutes after its end. Booked late once it can be.",
@@ -48,7 +48,7 @@ STATE_TONES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceLine:
-    """A gateway whose journal is read; `calls_today` is what the last comparison of today counted there."""
+    """A source that is read; `calls_today` is what the last comparison of today counted at a gateway."""
 
     name: str
     status: Tone
@@ -145,11 +145,13 @@ class QuarantineLine:
     status: Tone
 
 
-def source_line(cursor: ImportCursor, *, names: Mapping[str, str], calls_today: int | None) -> SourceLine:
-    """Return a source with how far it was read, and what is wrong with it if anything."""
+def source_line(cursor: Any, *, names: Mapping[str, str], calls_today: int | None) -> SourceLine:
+    """Return a source of `open_cursors` with how far it was read, and what is wrong with it if anything."""
     status, notice = _source_state(cursor)
+    teller = cursor.source.partition(SEPARATOR)[0]
+    name, kind = names.get(teller, teller), SourceKind(cursor.kind)
     return SourceLine(
-        name=names.get(cursor.source, cursor.source),
+        name=name if kind is SourceKind.JOURNAL else f"{name}, {kind.label.lower()}",
         status=status,
         notice=notice,
         pulled_at=cursor.last_success_at,
@@ -325,13 +327,17 @@ def quarantine_lines(found: Iterable[Quarantine]) -> tuple[QuarantineLine, ...]:
     )
 
 
-def _source_state(cursor: ImportCursor) -> tuple[Tone, str]:
+def _source_state(cursor: Any) -> tuple[Tone, str]:
+    if cursor.lacks_credential:
+        return Tone(tone="bad", text="No credential"), "cannot be read: no admin credential is entered"
     if cursor.last_error:
         return Tone(tone="bad", text="Not readable"), f"cannot be read: {cursor.last_error}"
     if cursor.last_success_at is None:
         return Tone(tone="warn", text="Never read"), "was never read. Is the worker running?"
-    if clock.now() - cursor.last_success_at > STALE_AFTER:
-        return Tone(tone="warn", text="Late"), "was not read for 15 minutes or more. Is the worker running?"
+    longest = LATE_AFTER[SourceKind(cursor.kind)]
+    if clock.now() - cursor.last_success_at > longest:
+        within = f"{longest.total_seconds() / 60:.0f} minutes"
+        return Tone(tone="warn", text="Late"), f"was not read for {within} or more. Is the worker running?"
     return Tone(tone="ok", text="Read"), ""
 
 

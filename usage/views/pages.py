@@ -20,6 +20,7 @@ from teams.types import PersonRequest
 from usage.models import DiscrepancyClass, DiscrepancyState, Level
 from usage.ports import SourceNames
 from usage.selectors import reconciliation
+from usage.selectors.accounts import open_cursors
 from usage.selectors.reconciliation import Wanted
 from usage.views.lines import (
     DifferenceLine,
@@ -72,7 +73,7 @@ def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpR
     context = {
         "sources": [
             source_line(cursor, names=names, calls_today=calls_today.get(cursor.source))
-            for cursor in reconciliation.cursors()
+            for cursor in open_cursors()
         ],
         "days": [day_line(run, names=names) for run in runs],
         "compared_at": max((run.last_run_at for run in runs), default=None),

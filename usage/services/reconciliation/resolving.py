@@ -13,6 +13,7 @@ from catalog.proposals import Override
 from catalog.services import override_price
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError
+from core.reasons import checked_reason
 from teams.errors import RoleNeededError
 from teams.models import Role, User
 from teams.selectors import names_of, require_admin, role_holders, roles_of
@@ -22,7 +23,6 @@ from usage.services.reconciliation.posting import post_call, post_volume
 
 log = structlog.get_logger(__name__)
 
-MOST_CHARACTERS = 240
 KEEPERS = (Role.FINANCE, Role.ADMIN)
 
 
@@ -183,12 +183,7 @@ def _locked_open(discrepancy: Discrepancy) -> Discrepancy:
 
 
 def _reason(reason: str) -> str:
-    text = reason.strip()
-    if not text:
-        raise InvalidInputError("Enter a reason: it stays with the difference.", field="reason")
-    if len(text) > MOST_CHARACTERS:
-        raise InvalidInputError(f"Enter at most {MOST_CHARACTERS} characters.", field="reason")
-    return text
+    return checked_reason(reason, kept="it stays with the difference")
 
 
 def _record(actor: User, action: str, mine: Discrepancy, **facts: Any) -> None:
