@@ -21,9 +21,14 @@ DAY_OF = ("owner_id", "project_id", "team_id", "department_id", "model_id", "tie
 COPY_CHUNK = 1 << 20
 MONTHS = """
     SELECT c.relname, pg_get_expr(c.relpartbound, c.oid)
-    FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid WHERE i.inhparent = 'usage_event'::regclass
+    FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid WHERE i.inhparent = 'usage_call'::regclass
 """
-BYTES = "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('usage_event') WHERE isleaf"
+# With the tables of what calls share.
+BYTES = """
+    SELECT sum(pg_total_relation_size(relid)) FROM (
+      SELECT relid FROM pg_partition_tree('usage_call') WHERE isleaf
+      UNION ALL VALUES ('usage_attribution'::regclass), ('usage_source')) kept
+"""
 
 
 def u1_ingest(size: Size) -> Iterator[Result]:
@@ -32,7 +37,7 @@ def u1_ingest(size: Size) -> Iterator[Result]:
     rows = list(callers.rows(size.rows))
     ingest = _rate(size.rows, lambda: _import(callers, rows))
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE usage_event, usage_day, usage_hour, budgets_entry")
+        cursor.execute("VACUUM ANALYZE usage_call, usage_day, usage_hour, budgets_entry")
         cursor.execute(BYTES)
         bytes_an_event = float(cursor.fetchone()[0]) / size.rows
     again = _rate(size.rows, lambda: _import(callers, rows))
@@ -57,20 +62,21 @@ def _import(callers: Callers, rows: list[dict[str, Any]]) -> None:
 def _copy_rate(count: int) -> float:
     """COPY the very rows, prepared beforehand, into an empty table with the same months and key."""
     with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE copied_event (LIKE usage_event INCLUDING ALL) PARTITION BY RANGE (at)")
+        cursor.execute("CREATE TABLE copied_call (LIKE usage_call INCLUDING ALL) PARTITION BY RANGE (at)")
         cursor.execute(MONTHS)
         for month, bounds in cursor.fetchall():
-            cursor.execute(f"CREATE TABLE copied_{month} PARTITION OF copied_event {bounds}")
-        with cursor.copy("COPY (SELECT * FROM usage_event) TO STDOUT (FORMAT BINARY)") as out:
+            cursor.execute(f"CREATE TABLE copied_{month} PARTITION OF copied_call {bounds}")
+            cursor.execute(f"CREATE UNIQUE INDEX ON copied_{month} (usage_key(source_id, packed, shape))")
+        with cursor.copy("COPY (SELECT * FROM usage_call) TO STDOUT (FORMAT BINARY)") as out:
             prepared = b"".join(bytes(part) for part in out)
 
         def copy() -> None:
-            with cursor.copy("COPY copied_event FROM STDIN (FORMAT BINARY)") as into:
+            with cursor.copy("COPY copied_call FROM STDIN (FORMAT BINARY)") as into:
                 for start in range(0, len(prepared), COPY_CHUNK):
                     into.write(prepared[start : start + COPY_CHUNK])
 
         rate = _rate(count, copy)
-        cursor.execute("DROP TABLE copied_event")
+        cursor.execute("DROP TABLE copied_call")
     return rate
 
 
