@@ -129,7 +129,7 @@ BEGIN
     EXECUTE format('CREATE UNIQUE INDEX %I ON %I (usage_key(source_id, packed, shape))', v_new || '_key', v_new);
     EXECUTE format('DROP TABLE %I', v_old);
   END LOOP;
-  PERFORM usage_make_partitions((now() - interval '62 days')::date, (now() + interval '92 days')::date);
+  PERFORM usage_make_partitions((now() - interval '62 days')::date, (now() + interval '31 days')::date);  -- the job makes those after it
 END $$;
 ANALYZE usage_call;
 
