@@ -58,7 +58,7 @@ def u3_reconcile(rows: int, *, judged: bool) -> Iterator[Result]:
         cursor.execute("SET statement_timeout = 0")
         for statement in (EVENTS, JOURNAL):
             cursor.execute(statement, {"source": SOURCE, "start": start, "rows": rows})
-        cursor.execute("VACUUM ANALYZE usage_event, usage_gateway_call")
+        cursor.execute("VACUUM ANALYZE usage_call, usage_gateway_call")
     ImportCursor.objects.create(source=SOURCE, last_success_at=clock.now())
     before = _megabytes()
     first, again, scans = [], [], []

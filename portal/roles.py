@@ -25,11 +25,14 @@ RECORDS = frozenset(
         "core_auditseal",
         "core_deliveryattempt",
         "teams_formername",
+        "usage_attribution",
+        "usage_call",
         "usage_event",
         "usage_gateway_call",
         "usage_ledger_correction",
         "usage_period_figure",
         "usage_retired_month",
+        "usage_source",
     }
 )
 # Filled by `migrate`, only read afterwards.

@@ -87,7 +87,7 @@ JOURNAL = """
     FROM demo_call ORDER BY at, number
 """
 ANALYZED = (
-    "budgets_entry, budgets_balance, usage_event, usage_day, usage_hour, usage_gateway_call, catalog_price"
+    "budgets_entry, budgets_balance, usage_call, usage_day, usage_hour, usage_gateway_call, catalog_price"
 )
 
 

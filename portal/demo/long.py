@@ -34,7 +34,7 @@ JOURNAL = """
       e.input_tokens, e.cached_tokens, e.cache_write_tokens, e.output_tokens, e.reasoning_tokens
     FROM usage_event e JOIN catalog_llmmodel m ON m.id = e.model_id WHERE e.source = %s AND e.at >= %s
 """
-STATISTICS = "ANALYZE usage_event, usage_day, usage_hour, usage_gateway_call, budgets_entry, budgets_balance"
+STATISTICS = "ANALYZE usage_call, usage_day, usage_hour, usage_gateway_call, budgets_entry, budgets_balance"
 
 
 def seed_history(*, password: str, days: int, calls: int, seed: int) -> Seeded:

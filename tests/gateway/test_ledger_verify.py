@@ -167,7 +167,11 @@ TAMPERED = {
         "UPDATE budgets_entry SET model_id = -1",
         "UPDATE budgets_entry SET price_ids = '{-5}'",
     ),
-    "usage_event_names_what_exists": ("UPDATE usage_event SET department_id = -1",),
+    "usage_call_names_what_exists": (
+        "UPDATE usage_call SET attribution_id = -1",
+        "UPDATE usage_call SET source_id = -1",
+    ),
+    "usage_attribution_names_what_exists": ("UPDATE usage_event SET department_id = -1",),
     "source_is_a_gateway": (
         "UPDATE budgets_reservation SET source = 'gw_gone'",
         "UPDATE usage_event SET source = 'gw_gone'",

@@ -18,7 +18,7 @@ from tests.installations import APP, OWNER, Installation, installation
 
 HISTORY = (
     *("budgets_entry", "budgets_budgetlimit", "core_auditevent", "core_auditseal", "approvals_decision"),
-    "usage_event",
+    "usage_call",
 )
 
 
@@ -66,7 +66,9 @@ def test_serving_role_cannot_change_or_delete_records(served: Installation, tabl
         "SET ROLE purser_owner",
         "GRANT UPDATE ON budgets_entry TO purser_app; UPDATE budgets_entry SET amount_usd = 0",
         "CREATE TABLE mine (id int)",
-        "UPDATE usage_event_2031_01 SET cost_usd = 0",
+        "UPDATE usage_call_2031_01 SET cost_usd = 0",
+        "UPDATE usage_event SET cost_usd = 0",
+        "DELETE FROM usage_event",
         "DELETE FROM teams_user",
         "DELETE FROM budgets_reservation",
         "DELETE FROM budgets_balance",

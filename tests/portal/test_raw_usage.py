@@ -19,7 +19,7 @@ SINGLE_CALLS = {"/reconciliation/{source}/{day}/"}
 # The database counts scans itself, so that a read inside a function is seen too.
 SCANS = """
     SELECT coalesce(sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)), 0) FROM pg_stat_xact_user_tables
-    WHERE relname LIKE 'usage\\_event%'
+    WHERE relname LIKE 'usage\\_call%'
 """
 
 

@@ -221,7 +221,7 @@ def plant(cast: Cast, *, days: int, calls_a_day: int, change_on: int) -> Planted
         planted.faults |= {(kind, source, what) for kind, source, what in cursor.fetchall()}
         cursor.execute(COUNTED)
         counted = cursor.fetchall()
-        cursor.execute("ANALYZE usage_event, usage_gateway_call, usage_day, budgets_entry, catalog_price")
+        cursor.execute("ANALYZE usage_call, usage_gateway_call, usage_day, budgets_entry, catalog_price")
     _providers(cast, planted, counted)
     return planted
 

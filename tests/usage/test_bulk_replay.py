@@ -175,7 +175,7 @@ def empty_the_books() -> None:
         for table, trigger in NOT_TRUNCATED:
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
         cursor.execute(
-            "TRUNCATE budgets_entry, budgets_balance, usage_event, usage_day, usage_hour, usage_quarantine"
+            "TRUNCATE budgets_entry, budgets_balance, usage_call, usage_day, usage_hour, usage_quarantine"
             " CASCADE"
         )
         for table, trigger in NOT_TRUNCATED:

@@ -26,7 +26,7 @@ def months() -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT right(c.relname, 7) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-            " WHERE i.inhparent = 'usage_event'::regclass ORDER BY 1"
+            " WHERE i.inhparent = 'usage_call'::regclass ORDER BY 1"
         )
         return [name for (name,) in cursor.fetchall()]
 

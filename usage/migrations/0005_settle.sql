@@ -41,7 +41,11 @@ BEGIN
       (p.reservation).budget_ids, (p.reservation).window_starts, (p.reservation).rate_ids, (p.reservation).authorized_at
     FROM unnest(p_postings) p
   ), booked AS MATERIALIZED (
-    SELECT * FROM posting p WHERE p.kind <> 'release'
+    SELECT p.*, coalesce((SELECT s.id FROM usage_source s WHERE s.name = p.source), usage_source_of(p.source)) AS source_id,
+      coalesce((SELECT a.id FROM usage_attribution a WHERE a.key_id = p.key_id AND a.model_id = p.model_id AND a.owner_id = p.owner_id AND a.project_id = p.project_id AND a.team_id = p.team_id
+                  AND a.department_id = p.department_id AND a.tier_id = p.tier_id LIMIT 1),
+               usage_attribution_of(p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id)) AS attribution_id
+    FROM posting p WHERE p.kind <> 'release'
   ), entry AS (
     INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id,
         price_ids, tokens, overrun_usd, reason, corrects_id, effective_at, recorded_at)
@@ -50,10 +54,11 @@ BEGIN
         p.overrun_usd, p.reason, p.corrects, p.authorized_at, v_now
       FROM booked p
   ), event AS (
-    INSERT INTO usage_event (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id,
-        calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
-      SELECT p.source, p.external_id, p.authorized_at, v_now, p.id, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.calls, p.amount_usd, p.input_tokens,
-        p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, p.units, p.finish, p.cache_hit, p.estimated, p.late, p.provider_id
+    INSERT INTO usage_call (at, recorded_at, reservation_id, packed, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls,
+        cache_hit, estimated, late, cost_usd, shape, finish, units, provider_call_id)
+      SELECT p.authorized_at, v_now, p.id, usage_packed(p.source_id, p.external_id), p.attribution_id, p.input_tokens, p.output_tokens, nullif(p.cached_tokens, 0), nullif(p.cache_write_tokens, 0),
+        nullif(p.reasoning_tokens, 0), p.source_id, p.calls, p.cache_hit, p.estimated, p.late, p.amount_usd, usage_shape(usage_packed(p.source_id, p.external_id), p.external_id),
+        nullif(p.finish, 'stop'), nullif(p.units, '{}'), nullif(p.provider_id, '')
       FROM booked p
   ), daily AS (
     INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
@@ -193,7 +198,7 @@ DECLARE
 BEGIN
   IF (p_item->>'release')::boolean THEN status := 'already_settled'; RETURN; END IF;
   SELECT * INTO r FROM budgets_reservation x WHERE x.public_id = p_item->>'reservation';
-  SELECT * INTO seen FROM usage_event WHERE source = r.source AND external_id = r.public_id AND at = r.authorized_at;
+  SELECT * INTO seen FROM usage_event WHERE call_key = usage_key_of(r.source, r.public_id) AND at = r.authorized_at;
   charged_usd := seen.cost_usd;
   status := CASE WHEN (seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens, seen.reasoning_tokens, seen.model_id, seen.cache_hit, seen.units)
                  = ((p_item->>'input_tokens')::bigint, (p_item->>'cached_tokens')::bigint, (p_item->>'cache_write_tokens')::bigint, (p_item->>'output_tokens')::bigint,

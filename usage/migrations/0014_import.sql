@@ -14,6 +14,7 @@ CREATE FUNCTION usage_import_judge(p_source text) RETURNS void LANGUAGE plpgsql 
 DECLARE
   v_first timestamptz;
   v_last timestamptz;
+  v_source smallint := usage_source_of(p_source);
   v_kept timestamptz := coalesce((SELECT max(month) + interval '1 month' FROM usage_retired_month)::timestamp AT TIME ZONE 'UTC', '-infinity');
 BEGIN
   SELECT min(at) - interval '31 days', max(at) + interval '31 days' INTO v_first, v_last FROM usage_import_row;
@@ -22,12 +23,13 @@ BEGIN
     SELECT model_id, array_agg(DISTINCT change ORDER BY change) FILTER (WHERE change IS NOT NULL) AS changes, array_agg(DISTINCT tier_start::bigint ORDER BY tier_start::bigint) AS steps
     FROM catalog_price CROSS JOIN LATERAL (VALUES (valid_from), (valid_until)) AS of (change) GROUP BY 1
   ), placed AS (
-    SELECT i.place, i.external_id, i.at, i.context, i.provider_call_id, i.finish, i.cache_hit, i.estimated, i.input_tokens, i.cached_tokens, i.cache_write_tokens, i.output_tokens,
+    SELECT i.place, i.external_id, n.packed, n.shape, usage_key(v_source, n.packed, n.shape) AS call_key, i.at, i.context, i.provider_call_id, i.finish, i.cache_hit, i.estimated, i.input_tokens, i.cached_tokens, i.cache_write_tokens, i.output_tokens,
       i.reasoning_tokens, i.units::jsonb AS units, k.id AS key_id, k.owner_id, p.id AS project_id, p.team_id, t.department_id, m.id AS model_id, m.tier_id, m.declared_free,
       coalesce(width_bucket(i.at, l.changes), 0) AS epoch, coalesce(width_bucket(i.input_tokens, l.steps), 0) AS step,
       CASE WHEN i.at < v_kept THEN 'bad_time' WHEN k.id IS NULL THEN 'unknown_key' WHEN m.id IS NULL THEN 'unknown_model'
            WHEN i.project <> '' AND i.project <> p.code THEN 'unknown_project' END AS refusal
     FROM usage_import_row i
+    CROSS JOIN LATERAL (SELECT b.packed, usage_shape(b.packed, i.external_id) AS shape FROM (SELECT usage_packed(v_source, i.external_id) AS packed OFFSET 0) b OFFSET 0) n
     LEFT JOIN keys_apikey k ON k.public_id = i.key
     LEFT JOIN teams_project p ON p.id = k.project_id
     LEFT JOIN teams_team t ON t.id = p.team_id
@@ -39,15 +41,15 @@ BEGIN
     FROM (SELECT model_id, context, epoch, step, min(at) AS at, min(input_tokens) AS input_tokens FROM placed WHERE refusal IS NULL GROUP BY 1, 2, 3, 4) c
     CROSS JOIN LATERAL catalog_card(c.model_id, c.context, c.at, c.input_tokens) x
   )
-  SELECT p.place, p.external_id, p.at, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.provider_call_id, p.finish, p.cache_hit, p.estimated,
+  SELECT p.place, p.packed, p.shape, p.at, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.provider_call_id, p.finish, p.cache_hit, p.estimated,
     p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, coalesce(p.units, '{}') AS units, card.price_ids,
     CASE WHEN p.cache_hit THEN 0 WHEN round(exact.usd, 12) = exact.usd THEN round(exact.usd, 12) ELSE core_round_half_even(exact.usd, 12) END AS cost_usd,
     CASE WHEN p.refusal IS NOT NULL THEN p.refusal
          WHEN seen.at IS NULL AND p.external_id LIKE 'rsv\_%' AND EXISTS (SELECT FROM budgets_reservation r WHERE r.public_id = p.external_id AND r.source = p_source) THEN 'conflict'
          WHEN seen.at IS NULL AND card.priced IS NOT TRUE AND NOT p.declared_free THEN 'unpriced'
          WHEN seen.at IS NULL THEN 'new'
-         WHEN (seen.reservation_id IS NOT NULL OR seen.at = p.at) AND (seen.key_id, seen.model_id, seen.cache_hit, seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens,
-             seen.reasoning_tokens, seen.units) = (p.key_id, p.model_id, p.cache_hit, p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
+         WHEN (seen.reservation_id IS NOT NULL OR seen.at = p.at) AND (seen.external_id, seen.key_id, seen.model_id, seen.cache_hit, seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens,
+             seen.reasoning_tokens, seen.units) = (p.external_id, p.key_id, p.model_id, p.cache_hit, p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
              coalesce(p.units, '{}')) THEN 'known'
          ELSE 'conflict' END AS outcome,
     CASE WHEN seen.at IS NOT NULL THEN 'booked at ' || seen.recorded_at || ' as a call of ' || seen.at || ' for $' || seen.cost_usd ELSE '' END AS detail
@@ -56,7 +58,7 @@ BEGIN
   CROSS JOIN LATERAL (SELECT (p.input_tokens - p.cached_tokens - p.cache_write_tokens) * card.input_usd + p.cached_tokens * card.cached_usd + p.cache_write_tokens * card.cache_write_usd
     + (p.output_tokens - p.reasoning_tokens) * card.output_usd + p.reasoning_tokens * card.reasoning_usd + card.request_usd
     + CASE WHEN p.units IS NULL THEN 0 ELSE catalog_units_usd(p.units, card.unit_usd) END AS usd OFFSET 0) exact
-  LEFT JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.source = p_source AND e.external_id = p.external_id AND e.at >= v_first AND e.at <= v_last LIMIT 1) seen ON true;
+  LEFT JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.call_key = p.call_key AND e.at >= v_first AND e.at <= v_last LIMIT 1) seen ON true;
 END $$;
 
 -- Adds units up: {"second": 3} and {"second": 4, "page": 1} are {"second": 7, "page": 1}. Nothing is skipped.
@@ -96,11 +98,13 @@ LANGUAGE plpgsql SET jit = off SET work_mem = '32MB' AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := clock_timestamp();
+  v_source smallint;
   v_cuts timestamptz[];
   v_booked bigint;
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(hashtextextended('usage_retire', 0)), pg_advisory_xact_lock(hashtextextended('usage_import ' || p_source, 0));
   PERFORM usage_import_judge(p_source);
+  v_source := usage_source_of(p_source);
   RETURN QUERY SELECT c.place, c.outcome, c.detail, 1::bigint FROM usage_import_call c WHERE c.outcome NOT IN ('new', 'known') ORDER BY 1;
   RETURN QUERY SELECT NULL::int, c.outcome, NULL::text, count(*) FROM usage_import_call c WHERE c.outcome IN ('new', 'known') GROUP BY 2;
   IF NOT EXISTS (SELECT FROM usage_import_call c WHERE c.outcome = 'new') THEN RETURN; END IF;
@@ -108,11 +112,15 @@ BEGIN
   PERFORM usage_import_budgets();
   v_cuts := ARRAY(SELECT DISTINCT start FROM (SELECT DISTINCT starts FROM usage_import_budget) b CROSS JOIN LATERAL unnest(starts) start ORDER BY 1);
 
-  INSERT INTO usage_event (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens,
-      cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
-    SELECT p_source, c.external_id, c.at, v_now, NULL, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, 1, c.cost_usd, c.input_tokens,
-      c.cached_tokens, c.cache_write_tokens, c.output_tokens, c.reasoning_tokens, c.units, c.finish, c.cache_hit, c.estimated, true, c.provider_call_id
-    FROM usage_import_call c WHERE c.outcome = 'new' ON CONFLICT DO NOTHING;
+  WITH attribution AS MATERIALIZED (
+    SELECT d.key_id, d.model_id, usage_attribution_of(d.key_id, d.owner_id, d.project_id, d.team_id, d.department_id, d.model_id, d.tier_id) AS id
+    FROM (SELECT DISTINCT key_id, owner_id, project_id, team_id, department_id, model_id, tier_id FROM usage_import_call WHERE outcome = 'new') d
+  )
+  INSERT INTO usage_call (at, recorded_at, packed, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls, cache_hit, estimated, late,
+      cost_usd, shape, finish, units, provider_call_id)
+    SELECT c.at, v_now, c.packed, a.id, c.input_tokens, c.output_tokens, nullif(c.cached_tokens, 0), nullif(c.cache_write_tokens, 0), nullif(c.reasoning_tokens, 0), v_source, 1, c.cache_hit,
+      c.estimated, true, c.cost_usd, c.shape, nullif(c.finish, 'stop'), nullif(c.units, '{}'), nullif(c.provider_call_id, '')
+    FROM usage_import_call c JOIN attribution a USING (key_id, model_id) WHERE c.outcome = 'new' ON CONFLICT DO NOTHING;
   GET DIAGNOSTICS v_booked = ROW_COUNT;
   IF v_booked <> (SELECT count(*) FROM usage_import_call c WHERE c.outcome = 'new') THEN
     RAISE EXCEPTION 'a call of % was settled meanwhile: tell the page again', p_source USING ERRCODE = 'serialization_failure';
@@ -137,7 +145,7 @@ BEGIN
   PERFORM usage_make_partitions(month::date, month::date)
     FROM (SELECT min(at) AS first, max(at) AS last FROM usage_import_call WHERE outcome = 'new') span
     CROSS JOIN LATERAL generate_series(date_trunc('month', span.first AT TIME ZONE 'UTC'), span.last AT TIME ZONE 'UTC', '1 month') month
-    WHERE to_regclass('usage_event' || to_char(month, '_YYYY_MM')) IS NULL OR to_regclass('usage_gateway_call' || to_char(month, '_YYYY_MM')) IS NULL;
+    WHERE to_regclass('usage_call' || to_char(month, '_YYYY_MM')) IS NULL OR to_regclass('usage_gateway_call' || to_char(month, '_YYYY_MM')) IS NULL;
 END $$;
 
 -- Writes one entry for each key, model, day and path of budgets and windows, and locks the balances on these paths.

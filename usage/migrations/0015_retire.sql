@@ -27,19 +27,19 @@ DECLARE
   v_month date := date_trunc('month', p_month::timestamp)::date;
   v_start timestamptz := v_month::timestamp AT TIME ZONE 'UTC';
   v_end timestamptz := (v_month + interval '1 month') AT TIME ZONE 'UTC';
-  v_event text := 'usage_event' || to_char(v_month, '_YYYY_MM');
+  v_event text := 'usage_call' || to_char(v_month, '_YYYY_MM');
   v_call text := 'usage_gateway_call' || to_char(v_month, '_YYYY_MM');
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtextextended('usage_retire', 0));
   IF to_regclass(v_event) IS NULL THEN RETURN 'missing'; END IF;
   IF v_end > clock_timestamp() - interval '2 months' THEN RETURN 'young'; END IF;
-  IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'usage_event'::regclass AND c.relname < v_event) THEN RETURN 'not_oldest'; END IF;
+  IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'usage_call'::regclass AND c.relname < v_event) THEN RETURN 'not_oldest'; END IF;
   IF EXISTS (SELECT FROM budgets_reservation WHERE state = 'open' AND authorized_at < v_end) THEN RETURN 'open'; END IF;
   EXECUTE format('LOCK TABLE %I IN SHARE MODE', v_event);  -- nothing is booked between the recount and the end
   IF EXISTS (SELECT FROM usage_recount((v_start AT TIME ZONE p_zone)::date, ((v_end - interval '1 microsecond') AT TIME ZONE p_zone)::date, p_zone)) THEN RETURN 'differs'; END IF;
   INSERT INTO usage_retired_month (month, calls, cost_usd, retired_at)
     SELECT v_month, coalesce(sum(calls), 0), coalesce(sum(cost_usd), 0), clock_timestamp() FROM usage_event WHERE at >= v_start AND at < v_end;
-  EXECUTE format('ALTER TABLE usage_event DETACH PARTITION %I', v_event);
+  EXECUTE format('ALTER TABLE usage_call DETACH PARTITION %I', v_event);
   EXECUTE format('DROP TABLE %I', v_event);
   IF to_regclass(v_call) IS NOT NULL THEN
     EXECUTE format('ALTER TABLE usage_gateway_call DETACH PARTITION %I', v_call);

@@ -44,7 +44,7 @@ BEGIN
     FROM ROWS FROM (jsonb_to_recordset(p_items) AS (source text, external_id text, at timestamptz, amount_usd numeric, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint,
         output_tokens bigint, reasoning_tokens bigint, units jsonb, price_ids bigint[])) WITH ORDINALITY
       AS i (source, external_id, at, amount_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, price_ids, place)
-    LEFT JOIN usage_event u ON u.source = i.source AND u.external_id = i.external_id AND u.at = i.at AND u.calls = 1
+    LEFT JOIN usage_event u ON u.call_key = usage_key_of(i.source, i.external_id) AND u.at = i.at AND u.calls = 1
     CROSS JOIN LATERAL (SELECT usage_charge_of(u) AS id) charge;
   IF EXISTS (SELECT FROM unnest(v_items) i WHERE usage_closed_month(i.at, p_zone) IS NOT NULL) THEN
     RAISE EXCEPTION 'the books of this month are closed' USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -55,15 +55,18 @@ BEGIN
 
   RETURN QUERY WITH item AS MATERIALIZED (
     SELECT DISTINCT ON (i.source, i.external_id, i.at) i.* FROM unnest(v_items) i WHERE i.entry_id IS NOT NULL ORDER BY i.source, i.external_id, i.at, i.place
-  ), made AS (
-    INSERT INTO usage_event AS u (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id,
-        calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
-      SELECT c.source, c.external_id || ':' || p_ref, c.at, v_now, c.reservation_id, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id,
-        coalesce((p_items->(i.place - 1)->>'calls')::int, 0), i.amount_usd, i.input_tokens, i.cached_tokens, i.cache_write_tokens, i.output_tokens, i.reasoning_tokens, i.units, c.finish, c.cache_hit, c.estimated, c.late, c.provider_call_id
-      FROM item i JOIN usage_event c ON c.source = i.source AND c.external_id = i.external_id AND c.at = i.at
-      ON CONFLICT DO NOTHING RETURNING u.*
+  ), made AS (  -- a correction is no usual name: it is its own shape
+    INSERT INTO usage_call (at, recorded_at, reservation_id, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls, cache_hit, estimated,
+        late, cost_usd, shape, finish, units, provider_call_id)
+      SELECT c.at, v_now, c.reservation_id, c.attribution_id, i.input_tokens, i.output_tokens, nullif(i.cached_tokens, 0), nullif(i.cache_write_tokens, 0), nullif(i.reasoning_tokens, 0), c.source_id,
+        coalesce((p_items->(i.place - 1)->>'calls')::int, 0), c.cache_hit, c.estimated, c.late, i.amount_usd, i.external_id || ':' || p_ref, c.finish, nullif(i.units, '{}'), c.provider_call_id
+      FROM item i JOIN usage_call c ON usage_key(c.source_id, c.packed, c.shape) = usage_key_of(i.source, i.external_id) AND c.at = i.at
+      ON CONFLICT DO NOTHING RETURNING source_id, attribution_id, at, shape, calls, input_tokens, output_tokens, cost_usd
   ), correction AS MATERIALIZED (
-    SELECT i.place, i.entry_id, i.public_id, i.price_ids, made.* FROM made JOIN item i ON i.source = made.source AND i.external_id || ':' || p_ref = made.external_id AND i.at = made.at
+    SELECT i.place, i.entry_id, i.public_id, i.price_ids, i.units, i.cached_tokens, i.cache_write_tokens, i.reasoning_tokens, made.at, made.calls, made.cost_usd, made.input_tokens, made.output_tokens,
+      a.key_id, a.owner_id, a.project_id, a.team_id, a.department_id, a.model_id, a.tier_id
+    FROM made JOIN usage_source s ON s.id = made.source_id JOIN usage_attribution a ON a.id = made.attribution_id
+    JOIN item i ON i.source = s.name AND i.external_id || ':' || p_ref = made.shape AND i.at = made.at
   ), entered AS (
     INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id,
         price_ids, tokens, overrun_usd, actor_id, reason, corrects_id, effective_at, recorded_at)

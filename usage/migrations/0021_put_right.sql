@@ -36,12 +36,13 @@ DECLARE
   charge budgets_entry;
   made budgets_entry;
   v_correction text;
+  v_parts bigint;
 BEGIN
   SELECT * INTO q FROM jsonb_to_record(p_item) AS i (source text, external_id text, at timestamptz, key_id bigint, owner_id bigint, project_id bigint, team_id bigint, department_id bigint,
     model_id bigint, tier_id int, calls int, amount_usd numeric, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, reasoning_tokens bigint,
     units jsonb, stays boolean, budget_ids bigint[], window_starts timestamptz[]);
   IF q.external_id IS NOT NULL THEN
-    SELECT * INTO u FROM usage_event WHERE source = q.source AND external_id = q.external_id AND at = q.at AND calls = 1;
+    SELECT * INTO u FROM usage_event WHERE call_key = usage_key_of(q.source, q.external_id) AND at = q.at AND calls = 1;
     IF NOT FOUND THEN RAISE EXCEPTION 'no such call was charged' USING ERRCODE = 'no_data_found'; END IF;
     SELECT * INTO charge FROM budgets_entry e WHERE e.id = usage_charge_of(u);
     IF charge.id IS NULL THEN RAISE EXCEPTION 'no entry charges this call' USING ERRCODE = 'no_data_found'; END IF;
@@ -65,10 +66,16 @@ BEGIN
   PERFORM 1 FROM unnest(made.budget_ids, made.window_starts) AS path (budget_id, window_start) JOIN budgets_balance b USING (budget_id, window_start)
     ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
 
+  -- A volume may be more than the row of one call takes.
+  v_parts := 1 + greatest(abs(q.calls) / 30000, greatest(abs(q.input_tokens), abs(q.cached_tokens), abs(q.cache_write_tokens), abs(q.output_tokens), abs(q.reasoning_tokens)) / 2000000000);
   INSERT INTO usage_event (source, external_id, at, recorded_at, reservation_id, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
       input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, units, finish, cache_hit, estimated, late, provider_call_id)
-    VALUES (u.source, u.external_id || ':' || p_ref, made.effective_at, v_now, NULL, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id,
-      q.calls, q.amount_usd, q.input_tokens, q.cached_tokens, q.cache_write_tokens, q.output_tokens, q.reasoning_tokens, coalesce(q.units, '{}'), u.finish, u.cache_hit, false, true, u.provider_call_id);
+    SELECT u.source, u.external_id || ':' || p_ref || CASE WHEN rest = 0 THEN '.' || part ELSE '' END, made.effective_at, v_now, NULL, u.key_id, u.owner_id, u.project_id, u.team_id,
+      u.department_id, u.model_id, u.tier_id, q.calls / v_parts + q.calls % v_parts * rest, q.amount_usd * rest, q.input_tokens / v_parts + q.input_tokens % v_parts * rest,
+      q.cached_tokens / v_parts + q.cached_tokens % v_parts * rest, q.cache_write_tokens / v_parts + q.cache_write_tokens % v_parts * rest,
+      q.output_tokens / v_parts + q.output_tokens % v_parts * rest, q.reasoning_tokens / v_parts + q.reasoning_tokens % v_parts * rest,
+      CASE rest WHEN 1 THEN coalesce(q.units, '{}') ELSE '{}' END, u.finish, u.cache_hit, false, true, u.provider_call_id
+    FROM generate_series(1, v_parts) part CROSS JOIN LATERAL (SELECT CASE WHEN part = 1 THEN 1 ELSE 0 END AS rest) first;
   INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id, price_ids, tokens, overrun_usd,
       actor_id, reason, prior_period, effective_at, recorded_at)
     VALUES ('ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), 'adjust', q.amount_usd, NULL, made.budget_ids, made.window_starts, u.key_id, u.project_id, u.team_id,

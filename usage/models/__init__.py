@@ -40,11 +40,14 @@ from usage.models.reconciliation import (
     RunState,
 )
 from usage.models.repricing import Repricing, RepricingState
+from usage.models.stored import CallAttribution, CallSource, StoredCall
 
 __all__ = [
     "BYPASSES",
     "Attribution",
     "BlockedHour",
+    "CallAttribution",
+    "CallSource",
     "Discrepancy",
     "DiscrepancyClass",
     "DiscrepancyState",
@@ -70,6 +73,7 @@ __all__ = [
     "RetiredMonth",
     "RunState",
     "SourceKind",
+    "StoredCall",
     "TokenCounts",
     "UpstreamCredential",
     "UsageDay",

@@ -47,10 +47,11 @@ class Attribution(models.Model):
 
 
 class UsageEvent(Attribution, TokenCounts):
-    """One finished call, priced by Purser. Partitioned by month of `at`, the moment of its authorisation.
+    """One finished call, priced by Purser, as the view on its stored row has it (usage.models.stored).
 
-    `source` is the public id of the gateway that reported it; (source, external_id) is written once. What
-    takes a call back or corrects it is called as the call is, then ":", and why.
+    `at` is the moment of its authorisation, `source` the public id of the gateway that reported it; (source,
+    external_id) is written once. What takes a call back or corrects it is called as the call is, then ":",
+    and why.
     """
 
     pk = models.CompositePrimaryKey("source", "external_id", "at")
@@ -73,6 +74,7 @@ class UsageEvent(Attribution, TokenCounts):
 
     class Meta:
         db_table = "usage_event"
+        managed = False
 
     def __str__(self) -> str:
         return f"{self.source}/{self.external_id}"

@@ -14,7 +14,7 @@ from budgets.models import Budget, Entry, Lease, Reservation
 from catalog.models import Price
 from core.books import Rule
 from keys.models import ApiKey
-from usage.models import BlockedHour, UsageDay, UsageEvent, UsageHour
+from usage.models import BlockedHour, CallAttribution, StoredCall, UsageDay, UsageHour
 
 ATTRIBUTION = "key_id, model_id, project_id, team_id, department_id, owner_id, tier_id"
 HOURLY = "project_id, model_id, team_id, department_id, tier_id"
@@ -176,7 +176,8 @@ RULES = (
     orphans(Reservation, name="public_id", at="authorized_at", arrays={"budget_ids": Budget}),
     orphans(Entry, name="public_id", at="recorded_at", arrays={"budget_ids": Budget, "price_ids": Price}),
     orphans(Lease, name="public_id", at="opened_at", arrays={"budget_ids": Budget}),
-    orphans(UsageEvent, name="external_id", at="recorded_at", arrays={}),
+    orphans(StoredCall, name="usage_name(packed, shape)", at="recorded_at", arrays={}),
+    orphans(CallAttribution, name="'usage_attribution ' || id", arrays={}),
     orphans(UsageDay, name="'usage_day ' || id", arrays={}),
     orphans(UsageHour, name="'usage_hour ' || id", arrays={}),
     orphans(BlockedHour, name="'usage_blocked_hour ' || id", arrays={}),

@@ -11,12 +11,12 @@ from typing import Any
 
 import orjson
 import structlog
-from django.db import transaction
+from django.db import connection, transaction
 
 from budgets.models import Reservation
 from core import clock
 from core.money import wire_usd
-from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason, SourceKind, UsageEvent
+from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason, SourceKind
 from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError, UsageLog
 from usage.services import cursors
 from usage.services.bulk import import_page
@@ -26,6 +26,11 @@ log = structlog.get_logger(__name__)
 
 PAGE_ROWS = 2_000
 TELLS_WITHIN = timedelta(hours=1)
+# Calls are found by their key, not by their name.
+BOOKED_SQL = """
+    SELECT external_id, at FROM usage_event
+    WHERE call_key = ANY (ARRAY(SELECT usage_key_of(%s, name) FROM unnest(%s::text[]) AS name))
+"""
 READING = timedelta(seconds=40)  # then a pull stops after its page; the next one goes on
 
 
@@ -86,9 +91,7 @@ def book_log_rows(*, gateway: str, rows: Sequence[LogRow], refused: Sequence[Ref
             "public_id", "authorized_at"
         )
     )
-    settled = set(
-        UsageEvent.objects.filter(source=gateway, external_id__in=known).values_list("external_id", flat=True)
-    )
+    settled = _booked(gateway, list(known))
     ours = [row for row in rows if row.reservation in known]
     others = [row for row in rows if not row.reservation]
     unknown = [row for row in rows if row.reservation and row.reservation not in known]
@@ -152,11 +155,16 @@ def _import(gateway: str, rows: Sequence[LogRow]) -> None:
     if not rows:
         return
     import_page(source=gateway, rows=[_import_row(row) for row in rows])
-    ids = [row.external_id for row in rows]
-    events = UsageEvent.objects.filter(source=gateway, external_id__in=ids)
-    booked = dict(events.values_list("external_id", "at"))
+    booked = _booked(gateway, [row.external_id for row in rows])
     told = [row for row in rows if row.external_id in booked]
     _keep_calls(gateway, [(row.external_id, booked[row.external_id], row) for row in told])
+
+
+def _booked(gateway: str, names: Sequence[str]) -> dict[str, datetime]:
+    """Return those calls of a gateway that are in the books, each with its moment."""
+    with connection.cursor() as cursor:
+        cursor.execute(BOOKED_SQL, [gateway, list(names)])
+        return dict(cursor.fetchall())
 
 
 def _import_row(row: LogRow) -> dict[str, Any]:

@@ -90,6 +90,6 @@ def _due_months() -> list[date]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT to_date(right(c.relname, 7), 'YYYY_MM') FROM pg_inherits i"
-            " JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'usage_event'::regclass ORDER BY 1"
+            " JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'usage_call'::regclass ORDER BY 1"
         )
         return [month for (month,) in cursor.fetchall() if month < first_kept]

@@ -83,7 +83,7 @@ def run(
     portal: Portal,
     *,
     until: Callable[[], bool],
-    add: Callable[[Delivery], None] = lambda _: None,
+    add: Callable[[Delivery], object] = lambda _: None,
 ) -> Delivery:
     """Run the background jobs of one worker until a condition holds."""
 
