@@ -191,8 +191,8 @@ def _page_of(request: HttpRequest, error: DomainError) -> HttpResponse:
 class whole_sign_in_changes:  # noqa: N801  named like its neighbours; a class because Django asks for process_view
     """Let a password or a factor change together with its audit row and its mail, or not at all.
 
-    allauth saves first and tells us afterwards; of a new app and of recovery codes it tells after the commit.
-    It comes last, because it runs the view itself.
+    allauth saves first and tells us afterwards; of a new app and of recovery codes it would tell after the
+    commit, so what it left for then is done before. It comes last, because it runs the view itself.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -212,4 +212,15 @@ class whole_sign_in_changes:  # noqa: N801  named like its neighbours; a class b
             answer: HttpResponse = view(request, *args, **kwargs)
             if isinstance(answer, SimpleTemplateResponse):
                 answer.render()
+            _tell_before_the_commit()
         return answer
+
+
+def _tell_before_the_commit() -> None:
+    """Do now what allauth left for after the commit: the record of an act belongs to its transaction."""
+    connection = transaction.get_connection()
+    left = connection.run_on_commit
+    told = [entry for entry in left if entry[1].__module__.startswith("allauth.mfa.")]
+    connection.run_on_commit = [entry for entry in left if entry not in told]
+    for _, tell, _ in told:
+        tell()

@@ -273,3 +273,47 @@ def test_a_factor_whose_end_cannot_be_recorded_stays(cast: Cast, monkeypatch: py
 
     assert answer.status_code >= 500
     assert Authenticator.objects.filter(user=cast.ada, type=Authenticator.Type.TOTP).exists()
+
+
+def test_a_new_app_that_cannot_be_recorded_was_never_set_up(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Visitor(cast.ada).client
+
+    def gone(**values: object) -> None:
+        raise OperationalError("the audit is away")
+
+    monkeypatch.setattr(services, "record_sign_in_change", gone)
+    page = client.get("/accounts/2fa/totp/activate/").content.decode()
+    found = re.search(r'id="authenticator_secret" type="text" value="([A-Z2-7]+)"', page)
+    assert found
+    answer = client.post("/accounts/2fa/totp/activate/", {"code": code_for(found[1])})
+
+    assert answer.status_code >= 500
+    assert not Authenticator.objects.filter(user=cast.ada).exists()
+
+
+def test_new_recovery_codes_that_cannot_be_recorded_leave_the_old_ones(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Visitor(cast.ada).client
+    set_up_app(client)
+    before = list(Authenticator.objects.filter(user=cast.ada).values())
+
+    def gone(**values: object) -> None:
+        raise OperationalError("the audit is away")
+
+    monkeypatch.setattr(services, "record_sign_in_change", gone)
+    answer = client.post("/accounts/2fa/recovery-codes/generate/")
+
+    assert answer.status_code >= 500
+    assert list(Authenticator.objects.filter(user=cast.ada).values()) == before
+
+
+def test_new_app_and_codes_are_recorded_in_their_own_transaction(cast: Cast) -> None:
+    """Nothing is left for after the commit, which a test never reaches."""
+    client = Visitor(cast.ada).client
+    set_up_app(client)
+    assert client.post("/accounts/2fa/recovery-codes/generate/").status_code == 302
+    events = AuditEvent.objects.filter(actor_id=cast.ada.pk, action__startswith="person.").order_by("pk")
+    assert [event.after["change"] for event in events] == ["totp_activated", "recovery_codes_generated"]
