@@ -32,7 +32,7 @@ from core.rest.fields import (
     id_pattern,
 )
 from core.rest.repeats import Repeatable
-from core.rest.serializers import In, ProblemOut
+from core.rest.serializers import ChangeIn, In, ProblemOut
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 Json = dict[str, Any]
@@ -135,6 +135,14 @@ class NounSchema(AutoSchema):
         statuses = {*ALWAYS, *(LISTS if self.view.action == "list" else WITH_ID)}
         return {200: self.view.out, **problems({*statuses, *self.view.reads_refuse})}
 
+    def _get_request_body(self, direction: Direction = "request") -> Json | None:
+        body: Json | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
+        if body is None:
+            return None
+        taken = self.get_request_serializer()
+        changes = isinstance(taken, type) and issubclass(taken, ChangeIn)
+        return {**body, "required": True} if changes else body
+
     def _get_pagination_parameters(self) -> list[Json]:
         return []  # those of `PageQuery`, which are checked
 
@@ -163,7 +171,7 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 
 
 class ClosedBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # carries no types
-    """Say that unknown fields of a body are refused."""
+    """Say that unknown fields of a body are refused, and a change of nothing."""
 
     target_class = In
     match_subclasses = True
@@ -171,7 +179,8 @@ class ClosedBody(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Json:
         """Describe the body."""
         described = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # type: ignore[no-untyped-call]  # noqa: SLF001  as its documentation says
-        return {**described, "additionalProperties": False}
+        least = {"minProperties": 1} if isinstance(self.target, ChangeIn) else {}
+        return {**described, **least, "additionalProperties": False}
 
 
 class TextSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # carries no types

@@ -25,6 +25,17 @@ class In(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+class ChangeIn(In):
+    """A body that says what changes: any field may be left out, which then stays, but not every one."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the checked values. Raises ValidationError for a change of nothing."""
+        values = super().to_internal_value(data)
+        if not values:
+            raise ValidationError({"body": ["Name at least one field."]})
+        return values
+
+
 class NothingIn(In):
     """An act that needs no body; an empty object will do."""
 

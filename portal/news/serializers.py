@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from core.models import Channel, Outbox, OutboxKind, Webhook
 from core.rest.fields import Flag, Moment, PublicId, Text, TimeOfDay
-from core.rest.serializers import In, Out, PageQuery
+from core.rest.serializers import ChangeIn, In, Out, PageQuery
 from portal.news.selectors import GIVEN_UP, WAITING, MessageState, state_of
 from portal.services.webhooks import MAX_DESCRIPTION, MAX_TEXT, MAX_URL, MOST_ACTIONS
 
@@ -58,7 +58,7 @@ class WebhookCreateIn(In):
     )
 
 
-class WebhookChangeIn(In):
+class WebhookChangeIn(ChangeIn):
     """What changes; what is left out stays."""
 
     url = Text(required=False, max_length=MAX_URL)
@@ -123,7 +123,7 @@ class NotificationsOut(Out):
     slack_linked = serializers.BooleanField()
 
 
-class NotificationsIn(In):
+class NotificationsIn(ChangeIn):
     """What changes; what is left out stays. Both quiet times are null for none."""
 
     waiting = serializers.ChoiceField(Channel.choices, required=False)

@@ -202,10 +202,12 @@ def test_own_notifications_are_read_and_changed_in_part(ada: Caller, cast: Cast)
         ({"digest_time": " 08:00"}, 400, "digest_time"),
         ({"digest_time": 800}, 400, "digest_time"),
         ({"slack_linked": True}, 400, "slack_linked"),
+        ({}, 400, "body"),
+        (None, 400, "body"),
     ],
 )
 def test_choice_that_cannot_be_is_refused_by_the_field(
-    ada: Caller, body: dict[str, Any], status: int, name: str
+    ada: Caller, body: dict[str, Any] | None, status: int, name: str
 ) -> None:
     answer = ada.post(NOTIFICATIONS, body)
     assert answer.status_code == status

@@ -16,8 +16,11 @@ from keys.services import make_token
 from portal.gates import SENSITIVE
 from teams.models import Role
 from tests import factories
+from tests.api.routes import routes
+from tests.api.test_matrix import undone
 from tests.api.world import World, make_world
 from tests.cast import Cast
+from tests.portal.test_matrix import address, pages
 from tests.signing import JUST_NOW, LONG_AGO, sign_in
 
 PASSWORD = "a password of the tests, 2026"
@@ -52,6 +55,8 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "api:budgets-limits": ("ben", "post", lambda w: url("api:budgets-limits", w.budget.public_id), {}),
     "api:budgets-top-up": ("ben", "post", lambda w: url("api:budgets-top-up", w.budget.public_id), {}),
     "api:budgets-set-rules": ("ben", "post", lambda w: url("api:budgets-set-rules", w.budget.public_id), {}),
+    "budgets:close": ("ben", "get", lambda w: url("budgets:close", w.budget.public_id), {}),
+    "api:budgets-close": ("ben", "post", lambda w: url("api:budgets-close", w.budget.public_id), {}),
     "people:add": ("ann", "get", lambda _: "/people/add/", {}),
     "people:give_role": ("ann", "get", lambda w: url("people:give_role", w.cast.ada.public_id), {}),
     "people:end_role": ("ann", "get", lambda w: url("people:end_role", leads(w)), {}),
@@ -88,6 +93,13 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "keys:hand_over": ("ann", "get", lambda w: url("keys:hand_over", w.cast.ada.public_id), {}),
     "quarantine:assign": ("ann", "get", lambda w: url("quarantine:assign", w.quarantined.public_id), {}),
     "quarantine:dismiss": ("ann", "get", lambda w: url("quarantine:dismiss", w.quarantined.public_id), {}),
+    "prices:list": ("fay", "get", lambda _: "/prices/?format=csv", {}),
+    "prices:model": (
+        "fay",
+        "get",
+        lambda w: url("prices:model", w.cast.large.public_id) + "?format=csv",
+        {},
+    ),
     "prices:import": ("ann", "post", lambda _: reverse("prices:import"), {}),
     "prices:override": ("ann", "get", lambda w: url("prices:override", w.cast.large.public_id), {}),
     "prices:end": ("ann", "get", lambda _: url("prices:end", "prc_none"), {}),
@@ -112,6 +124,7 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     ),
     "api:upstream_keys-list": ("ann", "post", lambda _: reverse("api:upstream_keys-list"), {}),
     "reconciliation:list": ("fay", "get", lambda _: "/reconciliation/?format=csv", {}),
+    "reconciliation:periods": ("fay", "get", lambda _: "/reconciliation/periods/?format=csv", {}),
     "reconciliation:resolve": (
         "fay",
         "post",
@@ -281,6 +294,25 @@ def test_a_page_is_shown_without_confirmation_and_its_file_is_not(world: World) 
 
     assert client.get("/budgets/").status_code == 200
     assert client.get("/budgets/?format=csv").status_code == 302
+
+
+def test_no_page_and_no_operation_gives_a_file_without_confirmation(world: World) -> None:
+    client = Client(raise_request_exception=False)
+    sign_in(client, world.cast.ann, ago=LONG_AGO)
+    given = []
+    for page in pages():
+        with undone():
+            path = address(page, world)
+            answer = client.get(f"{path}{'&' if '?' in path else '?'}format=csv")
+        given += [page] if is_csv(answer) else []
+    for route in routes():
+        if route.method == "GET" and "{id}" not in route.path:
+            given += [route.operation] if is_csv(client.get(route.path)) else []
+    assert given == []
+
+
+def is_csv(answer: Any) -> bool:
+    return str(answer.headers.get("Content-Type", "")).startswith("text/csv")
 
 
 def test_only_the_sign_in_of_this_person_counts(world: World) -> None:
