@@ -137,10 +137,11 @@ class NounSchema(AutoSchema):
 
     def _get_request_body(self, direction: Direction = "request") -> Json | None:
         body: Json | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
+        if body is None:
+            return None
         taken = self.get_request_serializer()
-        if body and isinstance(taken, type) and issubclass(taken, ChangeIn):
-            body["required"] = True
-        return body
+        changes = isinstance(taken, type) and issubclass(taken, ChangeIn)
+        return {**body, "required": True} if changes else body
 
     def _get_pagination_parameters(self) -> list[Json]:
         return []  # those of `PageQuery`, which are checked
