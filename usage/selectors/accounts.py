@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import CharField, Count, Exists, F, Func, OuterRef, Q, QuerySet, Value
 
 from core.errors import NotFoundError
 from teams.models import User
 from usage.models import ImportCursor, Invoice, InvoiceLine, ProviderAccount, UpstreamCredential
 from usage.selectors.runs import require_books
+from usage.selectors.sources import SEPARATOR
 
 OPEN_KEYS = Q(credentials__retired_at__isnull=True, credentials__isnull=False)
 LISTED = 200
@@ -60,11 +61,12 @@ def open_cursors() -> QuerySet[ImportCursor, Any]:
     """Return the cursors of gateways and of accounts that are not closed, with `lacks_credential` where an
     account has none.
     """
-    accounts = ProviderAccount.objects.annotate(source=OuterRef("source")).filter(
-        source__startswith=F("public_id")
+    account = Func(F("source"), Value(SEPARATOR), Value(1), function="split_part", output_field=CharField())
+    theirs = ProviderAccount.objects.filter(public_id=OuterRef("account"))
+    found = ImportCursor.objects.annotate(
+        account=account, lacks_credential=Exists(theirs.filter(admin_credential=""))
     )
-    found = ImportCursor.objects.annotate(lacks_credential=Exists(accounts.filter(admin_credential="")))
-    return found.exclude(Exists(accounts.filter(closed_at__isnull=False))).order_by("source")
+    return found.exclude(Exists(theirs.filter(closed_at__isnull=False))).order_by("source")
 
 
 def all_cursors() -> list[ImportCursor]:

@@ -1,7 +1,7 @@
 """The monthly statement of a team."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -12,24 +12,17 @@ from budgets.selectors import budget_rows, carried_into, limits_of
 from budgets.types import BudgetRow, LimitRow
 from core import clock
 from core.money import ZERO
-from keys.models import ApiKey
 from teams.models import NamedKind, Team
 from usage.forecast import PACE_DAYS, linear, since_first_use
 from usage.models import PeriodClose, PeriodState
 from usage.selectors.adjustments import Adjustment, adjustments, sum_of
+from usage.selectors.breakdown import KeySpend, breakdown
 from usage.selectors.naming import NamesThen, names_at_end
 from usage.selectors.periods import day_starts_at, end_of, last_days, organisation_today
 from usage.selectors.premium import Premium, tier_three_premium
 from usage.selectors.projects import share
 from usage.selectors.scopes import organisation_scope, team_scope
-from usage.selectors.spend import (
-    by_key,
-    by_model,
-    by_project,
-    by_tier,
-    spend_by_day,
-    totals,
-)
+from usage.selectors.spend import spend_by_day, totals
 from usage.selectors.unallocated import Unallocated, unallocated
 from usage.types import Period, Scope, Spend, Status, Totals
 
@@ -122,7 +115,8 @@ def statement(team: Team, period: Period) -> Statement:
     """
     now = clock.now()
     scope, named = team_scope(team), names_at_end(period)
-    sums = totals(scope, period)
+    cut = breakdown(scope, period)
+    sums = cut.totals
     organisation_usd = totals(organisation_scope(), period).cost_usd
 
     def shares(found: Sequence[Spend], kind: NamedKind | None = None) -> tuple[Share, ...]:
@@ -145,10 +139,10 @@ def statement(team: Team, period: Period) -> Statement:
         standing=standing(period, organisation_today(now)),
         totals=sums,
         organisation_usd=organisation_usd,
-        by_project=shares(by_project(scope, period), NamedKind.PROJECT),
-        by_model=shares(by_model(scope, period)),
-        by_tier=shares([replace(each, name=f"Tier {each.id}") for each in by_tier(scope, period)]),
-        by_key=_keys(by_key(scope, period), sums.cost_usd, named),
+        by_project=shares(cut.by_project, NamedKind.PROJECT),
+        by_model=shares(cut.by_model),
+        by_tier=shares(cut.by_tier),
+        by_key=_keys(cut.by_key, sums.cost_usd, named),
         budgets=_budgets(team, period, now),
         adjustments=adjustments(team, period),
         unallocated=unallocated(period, attributed_usd=organisation_usd),
@@ -169,16 +163,15 @@ def expected_at_start(scope: Scope, period: Period) -> Decimal | None:
     return forecast.end_usd if forecast else None
 
 
-def _keys(spent: Sequence[Spend], whole_usd: Decimal, named: NamesThen) -> tuple[Share, ...]:
+def _keys(spent: Sequence[KeySpend], whole_usd: Decimal, named: NamesThen) -> tuple[Share, ...]:
     """Name keys and their owners as they were; a key that is not known any more is `A key`."""
-    names = dict(ApiKey.objects.filter(pk__in=[each.id for each in spent]).values_list("pk", "name"))
     return tuple(
         Share(
-            name=named.of(NamedKind.KEY, each.id, names.get(each.id, "A key")),
-            note=each.name,
-            calls=each.calls,
-            cost_usd=each.cost_usd,
-            percent=share(each.cost_usd, whole_usd),
+            name=named.of(NamedKind.KEY, each.spend.id, each.key_name or "A key"),
+            note=each.spend.name,
+            calls=each.spend.calls,
+            cost_usd=each.spend.cost_usd,
+            percent=share(each.spend.cost_usd, whole_usd),
         )
         for each in spent
     )

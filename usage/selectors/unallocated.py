@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum, Value
 
 from core.money import ZERO, quantise
 from usage.models import Invoice, ProviderCost
@@ -34,28 +35,26 @@ class Unallocated:
 
 
 def unallocated(period: Period, *, attributed_usd: Decimal) -> Unallocated:
-    """Return what is left of the providers' costs when the organisation's own sum is taken off. Two queries.
+    """Return what is left of the providers' costs when the organisation's own sum is taken off. One query.
 
     A bill for exactly the period stands for its account; without one, the costs that the provider reported by
     day do.
     """
-    bills = dict(
-        Invoice.objects.filter(
-            superseded_at__isnull=True,
-            period_start=period.first_day,
-            period_end=period.last_day + timedelta(days=1),
-        )
-        .order_by()
-        .values_list("account")
-        .annotate(usd=Sum("total_usd"))
+    bills = Invoice.objects.filter(
+        superseded_at__isnull=True,
+        period_start=period.first_day,
+        period_end=period.last_day + timedelta(days=1),
     )
-    costs = dict(
-        ProviderCost.objects.filter(
-            superseded_at__isnull=True, day__gte=period.first_day, day__lte=period.last_day
-        )
-        .order_by()
-        .values_list("account")
-        .annotate(usd=Sum("amount_usd"))
+    costs = ProviderCost.objects.filter(
+        superseded_at__isnull=True, day__gte=period.first_day, day__lte=period.last_day
     )
-    told = {**costs, **bills}
+    # Costs first, so that a bill takes the place of its account's.
+    rows = _summed(costs, 0, "amount_usd").union(_summed(bills, 1, "total_usd")).order_by("rank")
+    told = {account: usd for _, account, usd in rows}
     return Unallocated(billed_usd=sum(told.values(), ZERO) if told else None, attributed_usd=attributed_usd)
+
+
+def _summed(rows: QuerySet[Any], rank: int, column: str) -> QuerySet[Any, Any]:
+    by_account = rows.order_by().values("account_id").annotate(usd=Sum(column), rank=Value(rank))
+    found: QuerySet[Any, Any] = by_account.values_list("rank", "account_id", "usd")
+    return found
