@@ -31,7 +31,7 @@ WHO = 5  # names of keys that a sentence holds
 
 
 class MoveForm(forms.Form):
-    """Where a project goes, and why; `confirm` once what it means was read."""
+    """Where a project goes, and why; `confirm` is the team for which was read what that means."""
 
     team = forms.ChoiceField(label="Team", error_messages={"required": "Choose a team"})
     reason = ReasonField(label="Why", help_text="Kept in the audit.", missing="Enter why the project moves")
@@ -55,7 +55,7 @@ def move(request: PersonRequest, public_id: str) -> HttpResponse:
     form = MoveForm(request.POST or None, teams=list(teams.values()))
     if form.is_valid():
         team = teams[form.cleaned_data["team"]]
-        if not form.cleaned_data["confirm"]:
+        if form.cleaned_data["confirm"] != team.public_id:
             return _confirmation(request, project, team, back=here)
         try:
             move_project(actor=request.user, project=project, team=team, reason=form.cleaned_data["reason"])
@@ -142,7 +142,7 @@ def _waiting(project: Project) -> list[str]:
 
 
 def _confirmation(request: PersonRequest, project: Project, team: Team, *, back: str) -> HttpResponse:
-    form = MoveForm(initial={**request.POST.dict(), "confirm": "yes"}, teams=[team])
+    form = MoveForm(initial={**request.POST.dict(), "confirm": team.public_id}, teams=[team])
     for name in ("team", "reason"):
         form.fields[name].widget = forms.HiddenInput()
     confirm = {

@@ -188,6 +188,7 @@ def test_every_page_is_accessible_light_and_fits_its_screen(
     wrong += _details(visit) if who == "ben" else []
     wrong += _places(visit) if who in {"ada", "ben"} else []
     wrong += _price_forms(visit) if who == "ann" else []
+    wrong += _move(visit) if who == "ann" else []
     wrong += _set_aside(visit) if who == "ann" else []
     wrong += _rules(visit) if who == "ann" and scheme == "light" else []
     wrong += _more_budget(visit) if who == "ada" and scheme == "light" else []
@@ -223,6 +224,18 @@ def _places(visit: Visit) -> list[str]:
         wrong += visit.look(address, WIDE) + visit.look(address, NARROW) + visit.look(address, NARROWEST)
         wrong += visit.weigh(address)
     return wrong
+
+
+def _move(visit: Visit) -> list[str]:
+    """Look at the form that moves a project, and at what it says before it is done."""
+    visit.page.goto("/")
+    address = visit.page.locator("main a[href*='/projects/prj_']").first.get_attribute("href") or ""
+    wrong = visit.look(f"{address}move/", WIDE) + visit.look(f"{address}move/", NARROWEST)
+    visit.page.get_by_label("Team").select_option(index=1)
+    visit.page.get_by_label("Why").fill("The team is split.")
+    visit.page.get_by_role("button", name="See what it means").click()
+    visit.page.get_by_role("heading", name="What happens").wait_for()
+    return wrong + [f"move: {violation['id']}" for violation in Axe().run(visit.page).response["violations"]]
 
 
 def _more_budget(visit: Visit) -> list[str]:

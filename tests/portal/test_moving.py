@@ -84,7 +84,7 @@ def test_what_it_means_is_read_before_it_is_done(cast: Cast, maps: Team) -> None
         assert sentence in told.words
     assert "Product department." not in told.words
 
-    visitor.post(path(cast), team=maps.public_id, reason=WHY, confirm="yes")
+    visitor.post(path(cast), team=maps.public_id, reason=WHY, confirm=maps.public_id)
     assert team_now(cast) == "Maps"
 
 
@@ -92,7 +92,7 @@ def test_refusal_of_the_budgets_there_is_said_with_its_numbers(cast: Cast, maps:
     limited(cast, ScopeKind.TEAM, maps.pk, 50, allocation=Allocation.STRICT)
     limited(cast, ScopeKind.PROJECT, cast.ranking.pk, 60)
 
-    page = Visitor(cast.cleo).post(path(cast), team=maps.public_id, reason=WHY, confirm="yes")
+    page = Visitor(cast.cleo).post(path(cast), team=maps.public_id, reason=WHY, confirm=maps.public_id)
 
     assert (page.status, team_now(cast)) == (422, "Search")
     assert "Ranking has $60.00 a month, Maps team $50.00" in page.words
@@ -102,7 +102,9 @@ def test_director_is_offered_the_teams_that_are_his(cast: Cast, maps: Team) -> N
     assert "Maps, Product" in Visitor(cast.cleo).get(path(cast)).words
     assert "Cards" not in Visitor(cast.cleo).get(path(cast)).words
     assert "Cards, Payments" in Visitor(cast.ann).get(path(cast)).words
-    page = Visitor(cast.cleo).post(path(cast), team=cast.cards.public_id, reason=WHY, confirm="yes")
+    page = Visitor(cast.cleo).post(
+        path(cast), team=cast.cards.public_id, reason=WHY, confirm=cast.cards.public_id
+    )
     assert (page.status, team_now(cast)) == (422, "Search")
 
 
@@ -112,3 +114,12 @@ def test_page_of_the_project_leads_there_for_those_who_may(cast: Cast) -> None:
     shown = {who: path(cast) in Visitor(getattr(cast, who)).get(here).links for who in ("ben", "cleo", "ann")}
 
     assert shown == {"ben": False, "cleo": True, "ann": True}
+
+
+def test_what_was_read_of_one_team_moves_it_to_no_other(cast: Cast, maps: Team) -> None:
+    other = TeamFactory.create(name="Routes", code="routes", department=cast.product)
+
+    page = Visitor(cast.cleo).post(path(cast), team=other.public_id, reason=WHY, confirm=maps.public_id)
+
+    assert "from Search team to Routes team?" in page.words
+    assert team_now(cast) == "Search"

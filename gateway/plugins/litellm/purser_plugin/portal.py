@@ -15,6 +15,7 @@ from .delivery import UndeliveredError
 from .refusals import UNAVAILABLE, Refusal, relayed
 from .settings import Settings
 from .signing import signed_headers
+from .waiting import within
 
 log = logging.getLogger("purser")
 
@@ -65,8 +66,7 @@ class Portal:
         inside the same deadline.
         """
         try:
-            async with asyncio.timeout(seconds):
-                answer = await self._post_again_if_lost(AUTHORIZE, body)
+            answer = await within(seconds, self._post_again_if_lost(AUTHORIZE, body))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             log.warning("purser.portal_unreachable: %s", type(error).__name__)
             unsent = isinstance(error, aiohttp.ClientConnectorError)

@@ -18,6 +18,7 @@ from .refusals import JOURNAL_UNAVAILABLE, UNAVAILABLE, Refusal, refusal
 from .settings import Settings
 from .signing import SignatureError, Verifier
 from .usage import finish_of, usage_of
+from .waiting import is_done_within
 from .withdrawals import Withdrawals
 
 log = logging.getLogger("purser")
@@ -87,8 +88,7 @@ class Runtime:
             self._give_back(exchange)
             passing = bodies.ROUTES[exchange.path].fields | self.settings.extra_parameters
             asking = self._begin(exchange, {name: data[name] for name in passing if name in data})
-        await asyncio.wait({asking}, timeout=self.settings.decision_seconds)
-        if not asking.done():
+        if not await is_done_within(self.settings.decision_seconds, asking):
             self._give_back(exchange)
             return UNAVAILABLE
         outcome, exchange.asking = asking.result(), None
