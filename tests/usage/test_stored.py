@@ -1,11 +1,14 @@
 """A call is kept in few bytes, and read as it was told: its name above all, in every spelling."""
 
+import json
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Sum
 
+from budgets.models import Entry
 from core import clock
 from tests.gateway.conftest import World, world
 from usage.models import StoredCall, UsageEvent
@@ -102,3 +105,35 @@ def test_numbers_of_sources_and_attributions_are_never_given_again(world: World)
         for table in ("usage_attribution", "usage_source"):
             with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
                 cursor.execute(f"DELETE FROM {table}")  # noqa: S608  named above
+
+
+def test_volume_that_no_row_takes_is_several_rows_and_one_entry(world: World) -> None:
+    item = {
+        "source": world.gus.gateway.public_id,
+        "at": clock.now().isoformat(),
+        "key_id": world.key.pk,
+        "owner_id": world.ada.pk,
+        "project_id": world.project.pk,
+        "team_id": world.team.pk,
+        "department_id": world.team.department_id,
+        "model_id": world.small.pk,
+        "tier_id": world.small.tier_id,
+        "calls": 70_001,
+        "amount_usd": "5",
+        "input_tokens": 5_000_000_001,
+        "cached_tokens": 0,
+        "cache_write_tokens": 0,
+        "output_tokens": -7,
+        "reasoning_tokens": 0,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT usage_put_right(%s::jsonb, 'dsc_x.1', %s, 'A test.', 'UTC')",
+            [json.dumps(item), world.ada.pk],
+        )
+
+    assert UsageEvent.objects.count() == 3
+    assert Entry.objects.get().amount_usd == 5
+    names = ("calls", "cost_usd", "input_tokens", "output_tokens")
+    told = UsageEvent.objects.aggregate(**{f"sum_{name}": Sum(name) for name in names})
+    assert list(told.values()) == [70_001, 5, 5_000_000_001, -7]
