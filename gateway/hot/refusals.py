@@ -82,7 +82,7 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str, str]] = {
         "Tier not granted",
         (
             "Model {model} is in Tier {tier}, which this key may not call. "
-            "Ask for it at {ask}; the page says who decides."
+            "Ask for it at {ask}; {deciders} on it."
         ),
     ),
 }
@@ -108,8 +108,10 @@ def refused(code: str, facts: Mapping[str, Any], call: AuthorizeCall) -> Answer:
         return _budget_refusal(code, facts)
     status, title, sentence = REFUSALS[code]
     ask = f"{settings.BASE_URL}/approvals/ask/?project={facts.get('project')}&tier={facts.get('tier')}"
-    detail = sentence.format(**facts, call=call, base=settings.BASE_URL, ask=ask)
-    extra = {"tier": facts["tier"], "ask": ask} if code == "tier_not_granted" else {}
+    roles = facts.get("decided_by") or []
+    deciders = f"the {', then the '.join(roles)} decides" if roles else "nobody decides yet"
+    detail = sentence.format(**facts, call=call, base=settings.BASE_URL, ask=ask, deciders=deciders)
+    extra = {"tier": facts["tier"], "ask": ask, "decided_by": roles} if code == "tier_not_granted" else {}
     return refusal(DecisionError(code, status, title, detail, **extra))
 
 

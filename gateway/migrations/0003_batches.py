@@ -23,6 +23,7 @@ DROP TYPE gateway_call;
 DROP FUNCTION gateway_path(bigint, bigint, bigint, bigint, int, bigint, timestamptz);
 DROP FUNCTION gateway_lock_balances(bigint[], timestamptz[], timestamptz);
 DROP FUNCTION gateway_limit(bigint, timestamptz);
+DROP FUNCTION gateway_deciders(int);
 DROP FUNCTION gateway_callers(jsonb, timestamptz);
 DROP FUNCTION gateway_unit_bounds(jsonb, jsonb, jsonb);
 DROP FUNCTION gateway_round_up(numeric);

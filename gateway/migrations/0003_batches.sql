@@ -93,6 +93,13 @@ LANGUAGE sql STABLE AS $$
   FROM call c LEFT JOIN catalog_tier tier ON tier.number = c.tier_id
 $$;
 
+-- Who decides requests for a tier, in order, by the policy in force; null where there is none.
+CREATE FUNCTION gateway_deciders(p_tier int) RETURNS json LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (SELECT json_agg(stage.value->>'role' ORDER BY stage.ordinality) FROM approvals_policy p CROSS JOIN LATERAL jsonb_array_elements(p.stages) WITH ORDINALITY AS stage
+          WHERE p.tier_id = p_tier AND p.retired_at IS NULL);
+END $$;
+
 -- The budgets on the path of a key that calls a model, with the balance of the window that holds `p_now`, null where it is not made yet.
 CREATE FUNCTION gateway_path(p_key bigint, p_project bigint, p_team bigint, p_department bigint, p_tier int, p_model bigint, p_now timestamptz)
 RETURNS TABLE (id bigint, mode text, window_start timestamptz, window_end timestamptz) LANGUAGE sql STABLE AS $$

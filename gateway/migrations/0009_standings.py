@@ -6,6 +6,7 @@ from django.db import migrations, models
 from core.sql import functions_again, sql_beside
 
 BATCHES = Path(__file__).with_name("0003_batches.sql")
+LEASES = Path(__file__).with_name("0006_lease_wishes.sql").read_text(encoding="utf-8")
 # gateway_callers tells more than before; gateway_authorize has moved here.
 FORMER = """
 DROP FUNCTION gateway_callers(jsonb, timestamptz);
@@ -108,6 +109,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(FORMER, migrations.RunSQL.noop),
-        migrations.RunSQL(functions_again(BATCHES), migrations.RunSQL.noop),
+        migrations.RunSQL(functions_again(BATCHES) + LEASES, migrations.RunSQL.noop),
         sql_beside(__file__, undo=UNDO),
     ]
