@@ -101,8 +101,9 @@ class UsedNonce(models.Model):
 class Standing(models.Model):
     """What a key may do with a model in a context, as a decision last looked it up: who pays, what it costs,
     and the budgets and rate limits of its path. It holds until something that it was made of is changed or
-    `valid_until`, whichever is first. `seen_before` and `seen_turn` say which `StandingChange` it has seen.
-    docs/adr/0020 has the rule. The table is unlogged.
+    `valid_until`, whichever is first. `seen`, the snapshot it was looked up under, `seen_before`, its oldest
+    open transaction, and `seen_turn` say which `StandingChange` it has seen. docs/adr/0020 has the rule. The
+    table is unlogged.
     """
 
     pk = models.CompositePrimaryKey("digest", "asked_model", "context")
@@ -137,6 +138,7 @@ class Standing(models.Model):
     valid_until = models.DateTimeField()
     seen_before = models.BigIntegerField()
     seen_turn = models.IntegerField()
+    seen = models.TextField()
     server_started_at = models.DateTimeField()
 
     class Meta:
@@ -151,6 +153,7 @@ class StandingChange(models.Model):
 
     xid = models.BigIntegerField(primary_key=True)
     turn = models.IntegerField()
+    at = models.DateTimeField()
 
     class Meta:
         db_table = "gateway_standing_change"

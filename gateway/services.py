@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Min, Q
 
 from core import audit, clock
 from core.errors import InvalidInputError
@@ -25,12 +25,15 @@ def forget_nonces() -> int:
 
 
 def forget_standings() -> int:
-    """Delete standings that nobody asked for again and changes that a later one stands for; return how many
-    standings there were. One that is asked for daily is looked up once more.
+    """Delete standings that are a day old, and changes that each one left has seen; return how many standings
+    there were. One that is asked for daily is looked up once more.
     """
-    latest = StandingChange.objects.aggregate(latest=Max("xid"))["latest"]
-    StandingChange.objects.filter(xid__lt=latest or 0).delete()
-    return Standing.objects.filter(known_at__lt=clock.now() - KEEP_STANDINGS).delete()[0]
+    day_ago = clock.now() - KEEP_STANDINGS
+    forgotten = Standing.objects.filter(known_at__lt=day_ago).delete()[0]
+    oldest = Standing.objects.aggregate(oldest=Min("seen_before"))["oldest"]
+    seen = Q() if oldest is None else Q(xid__lt=oldest)
+    StandingChange.objects.filter(seen, at__lt=day_ago).delete()  # no decision that is under way is that old
+    return forgotten
 
 
 @transaction.atomic

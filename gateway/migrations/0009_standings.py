@@ -15,7 +15,7 @@ DROP FUNCTION IF EXISTS gateway_authorize(jsonb, interval);
 UNDO = """
 DROP FUNCTION gateway_authorize(jsonb, interval);
 DROP FUNCTION gateway_look_up(jsonb, int[], timestamptz);
-DROP FUNCTION gateway_remember(gateway_standing[], timestamptz, bigint, int);
+DROP FUNCTION gateway_remember(gateway_standing[], timestamptz, pg_snapshot, int);
 DROP FUNCTION gateway_costed(int, text, text, bytea, text, text, int, bigint, bigint, jsonb, jsonb, jsonb, gateway_standing);
 DROP FUNCTION gateway_forget_standings() CASCADE;
 ALTER TYPE gateway_call DROP ATTRIBUTE limits_usd;
@@ -92,6 +92,7 @@ class Migration(migrations.Migration):
                 ("valid_until", models.DateTimeField()),
                 ("seen_before", models.BigIntegerField()),
                 ("seen_turn", models.IntegerField()),
+                ("seen", models.TextField()),
                 ("server_started_at", models.DateTimeField()),
             ],
             options={
@@ -103,6 +104,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("xid", models.BigIntegerField(primary_key=True, serialize=False)),
                 ("turn", models.IntegerField()),
+                ("at", models.DateTimeField()),
             ],
             options={
                 "db_table": "gateway_standing_change",

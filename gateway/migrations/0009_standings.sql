@@ -1,8 +1,9 @@
 -- Standings: what a key may do with a model, remembered from one decision to the next. docs/adr/0020 says why a standing can be trusted.
 --
 -- Whatever a standing is made of is watched by triggers: a transaction that changes any of it leaves its number in gateway_standing_change, which becomes visible with the
--- change itself. A standing carries the oldest transaction that was under way when it was looked up (`seen_before`), so every change that it cannot have seen has that number
--- or a later one: it holds while the latest change is an earlier one. A transaction's own changes are counted (`seen_turn`). What changes with time alone ends at `valid_until`.
+-- change itself. A standing carries the snapshot that it was looked up under (`seen`) and the oldest transaction that was under way then (`seen_before`): every change that it
+-- cannot have seen has that number or a later one. So it holds while the latest change is an earlier one, and else while its snapshot shows every change from there on.
+-- A transaction's own changes are counted (`seen_turn`). What changes with time alone ends at `valid_until`.
 ALTER TABLE gateway_standing SET UNLOGGED;
 ALTER TABLE gateway_standing SET (fillfactor = 70);
 ALTER TABLE gateway_standing_change SET UNLOGGED;
@@ -10,7 +11,7 @@ ALTER TYPE gateway_call ADD ATTRIBUTE limits_usd numeric[];  -- of budget_ids; n
 
 CREATE FUNCTION gateway_forget_standings() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO gateway_standing_change AS c (xid, turn) VALUES (pg_current_xact_id()::text::bigint, 1) ON CONFLICT (xid) DO UPDATE SET turn = c.turn + 1;
+  INSERT INTO gateway_standing_change AS c (xid, turn, at) VALUES (pg_current_xact_id()::text::bigint, 1, clock_timestamp()) ON CONFLICT (xid) DO UPDATE SET turn = c.turn + 1;
   RETURN NULL;
 END $$;
 
@@ -47,7 +48,7 @@ CREATE FUNCTION gateway_costed(p_place int, p_source text, p_request_id text, p_
 $$;
 
 -- Remembers what was looked up at `p_now`, until the first moment at which time alone changes any of it.
-CREATE FUNCTION gateway_remember(p_standings gateway_standing[], p_now timestamptz, p_seen_before bigint, p_seen_turn int) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION gateway_remember(p_standings gateway_standing[], p_now timestamptz, p_seen pg_snapshot, p_seen_turn int) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO gateway_standing AS x
     SELECT DISTINCT ON (s.digest, s.asked_model, s.context) s.digest, s.asked_model, s.context, s.mode, s.key_id, s.key_public, s.owner_id, s.project_id, s.project_code, s.team_id, s.team_code,
@@ -58,21 +59,21 @@ BEGIN
         (SELECT min(e.at) FROM catalog_price p CROSS JOIN LATERAL (VALUES (p.valid_from), (p.valid_until)) AS e (at) WHERE p.model_id = s.model_id AND e.at > p_now),
         (SELECT min(e.at) FROM unnest(s.budget_ids) AS b (id) JOIN budgets_budgetlimit l ON l.budget_id = b.id CROSS JOIN LATERAL (VALUES (l.valid_from), (l.valid_until)) AS e (at) WHERE e.at > p_now),
         (SELECT min(o.window_end) FROM unnest(s.budget_ids, s.window_starts) AS b (id, window_start) JOIN budgets_balance o ON o.budget_id = b.id AND o.window_start = b.window_start)),
-      p_seen_before, p_seen_turn, pg_postmaster_start_time()
+      pg_snapshot_xmin(p_seen)::text::bigint, p_seen_turn, p_seen::text, pg_postmaster_start_time()
     FROM unnest(p_standings) s ORDER BY 1, 2, 3
     ON CONFLICT (digest, asked_model, context) DO UPDATE SET (mode, key_id, key_public, owner_id, project_id, project_code, team_id, team_code, department_id, model_id, tier_id,
         context_window_tokens, max_output_tokens, default_output_tokens, floor_output_tokens, below_input_tokens, input_usd, dear_input_usd, dear_request_usd, dear_output_usd, budget_ids,
-        window_starts, limits_usd, rate_ids, known_at, valid_until, seen_before, seen_turn, server_started_at)
+        window_starts, limits_usd, rate_ids, known_at, valid_until, seen_before, seen_turn, seen, server_started_at)
       = (excluded.mode, excluded.key_id, excluded.key_public, excluded.owner_id, excluded.project_id, excluded.project_code, excluded.team_id, excluded.team_code, excluded.department_id,
         excluded.model_id, excluded.tier_id, excluded.context_window_tokens, excluded.max_output_tokens, excluded.default_output_tokens, excluded.floor_output_tokens, excluded.below_input_tokens,
         excluded.input_usd, excluded.dear_input_usd, excluded.dear_request_usd, excluded.dear_output_usd, excluded.budget_ids, excluded.window_starts, excluded.limits_usd, excluded.rate_ids,
-        excluded.known_at, excluded.valid_until, excluded.seen_before, excluded.seen_turn, excluded.server_started_at);
+        excluded.known_at, excluded.valid_until, excluded.seen_before, excluded.seen_turn, excluded.seen, excluded.server_started_at);
 END $$;
 
 -- Looks up who calls what, and refuses what may not be called: `calls` go on to rates and budgets. What was looked up is remembered.
 CREATE FUNCTION gateway_look_up(p_calls jsonb, p_used int[], p_now timestamptz, OUT calls gateway_call[], OUT refused gateway_refusal[]) LANGUAGE plpgsql AS $$
 DECLARE
-  v_seen_before bigint := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;  -- of a snapshot no younger than that of anything below
+  v_seen pg_snapshot := pg_current_snapshot();  -- no younger than that of anything below
   v_seen_turn int := (SELECT c.turn FROM gateway_standing_change c WHERE c.xid = pg_current_xact_id()::text::bigint);
   v_standings gateway_standing[];
   v_missing boolean;
@@ -93,7 +94,7 @@ BEGIN
     ), standing AS (
       SELECT p.*, path.is_missing, CASE WHEN p.code IS NULL THEN ROW(p.digest, p.asked_model, p.context, p.mode, p.key_id, p.key_public, p.owner_id, p.project_id, p.project_code, p.team_id, p.team_code,
           p.department_id, p.model_id, p.tier_id, p.context_window, p.model_max_output, p.default_output, p.floor_output, p.next_step, p.input_usd, p.dear_input_usd, p.dear_request_usd, p.dear_output_usd,
-          path.budget_ids, path.window_starts, path.limits_usd, path.rate_ids, NULL, NULL, NULL, NULL, NULL)::gateway_standing END AS standing
+          path.budget_ids, path.window_starts, path.limits_usd, path.rate_ids, NULL, NULL, NULL, NULL, NULL, NULL)::gateway_standing END AS standing
       FROM priced p LEFT JOIN LATERAL (
         SELECT coalesce(array_agg(b.id ORDER BY b.id), '{}') AS budget_ids, coalesce(array_agg(b.window_start ORDER BY b.id), '{}') AS window_starts,
           coalesce(array_agg(l.limit_usd ORDER BY b.id), '{}') AS limits_usd, bool_or(b.window_start IS NULL) AS is_missing,
@@ -116,7 +117,7 @@ BEGIN
       FROM (SELECT DISTINCT path.id FROM unnest(calls) c CROSS JOIN LATERAL unnest(c.budget_ids, c.window_starts) AS path (id, window_start) WHERE path.window_start IS NULL ORDER BY 1) b;
   END LOOP;
   IF v_standings IS NOT NULL THEN
-    PERFORM gateway_remember(v_standings, p_now, v_seen_before, coalesce(v_seen_turn, 0));
+    PERFORM gateway_remember(v_standings, p_now, v_seen, coalesce(v_seen_turn, 0));
   END IF;
 END $$;
 
@@ -148,7 +149,9 @@ BEGIN
         AS c (source, request_id, request_hash, reservation, digests, model, mode, route, project, input, max_output, choices, context, place)
       LEFT JOIN gateway_standing s ON s.digest = c.digests[1] AND s.asked_model = c.model AND s.context = c.context AND s.mode = c.mode AND coalesce(c.project = s.project_code, true)
         AND coalesce(least(c.input, s.context_window_tokens) < s.below_input_tokens, true) AND s.known_at <= v_now AND s.valid_until > v_now AND s.server_started_at = pg_postmaster_start_time()
-        AND s.seen_before > coalesce((SELECT x.xid FROM gateway_standing_change x WHERE x.xid <> pg_current_xact_id()::text::bigint ORDER BY x.xid DESC LIMIT 1), 0)
+        AND (s.seen_before > coalesce((SELECT x.xid FROM gateway_standing_change x WHERE x.xid <> pg_current_xact_id()::text::bigint ORDER BY x.xid DESC LIMIT 1), 0)
+          OR NOT EXISTS (SELECT FROM gateway_standing_change x WHERE x.xid >= s.seen_before AND x.xid <> pg_current_xact_id()::text::bigint
+                         AND NOT pg_visible_in_snapshot(x.xid::text::xid8, s.seen::pg_snapshot)))
         AND s.seen_turn >= coalesce((SELECT x.turn FROM gateway_standing_change x WHERE x.xid = pg_current_xact_id()::text::bigint), 0);
   END IF;
   IF v_calls IS NULL THEN

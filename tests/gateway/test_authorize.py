@@ -127,7 +127,7 @@ def test_tier_2_needs_a_grant_and_the_refusal_links_to_the_question(world: World
     answer = world.gus.authorize(world.token, model="large")
     assert (answer.status_code, answer.json()["code"]) == (403, "tier_not_granted")
     assert "/approvals/ask/?project=search-rank&tier=2" in answer.json()["ask"]
-    assert answer.json()["detail"].endswith("nobody decides yet on it.")
+    assert answer.json()["detail"].endswith("the lead decides on it.")
     factories.new_policy(world.large.tier, [("lead", 1), ("director", 1)])
     again = world.gus.authorize(world.token, model="large").json()
     assert again["decided_by"] == ["lead", "director"]

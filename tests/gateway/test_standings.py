@@ -439,12 +439,20 @@ def test_a_model_that_is_paid_by_open_units_is_not_remembered(ready: World) -> N
 
 
 def test_old_standings_and_changes_are_forgotten(at: datetime, ready: World) -> None:
-    _update(Tier.objects.filter(number=3), name="Three")
-    StandingChange.objects.create(xid=1, turn=1)
+    move_to(at + timedelta(hours=1))
+    ready.gus.authorize(ready.token, input_bytes=10_000, model="large")
+    StandingChange.objects.all().delete()
+    seen_before = Standing.objects.values_list("seen_before", flat=True)[0]
+    long_ago = clock.now() - timedelta(days=2)
+    for xid, moment in ((seen_before - 2, long_ago), (seen_before - 1, clock.now()), (seen_before, long_ago)):
+        StandingChange.objects.create(xid=xid, turn=1, at=moment)
     assert forget_standings() == 0
-    assert StandingChange.objects.count() == 1
-    Standing.objects.filter(asked_model="small").update(known_at=clock.now() - timedelta(days=2))
+    assert set(StandingChange.objects.values_list("xid", flat=True)) == {seen_before - 1, seen_before}
+    Standing.objects.filter(asked_model="small").update(known_at=long_ago)
     assert forget_standings() == 1
+    Standing.objects.update(known_at=long_ago)
+    assert forget_standings() == 1
+    assert set(StandingChange.objects.values_list("xid", flat=True)) == {seen_before - 1}
 
 
 # ---------------------------------------------------------------------------- several transactions
@@ -505,6 +513,17 @@ def test_a_change_of_an_older_transaction_is_in_force_after_a_younger_one(commit
         assert committed.gus.authorize(committed.token).status_code == 200
         commit_older()
     assert committed.gus.authorize(committed.token).status_code == 429
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_long_transaction_elsewhere_leaves_what_was_seen_remembered(committed: World) -> None:
+    with elsewhere(lambda: User.objects.filter(pk=committed.ada.pk).update(name="Ada E.")):
+        Tier.objects.filter(number=3).update(description="a change after it began")
+        assert committed.gus.authorize(committed.token).status_code == 200
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(NOBODY_LOOKS_UP)
+            assert committed.gus.authorize(committed.token).status_code == 200
+            transaction.set_rollback(True)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -135,8 +135,15 @@ MUTANTS = (
     Mutant(
         name="a standing outlives a change that was under way",
         home=AUTHORIZE,
-        before="pg_snapshot_xmin(pg_current_snapshot())",
-        after="pg_snapshot_xmax(pg_current_snapshot())",
+        before="pg_snapshot_xmin(p_seen)",
+        after="pg_snapshot_xmax(p_seen)",
+        tests=STANDINGS,
+    ),
+    Mutant(
+        name="a standing takes every change for one that it has seen",
+        home=AUTHORIZE,
+        before="AND NOT pg_visible_in_snapshot(x.xid::text::xid8, s.seen::pg_snapshot)",
+        after="AND false",
         tests=STANDINGS,
     ),
     Mutant(
