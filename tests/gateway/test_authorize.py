@@ -127,13 +127,18 @@ def test_tier_2_needs_a_grant_and_the_refusal_links_to_the_question(world: World
     answer = world.gus.authorize(world.token, model="large")
     assert (answer.status_code, answer.json()["code"]) == (403, "tier_not_granted")
     assert "/approvals/ask/?project=search-rank&tier=2" in answer.json()["ask"]
-    assert answer.json()["detail"].endswith("the lead decides on it.")
-    factories.new_policy(world.large.tier, [("lead", 1), ("director", 1)])
-    again = world.gus.authorize(world.token, model="large").json()
-    assert again["decided_by"] == ["lead", "director"]
-    assert again["detail"].endswith("the lead, then the director decides on it.")
     world.grant(tier=2)
     assert world.gus.authorize(world.token, model="large").status_code == 200
+
+
+def test_the_refusal_of_a_tier_names_who_decides(world: World) -> None:
+    refused = world.gus.authorize(world.token, model="large").json()
+    assert (refused["tier"], refused["decided_by"]) == (2, ["lead"])
+    assert refused["detail"].endswith("the lead decides on it.")
+    factories.new_policy(world.large.tier, [("lead", 1), ("director", 1)])
+    refused = world.gus.authorize(world.token, model="large").json()
+    assert refused["decided_by"] == ["lead", "director"]
+    assert refused["detail"].endswith("the lead, then the director decides on it.")
 
 
 def test_a_grant_lapses_by_the_database_clock_and_the_key_keeps_tier_1(world: World) -> None:
