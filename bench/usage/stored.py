@@ -1,11 +1,13 @@
 """Many stored calls at once, and their roll-up: what dashboards and reconciliation are measured on."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
 
 from bench.usage.world import MODELS, Callers
+from core import clock
 
 DAYS = 90
 MODELS_OF_A_KEY = 3
@@ -49,6 +51,8 @@ def store(callers: Callers, count: int) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")
+        today = clock.now().date()
+        cursor.execute("SELECT usage_make_partitions(%s, %s)", [today - timedelta(days=DAYS + 1), today])
         for first in range(0, count, PART):
             cursor.execute(EVENTS, {**terms, "first": first, "last": min(first + PART, count) - 1})
         cursor.execute(DAYS_OF_EVENTS, terms)
