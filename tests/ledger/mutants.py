@@ -161,14 +161,6 @@ MUTANTS = (
         tests=STANDINGS,
     ),
     Mutant(
-        name="a request that was asked before is decided once more",
-        home=AUTHORIZE,
-        before=" AND NOT EXISTS (SELECT FROM budgets_reservation x "
-        "WHERE x.source = c.source AND x.request_id = c.request_id)",
-        after="",
-        tests=STANDINGS,
-    ),
-    Mutant(
         name="a standing forgets the end of a grant",
         home=AUTHORIZE,
         before="(VALUES (g.starts_at), (g.expires_at)) AS e (at)",
