@@ -9,12 +9,17 @@ import pytest
 import time_machine
 from pytest_django import Settings
 
+from budgets.models import ScopeKind
+from gateway.models import GatewayLog, LogKind
+from gateway.services import register_log
 from tests.fakes.reports import ADMIN_KEY, Reports, reports
-from tests.gateway.conftest import world
+from tests.fakes.spend_logs import MASTER_KEY, SpendLogs, spend_logs
+from tests.gateway.conftest import World, world
 from usage.models import ProviderAccount
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 VARIABLE = "PURSER_ADMIN_KEY_TEST"
+LITELLM_VARIABLE = "PURSER_ADMIN_KEY_LITELLM"
 
 
 @pytest.fixture
@@ -56,3 +61,21 @@ def account(name: str, server: Reports) -> ProviderAccount:
 
 
 __all__ = ["world"]
+
+
+@pytest.fixture
+def litellm(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpendLogs]:
+    """Serve LiteLLM's spend logs, whose key is where `spend` looks for it."""
+    monkeypatch.setenv(LITELLM_VARIABLE, MASTER_KEY)
+    with spend_logs() as server:
+        yield server
+
+
+@pytest.fixture
+def spend(world: World, litellm: SpendLogs) -> GatewayLog:
+    """Register the spend logs as what the gateway tells of its calls."""
+    world.budget("key", kind=ScopeKind.KEY, limit="10")
+    return register_log(
+        actor=None, gateway=world.gus.gateway, kind=LogKind.LITELLM, place=litellm.url,
+        admin_credential=f"env:{LITELLM_VARIABLE}",
+    )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,10 +11,10 @@ import pytest
 from budgets.models import ScopeKind
 from core import clock
 from core.money import told_usd
-from gateway.models import GatewayLog, LogKind
-from gateway.services import close_log, register_log
+from gateway.models import GatewayLog
+from gateway.services import close_log
 from gateway.tasks import log_of
-from tests.fakes.spend_logs import MASTER_KEY, SpendLogs, spend_logs
+from tests.fakes.spend_logs import SpendLogs
 from tests.fakes.spend_logs import row as spend_row
 from tests.gateway.conftest import World
 from tests.gateway.test_pull import Journal, allowed, row, yesterday
@@ -33,24 +32,6 @@ from usage.models import (
 from usage.selectors.sources import gateways_told
 from usage.services import pull_log, pull_source, reconcile_day
 from usage.tasks import reconcile_recent_days
-
-VARIABLE = "PURSER_ADMIN_KEY_LITELLM"
-
-
-@pytest.fixture
-def litellm(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpendLogs]:
-    monkeypatch.setenv(VARIABLE, MASTER_KEY)
-    with spend_logs() as server:
-        yield server
-
-
-@pytest.fixture
-def log(world: World, litellm: SpendLogs) -> GatewayLog:
-    world.budget("key", kind=ScopeKind.KEY, limit="10")
-    return register_log(
-        actor=None, gateway=world.gus.gateway, kind=LogKind.LITELLM, place=litellm.url,
-        admin_credential=f"env:{VARIABLE}",
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -83,12 +64,12 @@ def log_row(reservation: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_a_gateway_with_a_log_alone_is_compared_by_it(
-    world: World, litellm: SpendLogs, log: GatewayLog
+    world: World, litellm: SpendLogs, spend: GatewayLog
 ) -> None:
     gateway = world.gus.gateway.public_id
     logged, silent = settled(world), settled(world)
     litellm.rows = [log_row(logged)]
-    pull_log(source=log_of(log))
+    pull_log(source=log_of(spend))
 
     states = reconcile_recent_days()
 
@@ -100,22 +81,22 @@ def test_a_gateway_with_a_log_alone_is_compared_by_it(
 
 
 def test_a_log_that_is_not_read_makes_the_gateway_red_until_it_is_closed(
-    world: World, litellm: SpendLogs, log: GatewayLog
+    world: World, litellm: SpendLogs, spend: GatewayLog
 ) -> None:
     journal = Journal(world.gus.gateway.public_id)
     pull_source(source=journal)
-    pull_log(source=log_of(log))
+    pull_log(source=log_of(spend))
     assert gateways_told() == [journal.name]
-    ImportCursor.objects.filter(source=log.public_id).update(last_success_at=None)
+    ImportCursor.objects.filter(source=spend.public_id).update(last_success_at=None)
     assert reconcile_day(source=journal.name, day=yesterday()).state == RunState.UNREADABLE
-    close_log(actor=None, log=log)
+    close_log(actor=None, log=spend)
     assert reconcile_day(source=journal.name, day=yesterday()).state == RunState.MATCHED
 
 
-def test_a_price_that_a_log_tells_is_compared(world: World, litellm: SpendLogs, log: GatewayLog) -> None:
+def test_a_price_that_a_log_tells_is_compared(world: World, litellm: SpendLogs, spend: GatewayLog) -> None:
     right, wrong = settled(world), settled(world)
     litellm.rows = [log_row(right), log_row(wrong, spend=0.0005)]
-    pull_log(source=log_of(log))
+    pull_log(source=log_of(spend))
     assert GatewayCall.objects.get(external_id=wrong).provider_call_id == f"chatcmpl-{wrong}"
 
     found = reconcile_day(source=world.gus.gateway.public_id, day=yesterday()).discrepancies.get()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,29 +19,11 @@ from gateway.models import GatewayLog, LogKind
 from gateway.services import register_log
 from gateway.tasks import log_of, pull_logs, pull_one_log, recount_logs
 from tests.fakes.reports import Trouble
-from tests.fakes.spend_logs import MASTER_KEY, SpendLogs, row, spend_logs
+from tests.fakes.spend_logs import SpendLogs, row
 from tests.gateway.conftest import World
 from usage.models import GatewayCall, ImportCursor, Quarantine, UsageEvent
 from usage.services import pull_log
 from usage.services.logs import LogCounts
-
-VARIABLE = "PURSER_ADMIN_KEY_LITELLM"
-
-
-@pytest.fixture
-def litellm(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpendLogs]:
-    monkeypatch.setenv(VARIABLE, MASTER_KEY)
-    with spend_logs() as server:
-        yield server
-
-
-@pytest.fixture
-def spend(world: World, litellm: SpendLogs) -> GatewayLog:
-    world.budget("key", kind=ScopeKind.KEY, limit="10")
-    return register_log(
-        actor=None, gateway=world.gus.gateway, kind=LogKind.LITELLM, place=litellm.url,
-        admin_credential=f"env:{VARIABLE}",
-    )  # fmt: skip
 
 
 @pytest.fixture
