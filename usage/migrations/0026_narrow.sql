@@ -11,8 +11,8 @@ CREATE FUNCTION usage_shape(p_packed uuid, p_name text) RETURNS text LANGUAGE sq
   SELECT CASE WHEN p_packed IS NULL THEN p_name WHEN p_name LIKE 'rsv%' THEN 'rsv_' WHEN length(p_name) = 36 THEN '-' END
 $$;
 CREATE FUNCTION usage_name(p_packed uuid, p_shape text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT CASE WHEN p_packed IS NULL THEN p_shape WHEN p_shape IS NULL THEN replace(p_packed::text, '-', '') WHEN p_shape = '-' THEN p_packed::text
-    ELSE 'rsv_' || left(replace(p_packed::text, '-', ''), 28) END
+  SELECT CASE WHEN p_packed IS NULL THEN p_shape WHEN p_shape IS NULL THEN encode(uuid_send(p_packed), 'hex') WHEN p_shape = '-' THEN p_packed::text
+    ELSE 'rsv_' || left(encode(uuid_send(p_packed), 'hex'), 28) END
 $$;
 
 -- What a call is unique by: 128 bits of the digest of its source and name. A reservation's id has as many of its own, and comes in the order of time: new ones lie together.

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.db import connection
 
-from catalog.models import LlmModel
 from core import clock
 from core.money import ZERO
 
@@ -25,11 +24,10 @@ FOR_LONG_READS = {"work_mem": "64MB", "statement_timeout": "90s", "parallel_setu
 # Rows of the ledger that are a call, and those that put one right ("<the call>:<why>").
 A_CALL = "calls = 1 AND NOT (estimated AND external_id LIKE '%%:unsettled')"
 PUTS_RIGHT = "calls <> 1 AND external_id NOT LIKE '%%:reversal' AND external_id NOT LIKE 'volume:%%'"
-COUNTED = {"usage_event": A_CALL, "usage_gateway_call": "NOT released"}
 # A call that nobody decided was told by the gateway itself, in a push or a log: its row is both sides.
 TOLD = "late AND reservation_id IS NULL"
-# One number for many calls, whatever their order: for their ids, and for those with tokens and, where the
-# gateway tells costs, with costs.
+# One number for many calls, whatever their order: for their ids with tokens and, where the gateway tells
+# costs, with costs; and for the ids alone.
 IDS = "bit_xor(hashtextextended(external_id, 0)) AS ids"
 CALL = """hashtextextended(external_id,
       input_tokens * 1000003 + output_tokens * 1009 + cached_tokens * 31 + cache_write_tokens)"""
@@ -38,39 +36,59 @@ NO_COST = "cost_usd = 0 AND NOT cache_hit AND input_tokens + output_tokens > 0"
 # A join tells the planner that there are few hours, so that each core sums its own share of the rows.
 BY_HOUR = """JOIN generate_series(%(nearby)s, %(start)s + interval '23 hours', '1 hour') AS hour
     ON hour = date_bin('1 hour', at, %(start)s)"""
+# Calls of the ledger as they are stored: usage_event would look up whose each is.
+LEDGER = """(SELECT %(source)s::text AS source, at, calls, cost_usd, cache_hit, estimated, attribution_id,
+    usage_name(packed, shape) AS external_id, coalesce(provider_call_id, '') AS provider_call_id,
+    input_tokens::bigint AS input_tokens, output_tokens::bigint AS output_tokens,
+    coalesce(cached_tokens, 0)::bigint AS cached_tokens,
+    coalesce(cache_write_tokens, 0)::bigint AS cache_write_tokens
+  FROM usage_call WHERE source_id = %(source_id)s)"""
+COUNTED = {LEDGER: A_CALL, "usage_gateway_call": "NOT released"}
 
-PRICED_SQL = """
-SELECT EXISTS (SELECT FROM usage_gateway_call WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s
-  AND NOT released AND cost_usd IS NOT NULL)
+ABOUT_SQL = """
+SELECT (SELECT id FROM usage_source WHERE name = %(source)s),
+  ARRAY(SELECT a.id FROM usage_attribution a JOIN catalog_llmmodel m ON m.id = a.model_id
+        WHERE m.declared_free),
+  EXISTS (SELECT FROM usage_gateway_call WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s
+    AND NOT released AND cost_usd IS NOT NULL)
 """
 HOURS_SQL = f"""
 WITH portal AS MATERIALIZED (
   SELECT hour, sum(calls) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
-    sum(cost_usd) AS cost_usd, {IDS}, bit_xor({{call}}) AS mark,
-    count(*) FILTER (WHERE calls <> 1 OR {NO_COST} AND model_id <> ALL (%(free)s)) AS odd
-  FROM usage_event {BY_HOUR}
-  WHERE source = %(source)s AND at >= %(nearby)s AND at < %(end)s AND ({A_CALL} OR {PUTS_RIGHT}) GROUP BY 1
+    sum(cost_usd) AS cost_usd, bit_xor({{call}}) AS mark,
+    count(*) FILTER (WHERE calls <> 1 OR {NO_COST} AND attribution_id <> ALL (%(free)s)) AS odd
+  FROM {LEDGER} AS ledger {BY_HOUR}
+  WHERE at >= %(nearby)s AND at < %(end)s AND ({A_CALL} OR {PUTS_RIGHT}) GROUP BY 1
 ), gateway AS MATERIALIZED (
   SELECT hour, count(*) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
-    {IDS}, bit_xor({{call}}) AS mark, count(*) FILTER (WHERE {NO_COST}) AS odd
+    bit_xor({{call}}) AS mark, count(*) FILTER (WHERE {NO_COST}) AS odd
   FROM usage_gateway_call {BY_HOUR}
   WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s AND NOT released GROUP BY 1
 )
 SELECT hour, coalesce(p.calls, 0), coalesce(p.input_tokens, 0), coalesce(p.output_tokens, 0),
   coalesce(p.cost_usd, 0), coalesce(g.calls, 0), coalesce(g.input_tokens, 0), coalesce(g.output_tokens, 0),
-  (p.calls, p.mark) IS DISTINCT FROM (g.calls, g.mark) OR p.odd > 0 OR g.odd > 0,
-  p.ids IS DISTINCT FROM g.ids, p.ids
+  (p.calls, p.mark) IS DISTINCT FROM (g.calls, g.mark) OR p.odd > 0 OR g.odd > 0, p.mark
 FROM portal p FULL JOIN gateway g USING (hour) ORDER BY hour
+"""
+# Of the hours that differ, those in which not even the same calls are known.
+OTHERS_SQL = f"""
+SELECT hour FROM (
+  SELECT hour, {IDS} FROM {LEDGER} AS ledger {BY_HOUR}
+  WHERE ({{spans}}) AND ({A_CALL} OR {PUTS_RIGHT}) GROUP BY 1
+) p FULL JOIN (
+  SELECT hour, {IDS} FROM usage_gateway_call {BY_HOUR}
+  WHERE source = %(source)s AND ({{spans}}) AND NOT released GROUP BY 1
+) g USING (hour) WHERE p.ids IS DISTINCT FROM g.ids ORDER BY hour
 """
 
 # Ids of a day are nearly all different: sorted in shares, they take half of the time that hashing takes.
 SORTED = "SELECT set_config('enable_hashagg', %s, true)"
 TWICE_SQL = """
 SELECT array_agg(DISTINCT c.provider_call_id) FROM (
-  SELECT hashtextextended(provider_call_id, 0) AS mark FROM {table}
+  SELECT hashtextextended(provider_call_id, 0) AS mark FROM {table} AS t
   WHERE source = %(source)s AND at >= %(first)s AND at < %(last)s AND provider_call_id <> '' AND {counted}
   GROUP BY 1 HAVING count(*) > 1
-) twice JOIN {table} c ON hashtextextended(c.provider_call_id, 0) = twice.mark
+) twice JOIN {table} AS c ON hashtextextended(c.provider_call_id, 0) = twice.mark
   AND c.source = %(source)s AND c.at >= %(first)s AND c.at < %(last)s AND {counted}
 """
 # What is looked at call by call: the hours that differ, and answers that came twice wherever they are.
@@ -217,17 +235,17 @@ def day_of_calls(source: str, day: date, *, no_twins: str = "") -> DayOfCalls:
     Rows of the ledger are never changed: while its calls are those of `no_twins`, none is there twice.
     """
     window = window_of(source, day)
-    free = list(LlmModel.objects.filter(declared_free=True).values_list("pk", flat=True))
     with connection.cursor() as cursor:
-        cursor.execute(PRICED_SQL, window)
-        call = PRICED_CALL if cursor.fetchone()[0] else CALL
-        cursor.execute(HOURS_SQL.format(call=call), {**window, "free": free})
+        cursor.execute(ABOUT_SQL, window)
+        source_id, free, is_priced = cursor.fetchone()
+        window |= {"source_id": source_id, "free": free}
+        cursor.execute(HOURS_SQL.format(call=PRICED_CALL if is_priced else CALL), window)
         found = cursor.fetchall()
-    calls = hashlib.sha256(repr([(row[0], row[1], row[10]) for row in found]).encode()).hexdigest()
+    calls = hashlib.sha256(repr([(row[0], row[1], row[9]) for row in found]).encode()).hexdigest()
     rows = [row for row in found if row[0] >= window["start"]]
     hours = tuple(row[0] for row in rows if row[8])
-    twice = () if calls == no_twins else _twice(window, "usage_event", window["nearby"], window["end"])
-    others = [row[0] for row in rows if row[9]]
+    twice = () if calls == no_twins else _twice(window, LEDGER, window["nearby"], window["end"])
+    others = _others(window, hours)
     at_gateway = (
         _twice(window, "usage_gateway_call", others[0] - NEARBY, others[-1] + 2 * NEARBY) if others else ()
     )
@@ -266,6 +284,16 @@ def _spans(hours: Sequence[datetime]) -> tuple[str, dict[str, Any]]:
     for place, hour in enumerate(hours):
         params |= {f"from_{place}": hour, f"to_{place}": hour + HOUR}
     return " OR ".join(f"at >= %(from_{n})s AND at < %(to_{n})s" for n in range(len(hours))), params
+
+
+def _others(window: Mapping[str, Any], hours: Sequence[datetime]) -> list[datetime]:
+    """Return the hours, of those that differ, in which the two sides know other calls."""
+    if not hours:
+        return []
+    spans, params = _spans(hours)
+    with connection.cursor() as cursor:
+        cursor.execute(OTHERS_SQL.format(spans=spans), {**window, **params})
+        return [hour for (hour,) in cursor.fetchall()]
 
 
 def _pushed(window: Mapping[str, Any], hours: Sequence[datetime]) -> list[tuple[int, int, int]]:
