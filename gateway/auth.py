@@ -11,6 +11,7 @@ from http import HTTPStatus
 from django.conf import settings
 
 from core.errors import DomainError
+from core.keyed import hmac_sha256
 from gateway.models import Gateway
 
 MAX_SKEW_SECONDS = 60
@@ -70,7 +71,7 @@ def credential_of(gateway: Gateway) -> Credential:
 def signature(*, secret: str, method: str, target: str, timestamp: str, nonce: str, body: bytes) -> str:
     """Return the value of `Purser-Signature` for one request."""
     message = "\n".join(("v1", method, target, timestamp, nonce, hashlib.sha256(body).hexdigest()))
-    return "v1=" + hmac.digest(secret.encode(), message.encode(), hashlib.sha256).hex()
+    return "v1=" + hmac_sha256(secret.encode(), message.encode()).hex()
 
 
 def signed_headers(

@@ -76,23 +76,18 @@ class DecisionApplication:
             answer = failed(error, path=scope["path"])
         await _send(send, answer)
 
-    def knows(self, scope: Scope) -> bool:
-        """Whether `decide_soon` can be asked about this request."""
-        return scope["path"] in ASKS and scope["method"] == "POST"
-
-    def decide_soon(self, scope: Scope, body: bytes, waiter: Waiter) -> bool:
-        """Answer a known request through its waiter, at once or with the next statement; false when the
-        gateway's credential has to be looked up first, which `__call__` does.
+    def decide_soon(self, request: SignedRequest, waiter: Waiter) -> bool:
+        """Answer a POST to a path of ASKS through its waiter, at once or with the next statement; false when
+        the gateway's credential has to be looked up first, which `__call__` does.
         """
-        request = _signed(scope, body)
         credential = self._credentials.get(request.headers.get("purser-gateway", ""), at=time.monotonic())
         if credential is None:
             return False
         try:
             nonce = verify(request, credential=credential, now_seconds=clock.now().timestamp())
-            ask = ASKS[scope["path"]](body, credential=credential, nonce=nonce)
+            ask = ASKS[request.target](request.body, credential=credential, nonce=nonce)
         except Exception as error:  # noqa: BLE001  `failed` tells them apart
-            ask = failed(error, path=scope["path"])
+            ask = failed(error, path=request.target)
         if isinstance(ask, Answer):
             waiter.set_result(ask)
         else:

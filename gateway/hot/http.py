@@ -1,83 +1,155 @@
-"""The short way of a decision through uvicorn: from the parsed request to the combiner and from its answer to
-the socket, without a task, an ASGI message or a timer of its own. docs/adr/0013 has the measurements.
+"""The short way of a decision through uvicorn: from the bytes of a plain request to the combiner and from its
+answer to the socket, without a parser's calls, a task, an ASGI message or a timer of its own. docs/adr/0013
+has the measurements.
 
-Whatever is out of the ordinary (an unknown gateway, a large body, `Expect`, an access log) takes the long
-way: the same application by ASGI. Both build on what HttpToolsProtocol offers to subclasses and keep its
-record of the connection, so that keep-alive, pipelining and a graceful stop are uvicorn's.
+Whatever is out of the ordinary (a header that is not known here, a large body, requests sent before the last
+one is answered, an unknown gateway, an access log) takes the long way: uvicorn's parser and the same
+application by ASGI. The connection stays uvicorn's, so that keep-alive and a graceful stop are its own.
 """
 
-from typing import Any
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from gateway.auth import SIGNING_HEADERS, SignedRequest
 from gateway.hot.asgi import decisions, failed
+from gateway.hot.decisions import ASKS
 from gateway.hot.wire import Answer
 
 SHORT_BODY_BYTES = 32_768
+HEAD = re.compile(rb"POST (/gateway/v1/[a-z]+) HTTP/1\.1\r\n((?:[A-Za-z-]+: [!-~][ -~]*\r\n)+)\r\n")
+# Whatever else a client sends, above all what says where the body ends, is left to uvicorn.
+KNOWN_HEADERS = frozenset(
+    [
+        *(name.encode() for name in SIGNING_HEADERS),
+        b"host",
+        b"connection",
+        b"user-agent",
+        b"accept",
+        b"accept-encoding",
+        b"content-type",
+        b"content-length",
+    ]
+)
+PATHS = {path.encode(): path for path in ASKS}
+
+
+def read_head(data: bytes) -> tuple[str, dict[bytes, bytes], int] | None:
+    """Return path, headers (names in lower case) and length of the head of a plain POST for a decision, or
+    None for everything else.
+    """
+    found = HEAD.match(data)
+    if found is None or b" \r\n" in found[2]:
+        return None
+    path = PATHS.get(found[1])
+    lines = found[2].split(b"\r\n")
+    headers = {}
+    for line in lines[:-1]:
+        name, _, value = line.partition(b": ")
+        headers[name.lower()] = value
+    is_plain = (
+        len(headers) == len(lines) - 1
+        and headers.keys() <= KNOWN_HEADERS
+        and headers.get(b"connection", b"keep-alive") == b"keep-alive"
+        and b"host" in headers
+    )
+    return (path, headers, found.end()) if path and is_plain else None
 
 
 class Exchange:
-    """Waits for the answer to one request and writes it; a client that left is not answered."""
+    """One plain request and the one who waits for its answer: what a connection of uvicorn asks of a cycle,
+    and what the combiner asks of a waiter. A client that left is not answered.
+    """
 
-    __slots__ = ("_cycle",)
+    __slots__ = ("_path", "_protocol", "disconnected", "keep_alive", "response_complete")
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+    message_event = asyncio.Event()  # nobody waits for it
+
+    def __init__(self, protocol: "DecisionProtocol", path: str) -> None:
+        self._protocol = protocol
+        self._path = path
+        self.keep_alive = True
+        self.disconnected = self.response_complete = False
 
     def done(self) -> bool:
-        return self._cycle.response_complete or self._cycle.disconnected
+        return self.response_complete or self.disconnected
 
     def set_exception(self, exception: Exception, /) -> None:
-        self.set_result(failed(exception, path=self._cycle.scope["path"]))
+        self.set_result(failed(exception, path=self._path))
 
     def set_result(self, result: Answer, /) -> None:
-        cycle = self._cycle
-        body = result.encode()
-        lines = [STATUS_LINE[result.status]]
-        for name, value in (*cycle.default_headers, *result.header_lines(body)):
-            lines += (name, b": ", value, b"\r\n")
-        if not cycle.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines += (b"\r\n", body)
-        cycle.response_started = cycle.response_complete = True
-        cycle.transport.write(b"".join(lines))
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+        transport = self._protocol.transport
+        self.response_complete = True
+        transport.write(
+            _response(result, self._protocol.server_state.default_headers, keep_alive=self.keep_alive)
+        )
+        if not self.keep_alive:
+            transport.close()
+        self._protocol.on_response_complete()
 
 
 class DecisionProtocol(HttpToolsProtocol):
-    """One connection. A request that may take the short way is held until its body is there."""
+    """One connection. A plain request whose body is not whole yet is held until it is."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._held: RequestResponseCycle | None = None
+        self._held = b""
+        self._is_between_requests = True  # so far as uvicorn's parser has seen
+        self._is_plain = not self.access_log and self.limit_concurrency is None
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        is_short = app is self.app and decisions.knows(cycle.scope) and not self.access_log
-        if not is_short or cycle.waiting_for_100_continue:
-            super()._start_asgi_task(cycle, app)
-        elif cycle.more_body:
-            self._held = cycle
-        else:
-            self._decide(cycle)
+    def data_received(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+        if not (self._is_plain and self._is_between_requests and self._is_answered() and self._takes(data)):
+            super().data_received(data)
 
-    def on_body(self, body: bytes) -> None:
-        super().on_body(body)
-        if self._held and len(self._held.body) > SHORT_BODY_BYTES:
-            self._release(self._held)
+    def on_message_begin(self) -> None:
+        self._is_between_requests = False
+        super().on_message_begin()
 
     def on_message_complete(self) -> None:
+        self._is_between_requests = True
         super().on_message_complete()
-        if self._held:
-            self._decide(self._held)
 
-    def _decide(self, cycle: RequestResponseCycle) -> None:
-        self._held = None
-        if not decisions.decide_soon(cycle.scope, bytes(cycle.body), Exchange(cycle)):
-            self._release(cycle)
+    def _is_answered(self) -> bool:
+        last = cast("RequestResponseCycle | None", self.cycle)
+        return last is None or last.response_complete
 
-    def _release(self, cycle: RequestResponseCycle) -> None:
-        """Let the request take the long way."""
-        self._held = None
-        super()._start_asgi_task(cycle, self.app)
+    def _takes(self, data: bytes) -> bool:
+        """Take the short way with a plain request, or hold what there is of it; false is the long way."""
+        head = read_head(data)
+        if head is None:
+            return False
+        path, headers, start = head
+        length = headers.get(b"content-length", b"")
+        if not length.isdigit() or len(length) > len(str(SHORT_BODY_BYTES)):
+            return False
+        missing = int(length) - (len(data) - start)
+        if missing < 0 or int(length) > SHORT_BODY_BYTES:
+            return False
+        self._unset_keepalive_if_required()
+        if missing:
+            self._held = data
+            return True
+        signing = {name: headers.get(name.encode(), b"").decode() for name in SIGNING_HEADERS}
+        exchange, last = Exchange(self, path), self.cycle
+        self.cycle = cast("RequestResponseCycle", exchange)
+        request = SignedRequest(method="POST", target=path, headers=signing, body=data[start:])
+        if decisions.decide_soon(request, exchange):
+            return True
+        self.cycle = last
+        return False
+
+
+def _response(answer: Answer, default_headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool) -> bytes:
+    body = answer.encode()
+    lines = [STATUS_LINE[answer.status]]
+    for name, value in (*default_headers, *answer.header_lines(body)):
+        lines += (name, b": ", value, b"\r\n")
+    if not keep_alive:
+        lines.append(b"connection: close\r\n")
+    lines += (b"\r\n", body)
+    return b"".join(lines)

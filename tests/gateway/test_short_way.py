@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import secrets as random
 import signal
 import socket
@@ -12,11 +14,14 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
 from budgets.models import Balance, ScopeKind
 from core import clock
-from gateway.auth import credential_of, signed_headers
-from gateway.hot.http import SHORT_BODY_BYTES
+from gateway.auth import SignedRequest, credential_of, signed_headers
+from gateway.hot.asgi import decisions
+from gateway.hot.http import SHORT_BODY_BYTES, DecisionProtocol, read_head
 from tests.gateway.conftest import World, build_world
 from tests.gateway.swarm import web_processes
 from tests.gateway.together import AUTHORIZE
@@ -95,6 +100,90 @@ def caller(world: World) -> Iterator[Caller]:
         found.socket.close()
 
 
+PLAIN = (
+    b"POST /gateway/v1/authorize HTTP/1.1\r\nHost: portal\r\nUser-Agent: python aiohttp\r\n"
+    b"Purser-Gateway: gw_1\r\nContent-Length: 2\r\n\r\n"
+)
+
+
+def test_a_plain_head_is_read() -> None:
+    path, headers, length = read_head(PLAIN + b"{}") or ("", {}, 0)
+    assert (path, length) == (AUTHORIZE, len(PLAIN))
+    assert headers == {
+        b"host": b"portal",
+        b"user-agent": b"python aiohttp",
+        b"purser-gateway": b"gw_1",
+        b"content-length": b"2",
+    }
+    assert read_head(PLAIN.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Host: portal\r\n", b""),
+        (b"POST", b"GET"),
+        (b"HTTP/1.1", b"HTTP/1.0"),
+        (b"/authorize", b"/leases"),
+        (b"/authorize", b"/authorize?a=1"),
+        (b"/authorize", b"/nothing"),
+        (b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n"),
+        (b"\r\n\r\n", b"\r\nPURSER-GATEWAY: gw_2\r\n\r\n"),
+        (b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"),
+        (b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        (b"\r\n\r\n", b"\r\nConnection: keep-alive, upgrade\r\n\r\n"),
+        (b"\r\n\r\n", b"\r\nX-Unknown: 1\r\n\r\n"),
+        (b"gw_1\r\n", b"gw_1 \r\n"),
+        (b"gw_1\r\n", b"gw_1\r\n folded\r\n"),
+        (b"gw_1\r\n", b"gw_1\n"),
+        (b"gw_1\r\n", b"gw\x00_1\r\n"),
+        (b"gw_1\r\n", "gw_ä\r\n".encode()),
+        (b"Purser-Gateway: ", b"Purser-Gateway : "),
+        (b"Purser-Gateway: ", b"Purser-Gateway:\t"),
+        (b"\r\n\r\n", b"\r\n"),
+    ],
+)
+def test_whatever_is_not_plain_is_left_to_the_parser(old: bytes, new: bytes) -> None:
+    assert old in PLAIN
+    assert read_head(PLAIN.replace(old, new, 1)) is None
+
+
+class Wire(asyncio.Transport):
+    """The transport of a connection that nobody is at the other end of."""
+
+    def write(self, data: Any) -> None:
+        raise AssertionError(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def test_a_plain_call_is_asked_for_as_soon_as_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[SignedRequest] = []
+
+    def decide_soon(request: SignedRequest, _waiter: object) -> bool:
+        asked.append(request)
+        return True
+
+    monkeypatch.setattr(decisions, "decide_soon", decide_soon)
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", False)
+
+    async def story() -> None:
+        config = Config("portal.asgi:application", log_config=None, lifespan="off")
+        config.load()
+        protocol = DecisionProtocol(config=config, server_state=ServerState(), app_state={})
+        protocol.connection_made(Wire())
+        protocol.data_received(PLAIN)
+        assert not asked
+        protocol.data_received(b"{}")
+
+    asyncio.run(story())
+    (request,) = asked
+    assert (request.method, request.target, request.body) == ("POST", AUTHORIZE, b"{}")
+    assert request.headers["purser-gateway"] == "gw_1"
+
+
 def held() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM budgets_reservation WHERE state = 'open'")
@@ -127,10 +216,31 @@ def test_calls_sent_at_once_are_answered_in_their_order(caller: Caller) -> None:
     assert held() == 4
 
 
-def test_a_call_that_comes_in_pieces_is_one_call(caller: Caller) -> None:
+def test_a_call_that_is_sent_before_the_last_one_is_answered_waits_for_it(caller: Caller) -> None:
+    caller.world.budget("key", kind=ScopeKind.KEY, limit="10")
+    assert caller.ask(caller.question())[0] == 200
+    with transaction.atomic():
+        list(Balance.objects.select_for_update().all())
+        caller.send(caller.request(caller.question()))
+        wait_until(lambda: waiting_for_locks() == 1)
+        caller.send(caller.request(caller.question(), Purser_Signature="v1=" + 64 * "0"))
+        time.sleep(0.2)
+    assert [status for status, _, _ in caller.answers(2)] == [200, 401]
+    assert caller.ask(caller.question())[0] == 200
+
+
+@pytest.mark.parametrize("where", ["in the head", "after the head", "in the body"])
+def test_a_call_that_comes_in_pieces_is_one_call(caller: Caller, where: str) -> None:
     whole = caller.request(caller.question())
-    caller.send(whole[:20], whole[20:-30], whole[-30:-1], whole[-1:])
+    head = whole.index(b"\r\n\r\n") + 4
+    at = {"in the head": 20, "after the head": head, "in the body": head + 7}[where]
+    caller.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for part in (whole[:at], whole[at:-30], whole[-30:-1], whole[-1:]):
+        caller.send(part)
+        time.sleep(0.05)
     assert caller.answers()[0][0] == 200
+    assert caller.ask(caller.question())[0] == 200
+    assert held() == 3
 
 
 def test_a_body_above_the_short_limit_takes_the_long_way(caller: Caller) -> None:
