@@ -171,6 +171,7 @@ DECLARE
   n int;
   v_epoch float := extract(epoch FROM p_now);
   v_turns int[];
+  v_known boolean[];
   v_allowed text[] := '{}';
   -- of each balance and each rate limit, in the order of their ids; and their places on the paths, one call after the other
   v_budgets bigint[]; v_starts timestamptz[]; v_ends timestamptz[]; v_modes text[]; v_limits numeric[]; v_spent numeric[]; v_reserved numeric[]; v_mean float[]; v_on int[];
@@ -179,8 +180,11 @@ DECLARE
   c int := 0; v_from int; v_to int := 0; v_rate_from int; v_rate_to int := 0;
   v_free numeric; v_least_free numeric; v_left numeric; v_tight int; v_wait float; v_why text; v_slow int;
 BEGIN
-  SELECT array_agg(c.turn ORDER BY c.ordinality) INTO v_turns
-    FROM (SELECT x.ordinality, row_number() OVER (PARTITION BY x.source, x.request_id ORDER BY x.ordinality) AS turn FROM unnest(p_calls) WITH ORDINALITY x) c;
+  -- One that was let in before, or elsewhere while the locks were waited for, holds nothing again.
+  SELECT array_agg(c.turn ORDER BY c.ordinality), array_agg(c.is_known ORDER BY c.ordinality) INTO v_turns, v_known
+    FROM (SELECT x.ordinality, row_number() OVER (PARTITION BY x.source, x.request_id ORDER BY x.ordinality) AS turn,
+            EXISTS (SELECT FROM budgets_reservation r WHERE r.source = x.source AND r.request_id = x.request_id) AS is_known
+          FROM unnest(p_calls) WITH ORDINALITY x) c;
   SELECT array_agg(path.rank ORDER BY path.ordinality, path.id) INTO v_on
     FROM (SELECT c.ordinality, b.id, dense_rank() OVER (ORDER BY b.id) AS rank FROM unnest(p_calls) WITH ORDINALITY c CROSS JOIN LATERAL unnest(c.budget_ids) AS b (id)) path;
   SELECT array_agg(path.rank ORDER BY path.ordinality, path.id) INTO v_rate_on
@@ -198,8 +202,8 @@ BEGIN
     c := c + 1; code := NULL; answer := NULL;
     v_from := v_to + 1; v_to := v_to + cardinality(call.budget_ids);
     v_rate_from := v_rate_to + 1; v_rate_to := v_rate_to + cardinality(call.rate_ids);
-    IF v_turns[c] > 1 AND call.source || ' ' || call.request_id = ANY (v_allowed) THEN
-      code := 'again';  -- the same request twice in one batch: answered when the first is booked
+    IF v_known[c] OR v_turns[c] > 1 AND call.source || ' ' || call.request_id = ANY (v_allowed) THEN
+      code := 'again';  -- or the same request twice in one batch: answered when the first is booked
       RETURN NEXT;
       CONTINUE;
     END IF;
@@ -251,8 +255,6 @@ BEGIN
         'budget', gateway_binding(v_budgets[v_tight], call.team_id, v_ends[v_tight], v_limits[v_tight], v_spent[v_tight], v_reserved[v_tight], p_now));
     END IF;
     IF code IS NOT NULL THEN
-      -- Locks may have waited for another process that let in this same request: then its answer is the answer.
-      IF EXISTS (SELECT FROM budgets_reservation x WHERE x.source = call.source AND x.request_id = call.request_id) THEN code := 'again'; END IF;
       RETURN NEXT;
       CONTINUE;
     END IF;

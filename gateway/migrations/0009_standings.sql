@@ -139,9 +139,9 @@ DECLARE
   v_rates_fit boolean; v_budgets_fit boolean;
   n int;
 BEGIN
-  -- Mostly every call has a standing and none was asked before. What the change of standings and the standings themselves say must be of one snapshot.
+  -- Mostly every call has a standing; one that was asked before is found when it is booked. What the change of standings and the standings themselves say must be of one snapshot.
   IF v_used = '{}' THEN
-    SELECT CASE WHEN bool_and(s.key_id IS NOT NULL AND NOT EXISTS (SELECT FROM budgets_reservation x WHERE x.source = c.source AND x.request_id = c.request_id)) THEN
+    SELECT CASE WHEN bool_and(s.key_id IS NOT NULL) THEN
         array_agg(gateway_costed(c.place::int, c.source, c.request_id, c.request_hash, c.reservation, c.route, c.choices, c.input, c.max_output, '{}', '{}', '{}', s) ORDER BY c.place) END
       INTO v_calls
       FROM ROWS FROM (jsonb_to_recordset(p_calls) AS (source text, request_id text, request_hash bytea, reservation text, digests bytea[], model text, mode text, route text, project text, input bigint,

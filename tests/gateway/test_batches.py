@@ -53,6 +53,24 @@ def test_a_request_twice_in_one_batch_leaves_the_room_of_one_call_to_others(worl
     assert Balance.objects.get().reserved_usd == sum(Reservation.objects.values_list("held_usd", flat=True))
 
 
+def test_a_request_that_was_asked_before_takes_no_room_from_others(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0024")
+    body = question(world)
+    before, *found = [*authorize(world, body), *authorize(world, body, question(world))]
+    assert [each.status for each in found] == [200, 200]
+    assert found[0].body == before.body
+    assert Balance.objects.get().reserved_usd == sum(Reservation.objects.values_list("held_usd", flat=True))
+
+
+def test_a_request_that_was_asked_before_is_answered_when_its_budget_is_used_up(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0012")
+    body = question(world)
+    (before,) = authorize(world, body)
+    again, other = authorize(world, body, question(world))
+    assert again.body == before.body
+    assert (other.status, other.body["code"]) == (429, "budget_held")
+
+
 def test_a_request_id_used_twice_in_one_batch_is_a_conflict_for_the_second(world: World) -> None:
     request_id = random.token_hex(12)
     bodies = [question(world, request_id=request_id, input_bytes=size) for size in (1000, 999)]
