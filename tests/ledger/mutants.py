@@ -168,6 +168,13 @@ MUTANTS = (
         tests=STANDINGS,
     ),
     Mutant(
+        name="what was asked before takes the room of others",
+        home=CALLS,
+        before="IF v_known[c] OR v_turns[c] > 1",
+        after="IF v_turns[c] > 1",
+        tests=BATCHES,
+    ),
+    Mutant(
         name="balances are read without a lock",
         home=AUTHORIZE,
         before="ORDER BY x.budget_id, x.window_start FOR NO KEY UPDATE OF x) b;",
