@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
+import time
 from typing import Any
 
 import pytest
 from pytest_django.fixtures import Settings
 
 from core import outbound
-from core.outbound import UnsafeAddressError, find_target, is_public, post
+from core.outbound import NameNotFoundError, UnsafeAddressError, find_target, is_public, post
 from tests.fakes.receiver import receiver
 
 
@@ -141,3 +143,24 @@ def test_answer_that_never_ends_is_cut(settings: Settings, monkeypatch: pytest.M
     monkeypatch.setattr(outbound, "TOTAL_SECONDS", 0.5)
     with receiver(drips=True) as told, pytest.raises(TimeoutError):
         post(told.url, body=b"", headers={})
+
+
+def test_name_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked again and again it holds two threads, not one more for each call."""
+    ended, asked = threading.Event(), []
+
+    def never(*_: Any, **__: Any) -> list[Any]:
+        asked.append(1)
+        ended.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    monkeypatch.setattr(outbound, "RESOLVE_SECONDS", 0.1)
+    monkeypatch.setattr(outbound, "_lookups", threading.BoundedSemaphore(2))
+    started = time.monotonic()
+    for _ in range(4):
+        with pytest.raises(NameNotFoundError):
+            find_target("https://hooks.example.com/")
+    ended.set()
+    assert time.monotonic() - started < 5
+    assert len(asked) == 2
