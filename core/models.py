@@ -310,6 +310,24 @@ class SlackLink(models.Model):
         return f"{self.slack_user} is {self.person}"
 
 
+class SlackButton(models.Model):
+    """A button in Slack that approves a request, and in which message it is, while it can be pressed.
+
+    `request_id` and `revision` are what it approves; `stage_index` is which approval it would be.
+    """
+
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    request_id = models.CharField(max_length=32)
+    revision = models.PositiveIntegerField()
+    stage_index = models.PositiveSmallIntegerField()
+    channel = models.CharField(max_length=32)
+    ts = models.CharField(max_length=32)
+    subject = models.TextField()
+
+    def __str__(self) -> str:
+        return f"{self.subject} to {self.person}"
+
+
 class IdempotentCall(models.Model):
     """A call that its caller may repeat with the same `Idempotency-Key`, written in the transaction of its
     effect.

@@ -1,7 +1,8 @@
 """Calls addresses that people entered, and lets nobody use the portal to reach what only it can reach.
 
 A name is resolved once, every address it has must be public, and the connection goes to that address: a
-second answer of the name server changes nothing. No redirect is followed; time and size are limited.
+second answer of the name server changes nothing. No redirect is followed; time and size are limited, also of
+the name server.
 """
 
 import contextlib
@@ -11,24 +12,33 @@ import socket
 import ssl
 import threading
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
 TOTAL_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
+RESOLVE_SECONDS = 5.0
+MOST_LOOKUPS = 16  # at once: a name server that never answers holds no more threads than these
 MOST_BYTES = 64 * 1024
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Wrappings of IPv4 that no server of ours has to be called through: local NAT64, 6to4, Teredo.
 TUNNELS = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")))
 
 Address = IPv4Address | IPv6Address
+_lookups = threading.BoundedSemaphore(MOST_LOOKUPS)
 
 
 class UnsafeAddressError(Exception):
     """The address is none that may be called; the text says why."""
+
+
+class NameNotFoundError(UnsafeAddressError):
+    """The name has no address now, or the name server did not say so in time; later it may have one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +68,8 @@ class Answer:
 
 def find_target(url: str, *, networks: Collection[str] | None = None) -> Target:
     """Resolve the address of a call. `networks` may be called besides the public internet, those of the
-    webhooks unless said otherwise. Raises UnsafeAddressError for one that may not be called.
+    webhooks unless said otherwise. Raises UnsafeAddressError for one that may not be called, and
+    NameNotFoundError, which is one, where the name has no address now.
     """
     allowed = settings.WEBHOOK_ALLOWED_NETWORKS if networks is None else networks
     try:
@@ -71,9 +82,9 @@ def find_target(url: str, *, networks: Collection[str] | None = None) -> Target:
         raise UnsafeAddressError("It may hold no user name and no password.")
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, ValueError) as error:
-        raise UnsafeAddressError(f"{parts.hostname} cannot be found.") from error
+    except ValueError as error:
+        raise UnsafeAddressError("Its port is no number of a port.") from error
+    found = _resolve(parts.hostname, port)
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     for address in addresses:
         _require_callable(address, parts, allowed)
@@ -136,6 +147,31 @@ def is_public(address: Address) -> bool:
         if any(address in network for network in TUNNELS):
             return False
     return address.is_global and not address.is_multicast
+
+
+def _resolve(host: str, port: int) -> list[Any]:
+    """Return what the name server says. It has no time limit of its own, so a thread asks, and is left behind
+    when it takes too long.
+    """
+    asked: Future[list[Any]] = Future()
+    if not _lookups.acquire(timeout=RESOLVE_SECONDS):
+        raise NameNotFoundError(f"{host} cannot be looked up: the name server answers too slowly.")
+    threading.Thread(target=_look_up, args=(host, port, asked), daemon=True).start()
+    try:
+        return asked.result(RESOLVE_SECONDS)
+    except TimeoutError as error:
+        raise NameNotFoundError(f"{host} was not found within {RESOLVE_SECONDS:.0f} s.") from error
+    except (OSError, UnicodeError) as error:
+        raise NameNotFoundError(f"{host} cannot be found.") from error
+
+
+def _look_up(host: str, port: int, asked: Future[list[Any]]) -> None:
+    try:
+        asked.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError) as error:
+        asked.set_exception(error)
+    finally:
+        _lookups.release()
 
 
 def _require_callable(address: Address, parts: SplitResult, allowed: Collection[str]) -> None:

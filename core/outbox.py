@@ -42,10 +42,22 @@ def put_mail(
 
 
 def put_slack(
-    *, topic: str, recipient: str, dedupe_key: str, subject: str, body: str, link: str
+    *,
+    topic: str,
+    recipient: str,
+    dedupe_key: str,
+    subject: str,
+    body: str,
+    link: str,
+    replaces: Mapping[str, str] | None = None,
 ) -> Outbox | None:
-    """Queue one message to a person's Slack account, as put_mail does; it goes out at once."""
-    payload = {"subject": subject, "body": body, "link": link}
+    """Queue one message to a person's Slack account, as put_mail does; it goes out at once.
+
+    `replaces` is the channel and the ts of a message there that it takes the place of.
+    """
+    payload: dict[str, Any] = {"subject": subject, "body": body, "link": link}
+    if replaces is not None:
+        payload["replaces"] = dict(replaces)
     return _put(OutboxKind.SLACK, topic, recipient, dedupe_key, payload)
 
 

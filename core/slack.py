@@ -7,6 +7,7 @@ Block Kit.
 
 import hmac
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +18,24 @@ from core.outbox import RefusedError
 REPLAY_SECONDS = 300
 MOST_TEXT, MOST_HEADER = 3_000, 150
 # Answers that trying again does not change.
-FINAL = {"channel_not_found", "user_not_found", "account_inactive", "user_disabled", "invalid_blocks"}
+FINAL = {
+    "channel_not_found",
+    "user_not_found",
+    "account_inactive",
+    "user_disabled",
+    "invalid_blocks",
+    "message_not_found",
+    "cant_update_message",
+    "edit_window_closed",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a message is: its conversation and, in it, its time, which is its name there."""
+
+    channel: str
+    ts: str
 
 
 def is_from_slack(*, body: bytes, timestamp: str, signature: str) -> bool:
@@ -43,11 +61,27 @@ def blocks(*, subject: str, body: str, address: str, approve: str = "") -> list[
     ]
 
 
-def post_message(*, slack_user: str, subject: str, content: list[dict[str, Any]]) -> None:
-    """Write to one person. Raises RefusedError when that can never be, OSError when it cannot be now."""
+def post_message(*, slack_user: str, subject: str, content: list[dict[str, Any]]) -> Place | None:
+    """Write to one person and return where, if Slack says so. Raises RefusedError when that can never be,
+    OSError when it cannot be now.
+    """
     message = {"channel": slack_user, "text": escaped(subject), "blocks": content, "unfurl_links": False}
+    said = _call("chat.postMessage", message)
+    channel, ts = said.get("channel"), said.get("ts")
+    return Place(channel=channel, ts=ts) if isinstance(channel, str) and isinstance(ts, str) else None
+
+
+def replace_message(place: Place, *, subject: str, content: list[dict[str, Any]]) -> None:
+    """Put another text in the place of a message. Raises as `post_message` does."""
+    _call(
+        "chat.update",
+        {"channel": place.channel, "ts": place.ts, "text": escaped(subject), "blocks": content},
+    )
+
+
+def _call(method: str, message: dict[str, Any]) -> dict[str, Any]:
     answer = outbound.post(
-        f"{settings.SLACK_API_URL}/chat.postMessage",
+        f"{settings.SLACK_API_URL}/{method}",
         body=json.dumps(message).encode(),
         headers={
             "content-type": "application/json; charset=utf-8",
@@ -56,7 +90,7 @@ def post_message(*, slack_user: str, subject: str, content: list[dict[str, Any]]
     )
     said = json.loads(answer.body) if answer.status == 200 else {"error": f"status {answer.status}"}
     if said.get("ok"):
-        return
+        return dict(said)
     error = str(said.get("error", "no reason"))
     raise RefusedError(f"Slack: {error}") if error in FINAL else OSError(f"Slack: {error}")
 

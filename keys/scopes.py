@@ -1,6 +1,7 @@
 """What a token of the management API may be good for. Pure.
 
 A token does what its owner may do, within its scopes; what no scope covers takes a person who is signed in.
+Whoever makes a token has just confirmed that it is him (portal.gates), and so what it is good for.
 """
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -10,14 +11,18 @@ SCOPES = {
     "catalogue:read": "See tiers, models and prices",
     "budgets:read": "See budgets, limits and rates",
     "budgets:write": "Change budgets, limits and rates",
+    "budgets:raise": "Raise limits, also by a plan, a top-up, softer rules or closing a budget",
     "keys:read": "See keys and grants",
-    "keys:write": "Make, rotate, rename and revoke keys, and take grants back",
+    "keys:write": "Make, rename and revoke keys, and take grants back",
+    "keys:rotate": "Rotate keys, which a person then reveals",
     "requests:read": "See requests for access and budget",
     "requests:write": "Ask for access and budget, change and withdraw what was asked",
     "policies:read": "See the rules of the tiers, and what is proposed in their place",
     "usage:read": "See usage, spend and refused calls",
+    "usage:export": "Take all usage of a month out as a file",
     "reconciliation:read": "See reconciliation, closed months, sources, bills and rows not booked",
     "audit:read": "See the audit",
+    "audit:export": "Take the audit out as a file",
     "webhooks:read": "See webhooks, and what was delivered",
     "webhooks:write": "Switch webhooks on and off, test and remove them, and send messages again",
     "notifications:read": "See what you want to be told",
@@ -85,12 +90,27 @@ SIGNED_IN_ONLY = frozenset(
         "webhooks_rotate",
     }
 )
+# What a person has to confirm each time takes a scope of its own, which a person confirmed when the token was
+# made: no token has it because it may write or read the rest of the noun.
+CONFIRMED = {
+    "budgets_change_limit": "budgets:raise",
+    "budgets_withdraw_plan": "budgets:raise",
+    "budgets_top_up": "budgets:raise",
+    "budgets_set_rules": "budgets:raise",
+    "budgets_close": "budgets:raise",
+    "keys_rotate": "keys:rotate",
+    "usage_focus": "usage:export",
+    "audit_events_export": "audit:export",
+}
 PUBLIC = frozenset({"leaks_create"})
 
 
 def scope_of(noun: str, action: str, method: str) -> str | None:
     """Return the scope that an operation asks of a token; None is "no token may"."""
-    if f"{noun}_{action}" in SIGNED_IN_ONLY or noun not in STEMS:
+    operation = f"{noun}_{action}"
+    if operation in SIGNED_IN_ONLY or noun not in STEMS:
         return None
+    if operation in CONFIRMED:
+        return CONFIRMED[operation]
     scope = f"{STEMS[noun]}:{'read' if method in READS else 'write'}"
     return scope if scope in SCOPES else None

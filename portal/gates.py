@@ -1,5 +1,8 @@
 """Two gates before every page and call of the API: a second factor for lead and above, and a fresh sign-in
 for what is declared sensitive. A new sensitive act is one line of SENSITIVE.
+
+Programs have no sign-in that could be fresh: an operation of SENSITIVE is closed to tokens, or takes a scope
+of its own, which stands in keys.scopes.CONFIRMED.
 """
 
 from collections.abc import Callable, Mapping
@@ -98,9 +101,11 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:budget_requests-decide": writes,
     "budgets:change": always,
     "budgets:plan": always,
+    "budgets:withdraw": always,  # a lower limit that is not to come is a raise
     "budgets:top_up": always,
     "budgets:rules": always,
     "api:budgets-limits": writes,
+    "api:budgets-withdraw-plan": writes,
     "api:budgets-top-up": writes,
     "api:budgets-set-rules": writes,
     "move_project": always,

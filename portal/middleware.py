@@ -26,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
+# What each copy of a form has of its own, and nobody enters.
+UNENTERED = frozenset({"csrfmiddlewaretoken", ONCE})
+
 # The views of allauth that change how somebody signs in.
 SIGN_IN_CHANGES = frozenset(
     {
@@ -139,7 +142,7 @@ def _is_a_persons_form(request: HttpRequest) -> bool:
 
 def _entered(request: HttpRequest) -> list[tuple[str, list[str]]]:
     files = [(name, [_digest(each) for each in found]) for name, found in request.FILES.lists()]
-    entered = [(name, values) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken"]
+    entered = [(name, values) for name, values in request.POST.lists() if name not in UNENTERED]
     return [*entered, *files]
 
 

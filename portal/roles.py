@@ -54,6 +54,7 @@ PASSING = frozenset(
         "account_emailaddress",
         "account_emailconfirmation",
         "core_idempotentcall",
+        "core_slackbutton",
         "django_session",
         "gateway_standing",
         "gateway_standing_change",

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,13 @@ def _credential_prefix(text: str) -> str:
             " PURSER_ADMIN_KEY_: it keeps other secrets of the environment from being read as admin keys."
         )
     return text
+
+
+def _networks(name: str, networks: list[str]) -> list[str]:
+    try:
+        return [str(ip_network(network)) for network in networks]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}. Write networks such as 10.20.0.0/16.") from error
 
 
 def _bearer_tokens(name: str, tokens: list[str]) -> list[bytes]:
@@ -368,11 +376,15 @@ EMAIL_TIMEOUT = 10
 EMAIL_FILE_PATH = str(BASE_DIR / ".local" / "mail")
 DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", "purser@localhost")
 
-WEBHOOK_ALLOWED_NETWORKS: list[str] = env.list("WEBHOOK_ALLOWED_NETWORKS", [])
+WEBHOOK_ALLOWED_NETWORKS = _networks("WEBHOOK_ALLOWED_NETWORKS", env.list("WEBHOOK_ALLOWED_NETWORKS", []))
 # What the admin keys of providers may be read from: variables of this prefix, files below this directory.
 CREDENTIAL_ENV_PREFIX = _credential_prefix(env.str("CREDENTIAL_ENV_PREFIX", "PURSER_ADMIN_KEY_"))
 CREDENTIAL_DIRECTORY: str = env.str("CREDENTIAL_DIRECTORY", "/run/secrets/purser")
-PROVIDER_ALLOWED_NETWORKS: list[str] = env.list("PROVIDER_ALLOWED_NETWORKS", [])
+PROVIDER_ALLOWED_NETWORKS = _networks("PROVIDER_ALLOWED_NETWORKS", env.list("PROVIDER_ALLOWED_NETWORKS", []))
+# A gateway most often stands on this machine, or in a network of the house that has to be named.
+GATEWAY_ALLOWED_NETWORKS = _networks(
+    "GATEWAY_ALLOWED_NETWORKS", env.list("GATEWAY_ALLOWED_NETWORKS", ["127.0.0.0/8", "::1/128"])
+)
 GATEWAY_LOG_DIRECTORY: str = env.str("GATEWAY_LOG_DIRECTORY", "/var/log/purser-gateways")
 SLACK_BOT_TOKEN: str = env.str("SLACK_BOT_TOKEN", "")
 SLACK_SIGNING_SECRET: str = env.str("SLACK_SIGNING_SECRET", "")
@@ -490,6 +502,5 @@ LOGGING = {
         # A refused call is an answer, not an incident: 4xx of pages and API stay out of the log.
         "django.request": {"level": "ERROR"},
         "uvicorn.access": {"level": "WARNING"},
-        "httpx": {"level": "WARNING"},
     },
 }

@@ -7,12 +7,14 @@ from portal.audit.verification import verify_audit_and_tell
 from portal.health import beat, keep_audit_verification, keep_recount, keep_verification
 from portal.ledger import verify_and_tell
 from portal.news.senders import SENDERS
+from portal.services.slack_buttons import settle_buttons
 from usage.services import recount_yesterday
 
 
 @shared_task(name="portal.drain_outbox")
 def drain_outbox() -> dict[str, int]:
-    """Deliver what is due."""
+    """Deliver what is due, and what takes the place of buttons in Slack that are over."""
+    settle_buttons()
     return outbox.drain(senders=SENDERS)
 
 

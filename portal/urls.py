@@ -25,7 +25,7 @@ from portal.news.slack import slack_action, slack_command
 from portal.places.moving import move
 from portal.places.project import show_project
 from portal.places.team import show_team
-from portal.views import theme
+from portal.views import not_ones_own, theme
 from teams.views import confirm_at_provider
 from usage.selectors import forecast_budgets, key_exposure, key_use, own_use, planned_effects
 
@@ -72,6 +72,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", metrics, name="metrics"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("accounts/email/", not_ones_own),
+    path("accounts/provider/", not_ones_own),
     path("accounts/", include("allauth.account.urls")),
     path("accounts/confirm/", confirm_at_provider, name="confirm_at_provider"),
     path("accounts/2fa/", include("allauth.mfa.urls")),

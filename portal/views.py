@@ -1,4 +1,4 @@
-"""Pages that belong to no app: the choice of the theme."""
+"""Pages of no app: the choice of the theme, and what allauth would offer and the house does not."""
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -6,6 +6,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
+
+from core.errors import NotFoundError
 
 THEMES = frozenset({"light", "dark"})
 THEME_SECONDS = 31_536_000
@@ -26,3 +28,8 @@ def theme(request: HttpRequest) -> HttpResponse:
     else:
         response.delete_cookie("theme", samesite="Lax")
     return response
+
+
+def not_ones_own(request: HttpRequest) -> HttpResponse:
+    """Refuse to change one's own address or identity: who somebody is, others say, and the audit keeps it."""
+    raise NotFoundError("There is no such page. An administrator changes addresses.")

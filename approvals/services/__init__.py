@@ -4,6 +4,7 @@ from approvals.services.amending import amend
 from approvals.services.breaking import break_glass
 from approvals.services.closing import close_requests_of
 from approvals.services.commenting import accept_offer, comment
+from approvals.services.common import how_it_ended
 from approvals.services.deciding import Outcome, decide
 from approvals.services.delegating import delegate, end_delegation
 from approvals.services.expiring import expire_due
@@ -38,6 +39,7 @@ __all__ = [
     "expire_due",
     "extend",
     "follow_all",
+    "how_it_ended",
     "propose_policy",
     "remind_due",
     "review_grant",

@@ -11,6 +11,8 @@ from core.errors import GoneError
 from core.models import AuditEvent
 from teams.models import User
 
+UNCHANGED = " Nothing was changed."
+
 
 def locked(request: AccessRequest) -> AccessRequest:
     """Return the request as it is now, locked to the end of the transaction; others may still refer to it."""
@@ -48,6 +50,17 @@ def require_open(request: AccessRequest) -> None:
         raise already_decided(request)
 
 
+def how_it_ended(request: AccessRequest) -> str:
+    """Say who ended a request, when and how; empty while it can be decided."""
+    if request.state is RequestStatus.PENDING:
+        return ""
+    try:
+        require_open(request)
+    except (AlreadyDecidedError, GoneError) as over:
+        return over.detail.removesuffix(UNCHANGED)
+    return ""
+
+
 def already_decided(request: AccessRequest) -> AlreadyDecidedError:
     """Return the refusal that says who ended the request, when and how."""
     last = request.decisions.filter(revision=request.revision).select_related("actor").last()
@@ -61,7 +74,7 @@ def already_decided(request: AccessRequest) -> AlreadyDecidedError:
     at = request.decided_at or clock.now()
     why = f" ({request.closed_reason})" if request.closed_reason else ""
     return AlreadyDecidedError(
-        f"{who} {did} this request on {at:%d %B %Y at %H:%M} UTC{why}. Nothing was changed.",
+        f"{who} {did} this request on {at:%d %B %Y at %H:%M} UTC{why}.{UNCHANGED}",
         by=who,
         at=at.isoformat(),
         what=str(request.status),

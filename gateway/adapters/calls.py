@@ -16,7 +16,6 @@ from usage.ports import SourceUnavailableError
 
 MOST_BYTES = 16 * 1024 * 1024
 AGENT = "Purser"
-ANYWHERE = ("0.0.0.0/0", "::/0")  # for addresses that an operator entered at the command line
 REFUSED: Mapping[int, str] = {
     HTTPStatus.UNAUTHORIZED: "refused the admin key",
     HTTPStatus.FORBIDDEN: "does not allow the admin key to read this",
@@ -34,9 +33,7 @@ def secret_of(reference: str) -> str:
         raise SourceUnavailableError(f"The admin credential is missing. {error}") from error
 
 
-def read_json(
-    url: str, *, who: str, headers: Mapping[str, str], networks: Collection[str] = ANYWHERE
-) -> dict[str, Any]:
+def read_json(url: str, *, who: str, headers: Mapping[str, str], networks: Collection[str]) -> dict[str, Any]:
     """Return the object at an address, its numbers exact. Raises SourceUnavailableError.
 
     What the other side says in a refusal is not repeated: it may name secrets.

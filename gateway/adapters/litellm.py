@@ -7,19 +7,21 @@ The plugin that runs inside LiteLLM is in gateway/plugins/litellm; the two meet 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPException
 from string import Template
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx
+from django.conf import settings
 
-from core import clock
+from core import clock, outbound
+from core.outbound import Answer, UnsafeAddressError
 from gateway.auth import credential_of, signed_headers
 from gateway.models import Gateway
 from usage.ports import SourceUnavailableError, UsagePage
 
 FEED_PATH = "/purser/v1/usage"
-FEED_SECONDS = 10.0
 MAX_FEED_BYTES = 8 * 1024 * 1024
 # LiteLLM's name of a provider, the variable that holds its key, and the path below an address.
 PROVIDERS: Mapping[str, tuple[str, str, str]] = {
@@ -97,13 +99,12 @@ def fallbacks(routes: Sequence[ModelRoute]) -> list[dict[str, list[str]]]:
 class LiteLlmJournal:
     """The usage journal of one LiteLLM gateway, page by page. Implements usage.ports.UsageSource.
 
-    Its address was entered by an operator (`manage.py gateway_config`), never by a user. Redirects are not
-    followed, and size and time are limited.
+    It is called as every address that was entered: guarded by core.outbound, in GATEWAY_ALLOWED_NETWORKS
+    besides the public internet.
     """
 
-    def __init__(self, gateway: Gateway, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._transport = transport
 
     @property
     def name(self) -> str:
@@ -128,44 +129,31 @@ class LiteLlmJournal:
             body=b"",
             now_seconds=clock.now().timestamp(),
         )
+        url, networks = self._gateway.base_url.rstrip("/") + target, settings.GATEWAY_ALLOWED_NETWORKS
         try:
-            with (
-                httpx.Client(
-                    timeout=FEED_SECONDS, follow_redirects=False, trust_env=False, transport=self._transport
-                ) as client,
-                client.stream(
-                    "GET", self._gateway.base_url.rstrip("/") + target, headers=headers
-                ) as response,
-            ):
-                body = _bounded_body(response)
-        except httpx.HTTPError as error:
+            answer = outbound.get(url, headers=headers, networks=networks, most_bytes=MAX_FEED_BYTES)
+        except UnsafeAddressError as error:
+            raise SourceUnavailableError(
+                f"The gateway {self._gateway.name} may not be called: {error} Its network can be named in"
+                " GATEWAY_ALLOWED_NETWORKS."
+            ) from error
+        except (OSError, HTTPException) as error:
             raise SourceUnavailableError(
                 f"The gateway {self._gateway.name} cannot be reached: {error}"
             ) from error
-        return _document(response.status_code, body)
+        return _document(answer)
 
 
-def _bounded_body(response: httpx.Response) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    for chunk in response.iter_bytes():
-        size += len(chunk)
-        if size > MAX_FEED_BYTES:
-            raise SourceUnavailableError(
-                f"The gateway's answer is larger than {MAX_FEED_BYTES // 1024**2} MiB."
-            )
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _document(status: int, body: bytes) -> dict[str, Any]:
+def _document(answer: Answer) -> dict[str, Any]:
+    if len(answer.body) >= MAX_FEED_BYTES:
+        raise SourceUnavailableError(f"The gateway's answer is larger than {MAX_FEED_BYTES // 1024**2} MiB.")
     try:
-        document = json.loads(body)
+        document = json.loads(answer.body)
     except ValueError:
         document = None
-    if status != httpx.codes.OK or not isinstance(document, dict):
+    if answer.status != HTTPStatus.OK or not isinstance(document, dict):
         code = document.get("code", "") if isinstance(document, dict) else ""
-        raise SourceUnavailableError(f"The gateway answered {status} {code}".strip() + ".")
+        raise SourceUnavailableError(f"The gateway answered {answer.status} {code}".strip() + ".")
     return document
 
 

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
+
 from core import clock
 from core.money import told_usd
 from gateway.adapters.calls import moment_of, read_json, secret_of, text_of
@@ -106,6 +108,7 @@ class LiteLlmSpendLogs:
             f"{self._log.place.rstrip('/')}{PATH}?{query}",
             who=WHO,
             headers={"Authorization": f"Bearer {secret_of(self._log.admin_credential)}"},
+            networks=settings.GATEWAY_ALLOWED_NETWORKS,
         )
         rows, total = document.get("data"), document.get("total")
         if not isinstance(rows, list) or not isinstance(total, int):

@@ -23,6 +23,7 @@ from portal.news.serializers import (
     WebhookCreateIn,
     WebhookOut,
     WebhookReasonIn,
+    WebhookRotateIn,
     WebhookWithSecretOut,
 )
 from portal.services import webhooks as services
@@ -63,12 +64,15 @@ class WebhookViewSet(NounViewSet):
         wanted = self.body(WebhookChangeIn)
         return self.answer(services.change_webhook(actor=self.actor, webhook=self.found(id), **wanted))
 
-    @operation(gives=WebhookWithSecretOut, refuses=(404,))
+    @operation(takes=WebhookRotateIn, gives=WebhookWithSecretOut, refuses=(404,))
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
         """Make a new secret and show it, this once; it signs beside the newest one before it."""
-        self.body(NothingIn)
-        return self._with_secret(services.rotate_webhook_secret(actor=self.actor, webhook=self.found(id)))
+        seen = self.body(WebhookRotateIn).get("newest_secret")
+        webhook = self.found(id)
+        return self._with_secret(
+            services.rotate_webhook_secret(actor=self.actor, webhook=webhook, newest_version=seen)
+        )
 
     @operation(gives=WebhookOut, refuses=(404,))
     @action(detail=True, methods=["post"])

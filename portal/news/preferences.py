@@ -69,9 +69,10 @@ class NotificationsForm(forms.Form):
 
 @require_POST
 def link_slack(request: PersonRequest) -> HttpResponse:
-    """Show the code that links the person's Slack account, this once."""
+    """Show the code that links the person's Slack account: for ten minutes the same one."""
     code = start_slack_link(actor=request.user)
-    response = render(request, "portal/slack_code.html", {"code": code})
+    ends_at = request.user.slack_link.code_expires_at
+    response = render(request, "portal/slack_code.html", {"code": code, "ends_at": ends_at})
     response["Cache-Control"] = "no-store"
     return response
 

@@ -5,13 +5,14 @@ from typing import Any
 from rest_framework import serializers
 
 from core.models import Channel, Outbox, OutboxKind, Webhook
-from core.rest.fields import Flag, Moment, PublicId, Text, TimeOfDay
+from core.rest.fields import Flag, Moment, PublicId, Text, TimeOfDay, WholeNumber
 from core.rest.serializers import ChangeIn, In, Out, PageQuery
 from portal.news.selectors import GIVEN_UP, WAITING, MessageState, state_of
 from portal.services.webhooks import MAX_DESCRIPTION, MAX_TEXT, MAX_URL, MOST_ACTIONS
 
 MAX_ACTION = 64
 MAX_ZONE = 64
+MAX_SECRETS = 999_999_999
 
 
 class WebhookOut(Out):
@@ -22,6 +23,7 @@ class WebhookOut(Out):
     description = serializers.CharField()
     actions = serializers.ListField(child=serializers.CharField(), help_text="Empty is everything.")
     live_secrets = serializers.SerializerMethodField()
+    newest_secret = serializers.SerializerMethodField()
     failures = serializers.IntegerField(help_text="Attempts that failed since the last delivery.")
     created_at = Moment()
     disabled_at = Moment(allow_null=True)
@@ -31,6 +33,10 @@ class WebhookOut(Out):
     def get_live_secrets(self, webhook: Webhook) -> int:
         """Return how many secrets sign: the newest one, and the one before it until that is ended."""
         return len(webhook.live_versions)
+
+    def get_newest_secret(self, webhook: Webhook) -> int:
+        """Return the number of the newest secret, from 1."""
+        return max(webhook.live_versions)
 
 
 class WebhookWithSecretOut(WebhookOut):
@@ -64,6 +70,17 @@ class WebhookChangeIn(ChangeIn):
     url = Text(required=False, max_length=MAX_URL)
     description = Text(required=False, max_length=MAX_DESCRIPTION)
     actions = WebhookActionsField(required=False)
+
+
+class WebhookRotateIn(In):
+    """Which secret is replaced."""
+
+    newest_secret = WholeNumber(
+        required=False,
+        min_value=1,
+        max_value=MAX_SECRETS,
+        help_text="The `newest_secret` that you know: when there is a newer one, none is made (409).",
+    )
 
 
 class WebhookReasonIn(In):

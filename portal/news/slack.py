@@ -13,11 +13,12 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from core.errors import DomainError
-from core.slack import escaped, is_from_slack
+from core.slack import Place, escaped, is_from_slack
 from portal.services.slack import approve_from_slack, confirm_slack_link
 
 MOST_BYTES = 100_000
 APPROVES = re.compile(r"(req_[0-9A-Za-z]{1,28}):([0-9]{1,9})")  # what a button of ours carries
+CHANNEL, TS = re.compile(r"[A-Z0-9]{1,32}"), re.compile(r"[0-9]{1,16}\.[0-9]{1,8}")
 HELP = "Make a code on the portal's page Notifications, then send `/purser link CODE`."
 
 View = Callable[[HttpRequest, QueryDict], HttpResponse]
@@ -61,7 +62,7 @@ def slack_command(request: HttpRequest, sent: QueryDict) -> HttpResponse:
 
 @signed
 def slack_action(request: HttpRequest, sent: QueryDict) -> HttpResponse:
-    """Count an approval; what came of it is told as a message of its own."""
+    """Count an approval; what came of it is told as a message of its own, and in the place of the button."""
     try:
         payload = json.loads(sent.get("payload", ""))
         user = str(payload["user"]["id"])
@@ -75,8 +76,17 @@ def slack_action(request: HttpRequest, sent: QueryDict) -> HttpResponse:
                 public_id=found[1],
                 seen_revision=int(found[2]),
                 call_id=f"{payload.get('trigger_id', '')}:{value}",
+                place=_place(payload.get("container")),
             )
     return HttpResponse()
+
+
+def _place(container: object) -> Place | None:
+    """Return in which message a button was pressed, if Slack says so."""
+    if not isinstance(container, dict):
+        return None
+    channel, ts = str(container.get("channel_id", "")), str(container.get("message_ts", ""))
+    return Place(channel=channel, ts=ts) if CHANNEL.fullmatch(channel) and TS.fullmatch(ts) else None
 
 
 def _whisper(text: str) -> HttpResponse:

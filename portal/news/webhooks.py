@@ -61,6 +61,9 @@ def list_webhooks(request: PersonRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             added = services.add_webhook(actor=request.user, **form.cleaned_data)
+        except services.WebhookThereError as error:
+            messages.info(request, error.detail)
+            return redirect("webhooks:detail", error.extra["webhook"])
         except InvalidInputError as error:
             form.add_error(error.field, error.detail)
         else:
@@ -77,8 +80,18 @@ def show_webhook(request: PersonRequest, public_id: str) -> HttpResponse:
 
 @require_POST
 def rotate_secret(request: PersonRequest, public_id: str) -> HttpResponse:
-    """Make a new secret and show it, this once."""
-    webhook = services.rotate_webhook_secret(actor=request.user, webhook=_find(request, public_id))
+    """Make a new secret and show it, this once: a form of a page that shows an older one makes none."""
+    webhook = _find(request, public_id)
+    seen = request.POST.get("newest_version", "")
+    if not (seen.isascii() and seen.isdigit()):
+        raise InvalidInputError("Open the page of the webhook and ask for the new secret there.")
+    try:
+        webhook = services.rotate_webhook_secret(
+            actor=request.user, webhook=webhook, newest_version=int(seen[:9])
+        )
+    except services.SecretReplacedError as error:
+        messages.info(request, error.detail)
+        return redirect(_page_of(webhook))
     return _show(request, webhook, secret=secret_of(webhook, max(webhook.live_versions)))
 
 
@@ -207,7 +220,12 @@ def _show(request: PersonRequest, webhook: Webhook, *, secret: str = "") -> Http
     the page without it.
     """
     sent = list(told(webhook).order_by("-pk")[:MOST_SHOWN])
-    context = {"webhook": webhook, "secret": secret, "sent": sent}
+    context = {
+        "webhook": webhook,
+        "newest_version": max(webhook.live_versions),
+        "secret": secret,
+        "sent": sent,
+    }
     response = render(request, "portal/webhook.html", context)
     response["Cache-Control"] = "no-store"
     response["Content-Location"] = reverse("webhooks:detail", args=[webhook.public_id])

@@ -5,8 +5,11 @@ own opt-in, and a Tier 2 request; everything else is decided on its page.
 """
 
 import hashlib
-from datetime import timedelta
+import hmac
+from datetime import datetime, timedelta
+from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.urls import reverse
@@ -15,12 +18,14 @@ from approvals.models import AccessRequest, Verdict
 from approvals.services import decide
 from core import audit, clock, outbox, slack
 from core.errors import AlreadyDoneError, DomainError, InvalidInputError, NotAllowedError, NotFoundError
-from core.ids import new_id
-from core.models import Outbox, Preference, SlackLink
+from core.models import Outbox, Preference, SlackButton, SlackLink
 from core.outbox import RefusedError
+from core.slack import Place
+from portal.services.slack_buttons import keep_button, settle_button
 from teams.models import User
 
 CODE_LIVES = timedelta(minutes=10)
+CODE_CHARACTERS = 32  # of hexadecimal: 128 bits
 DECIDABLE_TIER = 2
 WAITING_TOPIC = "request.waiting"
 COMMENT = "Approved in Slack."
@@ -28,14 +33,21 @@ COMMENT = "Approved in Slack."
 
 @transaction.atomic
 def start_slack_link(*, actor: User) -> str:
-    """Return a new code: it links the account that sends it by `/purser link`. An older one is out."""
+    """Return the code that links the account that sends it by `/purser link`: the one that is live, or a new
+    one. Asking again makes no second code.
+    """
     User.objects.select_for_update(no_key=True).order_by("pk").get(pk=actor.pk)
-    code = new_id("slk")
+    now = clock.now()
+    live = SlackLink.objects.filter(person=actor, code_expires_at__gt=now).first()
+    if live is not None and live.code_expires_at is not None:
+        return _code(actor, live.code_expires_at)
+    ends_at = now + CODE_LIVES
+    code = _code(actor, ends_at)
     SlackLink.objects.update_or_create(
         person=actor,
         defaults={
             "code_hash": _hash(code),
-            "code_expires_at": clock.now() + CODE_LIVES,
+            "code_expires_at": ends_at,
             "slack_user": "",
             "confirmed_at": None,
         },
@@ -77,21 +89,31 @@ def end_slack_link(*, actor: User) -> None:
 
 
 def send_slack(message: Outbox) -> None:
-    """Write one message to its person; the sender of the outbox. Raises RefusedError without an account."""
+    """Write one message to its person, or in the place of another one; the sender of the outbox. Raises
+    RefusedError without an account.
+    """
+    subject = message.payload["subject"]
+    if replaces := message.payload.get("replaces"):
+        slack.replace_message(Place(**replaces), subject=subject, content=_content(message))
+        return
     link = _links().filter(person__email=message.recipient).first()
     if link is None:
         raise RefusedError("no Slack account is linked any more")
-    content = slack.blocks(
-        subject=message.payload["subject"],
-        body=message.payload["body"],
-        address=outbox.address(message.payload["link"]),
-        approve=_approvable(message, link),
-    )
-    slack.post_message(slack_user=link.slack_user, subject=message.payload["subject"], content=content)
+    asked = _approvable(message, link)
+    value = f"{asked.public_id}:{asked.revision}" if asked else ""
+    content = _content(message, approve=value)
+    place = slack.post_message(slack_user=link.slack_user, subject=subject, content=content)
+    if asked and place:
+        keep_button(person=link.person, request=asked, revision=asked.revision, subject=subject, place=place)
 
 
-def approve_from_slack(*, slack_user: str, public_id: str, seen_revision: int, call_id: str) -> None:
-    """Count an approval that somebody pressed in Slack, and tell him there what came of it, once a call."""
+def approve_from_slack(
+    *, slack_user: str, public_id: str, seen_revision: int, call_id: str, place: Place | None = None
+) -> None:
+    """Count an approval that somebody pressed in Slack, and tell him there what came of it, once a call.
+
+    The button that was pressed, at `place`, goes with the request.
+    """
     link = _links().filter(slack_user=slack_user).first()
     if link is None:
         return  # whoever it is, there is nobody to tell
@@ -108,6 +130,8 @@ def approve_from_slack(*, slack_user: str, public_id: str, seen_revision: int, c
         _answer(link, call_id, subject=error.title, body=error.detail, public_id=public_id)
     else:
         _answer(link, call_id, subject="You approved it", body=str(asked), public_id=public_id)
+    if place:
+        _settle_pressed(link, public_id, seen_revision, place)
 
 
 def _links() -> QuerySet[SlackLink]:
@@ -127,18 +151,43 @@ def _decidable(link: SlackLink, public_id: str) -> AccessRequest:
     return asked
 
 
-def _approvable(message: Outbox, link: SlackLink) -> str:
-    """Return what the button of a message approves: the request and the revision it is now, or nothing."""
+def _settle_pressed(link: SlackLink, public_id: str, seen_revision: int, place: Place) -> None:
+    """Take the pressed button away, also one that was never remembered: its message was sent by a worker that
+    was killed then.
+    """
+    asked = AccessRequest.objects.visible_to(link.person).filter(public_id=public_id).first()
+    if asked is None:
+        return
+    button = SlackButton.objects.filter(channel=place.channel, ts=place.ts).first()
+    settle_button(
+        button
+        or keep_button(
+            person=link.person, request=asked, revision=seen_revision, subject=str(asked), place=place
+        )
+    )
+
+
+def _content(message: Outbox, *, approve: str = "") -> list[dict[str, Any]]:
+    return slack.blocks(
+        subject=message.payload["subject"],
+        body=message.payload["body"],
+        address=outbox.address(message.payload["link"]),
+        approve=approve,
+    )
+
+
+def _approvable(message: Outbox, link: SlackLink) -> AccessRequest | None:
+    """Return the request that the button of a message approves, if it may have one."""
     if message.topic != WAITING_TOPIC:
-        return ""
+        return None
     public_id = message.payload["link"].rstrip("/").rpartition("/")[2]
     try:
         asked = _decidable(link, public_id)
     except DomainError:
-        return ""
+        return None
     # What the text says is a revision of its own: after an amendment the old message offers no button.
     told = message.dedupe_key.split(":")[3:4]
-    return f"{asked.public_id}:{asked.revision}" if told == [str(asked.revision)] else ""
+    return asked if told == [str(asked.revision)] else None
 
 
 @transaction.atomic
@@ -151,6 +200,12 @@ def _answer(link: SlackLink, call_id: str, *, subject: str, body: str, public_id
         body=body,
         link=reverse("approvals:detail", args=[public_id]),
     )
+
+
+def _code(person: User, ends_at: datetime) -> str:
+    """Return a person's code, made anew each time it is asked for: the database holds its hash alone."""
+    said = f"slack_link:{person.public_id}:{ends_at.isoformat()}".encode()
+    return f"slk_{hmac.digest(settings.GATEWAY_ROOT_SECRET, said, 'sha256').hex()[:CODE_CHARACTERS]}"
 
 
 def _hash(code: str) -> str:

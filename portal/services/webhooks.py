@@ -12,7 +12,7 @@ from django.db import transaction
 from core import audit, clock, outbound, outbox, webhooks
 from core.errors import AlreadyDoneError, InvalidInputError, NotFoundError
 from core.models import Outbox, Webhook
-from core.outbound import UnsafeAddressError
+from core.outbound import NameNotFoundError, UnsafeAddressError
 from core.outbox import RefusedError
 from teams.models import Role, RoleAssignment, User
 from teams.selectors import require_admin
@@ -25,14 +25,36 @@ MAX_URL, MAX_DESCRIPTION, MOST_ACTIONS = 500, 120, 50
 ACTION = r"[a-z0-9_.]{1,64}"
 
 
+class WebhookThereError(AlreadyDoneError):
+    """The same address is told of the same for the same; `webhook` is its id. Its secret was shown."""
+
+    code = "already_added"
+    title = "Already added"
+
+
+class SecretReplacedError(AlreadyDoneError):
+    """Somebody made a new secret after the actor looked; it was shown to him."""
+
+    code = "secret_replaced"
+    title = "There is a new secret already"
+
+
 @transaction.atomic
 def add_webhook(*, actor: User, url: str, description: str, actions: Sequence[str]) -> Webhook:
     """Let an address be told of actions, of all when none is named.
 
-    Raises RoleNeededError, and InvalidInputError for an address that may not be called.
+    Raises RoleNeededError, InvalidInputError for an address that may not be called, and WebhookThereError for
+    what is there already.
     """
     require_admin(actor, MAY)
     facts = _checked(url=url, description=description, actions=actions)
+    User.objects.select_for_update(no_key=True).order_by("pk").get(pk=actor.pk)  # one at a time
+    same = Webhook.objects.filter(**facts, removed_at__isnull=True).order_by("pk").first()
+    if same is not None:
+        raise WebhookThereError(
+            "This address is told of this already. If its secret is lost, make a new one on its page.",
+            webhook=same.public_id,
+        )
     webhook = Webhook.objects.create(**facts, live_versions=[1], created_at=clock.now())
     audit.record(actor=actor, action="webhook.added", subject=webhook, after=facts)
     return webhook
@@ -68,11 +90,19 @@ def change_webhook(
 
 
 @transaction.atomic
-def rotate_webhook_secret(*, actor: User, webhook: Webhook) -> Webhook:
-    """Make a new secret live beside the newest one; one before that is out at once."""
+def rotate_webhook_secret(*, actor: User, webhook: Webhook, newest_version: int | None = None) -> Webhook:
+    """Make a new secret live beside the newest one; one before that is out at once.
+
+    `newest_version` is the one that the actor saw. Raises SecretReplacedError when it is the newest no more.
+    """
     require_admin(actor, MAY)
     mine = _locked(webhook)
     before = list(mine.live_versions)
+    if newest_version is not None and newest_version != max(before):
+        raise SecretReplacedError(
+            "A new secret was made after you looked, and shown once. If it is lost, make another one.",
+            newest_secret=max(before),
+        )
     mine.live_versions = [max(before), max(before) + 1]
     mine.save(update_fields=["live_versions"])
     audit.record(
@@ -183,6 +213,9 @@ def deliver_event(message: Outbox) -> None:
         raise RefusedError("the webhook is off")
     try:
         answer = webhooks.send(webhook, message)
+    except NameNotFoundError as error:
+        _note_failure(webhook, str(error))
+        raise OSError(str(error)) from error  # a name server that is down comes back
     except UnsafeAddressError as error:
         _note_failure(webhook, str(error))
         raise RefusedError(str(error)) from error

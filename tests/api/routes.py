@@ -19,6 +19,7 @@ class Route:
     operation: str
     method: str
     path: str
+    view_name: str
 
 
 def routes() -> list[Route]:
@@ -35,12 +36,17 @@ def _walk(patterns: list[URLPattern | URLResolver], prefix: str) -> Iterator[Rou
         actions = getattr(entry.callback, "actions", None)
         if actions is None:
             name = str(entry.name or getattr(entry.callback, "__name__", ""))
-            yield Route(operation=name, method="GET", path=path)
+            yield Route(operation=name, method="GET", path=path, view_name=name)
             continue
         basename = entry.callback.initkwargs["basename"]  # type: ignore[attr-defined]  # the router's view
         for method, action in actions.items():
             if method != "head":
-                yield Route(operation=f"{basename}_{action}", method=method.upper(), path=path)
+                yield Route(
+                    operation=f"{basename}_{action}",
+                    method=method.upper(),
+                    path=path,
+                    view_name=f"api:{entry.name}",
+                )
 
 
 def _plain(pattern: str) -> str:

@@ -20,6 +20,7 @@ from approvals.serializers.policies import RulesOut
 from approvals.services import ask_increase, propose_policy
 from budgets.services import limits
 from core import clock
+from core.models import AuditEvent
 from keys.models import ApiKey, Grant
 from keys.scopes import PUBLIC
 from teams.browsers import session_id
@@ -154,6 +155,8 @@ CELLS = {operation: dict(zip(ROLES, cells, strict=True)) for operation, *cells i
 # The lead and the director of another team: what they are there is nothing here.
 ELSEWHERE_ROLES = ("eve", "olga")
 FOR_SOME = [route for route in routes() if route.operation not in {"api-schema", "unknown_address"}]
+WRITES = [route for route in FOR_SOME if route.method == "POST" and route.operation not in PUBLIC]
+DONE = ("200", "201", "202")
 REFUSED = ("401", "403", "404", "422", "empty")
 
 IDS: Mapping[str, Callable[[World], str]] = {
@@ -332,6 +335,28 @@ def test_operation_answers_each_role_as_declared(route: Route, world: World) -> 
     matrix.check("operations", route.operation, CELLS[route.operation], answered)
 
 
+@pytest.mark.parametrize("route", WRITES, ids=lambda route: route.operation)
+def test_every_write_repeated_with_its_key_has_one_effect(route: Route, world: World) -> None:
+    be_there(route, world)
+    role = next(role for role, cell in CELLS[route.operation].items() if cell in DONE)
+    caller, path, body = (
+        Caller(getattr(world.cast, role)),
+        address(route, world),
+        BODIES[route.operation](world),
+    )
+    first, again = (
+        (caller.post(path, body, headers={"Idempotency-Key": "a-7c1"}), AuditEvent.objects.count())
+        for _ in range(2)
+    )
+    assert first[0].status_code in {200, 201, 202}
+    assert again[1] == first[1]
+    if route.operation == "keys_reveal":  # for which the key itself answers, without the secret
+        assert again[0].status_code == 409
+        return
+    kept = {**first[0].json(), **{name: None for name in ("secret",) if name in first[0].json()}}
+    assert (again[0].status_code, again[0].json()) == (first[0].status_code, kept)
+
+
 @pytest.mark.parametrize("route", FOR_SOME, ids=lambda route: route.operation)
 def test_a_role_elsewhere_opens_nothing_here(route: Route, world: World) -> None:
     answered = {}
@@ -345,11 +370,15 @@ def test_a_role_elsewhere_opens_nothing_here(route: Route, world: World) -> None
 
 def called(route: Route, role: str, world: World) -> Answer:
     caller = Caller(None if role == "anonymous" else getattr(world.cast, role))
-    path = route.path
-    if "{id}" in path:
-        known = SPECIAL_IDS.get(route.operation) or IDS[noun_of(route)]
-        path = path.replace("{id}", known(world))
+    path = address(route, world)
     return caller.get(path) if route.method == "GET" else caller.post(path, BODIES[route.operation](world))
+
+
+def address(route: Route, world: World) -> str:
+    if "{id}" not in route.path:
+        return route.path
+    known = SPECIAL_IDS.get(route.operation) or IDS[noun_of(route)]
+    return route.path.replace("{id}", known(world))
 
 
 def asked_for_more(world: World) -> BudgetRequest:

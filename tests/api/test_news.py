@@ -71,6 +71,17 @@ def test_a_repeated_call_adds_one_webhook_and_shows_no_secret(ann: Caller, told:
     assert "whsec_" not in kept
 
 
+def test_what_is_there_is_not_added_again_and_an_old_secret_not_replaced_again(
+    ann: Caller, told: Receiver
+) -> None:
+    made = add(ann, told.url).json()
+    assert problem(add(ann, told.url), 409, "already_added")["webhook"] == made["id"]
+    path, seen = f"{HOOKS}{made['id']}/rotate/", {"newest_secret": made["newest_secret"]}
+    assert ann.post(path, seen).json()["newest_secret"] == 2
+    assert problem(ann.post(path, seen), 409, "secret_replaced")["newest_secret"] == 2
+    assert Webhook.objects.get().live_versions == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "name"),
     [

@@ -16,12 +16,13 @@ from core.models import AuditEvent
 from keys import secrets
 from keys.errors import AlreadyRevealedError
 from keys.models import ApiToken
-from keys.scopes import PUBLIC, SCOPES, SIGNED_IN_ONLY, STEMS, scope_of
+from keys.scopes import CONFIRMED, PUBLIC, SCOPES, SIGNED_IN_ONLY, STEMS, scope_of
 from keys.services import make_token, reveal_token, revoke_keys_of, revoke_token
+from portal.gates import SENSITIVE, always
 from teams.models import User
 from tests.api.routes import Route, routes
 from tests.api.test_errors import problem
-from tests.api.test_matrix import IDS, noun_of
+from tests.api.test_matrix import IDS, in_days, noun_of
 from tests.api.world import Answer, Caller, World
 from tests.browsing import Visitor
 from tests.cast import Cast
@@ -63,15 +64,40 @@ def test_a_scope_that_is_missing_is_named(world: World) -> None:
 OPERATIONS = [route for route in routes() if "/v1/" in route.path and route.operation not in PUBLIC]
 
 
+def asked_of(route: Route) -> str | None:
+    noun = noun_of(route)
+    return scope_of(noun, route.operation.removeprefix(f"{noun}_"), route.method)
+
+
 @pytest.mark.parametrize("route", OPERATIONS, ids=lambda route: route.operation)
 def test_every_operation_asks_a_declared_scope_of_a_token(route: Route, world: World) -> None:
     noun = noun_of(route)
     assert noun in STEMS, f"declare in keys.scopes which scope {route.operation} asks for"
-    scope = scope_of(noun, route.operation.removeprefix(f"{noun}_"), route.method)
+    scope = asked_of(route)
     lacking = program(world.cast.ann, [each for each in EVERY if each != scope])
     path = route.path.removeprefix("/api/v1/").replace("{id}", IDS[noun](world))
     answer = call(lacking, path, None if route.method == "GET" else {})
     problem(answer, 403, "scope_missing" if scope else "person_needed")
+
+
+def test_what_a_person_confirms_each_time_is_closed_to_tokens_or_takes_a_scope_of_its_own() -> None:
+    sensitive = {
+        route.operation
+        for route in OPERATIONS
+        if (condition := SENSITIVE.get(route.view_name)) and (condition is always or route.method != "GET")
+    }
+    assert sensitive - SIGNED_IN_ONLY == set(CONFIRMED)
+    others = [route for route in OPERATIONS if route.operation not in sensitive]
+    assert {asked_of(route) for route in others} & set(CONFIRMED.values()) == set()
+
+
+def test_a_budget_is_raised_with_the_scope_for_it_only(world: World) -> None:
+    path = f"budgets/{world.budget.public_id}/top-ups/"
+    body = {"amount_usd": "20", "valid_until": in_days(3).isoformat(), "reason": "A launch."}
+    everything_else = [scope for scope in EVERY if scope != "budgets:raise"]
+    refused = call(program(world.cast.ben, everything_else), path, body)
+    assert "budgets:raise" in problem(refused, 403, "scope_missing")["detail"]
+    assert call(program(world.cast.ben, ["budgets:raise"]), path, body).status_code == 200
 
 
 @pytest.mark.parametrize("operation", sorted(SIGNED_IN_ONLY))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
+import time
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from pytest_django.fixtures import Settings
 
 from core import outbound
-from core.outbound import UnsafeAddressError, find_target, is_public, post
+from core.outbound import NameNotFoundError, UnsafeAddressError, find_target, is_public, post
+from portal.settings import _networks
 from tests.fakes.receiver import receiver
 
 
@@ -123,6 +127,13 @@ def test_own_networks_may_be_allowed(settings: Settings) -> None:
         assert post(told.url, body=b"", headers={}).status == 204
 
 
+def test_network_that_is_none_stops_the_start() -> None:
+    for wrong in ("10.20.0.1/16", "intranet"):
+        with pytest.raises(ImproperlyConfigured, match=r"HERE.*such as 10\.20\.0\.0/16"):
+            _networks("HERE", [wrong])
+    assert _networks("HERE", ["10.20.0.0/16"]) == ["10.20.0.0/16"]
+
+
 def test_redirect_is_an_answer_and_not_followed(settings: Settings) -> None:
     settings.WEBHOOK_ALLOWED_NETWORKS = ["127.0.0.0/8"]
     with receiver() as other, receiver(status=307, headers={"location": other.url}) as told:
@@ -141,3 +152,27 @@ def test_answer_that_never_ends_is_cut(settings: Settings, monkeypatch: pytest.M
     monkeypatch.setattr(outbound, "TOTAL_SECONDS", 0.5)
     with receiver(drips=True) as told, pytest.raises(TimeoutError):
         post(told.url, body=b"", headers={})
+
+
+def test_name_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked again and again it holds two threads, not one more for each call."""
+    ended, asked = threading.Event(), []
+
+    def never(*_: Any, **__: Any) -> list[Any]:
+        asked.append(1)
+        ended.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    monkeypatch.setattr(outbound, "RESOLVE_SECONDS", 0.1)
+    monkeypatch.setattr(outbound, "_lookups", threading.BoundedSemaphore(2))
+    started = time.monotonic()
+    for _ in range(4):
+        with pytest.raises(NameNotFoundError):
+            find_target("https://hooks.example.com/")
+    took = time.monotonic() - started
+    ended.set()
+    for _ in range(2):
+        assert outbound._lookups.acquire(timeout=30)  # both threads have ended, and gave their places back
+    assert took < 5
+    assert len(asked) == 2

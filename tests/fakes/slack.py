@@ -28,11 +28,20 @@ class Slack:
     @property
     def messages(self) -> list[dict[str, Any]]:
         """Return what was posted, by the token of the app only."""
-        assert all(call.headers["authorization"] == f"Bearer {TOKEN}" for call in self.server.calls)
-        assert all(call.path == "/api/chat.postMessage" for call in self.server.calls)
-        posted = [json.loads(call.body) for call in self.server.calls]
-        assert [fault for message in posted for fault in faults(message["blocks"])] == []
-        return posted
+        assert {call.path for call in self.server.calls} <= {"/api/chat.postMessage", "/api/chat.update"}
+        return self._told("chat.postMessage")
+
+    @property
+    def replaced(self) -> list[dict[str, Any]]:
+        """Return what was put in the place of a message."""
+        return self._told("chat.update")
+
+    def _told(self, method: str) -> list[dict[str, Any]]:
+        calls = [call for call in self.server.calls if call.path == f"/api/{method}"]
+        assert all(call.headers["authorization"] == f"Bearer {TOKEN}" for call in calls)
+        told = [json.loads(call.body) for call in calls]
+        assert [fault for message in told for fault in faults(message["blocks"])] == []
+        return told
 
     def answer(self, **said: Any) -> None:
         """Say this from now on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from budgets.models import Reservation
 from core import clock
@@ -19,9 +20,20 @@ from gateway.auth import (
     verify,
 )
 from gateway.hot.credentials import CredentialCache
+from portal.settings import _secret
 from tests.gateway.conftest import World
 
 PATH = "/gateway/v1/authorize"
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_ROOT_SECRET", "AUDIT_HMAC_KEY"])
+@pytest.mark.parametrize("value", ["", "short"])
+def test_without_its_secrets_the_portal_does_not_start(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured, match=name):
+        _secret(name)
 
 
 def body_of(world: World) -> bytes:

@@ -174,6 +174,7 @@ HEAD, *LINES = [line.split() for line in TABLE.strip().splitlines()]
 ROLES = HEAD[1:]
 CELLS = {page: dict(zip(ROLES, cells, strict=True)) for page, *cells in LINES}
 # Not pages of people: programs call these, the sign-in package owns these, a server asks these of itself.
+# They have their rows in tests/portal/test_matrix_programs.py and tests/api/test_matrix.py.
 ELSEWHERE = ("/metrics", "/api/", "/gateway/", "/scim/", "/slack/", "/accounts/", "/healthz", "/readyz")
 NAMES = {
     "approvals": "request",

@@ -16,21 +16,34 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from approvals.models import AccessRequest, Decision, RequestStatus
-from approvals.services import amend
+from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
+from approvals.services import amend, decide, withdraw
 from core import clock, outbox
-from core.models import Channel, DeliveryAttempt, NewsChoice, NewsKind, Outbox, Preference, SlackLink
+from core.models import (
+    AuditEvent,
+    Channel,
+    DeliveryAttempt,
+    NewsChoice,
+    NewsKind,
+    Outbox,
+    Preference,
+    SlackButton,
+    SlackLink,
+)
 from core.slack import is_from_slack
 from portal.news.senders import SENDERS
 from portal.services.slack import confirm_slack_link, start_slack_link
+from portal.tasks import drain_outbox
 from teams.models import Project, RoleAssignment, User
 from tests.approvals.conftest import REASON, ask_for
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.core.test_wishes import counts, put
+from tests.factories import new_policy
 from tests.fakes.slack import SIGNING_SECRET, TOKEN, Slack, signature, slack
 
 BEN = "U0BEN"
+PLACE = {"channel": "D0BEN", "ts": "1700000000.000100"}
 
 
 @pytest.fixture(autouse=True)
@@ -61,17 +74,36 @@ def call(
     )
 
 
-def press(value: str, *, user: str = BEN, trigger: str = "one", **options: Any) -> Any:
-    """Press the button Approve."""
+def press(value: str, *, user: str = BEN, trigger: str = "one", at: str = "", **options: Any) -> Any:
+    """Press the button Approve, of the message that is `at` a time in Ben's conversation."""
     payload = {
         "type": "block_actions", "trigger_id": trigger, "user": {"id": user},
         "actions": [{"action_id": "approve", "value": value}],
+        "container": {"type": "message", "message_ts": at, "channel_id": PLACE["channel"]},
     }  # fmt: skip
     return call("/slack/actions/", {"payload": json.dumps(payload)}, **options)
 
 
 def drain() -> None:
-    outbox.drain(senders=SENDERS)
+    drain_outbox()
+
+
+def told_of(cast: Cast, api: Slack) -> AccessRequest:
+    """Let Ada ask and Ben be told of it in Slack, with a button."""
+    linked(cast.ben)
+    api.answer(ok=True, **PLACE)
+    asked = ask_for(cast)
+    drain()
+    assert "approve" in buttons(api.messages[-1])
+    return asked
+
+
+def outcome(api: Slack) -> str:
+    """Return what stands in the place of the one message, which has no button to approve any more."""
+    [message] = api.replaced
+    assert {name: message[name] for name in PLACE} == PLACE
+    assert set(buttons(message)) == {"open"}
+    return str(message["blocks"][1]["text"]["text"])
 
 
 def buttons(message: dict[str, Any]) -> dict[str, str]:
@@ -160,6 +192,21 @@ def test_code_that_is_over_links_nothing(cast: Cast) -> None:
             "not known" in call("/slack/commands/", {"text": f"link {code}", "user_id": BEN}).json()["text"]
         )
     assert "Make a code" in call("/slack/commands/", {"text": "help", "user_id": BEN}).json()["text"]
+
+
+def test_second_click_shows_the_same_code(cast: Cast) -> None:
+    ben = Visitor(cast.ben)
+    codes = [re.findall(r"slk_\w+", ben.post("/notifications/slack/").words) for _ in range(2)]
+    assert codes[0] == codes[1]
+    assert AuditEvent.objects.filter(action="slack.link_started").count() == 1
+    assert "Ben Okafor" in confirmed(codes[0][0])
+    assert start_slack_link(actor=cast.ben) not in codes[0]
+    assert start_slack_link(actor=cast.eve) not in codes[0]
+
+
+def confirmed(code: str) -> str:
+    answer = call("/slack/commands/", {"text": f"link {code}", "user_id": BEN})
+    return str(answer.json()["text"])
 
 
 def test_account_is_that_of_one_person(cast: Cast) -> None:
@@ -305,3 +352,70 @@ def test_values_that_slack_never_sent_change_nothing(cast: Cast, value: str) -> 
     asked = ask_for(cast)
     assert press(value).status_code == 200
     assert status_of(asked) == RequestStatus.PENDING
+
+
+def test_pressed_button_goes_and_its_message_says_who_decided(cast: Cast, api: Slack) -> None:
+    asked = told_of(cast, api)
+    press(f"{asked.public_id}:1", at=PLACE["ts"])
+    drain()
+    assert outcome(api).startswith("Ben Okafor approved this request on ")
+    drain()
+    assert len(api.replaced) == 1
+    assert not SlackButton.objects.exists()
+
+
+def test_button_that_was_never_remembered_goes_too(cast: Cast, api: Slack) -> None:
+    """Its message was sent, and the worker killed before it knew."""
+    asked = told_of(cast, api)
+    SlackButton.objects.all().delete()
+    press(f"{asked.public_id}:1", at=PLACE["ts"])
+    drain()
+    assert "approved" in outcome(api)
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("denied on the page", "Ben Okafor denied this request on "),
+        ("withdrawn", "Ada Moreno withdrew this request on "),
+        ("amended", "It was changed. "),
+        ("expired", "Nobody decided this request by "),
+    ],
+)
+def test_button_goes_when_it_was_decided_elsewhere(cast: Cast, api: Slack, case: str, said: str) -> None:
+    asked = told_of(cast, api)
+    match case:
+        case "denied on the page":
+            decide(actor=cast.ben, request=asked, verdict=Verdict.DENY, seen_revision=1, comment="Too much.")
+        case "withdrawn":
+            withdraw(actor=cast.ada, request=asked)
+        case "amended":
+            amend(actor=cast.ada, request=asked, seen_revision=1, reason=REASON, duration_days=30,
+                  expected_monthly_usd=asked.expected_monthly_usd)  # fmt: skip
+    with time_machine.travel(asked.decide_by if case == "expired" else clock.now()):
+        drain()
+    assert outcome(api).startswith(said)
+
+
+def test_button_of_a_request_that_waits_stays(cast: Cast, api: Slack) -> None:
+    told_of(cast, api)
+    drain()
+    assert api.replaced == []
+    assert SlackButton.objects.count() == 1
+
+
+def test_first_of_two_approvals_takes_its_button_away(cast: Cast, api: Slack) -> None:
+    new_policy(cast.tier2, [("lead", 1), ("director", 1)])
+    asked = told_of(cast, api)
+    press(f"{asked.public_id}:1", at=PLACE["ts"])
+    drain()
+    assert status_of(asked) == RequestStatus.PENDING
+    assert outcome(api) == "You decided it. It waits for somebody else."
+
+
+def test_message_that_slack_deleted_is_given_up(cast: Cast, api: Slack) -> None:
+    asked = told_of(cast, api)
+    withdraw(actor=cast.ada, request=asked)
+    api.answer(ok=False, error="message_not_found")
+    drain()
+    assert Outbox.objects.get(topic="slack.outcome").dead_at is not None

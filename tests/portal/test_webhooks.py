@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 import re
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -169,6 +170,20 @@ def test_name_that_became_private_is_not_called(cast: Cast, told: Receiver, sett
     assert told.calls == []
 
 
+def test_name_server_that_is_down_loses_no_event(
+    cast: Cast, told: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    WebhookFactory.create(url=told.url, actions=["team."])
+    act(cast)
+    with monkeypatch.context() as network:
+        network.setattr(socket, "getaddrinfo", nobody)
+        assert deliver() == {"retried": 1}
+    assert deliver() == {"sent": 1}
+
+
 def test_administrator_adds_tests_and_switches_off_on_pages(cast: Cast, told: Receiver) -> None:
     visitor = Visitor(cast.ann)
     added = visitor.post(WEBHOOKS, url=told.url, description="Chat", actions="team. key.revoked")
@@ -186,7 +201,8 @@ def test_administrator_adds_tests_and_switches_off_on_pages(cast: Cast, told: Re
     assert json.loads(told.calls[0].body)["type"] == "webhook.test"
     assert visitor.get(path).rows("sent-h")[0][:2] == ["webhook.test", "Delivered"]
 
-    rotated = visitor.post(f"{path}rotate/")
+    assert visitor.post(f"{path}rotate/").status == 422
+    rotated = visitor.post(f"{path}rotate/", newest_version="1")
     assert webhooks.secret_of(webhook, 2) in rotated.words
     assert visitor.post(f"{path}disable/", reason="").status == 422
     assert visitor.post(f"{path}disable/", reason="Moved.").status == 302

@@ -22,6 +22,7 @@ from tests.fakes.reports import Trouble
 from tests.fakes.spend_logs import SpendLogs, row
 from tests.gateway.conftest import World
 from usage.models import GatewayCall, ImportCursor, Quarantine, UsageEvent
+from usage.ports import SourceUnavailableError
 from usage.services import pull_log
 from usage.services.logs import LogCounts
 
@@ -202,6 +203,14 @@ def test_a_pull_that_was_cut_goes_on_and_books_nothing_twice(litellm: SpendLogs,
     pull(spend)
     assert Quarantine.objects.count() == 18
     assert ImportCursor.objects.get().last_error == ""
+
+
+def test_spend_logs_in_a_private_network_are_read_only_where_a_setting_allows_it(
+    spend: GatewayLog, settings: Settings
+) -> None:
+    settings.GATEWAY_ALLOWED_NETWORKS = []
+    with pytest.raises(SourceUnavailableError, match="not on the public internet"):
+        log_of(spend).page("", limit=10)
 
 
 def test_a_job_of_its_own_reads_each_log_that_is_due(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 from django.conf import settings
@@ -21,6 +21,7 @@ from gateway.litellm_env import REQUIREMENTS, VERSION, process_environment
 from gateway.management.commands.gateway_config import PLUGIN, read_environment
 from gateway.models import Gateway
 from gateway.plugins.litellm.purser_plugin.settings import SettingsError, from_environment
+from tests.fakes.receiver import Receiver, receiver
 from tests.gateway.conftest import World, build_world
 from usage.ports import SourceUnavailableError
 
@@ -221,53 +222,67 @@ def test_the_locked_environment_holds_the_one_version_that_we_trust() -> None:
     assert f"litellm[proxy]=={VERSION}" in REQUIREMENTS.with_suffix(".in").read_text()
 
 
-def reader(handler: Any) -> LiteLlmJournal:
-    """Return the reading side in front of a pretended gateway."""
-    gateway = Gateway(public_id="gw_1", name="litellm", base_url="http://gateway:4000/", live_versions=[1])
-    return LiteLlmJournal(gateway, transport=httpx.MockTransport(handler))
+def reader(base_url: str) -> LiteLlmJournal:
+    """Return the reading side of a gateway at an address."""
+    gateway = Gateway(public_id="gw_1", name="litellm", base_url=base_url, live_versions=[1])
+    return LiteLlmJournal(gateway)
+
+
+def answering(status: int = 200, body: str = "", **headers: str) -> AbstractContextManager[Receiver]:
+    """Return a pretended gateway that gives one answer."""
+    return receiver(status=status, body=body.encode(), headers=headers)
 
 
 def test_a_page_is_asked_signed_and_read() -> None:
-    seen: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return httpx.Response(200, json={"items": [{"id": "rsv_1"}], "next_cursor": "next", "has_more": True})
-
-    journal = reader(answer)
-    page = journal.page("a+b", limit=5)
+    body = json.dumps({"items": [{"id": "rsv_1"}], "next_cursor": "next", "has_more": True})
+    with answering(body=body) as gateway:
+        journal = reader(f"http://127.0.0.1:{gateway.port}/")
+        page = journal.page("a+b", limit=5)
     assert (journal.name, page.rows, page.next_cursor, page.has_more) == (
         "gw_1",
         [{"id": "rsv_1"}],
         "next",
         True,
     )
-    assert str(seen[0].url) == "http://gateway:4000/purser/v1/usage?cursor=a%2Bb&limit=5"
-    assert seen[0].headers["purser-gateway"] == "gw_1"
-    assert seen[0].headers["purser-signature"].startswith("v1=")
-
-
-def refuse_to_connect(request: httpx.Request) -> httpx.Response:
-    """Be down."""
-    raise httpx.ConnectError("connection refused", request=request)
+    [call] = gateway.calls
+    assert call.path == "/purser/v1/usage?cursor=a%2Bb&limit=5"
+    assert call.headers["purser-gateway"] == "gw_1"
+    assert call.headers["purser-signature"].startswith("v1=")
 
 
 @pytest.mark.parametrize(
-    "handler",
+    "gateway",
     [
-        refuse_to_connect,
-        lambda _: httpx.Response(500, text="oops"),
-        lambda _: httpx.Response(401, json={"code": "gateway_signature_invalid"}),
-        lambda _: httpx.Response(302, headers={"location": "http://elsewhere/"}),
-        lambda _: httpx.Response(200, text="<html>"),
-        lambda _: httpx.Response(200, json={"items": {}, "next_cursor": "", "has_more": False}),
-        lambda _: httpx.Response(200, json={"items": [], "next_cursor": None, "has_more": False}),
-        lambda _: httpx.Response(200, content=json.dumps({"items": ["x" * 9_000_000]}).encode()),
+        answering(500, "oops"),
+        answering(401, '{"code": "gateway_signature_invalid"}'),
+        answering(302, location="http://elsewhere/"),
+        answering(200, "<html>"),
+        answering(200, '{"items": {}, "next_cursor": "", "has_more": false}'),
+        answering(200, '{"items": [], "next_cursor": null, "has_more": false}'),
+        answering(200, json.dumps({"items": ["x" * 9_000_000]})),
     ],
 )
-def test_a_gateway_that_cannot_be_read_is_unavailable(handler: Any) -> None:
-    with pytest.raises(SourceUnavailableError):
-        reader(handler).page("", limit=5)
+def test_a_gateway_that_cannot_be_read_is_unavailable(gateway: AbstractContextManager[Receiver]) -> None:
+    with gateway as there, pytest.raises(SourceUnavailableError):
+        reader(f"http://127.0.0.1:{there.port}").page("", limit=5)
+
+
+def test_a_gateway_that_is_down_is_unavailable() -> None:
+    with answering() as gateway:
+        port = gateway.port
+    with pytest.raises(SourceUnavailableError, match="cannot be reached"):
+        reader(f"http://127.0.0.1:{port}").page("", limit=5)
+
+
+def test_a_gateway_in_a_private_network_is_read_where_a_setting_names_it(settings: Any) -> None:
+    body = '{"items": [], "next_cursor": "", "has_more": false}'
+    with answering(body=body) as gateway:
+        settings.GATEWAY_ALLOWED_NETWORKS = ["10.20.0.0/16"]
+        with pytest.raises(SourceUnavailableError, match="GATEWAY_ALLOWED_NETWORKS"):
+            reader(f"http://127.0.0.1:{gateway.port}").page("", limit=5)
+        assert gateway.calls == []
+        settings.GATEWAY_ALLOWED_NETWORKS = ["127.0.0.0/8"]
+        assert reader(f"http://127.0.0.1:{gateway.port}").page("", limit=5).rows == []
 
 
 def test_the_public_address_is_where_the_gateway_is_pulled_from(world: World, out: Path) -> None:
