@@ -22,6 +22,7 @@ from approvals.selectors import PARTS, asked_before
 from core import clock
 from core.models import AuditEvent
 from core.money import format_usd
+from core.words import counted
 from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
 
@@ -176,9 +177,11 @@ def _checks(user: User, request: AccessRequest, holders: RoleHolders) -> list[Ch
     )
     longest = _longest_days(request)
     checks.append(
-        _ok(f"{request.duration_days} days are within the {longest} that {request.tier} allows.")
+        _ok(f"{counted(request.duration_days, 'day')} of the {longest} that {request.tier} allows.")
         if request.duration_days <= longest
-        else Check(tone="warn", text=f"{request.tier} allows {longest} days now; access will end then.")
+        else Check(
+            tone="warn", text=f"{request.tier} allows {counted(longest, 'day')} now; access will end then."
+        )
     )
     checks.append(
         _ok("The project has an owner and a cost centre.")
@@ -255,7 +258,7 @@ def _decision_text(decision: Decision) -> str:
     what = Verdict(decision.verdict).label.lower()
     terms = []
     if decision.duration_days is not None:
-        terms.append(f"for {decision.duration_days} days")
+        terms.append(f"for {counted(decision.duration_days, 'day')}")
     if decision.monthly_cap_usd is not None:
         terms.append(f"up to {format_usd(decision.monthly_cap_usd)} a month")
     lowered = f" {', '.join(terms)}" if terms else ""

@@ -171,7 +171,7 @@ def test_case_shows_the_rules_the_people_and_the_clock(cast: Cast, asked: Access
     assert "The lead of Search decides Can decide: Ben Okafor" in words
     assert f"Decide by {asked.decide_by:%-d %B %Y, %H:%M} UTC" in words
     assert "You are the lead of Search and did not make this request." in words
-    assert "60 days are within the 90 that Tier 2 allows." in words
+    assert "60 days of the 90 that Tier 2 allows." in words
     assert "History Ada Moreno asked for Tier 2" in words
 
 
