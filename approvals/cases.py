@@ -175,20 +175,23 @@ def _checks(user: User, request: AccessRequest, holders: RoleHolders) -> list[Ch
             tone="bad", text=f"{person} does not work in team {project.team} any more: it can only be denied."
         )
     )
-    longest = _longest_days(request)
-    checks.append(
-        _ok(f"{counted(request.duration_days, 'day')} of the {longest} that {request.tier} allows.")
-        if request.duration_days <= longest
-        else Check(
-            tone="warn", text=f"{request.tier} allows {counted(longest, 'day')} now; access will end then."
-        )
-    )
+    if request.kind != RequestKind.BREAK_GLASS:  # its access is for hours
+        checks.append(_days_check(request))
     checks.append(
         _ok("The project has an owner and a cost centre.")
         if project.owner.is_active and project.cost_centre
         else Check(tone="warn", text="The project's owner has left, or it has no cost centre.")
     )
     return checks
+
+
+def _days_check(request: AccessRequest) -> Check:
+    longest = _longest_days(request)
+    if request.duration_days <= longest:
+        return _ok(f"{counted(request.duration_days, 'day')} of the {longest} that {request.tier} allows.")
+    return Check(
+        tone="warn", text=f"{request.tier} allows {counted(longest, 'day')} now; access will end then."
+    )
 
 
 def _ok(text: str) -> Check:
@@ -205,8 +208,11 @@ def _longest_days(request: AccessRequest) -> int:
 
 
 def _access_until(request: AccessRequest, longest_days: int) -> datetime | None:
-    """Return until when access lasts, or would if it were approved now; None when it is over."""
-    if request.state != RequestStatus.PENDING:
+    """Return until when access lasts, or would if it were approved now; None when it is over.
+
+    A broken glass gave its access already.
+    """
+    if request.state != RequestStatus.PENDING or request.kind == RequestKind.BREAK_GLASS:
         return request.granted_until
     until = clock.now() + timedelta(days=min(request.duration_days, longest_days))
     return min(until, request.extends_key.expires_at) if request.extends_key else until

@@ -131,6 +131,7 @@ class CaseView:
     duration_days: int
     access_until: datetime | None
     is_open: bool
+    is_review: bool
     stage_text: str
     deciders: tuple[str, ...]
     decide_by: datetime
@@ -218,6 +219,7 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
         duration_days=request.duration_days,
         access_until=case.access_until,
         is_open=pending,
+        is_review=request.kind == RequestKind.BREAK_GLASS,
         stage_text=case.stage_text,
         deciders=case.deciders,
         decide_by=request.decide_by,

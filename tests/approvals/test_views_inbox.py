@@ -221,6 +221,7 @@ def test_htmx_gets_the_panes_alone_with_title_and_badge(cast: Cast, asked: Acces
     assert "<html" not in html
     assert f"<title>Tier 2 for Ranking, {asked.public_id} \N{EN DASH} Purser</title>" in html
     assert 'id="waiting" hx-swap-oob="true"' in html
+    assert 'id="messages" role="status" hx-swap-oob="innerHTML"' in html
     assert html.count('id="inbox"') == 1
 
 

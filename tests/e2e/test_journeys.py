@@ -263,6 +263,19 @@ def test_single_keys_lead_to_a_decision_and_never_make_one(organisation: Cast, e
     assert not Decision.objects.exists()
 
 
+@pytest.mark.parametrize("enter", [pytest.param(WIDE, id="wide")], indirect=True)
+def test_a_field_that_was_drawn_larger_is_swapped_within_the_policy(organisation: Cast, enter: Enter) -> None:
+    asked = ask(organisation)
+    ben = enter(organisation.ben)
+    ben.open(f"/approvals/{asked.public_id}/")
+    comment = ben.page.get_by_label("Comment")
+    comment.evaluate("field => { field.style.height = '12rem' }")  # what pulling at its corner does
+    ben.press("button", "Deny")
+    expect(ben.page.get_by_role("alert")).to_be_focused()
+    ben.reads("There is a problem")
+    assert not Decision.objects.exists()
+
+
 def answer_every_question(ada: Traveller) -> None:
     """Go from the first question to the page that shows the answers, and look at each page."""
     ada.open("/approvals/ask/")

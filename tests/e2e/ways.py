@@ -15,7 +15,7 @@ from teams.models import User
 
 MOST_TABS = 150
 # Chromium logs every answer of 4xx; these are the ones that the journeys mean to see.
-EXPECTED_ANSWERS = ("status of 409", "status of 412")
+EXPECTED_ANSWERS = ("status of 409", "status of 412", "status of 422")
 LOG_VIOLATIONS = """document.addEventListener('securitypolicyviolation', (event) =>
   console.error('CSP: ' + event.violatedDirective + ' ' + event.blockedURI))"""
 FOCUSED = "element => element === document.activeElement"
