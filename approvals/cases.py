@@ -22,6 +22,7 @@ from approvals.selectors import PARTS, asked_before
 from core import clock
 from core.models import AuditEvent
 from core.money import format_usd
+from core.words import counted
 from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
 
@@ -174,18 +175,23 @@ def _checks(user: User, request: AccessRequest, holders: RoleHolders) -> list[Ch
             tone="bad", text=f"{person} does not work in team {project.team} any more: it can only be denied."
         )
     )
-    longest = _longest_days(request)
-    checks.append(
-        _ok(f"{request.duration_days} days are within the {longest} that {request.tier} allows.")
-        if request.duration_days <= longest
-        else Check(tone="warn", text=f"{request.tier} allows {longest} days now; access will end then.")
-    )
+    if request.kind != RequestKind.BREAK_GLASS:  # its access is for hours
+        checks.append(_days_check(request))
     checks.append(
         _ok("The project has an owner and a cost centre.")
         if project.owner.is_active and project.cost_centre
         else Check(tone="warn", text="The project's owner has left, or it has no cost centre.")
     )
     return checks
+
+
+def _days_check(request: AccessRequest) -> Check:
+    longest = _longest_days(request)
+    if request.duration_days <= longest:
+        return _ok(f"{counted(request.duration_days, 'day')} of the {longest} that {request.tier} allows.")
+    return Check(
+        tone="warn", text=f"{request.tier} allows {counted(longest, 'day')} now; access will end then."
+    )
 
 
 def _ok(text: str) -> Check:
@@ -202,8 +208,11 @@ def _longest_days(request: AccessRequest) -> int:
 
 
 def _access_until(request: AccessRequest, longest_days: int) -> datetime | None:
-    """Return until when access lasts, or would if it were approved now; None when it is over."""
-    if request.state != RequestStatus.PENDING:
+    """Return until when access lasts, or would if it were approved now; None when it is over.
+
+    A broken glass gave its access already.
+    """
+    if request.state != RequestStatus.PENDING or request.kind == RequestKind.BREAK_GLASS:
         return request.granted_until
     until = clock.now() + timedelta(days=min(request.duration_days, longest_days))
     return min(until, request.extends_key.expires_at) if request.extends_key else until
@@ -255,7 +264,7 @@ def _decision_text(decision: Decision) -> str:
     what = Verdict(decision.verdict).label.lower()
     terms = []
     if decision.duration_days is not None:
-        terms.append(f"for {decision.duration_days} days")
+        terms.append(f"for {counted(decision.duration_days, 'day')}")
     if decision.monthly_cap_usd is not None:
         terms.append(f"up to {format_usd(decision.monthly_cap_usd)} a month")
     lowered = f" {', '.join(terms)}" if terms else ""

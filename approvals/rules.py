@@ -33,7 +33,7 @@ LABELS = {
     "auto_human_days": "The rule extends when a human approved in the last so many days",
     "break_glass_hours": "Hours of access in an emergency",
     "break_glass_cap_usd": "US dollars in an emergency",
-    "together_cap_usd": "Most US dollars a month of each of several that are approved together",
+    "together_cap_usd": "Most US dollars a month of a request that is approved together with others",
 }
 
 

@@ -11,6 +11,10 @@ from core.errors import InvalidInputError
 from core.money import parse_usd
 from core.reasons import LONGEST
 
+LENGTH_MESSAGES = {
+    "min_length": "Write more: at least %(limit_value)d characters, and there are %(show_value)d",
+    "max_length": "Write less: at most %(limit_value)d characters, and there are %(show_value)d",
+}
 AMOUNT_ATTRIBUTES = {"inputmode": "decimal", "autocomplete": "off", "class": "short"}
 
 
@@ -45,4 +49,4 @@ class ReasonField(forms.CharField):
     def __init__(self, *, missing: str = "Enter a reason", **kwargs: Any) -> None:
         kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 3}))
         kwargs.setdefault("max_length", LONGEST)
-        super().__init__(error_messages={"required": missing}, **kwargs)
+        super().__init__(error_messages={"required": missing, **LENGTH_MESSAGES}, **kwargs)

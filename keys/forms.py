@@ -178,7 +178,7 @@ class ShrinkForm(forms.Form):
     """What is left of a grant; an empty field leaves it as it is."""
 
     days = forms.IntegerField(
-        label="Ends in days from now",
+        label="Ends in how many days?",
         help_text="Leave it empty to keep its end.",
         min_value=1,
         max_value=MAX_DAYS,

@@ -70,8 +70,15 @@ class NavItem:
     current: bool
 
 
-# Pages that are reached from another section's.
-WITHIN = {"providers": "sources", "invoices": "sources"}
+# Pages that belong to another section than the first list of their app: by name space, or by view.
+WITHIN = {
+    "providers": "sources:list",
+    "invoices": "sources:list",
+    "approvals:break_glass": "approvals:ask",
+    "approvals:edit_policy": "approvals:policies",
+    "approvals:retire_policy": "approvals:policies",
+    "approvals:proposal": "approvals:policies",
+}
 SPEND, ORGANISATION = "Spend", "Organisation"
 SECTIONS = (
     Section(label="Overview", view="overview", icon="house"),
@@ -188,9 +195,10 @@ def nav_items(request: HttpRequest) -> list[NavItem]:
 
 
 def _section_of(request: HttpRequest) -> Section | None:
-    """Find the section with this very view, else the one with the list of the same app."""
+    """Find the section with this very view, else the one that it is within, else the list of the same app."""
     match = request.resolver_match
     if match is None:
         return None
     by_view = {section.view: section for section in SECTIONS}
-    return by_view.get(match.view_name) or by_view.get(f"{WITHIN.get(match.namespace, match.namespace)}:list")
+    within = WITHIN.get(match.view_name) or WITHIN.get(match.namespace) or f"{match.namespace}:list"
+    return by_view.get(match.view_name) or by_view.get(within)

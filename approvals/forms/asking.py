@@ -53,7 +53,7 @@ class DecideForm(forms.Form):
     """What an approver offers and says. Empty terms are those that were asked for."""
 
     seen_revision = forms.IntegerField(widget=forms.HiddenInput)
-    monthly_cap_usd = UsdField(label="Monthly cap", required=False)
+    monthly_cap_usd = UsdField(label="Monthly cap, in US dollars", required=False)
     duration_days = DaysField(label="Access for how many days", required=False)
     comment = ReasonField(
         label="Comment", required=False, help_text="The requester reads it. Needed to deny."
@@ -62,7 +62,7 @@ class DecideForm(forms.Form):
     def __init__(self, *args: Any, expected_usd: Decimal, longest_days: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         cap, days = self.fields["monthly_cap_usd"], self.fields["duration_days"]
-        cap.help_text = f"US dollars, at most the {format_usd(expected_usd)} that is expected."
+        cap.help_text = f"At most {format_usd(expected_usd)}."
         days.help_text = f"At most {longest_days}."
 
 

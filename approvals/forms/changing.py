@@ -12,6 +12,7 @@ from approvals.models import Policy
 from approvals.services.asking import MAX_REASON_CHARACTERS, MIN_REASON_CHARACTERS
 from core.forms import ReasonField, UsdField
 from core.money import format_usd
+from core.words import counted
 from teams.models import Project
 
 
@@ -102,7 +103,7 @@ class BreakGlassForm(forms.Form):
         self.fields["tier"].choices = [  # type: ignore[attr-defined]  # a ChoiceField
             (
                 str(terms.tier_id),
-                f"{terms.tier}: {terms.break_glass_hours} hours, {_up_to(terms)}",
+                f"{terms.tier}: {counted(terms.break_glass_hours, 'hour')}, {_up_to(terms)}",
             )
             for terms in rules
         ]

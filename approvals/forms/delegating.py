@@ -35,7 +35,8 @@ class DelegateForm(forms.Form):
         },
     )
     starts_on = forms.DateField(
-        label="From (leave it empty for now)",
+        label="From (not needed)",
+        help_text="The first day, in UTC. Leave it empty to begin at once.",
         required=False,
         widget=forms.DateInput(attrs=DAY),
         error_messages={"invalid": "Enter the first day, such as 2026-12-21"},

@@ -21,6 +21,11 @@ NUMBERS = (
     "break_glass_hours",
 )
 SWITCHES = ("told_may_veto", "needs_ticket", "auto_extend")
+EMPTY_MONEY = {
+    "max_monthly_usd": "Empty is no limit.",
+    "break_glass_cap_usd": "Empty where nobody may break the glass.",
+    "together_cap_usd": "Empty where each request is decided by itself.",
+}
 SHORT = {"inputmode": "numeric", "autocomplete": "off", "class": "short"}
 HIGHEST = 32_767  # what the columns hold; the rules allow far less
 
@@ -80,7 +85,7 @@ def _field(name: str, label: str) -> forms.Field:
     if name in SWITCHES:
         return forms.BooleanField(label=label, required=False)
     if name.endswith("_usd"):
-        return UsdField(label=label, required=False, help_text="Empty is none.")
+        return UsdField(label=label, required=False, help_text=EMPTY_MONEY[name])
     return forms.ChoiceField(label=label, choices=[("", "Nobody"), *DECIDES], required=False)
 
 

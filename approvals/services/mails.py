@@ -9,6 +9,7 @@ from approvals.models import AccessRequest, BudgetRequest, Comment, PolicyPropos
 from approvals.services.asking import model_names
 from core import outbox
 from core.money import format_usd
+from core.words import counted
 from keys.models import Grant
 from teams.models import Role, RoleAssignment, User
 from teams.selectors import approvers_for
@@ -23,7 +24,8 @@ def tell_approvers(request: AccessRequest, people: Iterable[User]) -> None:
     models = ", ".join(model_names(request.model_ids)) or f"every model of {request.tier}"
     body = (
         f"{request.requester} asks for {request.tier} in project {request.project}: {models},"
-        f" about {format_usd(request.expected_monthly_usd)} a month, for {request.duration_days} days.\n\n"
+        f" about {format_usd(request.expected_monthly_usd)} a month, for"
+        f" {counted(request.duration_days, 'day')}.\n\n"
         f"{request.reason}\n\nDecide by {request.decide_by:%d %B %Y at %H:%M} UTC."
         " Opening the page decides nothing."
     )

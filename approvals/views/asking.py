@@ -23,6 +23,7 @@ from core.errors import InvalidInputError
 from core.money import format_usd
 from core.problems import from_error
 from core.templatetags.ui import multiple
+from core.words import counted
 from teams.selectors import names_of
 from teams.types import PersonRequest
 
@@ -180,6 +181,7 @@ def _address(pairs: Pairs, **more: str) -> str:
 def _answers(wizard: Wizard) -> Iterator[AnswerLine]:
     given = _given(wizard)
     terms, answers = wizard.terms, wizard.answers
+    expected = format_usd(answers["expected_monthly_usd"])
     texts = {
         "project": ("Project", str(wizard.project)),
         "tier": ("Tier", f"{terms.tier}, {terms.tier.name}" if terms else ""),
@@ -188,7 +190,7 @@ def _answers(wizard: Wizard) -> Iterator[AnswerLine]:
         "reason": ("Why", " ".join((answers["reason"], answers.get("ticket", ""))).strip()),
         "cost": (
             "For how long, at what cost",
-            f"{answers['duration_days']} days, {format_usd(answers['expected_monthly_usd'])} a month",
+            f"{counted(answers['duration_days'], 'day')}, {expected} a month",
         ),
     }
     for question in wizard.questions:
@@ -206,11 +208,11 @@ def _panel(wizard: Wizard, money: Money) -> Iterator[PanelLine]:
         yield _budget_line(budget)
     everyday = [row for row in money.alternatives if not row.asked and row.tier_number == DEFAULT_TIER]
     if everyday:
-        nearest = everyday[0]
+        nearest, against = everyday[0], [row for row in money.alternatives if row.asked][-1]
         yield PanelLine(
             label="Cheaper",
             text=f"{nearest.name} (Tier 1, no approval) would cost {format_usd(nearest.monthly_usd)} a month"
-            f" for the same use: {multiple(nearest.times_cheaper)} cheaper.",
+            f" for the same use: {multiple(nearest.times_cheaper)} cheaper than {against.name}.",
         )
     if wizard.prospect:
         deciders = names_of(wizard.prospect.deciders)
@@ -233,9 +235,11 @@ def _expected(wizard: Wizard, money: Money) -> str:
 
 
 def _budget_line(budget: BudgetOutlook) -> PanelLine:
+    left = f"{format_usd(budget.left_usd)} left of {format_usd(budget.limit_usd)}"
+    forecast = budget.forecast_with_usd
     return PanelLine(
         label=budget.name,
-        text=f"{format_usd(budget.left_usd)} left of {format_usd(budget.limit_usd)}",
+        text=left if forecast is None else f"{left}. Forecast with this: {format_usd(forecast)}",
         meter=Meter(
             percent=budget.spent_percent,
             label="Share of the budget that is spent",

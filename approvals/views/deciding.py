@@ -18,7 +18,7 @@ from approvals.errors import (
     NotEligibleError,
 )
 from approvals.forms import DecideForm
-from approvals.models import AccessRequest, RequestStatus, Verdict
+from approvals.models import AccessRequest, RequestKind, RequestStatus, Verdict
 from approvals.selectors import View
 from approvals.views.reading import detail_url, inbox_page, offer_form, view_of
 from approvals.views.shapes import Change, Outcome
@@ -112,6 +112,8 @@ def _counted(request: PersonRequest, result: services.Outcome) -> HttpResponse:
 def _in_words(result: services.Outcome) -> tuple[str, str]:
     asked = result.request
     match asked.status:
+        case RequestStatus.APPROVED if asked.kind == RequestKind.BREAK_GLASS:
+            return f"{asked} is approved", f"The access of {asked.beneficiary} lasts to its end."
         case RequestStatus.APPROVED if asked.extends_key:
             return (
                 f"{asked} is approved",

@@ -1,5 +1,7 @@
 """Who decides for whom, and until when."""
 
+from datetime import timedelta
+
 from django import forms
 from django.contrib import messages
 from django.db.models import Q, QuerySet
@@ -30,7 +32,8 @@ def delegations(request: PersonRequest) -> HttpResponse:
         except (InvalidInputError, AlreadyDoneError) as error:
             add_error(form, error)
         else:
-            messages.success(request, f"{lent.taker} decides for you until {lent.valid_until:%-d %B %Y}.")
+            last = lent.valid_until - timedelta(days=1)
+            messages.success(request, f"{lent.taker} decides for you until the end of {last:%-d %B %Y}.")
             return redirect("approvals:delegations")
     context = {
         "lent": [_line(each) for each in _of(request.user)],

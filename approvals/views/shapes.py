@@ -12,6 +12,7 @@ from approvals.models import AccessRequest, BudgetRequest, RequestKind, RequestS
 from budgets.models import Window
 from core import clock
 from core.shapes import Event, Tone
+from core.words import counted
 from usage.types import Alternative
 
 DUE_SOON = timedelta(days=1)
@@ -129,6 +130,8 @@ class CaseView:
     alternatives: tuple[Alternative, ...]
     duration_days: int
     access_until: datetime | None
+    is_open: bool
+    is_review: bool
     stage_text: str
     deciders: tuple[str, ...]
     decide_by: datetime
@@ -215,6 +218,8 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
         alternatives=costs.alternatives,
         duration_days=request.duration_days,
         access_until=case.access_until,
+        is_open=pending,
+        is_review=request.kind == RequestKind.BREAK_GLASS,
         stage_text=case.stage_text,
         deciders=case.deciders,
         decide_by=request.decide_by,
@@ -271,7 +276,7 @@ def _length(left: timedelta) -> str:
     for size, name in ((timedelta(days=1), "day"), (timedelta(hours=1), "hour")):
         number = left // size
         if number:
-            return f"{number} {name}" if number == 1 else f"{number} {name}s"
+            return counted(number, name)
     return "less than an hour"
 
 

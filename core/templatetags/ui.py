@@ -15,6 +15,7 @@ from lucide.templatetags.lucide import lucide
 from core import charts, gauges
 from core.clock import now
 from core.money import format_usd
+from core.words import counted
 
 register = template.Library()
 
@@ -163,7 +164,7 @@ def _relative(moment: datetime) -> str:
     for length, name in STEPS:
         if size >= length:
             number = size // length
-            text = f"{number} {name}" if number == 1 else f"{number} {name}s"
+            text = counted(number, name)
             return f"in {text}" if distance > timedelta(0) else f"{text} ago"
     return "in less than a minute" if distance > timedelta(0) else "just now"
 

@@ -7,6 +7,7 @@ from django.db.models import Exists, F, OuterRef
 from django.urls import reverse
 
 from core import clock, outbox
+from core.words import counted
 from keys.models import ApiKey, Grant
 
 NOTICE_DAYS = (1, 3, 14)
@@ -66,7 +67,7 @@ def _tell_of_grant(grant: Grant, days: int) -> None:
         topic="grant.expires",
         recipient=grant.key.owner.email,
         dedupe_key=f"grant.expires:{grant.public_id}:{days}",
-        subject=f"{grant.tier} for {grant.key.name} ends in {_in_words(days)}",
+        subject=f"{grant.tier} for {grant.key.name} ends in {counted(days, 'day')}",
         body=f"What your key {grant.key.name} of project {grant.key.project} may call in {grant.tier} ends on"
         f" {grant.expires_at:%-d %B %Y at %H:%M} UTC. The key stays, with Tier 1. Ask for more time before,"
         " and it goes on without a gap.",
@@ -79,13 +80,9 @@ def _tell(key: ApiKey, days: int) -> None:
         topic="key.expires",
         recipient=key.owner.email,
         dedupe_key=f"key.expires:{key.public_id}:{days}",
-        subject=f"Your key {key.name} expires in {_in_words(days)}",
+        subject=f"Your key {key.name} expires in {counted(days, 'day')}",
         body=f"Your key {key.name} ({key.masked}) of project {key.project} ends on"
         f" {key.expires_at:%-d %B %Y at %H:%M} UTC, with everything that was granted to it. Make or ask for"
         " another key before, and put it where this one is used.",
         link=reverse("keys:detail", args=[key.public_id]),
     )
-
-
-def _in_words(days: int) -> str:
-    return "1 day" if days == 1 else f"{days} days"

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from core import clock, outbox
 from core.errors import InvalidInputError
+from core.words import counted
 from keys.errors import NotRevealedError, RotationRunningError
 from keys.models import MAX_OVERLAP_HOURS, ApiKey
 from keys.services.common import locked, record, require_authority, require_usable
@@ -50,13 +51,14 @@ def rotate(*, actor: User, key: ApiKey, overlap_hours: int = DEFAULT_OVERLAP_HOU
     mine.save(update_fields=["rotation_asked_at", "rotation_overlap_hours"])
     record(actor, "key.rotation_asked", mine, mine, before=before, after={"overlap_hours": overlap_hours})
     if actor.pk != mine.owner_id:
+        rest = f"goes on for {counted(overlap_hours, 'hour')} from then" if overlap_hours else "ends then"
         outbox.put_mail(
             topic="key.rotation_asked",
             recipient=mine.owner.email,
             dedupe_key=f"key.rotation_asked:{mine.public_id}:{mine.rotation_asked_at.isoformat()}",
             subject=f"Your key {mine.name} is to get a new secret",
             body=f"{actor} asks you to rotate your key {mine.name} of project {mine.project}. Reveal the new"
-            f" secret; the present one goes on for {overlap_hours} hours from then.",
+            f" secret; the present one {rest}.",
             link=reverse("keys:reveal", args=[mine.public_id]),
         )
     return mine

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 
 from catalog.selectors import model_names
 from core.shapes import Tone
+from core.words import counted
 from keys import selectors
 from keys.models import ApiKey, Grant, GrantState
 from keys.ports import ExposureOfKey, KeyExposure
@@ -92,9 +93,11 @@ def _may_rotate(key: ApiKey) -> bool:
 def _rotation_text(key: ApiKey) -> str:
     if not key.awaits_successor:
         return ""
+    hours = key.rotation_overlap_hours
+    more = f", and for {counted(hours, 'hour')} more" if hours else ""
     return (
         f"A new secret waits for {key.owner}, who owns the key, to reveal it. {key.masked} goes on until"
-        f" then, and for {key.rotation_overlap_hours} hours more."
+        f" then{more}."
     )
 
 

@@ -37,7 +37,7 @@ def shrink_grant(request: PersonRequest, public_id: str, grant_id: str) -> HttpR
             messages.success(request, f"The {grant.tier} access of {key.name} is what you left of it.")
             return redirect("keys:detail", key.public_id)
     page = {
-        "title": f"Less {grant.tier} for {key.name}",
+        "title": f"Less {grant.tier} on the key “{key.name}”",
         "text": f"It lasts until {grant.expires_at:%-d %B %Y}, for up to"
         f" {format_usd(grant.monthly_cap_usd)} a month. What you take away comes back by a new request only.",
         "submit_text": "Take it away",
@@ -57,7 +57,7 @@ def end_grant(request: PersonRequest, public_id: str, grant_id: str) -> HttpResp
         messages.success(request, f"The {grant.tier} access of {key.name} has ended. The key itself goes on.")
         return redirect("keys:detail", key.public_id)
     confirm = {
-        "title": f"End the {grant.tier} access of {key.name}?",
+        "title": f"End {grant.tier} on the key “{key.name}”?",
         "text": "The key goes on with Tier 1 and with what else is granted to it.",
         "consequences": (
             f"Calls of {grant.tier} that only this grant allows are refused at once.",

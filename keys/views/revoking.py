@@ -8,6 +8,7 @@ from django.views.decorators.http import require_http_methods
 
 from core.errors import InvalidInputError
 from core.money import format_usd
+from core.words import counted
 from keys import selectors, services
 from keys.forms import RevokeForm
 from keys.models import ApiKey
@@ -81,7 +82,6 @@ def _use(exposure: KeyExposure) -> list[str]:
     else:
         return ["It was never used."]
     lately = [
-        f"{time.label}: {time.calls:,} {'call' if time.calls == 1 else 'calls'} for {format_usd(time.usd)}."
-        for time in exposure.times
+        f"{time.label}: {counted(time.calls, 'call')} for {format_usd(time.usd)}." for time in exposure.times
     ]
     return [f"It was last used on {last}.", *lately]

@@ -117,7 +117,7 @@ def in_words(
 
     Two queries.
     """
-    people, labels = names_now(events)
+    people, labels = names_now(events, in_full=in_full)
     former = former_names(min(event.at for event in events)) if events else FormerNames()
     names = Names(people=people, teams=teams, labels=labels, former=former)
     return [_line(event, names=names, sealed_until=sealed_until, in_full=in_full) for event in events]
@@ -164,17 +164,17 @@ def _line(event: AuditEvent, *, names: Names, sealed_until: int, in_full: bool) 
         ip_address=(event.ip_address or "") if in_full else "",
         api_token=event.api_token,
         sealed=event.pk <= sealed_until,
-        changes=changes(event),
+        changes=changes(event, names.labels),
     )
 
 
-def changes(event: AuditEvent) -> tuple[Changed, ...]:
-    """Return every fact that the event kept, what it was and what it became."""
+def changes(event: AuditEvent, labels: Mapping[str, str]) -> tuple[Changed, ...]:
+    """Return every fact that the event kept, what it was and what it became; `labels` are names by id."""
     return tuple(
         Changed(
             name=_words(name.removesuffix("_usd")),
-            before=_value(name, event.before.get(name)),
-            after=_value(name, event.after.get(name)),
+            before=_value(name, event.before.get(name), labels),
+            after=_value(name, event.after.get(name), labels),
         )
         for name in dict.fromkeys((*event.before, *event.after))
     )
@@ -200,16 +200,19 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _value(name: str, value: Any) -> str:
+def _value(name: str, value: Any, labels: Mapping[str, str]) -> str:
     match value:
-        case None | "":
+        case None | "" | []:
             return NOTHING
         case str() if name.endswith("_usd"):
             return price(Decimal(value))
         case bool():
             return "yes" if value else "no"
         case str() | int():
-            return str(value)
+            text = str(value)
+            return f"{labels[text]} ({text})" if text in labels else text
+        case [*texts] if all(isinstance(each, str) for each in texts):
+            return ", ".join(texts)
         case _:
             return json.dumps(value, ensure_ascii=False)
 

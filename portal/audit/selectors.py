@@ -1,11 +1,12 @@
 """Who may read which audit events, and the events that filters leave."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import CharField, Model, Q, QuerySet, Value
+from django.db.models import CharField, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, NullIf
 from django.utils import timezone
 
@@ -15,6 +16,8 @@ from keys.models import ApiKey, Grant
 from teams.models import Department, Project, Role, RoleAssignment, Team, User
 from teams.selectors import RolesHeld
 
+NAMED: dict[str, type[Any]] = {"dep": Department, "tem": Team, "prj": Project, "key": ApiKey}
+KNOWN_TO_ALL = {"prj", "key"}  # of an event that one may read
 READS_ALL = {Role.AUDITOR, Role.ADMIN}
 SYSTEM = "purser"
 
@@ -73,27 +76,37 @@ def filtered(events: QuerySet[AuditEvent], wanted: Filters) -> QuerySet[AuditEve
     return events.order_by("-pk")
 
 
-def names_now(events: Sequence[AuditEvent]) -> tuple[dict[int, str], dict[str, str]]:
-    """Return what people are called now by id, and what can be renamed by public id. One query.
+def names_now(
+    events: Sequence[AuditEvent], *, in_full: bool = False
+) -> tuple[dict[int, str], dict[str, str]]:
+    """Return what people are called now by id, and what has a name by public id. One query.
 
-    The people are those who acted in these events, those for whom they did, and those whom it is about.
+    The people are those who acted in these events, and those for whom they did. What has a name is what the
+    events are about, and the people, projects and keys among their values; `in_full` the teams and
+    departments too, which others may not see.
     """
     acting = {each for event in events for each in (event.actor_id, event.on_behalf_of_id) if each}
+    about, values = {event.object_id for event in events}, _texts(events)
     of_person = Coalesce(NullIf("name", Value("")), "email", output_field=CharField())
-    people = User.objects.filter(Q(pk__in=acting) | Q(public_id__in=_about(events, User)))
+    people = User.objects.filter(Q(pk__in=acting) | Q(public_id__in=_ids(about | values, "usr")))
     found = people.annotate(shown=of_person).order_by().values_list("pk", "public_id", "shown")
     others = (
         model.objects.filter(public_id__in=ids).order_by().values_list(Value(0), "public_id", "name")
-        for model in (Department, Team, Project, ApiKey)
-        if (ids := _about(events, model))
+        for prefix, model in NAMED.items()
+        if (ids := _ids(about | values if in_full or prefix in KNOWN_TO_ALL else about, prefix))
     )
     rows = list(found.union(*others, all=True))
     return {pk: name for pk, _, name in rows if pk}, {known: name for _, known, name in rows}
 
 
-def _about(events: Sequence[AuditEvent], model: type[Model]) -> set[str]:
-    kind = model._meta.label_lower  # noqa: SLF001  Django's public name for it
-    return {event.object_id for event in events if event.object_type == kind}
+def _texts(events: Sequence[AuditEvent]) -> set[str]:
+    """Return the texts among what events kept of before and after."""
+    kept = (values for event in events for values in (event.before, event.after))
+    return {value for values in kept for value in values.values() if isinstance(value, str)}
+
+
+def _ids(texts: Collection[str], prefix: str) -> set[str]:
+    return {text for text in texts if re.fullmatch(rf"{prefix}_\w{{18}}", text)}
 
 
 def sealed_until() -> tuple[int, datetime | None]:

@@ -154,7 +154,7 @@ def test_a_case_says_what_an_approver_needs(cast: Cast, asked: AccessRequest) ->
     assert [(check.tone, check.text) for check in case.checks] == [
         ("ok", "You are the lead of Search and did not make this request."),
         ("ok", "Ada Moreno works in team Search."),
-        ("ok", "60 days are within the 90 that Tier 2 allows."),
+        ("ok", "60 days of the 90 that Tier 2 allows."),
         ("ok", "The project has an owner and a cost centre."),
     ]
     assert [line.text for line in case.history] == ["Ada Moreno asked for Tier 2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from budgets.models import Mode, ScopeKind, Window
 from budgets.services.limits import open_budget
 from core import clock
 from core.models import AuditEvent
+from core.templatetags.ui import TIMES
 from keys.services import issue_key, revoke
 from teams.models import Role, RoleAssignment
 from tests.approvals.conftest import REASON
@@ -133,7 +135,7 @@ def test_question_that_was_passed_without_an_answer_comes_back(
         ({"tier": "9"}, "Choose one of the tiers that can be asked for"),
         ({"models": ["small"]}, "small is not a model of this tier"),
         ({"models": ["frontier"]}, "frontier is not a model of this tier"),
-        ({"reason": "Need it"}, "at least 10 characters"),
+        ({"reason": "Need it"}, "Write more: at least 10 characters, and there are 7"),
         ({"reason": "\0" * 20}, "Null characters are not allowed"),
         ({"duration_days": "91"}, "Enter 1 to 90 days: that is the most for Tier 2."),
         ({"duration_days": "-1"}, "Enter a whole number of days"),
@@ -254,8 +256,10 @@ def test_panel_says_cost_headroom_who_decides_and_by_when(cast: Cast) -> None:
     # 70M in at $2.50 and 7M out at $10 a million
     assert "Expected cost $245.00 a month, going by the last 30 days" in page.words
     assert "$500.00 left of $500.00" in page.words
+    assert "Forecast with this" not in page.words
     # 70 * 0.15 + 7 * 0.60
     assert "small (Tier 1, no approval) would cost $14.70 a month for the same use" in page.words
+    assert f": 17{TIMES} cheaper than large." in page.words
     assert "Who decides Ben Okafor, as the lead of Search" in page.words
     assert f"Decided by {clock.now() + timedelta(days=7):%-d %B %Y}" in page.words
 
@@ -266,6 +270,25 @@ def test_panel_says_cost_headroom_who_decides_and_by_when(cast: Cast) -> None:
     assert "Expected cost $490.00 a month, as you entered it" in entered.words
     assert "would cost $29.40 a month for the same use" in entered.words
     assert f"Access until {clock.now() + timedelta(days=30):%-d %B %Y}" in entered.words
+    assert re.search(r"\$500\.00 left of \$500\.00\. Forecast with this: \$\d", entered.words)
+
+
+def test_cheaper_model_is_set_against_the_cheapest_that_is_asked_for(cast: Cast) -> None:
+    tokens: dict[str, Any] = {"calls": 100, "input_tokens": 10_000_000, "output_tokens": 1_000_000}
+    book(cast.ranking, cast.small, organisation_today() - timedelta(days=1), "2.10", **tokens)
+
+    page = Visitor(cast.ada).get(ASK, htmx_target="panel", step="reason", project="ranking", tier="2")
+
+    # 10M in and 1M out: larger is $45.00, large $35.00, small $2.10
+    assert "Expected cost $45.00 a month" in page.words
+    assert f"would cost $2.10 a month for the same use: 17{TIMES} cheaper than large." in page.words
+
+
+def test_one_day_is_one_day(cast: Cast) -> None:
+    page = at(Visitor(cast.ada), "check", **{**ANSWERS, "duration_days": "1"})
+
+    assert "1 day, $" in page.words
+    assert "1 days" not in page.words
 
 
 def test_panel_of_a_half_filled_form_is_no_error(cast: Cast) -> None:

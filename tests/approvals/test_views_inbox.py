@@ -171,7 +171,7 @@ def test_case_shows_the_rules_the_people_and_the_clock(cast: Cast, asked: Access
     assert "The lead of Search decides Can decide: Ben Okafor" in words
     assert f"Decide by {asked.decide_by:%-d %B %Y, %H:%M} UTC" in words
     assert "You are the lead of Search and did not make this request." in words
-    assert "60 days are within the 90 that Tier 2 allows." in words
+    assert "60 days of the 90 that Tier 2 allows." in words
     assert "History Ada Moreno asked for Tier 2" in words
 
 
@@ -221,6 +221,7 @@ def test_htmx_gets_the_panes_alone_with_title_and_badge(cast: Cast, asked: Acces
     assert "<html" not in html
     assert f"<title>Tier 2 for Ranking, {asked.public_id} \N{EN DASH} Purser</title>" in html
     assert 'id="waiting" hx-swap-oob="true"' in html
+    assert 'id="messages" role="status" hx-swap-oob="innerHTML"' in html
     assert html.count('id="inbox"') == 1
 
 

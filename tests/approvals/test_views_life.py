@@ -154,6 +154,22 @@ def test_the_glass_is_broken_on_a_page_that_says_what_follows(cast: Cast) -> Non
     assert "Review: glass broken for Tier 2 in Ranking" in Visitor(cast.ben).get(page_of(review)).words
 
 
+def test_a_review_says_until_when_the_access_lasts_and_asks_for_no_terms(cast: Cast) -> None:
+    factories.new_policy(cast.tier2, [("lead", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50))
+    Visitor(cast.ada).post(f"{LIST}break-glass/", project="ranking", tier="2", reason=REASON)
+    review, grant = AccessRequest.objects.get(), Grant.objects.get()
+    ben = Visitor(cast.ben)
+
+    page = ben.get(page_of(review))
+
+    assert f"Access until {grant.expires_at:%-d %B %Y, %H:%M} UTC" in page.words
+    assert "At most $50.00" in page.words
+    assert not [text for text in ("Access for", "1 day", "Expected cost", "cap") if text in page.words]
+    assert ben.post(page_of(review, "decide/"), verdict="approve", seen_revision="1").status == 302
+    assert "The access of Ada Moreno lasts to its end." in ben.get(page_of(review)).words
+    assert Grant.objects.get().expires_at == grant.expires_at
+
+
 # ------------------------------------------------------------------------------------- delegates
 
 
@@ -166,7 +182,11 @@ def test_a_lead_lends_his_role_and_ends_it(cast: Cast, asked: AccessRequest) -> 
     lent = Delegation.objects.get()
     assert (lent.taker, lent.team) == (cast.dan, cast.search)
     assert "Tier 2 for Ranking" in Visitor(cast.dan).get(LIST).words
-    assert "Team lead of Search" in ben.get(address).words
+    words = ben.get(address).words
+    assert (
+        f"Dan Fischer decides for you until the end of {clock.now() + timedelta(days=5):%-d %B %Y}." in words
+    )
+    assert "Team lead of Search" in words
     assert ben.post(f"{address}{lent.public_id}/end/").status == 302
     assert "Tier 2 for Ranking" not in Visitor(cast.dan).get(LIST).words
 

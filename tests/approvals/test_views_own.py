@@ -50,6 +50,8 @@ def test_approved_request_offers_the_secret_once(cast: Cast, asked: AccessReques
     assert key is not None
     assert "Ben Okafor approved it. Watch the batches." in page.words
     assert "Show the secret once" in page.words
+    assert "Who decides" not in page.words
+    assert "The lead of Search decides" not in page.words
     assert f'action="/keys/{key.public_id}/reveal/"' in page.response.content.decode()
     assert path_of(asked, "withdraw/") not in page.links
 

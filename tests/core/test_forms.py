@@ -8,6 +8,7 @@ import pytest
 from django import forms
 
 from core.forms import ReasonField, UsdField
+from core.reasons import LONGEST
 
 
 class Limit(forms.Form):
@@ -35,6 +36,11 @@ def test_what_is_not_money_is_refused_with_an_example(typed: str) -> None:
     form = Limit({"amount": typed, "reason": "Launch", "kind": "a"})
     assert "Enter US dollars such as 1250 or 99.50." in form.errors["amount"][0]
     assert f'value="{typed}"' in str(form["amount"]), "the entry is kept"
+
+
+def test_too_long_a_reason_is_told_in_the_words_of_the_product() -> None:
+    form = Limit({"amount": "1", "reason": "x" * (LONGEST + 2), "kind": "a"})
+    assert form.errors["reason"] == [f"Write less: at most {LONGEST} characters, and there are {LONGEST + 2}"]
 
 
 def test_empty_fields_say_what_to_enter() -> None:

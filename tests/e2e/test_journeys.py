@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import ScryptPasswordHasher
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from approvals.models import AccessRequest, Decision, Delegation, GrantReview, RequestKind, RequestStatus
 from approvals.services import amend, submit
@@ -94,6 +94,41 @@ def enter(request: pytest.FixtureRequest, portal: Server, browser: Browser) -> I
     yield sign_in
     for each in inside:
         each.leave()
+
+
+@ways(PHONE, NO_SCRIPT, KEYBOARD)
+def test_access_is_asked_for_approved_and_revealed_once(organisation: Cast, enter: Enter) -> None:
+    cast = organisation
+    ada, ben = enter(cast.ada), enter(cast.ben)
+    answer_every_question(ada)
+    ada.reads("Check your answers", "large", REASON, "$420.00 a month")
+    ada.press("button", "Send the request")
+    ada.reads("Your request is sent.")
+    asked = AccessRequest.objects.get()
+    ben.open("/approvals/")
+    ben.press("link", "Tier 2 for Ranking")
+    ben.reads(REASON, "$420.00")
+    ben.write("Monthly cap", "300")
+    ben.write("Access for how many days", "30")
+    ben.press("button", "Approve")
+    ben.reads("is approved")
+    grant = Grant.objects.get(source_request=asked.public_id)
+    assert (grant.monthly_cap_usd, grant.granted_by) == (Decimal(300), cast.ben)
+    assert grant.expires_at - grant.starts_at == timedelta(days=30)
+    ben.open(f"/keys/{grant.key.public_id}/")
+    ben.reads("Ada Moreno", "Tier 2")
+    assert ben.page.get_by_role("link", name="Reveal").count() == 0
+    ada.open(f"/approvals/{asked.public_id}/")
+    ada.press("button", "Show the secret once")
+    ada.reads("This is the only time that you see it.")
+    secret = ada.page.get_by_label("Secret", exact=True).input_value()
+    ada.press("link", "I have stored it")
+    ada.reads("This month")
+    ada.open(f"/approvals/{asked.public_id}/")
+    assert secret not in ada.page.content()
+    assert ada.page.get_by_role("button", name="Show the secret once").count() == 0
+    grant.key.refresh_from_db()
+    assert grant.key.state is KeyState.LIVE
 
 
 @ways(WIDE, PHONE)
@@ -196,6 +231,69 @@ def test_a_key_is_rotated_and_revoked(organisation: Cast, enter: Enter) -> None:
     key.refresh_from_db()
     assert key.revoked_by == cast.ada
     assert key.state is KeyState.REVOKED
+
+
+@pytest.mark.parametrize("enter", [pytest.param(WIDE, id="wide")], indirect=True)
+def test_single_keys_lead_to_a_decision_and_never_make_one(organisation: Cast, enter: Enter) -> None:
+    cast = organisation
+    other = factories.ProjectFactory.create(name="Snippets", team=cast.search, owner=cast.ben)
+    for project in (cast.ranking, other):
+        submit(actor=cast.ada, project=project, tier=cast.tier2, **WISH)
+    ben = enter(cast.ben)
+    ben.open("/approvals/")
+    titles = ben.page.locator("[data-row] .l1 > span").all_inner_texts()
+    assert len(titles) == 2
+    heading, press = ben.page.locator("#case-h"), ben.page.keyboard.press
+    for key, title in (("j", titles[0]), ("j", titles[1]), ("k", titles[0])):
+        press(key)
+        expect(heading).to_have_text(title)
+        expect(heading).to_be_focused()
+    press("a")
+    expect(ben.page.get_by_role("button", name="Approve")).to_be_focused()
+    press("d")
+    expect(ben.page.get_by_role("button", name="Deny")).to_be_focused()
+    press("?")
+    expect(ben.page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    press("Escape")
+    press("/")
+    search = ben.page.get_by_role("searchbox")
+    expect(search).to_be_focused()
+    ben.page.keyboard.type("adjk?")
+    expect(search).to_have_value("adjk?")
+    assert not Decision.objects.exists()
+
+
+@pytest.mark.parametrize("enter", [pytest.param(WIDE, id="wide")], indirect=True)
+def test_a_field_that_was_drawn_larger_is_swapped_within_the_policy(organisation: Cast, enter: Enter) -> None:
+    asked = ask(organisation)
+    ben = enter(organisation.ben)
+    ben.open(f"/approvals/{asked.public_id}/")
+    comment = ben.page.get_by_label("Comment")
+    comment.evaluate("field => { field.style.height = '12rem' }")  # what pulling at its corner does
+    ben.press("button", "Deny")
+    expect(ben.page.get_by_role("alert")).to_be_focused()
+    ben.reads("There is a problem")
+    assert not Decision.objects.exists()
+
+
+def answer_every_question(ada: Traveller) -> None:
+    """Go from the first question to the page that shows the answers, and look at each page."""
+    ada.open("/approvals/ask/")
+    for question, label in (
+        ("Which project is it for?", "Ranking"),
+        ("Which tier do you need?", "Tier 2"),
+        ("Which models do you need?", "large:"),
+    ):
+        ada.reads(question)
+        ada.choose(label)
+        ada.press("button", "Continue")
+    ada.write("Why do you need it?", REASON)
+    ada.reads("Ben Okafor, as")
+    ada.press("button", "Continue")
+    ada.write("For how many days?", "60")
+    ada.write("What will it cost a month?", "420")
+    ada.reads("Calls beyond it are refused until the next month.")
+    ada.press("button", "Continue")
 
 
 def ask(cast: Cast) -> AccessRequest:

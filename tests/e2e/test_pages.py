@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 MOST_BYTES, MOST_REQUESTS = 60_000, 8
+MOST_BYTES_OF = {"Script": 25_000, "Stylesheet": 12_000}
 BEN = (
     "/",
     "/?view=daily",
@@ -142,14 +143,25 @@ class Visit:
         session = self.context.new_cdp_session(self.page)
         session.send("Network.enable")
         session.send("Network.setCacheDisabled", {"cacheDisabled": True})
-        sizes: list[float] = []
-        session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+        kinds: dict[str, str] = {}
+        sizes: dict[str, float] = {}
+        session.on(
+            "Network.responseReceived", lambda event: kinds.update({event["requestId"]: event["type"]})
+        )
+        session.on(
+            "Network.loadingFinished",
+            lambda event: sizes.update({event["requestId"]: event["encodedDataLength"]}),
+        )
         self.page.goto(path)
         self.page.wait_for_load_state("networkidle")
         session.detach()
         wrong = []
-        if sum(sizes) > MOST_BYTES:
-            wrong.append(f"{path}: {sum(sizes):.0f} bytes")
+        if sum(sizes.values()) > MOST_BYTES:
+            wrong.append(f"{path}: {sum(sizes.values()):.0f} bytes")
+        for kind, most in MOST_BYTES_OF.items():
+            size = sum(size for number, size in sizes.items() if kinds.get(number) == kind)
+            if not 0 < size <= most:
+                wrong.append(f"{path}: {size:.0f} bytes of {kind}")
         if len(sizes) > MOST_REQUESTS:
             wrong.append(f"{path}: {len(sizes)} requests")
         return wrong

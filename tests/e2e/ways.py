@@ -15,7 +15,7 @@ from teams.models import User
 
 MOST_TABS = 150
 # Chromium logs every answer of 4xx; these are the ones that the journeys mean to see.
-EXPECTED_ANSWERS = ("status of 409", "status of 412")
+EXPECTED_ANSWERS = ("status of 409", "status of 412", "status of 422")
 LOG_VIOLATIONS = """document.addEventListener('securitypolicyviolation', (event) =>
   console.error('CSP: ' + event.violatedDirective + ' ' + event.blockedURI))"""
 FOCUSED = "element => element === document.activeElement"
@@ -40,7 +40,9 @@ WIDE = Way(name="wide")
 PHONE = Way(name="phone", width=390)
 NO_SCRIPT = Way(name="no-script", script=False)
 KEYBOARD = Way(name="keyboard", keyboard=True)
-WAYS = (WIDE, PHONE, NO_SCRIPT, KEYBOARD)
+PHONE_NO_SCRIPT = Way(name="phone-no-script", width=390, script=False)
+KEYBOARD_NO_SCRIPT = Way(name="keyboard-no-script", keyboard=True, script=False)
+WAYS = (WIDE, PHONE, NO_SCRIPT, KEYBOARD, PHONE_NO_SCRIPT, KEYBOARD_NO_SCRIPT)
 
 
 class Traveller:
@@ -118,7 +120,7 @@ class Traveller:
     def leave(self) -> None:
         """End; nothing was wrong on the way."""
         self.context.close()
-        assert self.troubles == []
+        assert self.troubles == [], self.troubles
 
     def _tab_to(self, target: Locator) -> None:
         """Press Tab until the target has the focus; what cannot be reached so is no control."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from core import clock
-from core.models import AuditEvent
+from core.models import AuditEvent, Outbox
 from keys.models import ApiKey, Grant
 from keys.services import issue_key, reveal, revoke, rotate
 from tests import factories
@@ -81,6 +81,26 @@ def test_an_ended_key_offers_nothing(cast: Cast, key: ApiKey, given: Grant) -> N
     assert not [link for link in page.links if link.startswith(path(key)) and link != path(key)]
     assert "Ben Okafor on" in page.words
     assert "Seen in a log." in page.words
+
+
+@pytest.mark.parametrize(
+    ("hours", "says", "told"),
+    [
+        ("0", "goes on until then.", "the present one ends then."),
+        ("1", "goes on until then, and for 1 hour more.", "goes on for 1 hour from then."),
+        ("24", "goes on until then, and for 24 hours more.", "goes on for 24 hours from then."),
+    ],
+)
+def test_a_rotation_that_waits_says_how_long_the_present_secret_goes_on(
+    cast: Cast, key: ApiKey, hours: str, says: str, told: str
+) -> None:
+    visitor = Visitor(cast.ben)
+
+    visitor.post(path(key, "rotate/"), overlap_hours=hours)
+
+    assert says in visitor.get(path(key)).words
+    [mail] = Outbox.objects.filter(topic="key.rotation_asked")
+    assert told in mail.payload["body"]
 
 
 def test_rotate_leads_the_owner_to_the_new_secret_and_shows_both(cast: Cast, key: ApiKey) -> None:

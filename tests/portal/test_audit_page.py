@@ -138,6 +138,35 @@ def test_days_are_the_organisations(cast: Cast, settings: Settings) -> None:
     assert subjects(Visitor(cast.ann).get(AUDIT, **{"from": "2026-03-02"})) == []
 
 
+def test_people_projects_and_keys_among_the_values_are_named(cast: Cast) -> None:
+    key = factories.ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
+    ids = {"member": cast.ada.public_id, "project": cast.ranking.public_id, "key": key.public_id}
+    event = record(cast, before={}, after={**ids, "models": ["large", "larger"], "teams": []})
+
+    rows = Visitor(cast.ben).get(f"{AUDIT}{event.public_id}/").rows("changes-h")
+
+    assert sorted(rows) == [
+        ["Key", "—", f"nightly ({key.public_id})"],
+        ["Member", "—", f"Ada Moreno ({cast.ada.public_id})"],
+        ["Models", "—", "large, larger"],
+        ["Project", "—", f"Ranking ({cast.ranking.public_id})"],
+        ["Teams", "—", "—"],
+    ]
+
+
+@pytest.mark.parametrize(("who", "named"), [("audrey", True), ("ben", False)])
+def test_teams_and_departments_among_the_values_are_named_to_who_sees_all(
+    cast: Cast, who: str, named: bool
+) -> None:
+    event = record(cast, before={"team": cast.cards.public_id}, after={"department": cast.payments.public_id})
+
+    words = Visitor(getattr(cast, who)).get(f"{AUDIT}{event.public_id}/").words
+
+    assert cast.cards.public_id in words
+    assert (f"Cards ({cast.cards.public_id})" in words) == named
+    assert (f"Payments ({cast.payments.public_id})" in words) == named
+
+
 def test_event_shows_before_and_after_and_whence_to_who_sees_everything(cast: Cast) -> None:
     with audit.origin(request_id="abc123", ip_address="192.0.2.7"):
         event = record(cast, before={"name": "Search", "size": 3}, after={"name": "Find", "size": 3},

@@ -7,7 +7,7 @@ import pytest
 from teams.models import User
 from tests.browsing import Visitor, writes
 from tests.cast import Cast
-from tests.factories import AccessRequestFactory
+from tests.factories import AccessRequestFactory, policy_of
 
 EVERYBODYS = ["/", "/models/", "/budgets/", "/blocked/", "/status/", "/search/"]
 FOR_THE_BOOKS = ["/reconciliation/"]
@@ -59,6 +59,26 @@ def test_navigation_shows_an_engineer_no_business_of_others(cast: Cast) -> None:
 )
 def test_navigation_marks_where_the_person_is(cast: Cast, path: str, label: str) -> None:
     html = Visitor(cast.ben).get(path).response.content.decode()
+
+    [marked] = [part for part in html.split("<a ") if 'aria-current="page"' in part]
+    assert label in marked
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("/approvals/policies/", "Policies"),
+        ("/approvals/policies/{}/edit/", "Policies"),
+        ("/approvals/policies/{}/retire/", "Policies"),
+        ("/approvals/break-glass/", "Ask for access"),
+        ("/approvals/delegations/", "Approvals"),
+        ("/providers/", "Sources"),
+    ],
+)
+def test_page_within_another_section_marks_that_one(cast: Cast, path: str, label: str) -> None:
+    rules = policy_of(cast.tier2).public_id
+
+    html = Visitor(cast.ann).get(path.format(rules)).response.content.decode()
 
     [marked] = [part for part in html.split("<a ") if 'aria-current="page"' in part]
     assert label in marked

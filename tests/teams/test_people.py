@@ -44,6 +44,14 @@ def test_who_left_is_on_a_list_of_his_own_for_those_who_see_everything(cast: Cas
     assert names(Visitor(cast.ben).get("/people/", tab="left").rows("People table")) == ["Ben"]
 
 
+def test_an_empty_list_says_why_it_is_empty(cast: Cast) -> None:
+    ann = Visitor(cast.ann)
+
+    assert "Nobody has left Whoever leaves is kept here" in ann.get("/people/", tab="left").words
+    assert "Nobody whom you may see is called so." in ann.get("/people/", tab="left", q="zzz").words
+    assert "Nobody whom you may see is called so." in ann.get("/people/", q="zzz").words
+
+
 def test_the_list_costs_the_same_at_5_and_at_50(cast: Cast) -> None:
     few = len(Visitor(cast.ann).queries("/people/"))
     for person in factories.UserFactory.create_batch(45):
