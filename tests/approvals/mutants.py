@@ -16,6 +16,7 @@ BY_HAND = ("tests/approvals/test_guards.py",)
 LENT = ("tests/approvals/test_delegation.py",)
 LIFE = ("tests/approvals/test_life.py",)
 MORE = ("tests/approvals/test_extension.py",)
+MORE_BUDGET = ("tests/approvals/test_increases.py", "tests/approvals/test_increases_lent.py")
 DECIDED = ("tests/approvals/test_decide.py", "tests/approvals/test_stages.py")
 MUTANTS = (
     Mutant(
@@ -129,6 +130,41 @@ MUTANTS = (
         before="Delegation.objects.live().filter(",
         after="Delegation.objects.filter(",
         tests=LENT,
+    ),
+    Mutant(
+        name="a role is lent everywhere",
+        home="approvals.eligibility:delegation_covers",
+        before="return everything | in_team | in_department",
+        after="return Q()",
+        tests=LENT,
+    ),
+    Mutant(
+        name="more budget by a delegation that is over",
+        home="approvals.eligibility:live_delegations",
+        before="Delegation.objects.live().filter(",
+        after="Delegation.objects.filter(",
+        tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="more budget by the requester's own delegate",
+        home="approvals.policy:who_decides",
+        before="each.giver in own & holders.get(each.role, NOBODY)",
+        after="each.giver in holders.get(each.role, NOBODY)",
+        tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="more budget by all that the delegate may himself",
+        home="approvals.owners:require_owner",
+        before="if giver is None:",
+        after="if giver is None or actor.pk != giver:",
+        tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="more budget by all that the giver may",
+        home="approvals.owners:require_owner",
+        before="role=Role.ADMIN if role == Role.FINANCE else Role(role)",
+        after="role=Role.ADMIN",
+        tests=MORE_BUDGET,
     ),
     Mutant(
         name="the giver counts beside his delegate",

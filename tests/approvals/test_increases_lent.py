@@ -164,6 +164,28 @@ def test_own_request_is_decided_by_no_delegate_of_ones_own(cast: Cast, budgets: 
     assert approve(own, cast.dan).on_behalf_of == cast.cleo
 
 
+def test_a_directors_own_request_is_for_the_other_director_and_for_no_delegate_of_his(
+    cast: Cast, budgets: dict[str, Budget]
+) -> None:
+    factories.RoleAssignmentFactory.create(user=cast.olga, role=Role.DIRECTOR, department=cast.product)
+    own = asks(cast, budgets, "cleo", name="team", limit_usd=Decimal(3_500))
+    lend(cast, "cleo", "dan")
+    with pytest.raises(NotEligibleError, match="Ask Olga Brandt"):
+        approve(own, cast.dan)
+    lend(cast, "olga", "eve", role=Role.DIRECTOR)
+    with pytest.raises(HeadroomError):
+        approve(own, cast.eve)
+
+
+def test_what_is_lent_for_one_team_decides_in_no_other(
+    cast: Cast, budgets: dict[str, Budget], asked: BudgetRequest
+) -> None:
+    factories.RoleAssignmentFactory.create(user=cast.ben, role=Role.LEAD, team=cast.cards)
+    lend(cast, "ben", "dan", team=cast.cards)
+    with pytest.raises(NotEligibleError):
+        approve(asked, cast.dan)
+
+
 def test_an_administrators_delegate_decides_what_finance_and_administrators_do(
     cast: Cast, budgets: dict[str, Budget]
 ) -> None:

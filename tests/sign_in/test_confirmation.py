@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -17,7 +18,7 @@ from portal.gates import SENSITIVE
 from teams.models import Role
 from tests import factories
 from tests.api.routes import routes
-from tests.api.test_matrix import undone
+from tests.api.test_matrix import planned, undone
 from tests.api.world import World, make_world
 from tests.cast import Cast
 from tests.portal.test_matrix import address, pages
@@ -50,9 +51,21 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "approvals:decide_budget": ("ben", "post", lambda _: url("approvals:decide_budget", "brq_none"), {}),
     "budgets:change": ("ben", "get", lambda w: url("budgets:change", w.budget.public_id), {}),
     "budgets:plan": ("ben", "get", lambda w: url("budgets:plan", w.budget.public_id), {}),
+    "budgets:withdraw": (
+        "ben",
+        "get",
+        lambda w: f"{url('budgets:withdraw', w.budget.public_id)}?{urlencode({'valid_from': planned(w)})}",
+        {},
+    ),
     "budgets:top_up": ("ben", "get", lambda w: url("budgets:top_up", w.budget.public_id), {}),
     "budgets:rules": ("ben", "get", lambda w: url("budgets:rules", w.budget.public_id), {}),
     "api:budgets-limits": ("ben", "post", lambda w: url("api:budgets-limits", w.budget.public_id), {}),
+    "api:budgets-withdraw-plan": (
+        "ben",
+        "post",
+        lambda w: url("api:budgets-withdraw-plan", w.budget.public_id),
+        {},
+    ),
     "api:budgets-top-up": ("ben", "post", lambda w: url("api:budgets-top-up", w.budget.public_id), {}),
     "api:budgets-set-rules": ("ben", "post", lambda w: url("api:budgets-set-rules", w.budget.public_id), {}),
     "move_project": ("cleo", "get", lambda w: url("move_project", w.cast.ranking.public_id), {}),
@@ -90,6 +103,12 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
         "ann",
         "post",
         lambda w: url("api:policy_proposals-confirm", proposed(w)),
+        {},
+    ),
+    "api:policy_proposals-reject": (
+        "ann",
+        "post",
+        lambda w: url("api:policy_proposals-reject", proposed(w)),
         {},
     ),
     "keys:hand_over": ("ann", "get", lambda w: url("keys:hand_over", w.cast.ada.public_id), {}),
