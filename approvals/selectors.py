@@ -14,6 +14,7 @@ from approvals.eligibility import delegation_covers, lent_of, lent_rows, live_de
 from approvals.models import (
     AccessRequest,
     AccessRequestQuerySet,
+    BudgetComment,
     BudgetRequest,
     BudgetRequestQuerySet,
     Comment,
@@ -141,9 +142,12 @@ def find(user: User, public_id: str) -> AccessRequest:
 
 
 def find_increase(user: User, public_id: str) -> BudgetRequest:
-    """Return a request for more budget that the user may see. One query. Raises NotFoundError."""
+    """Return a request for more budget that the user may see, with what was said. One query.
+
+    Raises NotFoundError.
+    """
     seen = BudgetRequest.objects.visible_to(user).placed().filter(public_id=public_id)
-    request = with_lent(seen).first()
+    request = with_lent(seen).annotate(said=_said_of_increase()).first()  # type: ignore[no-redef]
     if request is None:
         raise NotFoundError("There is no such request, or it is not one of yours or of your teams.")
     return request
@@ -210,6 +214,11 @@ def _said() -> ArraySubquery:
         tier="offered_tier__number",
     )
     return ArraySubquery(Comment.objects.filter(request=OuterRef("pk")).order_by("pk").values(row=row))
+
+
+def _said_of_increase() -> ArraySubquery:
+    row = JSONObject(who="author__name", at="at", text="text")
+    return ArraySubquery(BudgetComment.objects.filter(request=OuterRef("pk")).order_by("pk").values(row=row))
 
 
 def _extendable() -> Subquery:

@@ -7,7 +7,7 @@ from teams.models import User
 
 
 def needs_second_factor(user: User) -> bool:
-    """Whether the person holds a role, lead and above, or was lent one that counts now. At most two queries."""
+    """Whether the person holds a role, lead and above, or is lent one now. At most two queries."""
     return sign_in.needs_second_factor(user) or lent_to(user).exists()
 
 

@@ -217,6 +217,12 @@ class BudgetRequestOut(Out):
     decided_at = Moment(allow_null=True)
     decided_by = NamedOut(allow_null=True)
     on_behalf_of = NamedOut(allow_null=True)
+    given_usd = Usd(
+        source="limit.amount_usd",
+        allow_null=True,
+        help_text="The limit that an approval set, or with an end what it added until then.",
+    )
+    given_until = Moment(source="limit.valid_until", allow_null=True)
     comment = serializers.CharField()
     deciders = serializers.SerializerMethodField()
     may_decide = serializers.SerializerMethodField()
@@ -260,9 +266,17 @@ class BudgetRequestAmendIn(BudgetRequestWishIn):
     seen_revision = WholeNumber(min_value=1, max_value=MAX_REVISION)
 
 
+class BudgetRequestCommentIn(In):
+    """A question, or an answer."""
+
+    text = Text(max_length=MAX_TEXT_CHARACTERS)
+
+
 class BudgetRequestDecideIn(In):
-    """A verdict on the revision that was read."""
+    """A verdict on the revision that was read. An approval may give less than was asked for."""
 
     verdict = serializers.ChoiceField(Verdict.choices)
     seen_revision = WholeNumber(min_value=1, max_value=MAX_REVISION)
     comment = Text(max_length=MAX_TEXT_CHARACTERS, default="", help_text="A denial needs one.")
+    limit_usd = Usd(required=False, allow_null=True)
+    until = Moment(required=False, allow_null=True)
