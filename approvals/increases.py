@@ -67,6 +67,7 @@ class Said:
     who: str
     at: datetime
     text: str
+    revision: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

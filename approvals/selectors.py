@@ -147,7 +147,7 @@ def find_increase(user: User, public_id: str) -> BudgetRequest:
     Raises NotFoundError.
     """
     seen = BudgetRequest.objects.visible_to(user).placed().filter(public_id=public_id)
-    request = with_lent(seen).annotate(said=_said_of_increase()).first()  # type: ignore[no-redef]
+    request = with_said(with_lent(seen)).first()
     if request is None:
         raise NotFoundError("There is no such request, or it is not one of yours or of your teams.")
     return request
@@ -216,11 +216,6 @@ def _said() -> ArraySubquery:
     return ArraySubquery(Comment.objects.filter(request=OuterRef("pk")).order_by("pk").values(row=row))
 
 
-def _said_of_increase() -> ArraySubquery:
-    row = JSONObject(who="author__name", at="at", text="text")
-    return ArraySubquery(BudgetComment.objects.filter(request=OuterRef("pk")).order_by("pk").values(row=row))
-
-
 def _extendable() -> Subquery:
     last = Grant.objects.filter(source_request=OuterRef("public_id"), superseded_by__isnull=True)
     return Subquery(last.filter(key__expires_at__gt=F("expires_at")).values("public_id")[:1])
@@ -232,6 +227,13 @@ def with_lent(requests: BudgetRequestQuerySet) -> BudgetRequestQuerySet:
     departments = ("project__team__department", "team__department", "department")
     department = Coalesce(*(OuterRef(name) for name in departments))
     return requests.annotate(lent=_lent(team, department))  # type: ignore[no-redef]
+
+
+def with_said(requests: BudgetRequestQuerySet) -> BudgetRequestQuerySet:
+    """Return these requests for more budget with what was said about them; no further query."""
+    row = JSONObject(who="author__name", at="at", text="text", revision="revision")
+    rows = BudgetComment.objects.filter(request=OuterRef("pk")).order_by("pk").values(row=row)
+    return requests.annotate(said=ArraySubquery(rows))  # type: ignore[no-redef]
 
 
 def _lent(team: Any, department: Any) -> ArraySubquery:

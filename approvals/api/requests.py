@@ -220,7 +220,7 @@ class BudgetRequestViewSet(NounViewSet):
 
     def get_queryset(self) -> QuerySet[BudgetRequest]:
         """Return the requests in scope."""
-        return selectors.with_lent(BudgetRequest.objects.visible_to(self.actor).placed())
+        return selectors.with_said(selectors.with_lent(BudgetRequest.objects.visible_to(self.actor).placed()))
 
     def chosen(self, rows: QuerySet[BudgetRequest]) -> QuerySet[BudgetRequest]:
         """Narrow the list down to a budget and a status as it is written down."""

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -86,16 +87,34 @@ def decide_budget_request(request: PersonRequest, public_id: str) -> HttpRespons
     return redirect(_url(public_id))
 
 
-@require_http_methods(["POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def withdraw_budget_request(request: PersonRequest, public_id: str) -> HttpResponse:
-    """Take the person's own request back."""
+    """Say what follows; on POST take the person's own request back."""
     asked = selectors.find_increase(request.user, public_id)
-    try:
-        services.withdraw_increase(actor=request.user, request=asked)
-    except REFUSALS as error:
-        return _refused(request, public_id, error)
-    messages.success(request, f"{asked} is withdrawn.")
-    return redirect(_url(public_id))
+    require_asker(request.user, asked)
+    if request.method == "POST":
+        try:
+            services.withdraw_increase(actor=request.user, request=asked)
+        except REFUSALS as error:
+            return _refused(request, public_id, error)
+        messages.success(request, f"{asked} is withdrawn.")
+        return redirect(_url(public_id))
+    if asked.state is not RequestStatus.PENDING:
+        return redirect(_url(public_id))
+    confirm = {
+        "title": f"Withdraw the request {asked}?",
+        "text": "",
+        "consequences": (
+            "Nobody can decide it any more, and the limit stays as it is.",
+            "It stays on record as withdrawn.",
+            "You can ask again at any time.",
+        ),
+        "url": reverse("approvals:withdraw_budget", args=[public_id]),
+        "submit_text": "Withdraw the request",
+        "cancel_url": _url(public_id),
+        "cancel_text": "Keep the request",
+    }
+    return render(request, "confirm.html", {"confirm": confirm, "form": forms.Form()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
