@@ -252,23 +252,21 @@ lendings = st.lists(
 
 @given(
     lent=lendings,
-    limit_usd=st.sampled_from([600, 900]),
+    turn=st.sampled_from(sorted(OWNERS)),
     acts=st.tuples(st.sampled_from(["ada", "ben"]), st.sampled_from(PEOPLE)),
-    waited=st.booleans(),
 )
 @sized(80, 1, derandomize=True)
 def test_exactly_the_owner_the_next_one_and_whom_they_lent_to_decide(
     cast: Cast,
     budgets: dict[str, Budget],
     lent: list[tuple[str, str, str]],
-    limit_usd: int,
+    turn: tuple[int, bool],
     acts: tuple[str, str],
-    waited: bool,
 ) -> None:
-    asker, actor = acts
+    (limit_usd, waited), (asker, actor) = turn, acts
     if asker == "ben" and limit_usd == 600:
         return  # he sets that himself
-    owners = OWNERS[limit_usd, waited]
+    owners = OWNERS[turn]
     shift = 2 if waited else 0
     lives = {name for name, (begins, ends) in SPANS.items() if begins <= shift < ends}
     givers = {taker: set[str]() for _, taker, _ in lent}
