@@ -92,9 +92,9 @@ def test_whoever_may_not_is_403_and_told_who_can(ada: Caller, path: str) -> None
     assert (refused.status_code, refused.json()["who_can"]) == (403, ["Ben Okafor"])
 
 
-def test_past_its_time_is_410(ben: Caller, path: str) -> None:
+def test_past_its_time_is_410(world: World, path: str) -> None:
     with time_machine.travel(BudgetRequest.objects.get().decide_by, tick=False):
-        assert approve(ben, path).status_code == 410
+        assert approve(Caller(world.cast.ben), path).status_code == 410
 
 
 def test_nobody_to_decide_is_422_naming_the_role(ada: Caller, wish: dict[str, Any], world: World) -> None:
