@@ -9,8 +9,10 @@ from django.db.models import prefetch_related_objects
 
 from approvals import policy
 from approvals.eligibility import (
-    deciders,
+    able,
+    current_stage,
     decisions_of,
+    may_lend,
     names_of_deciders,
     role_phrase,
     stages_of,
@@ -83,6 +85,10 @@ class Case:
     deciders: tuple[str, ...]
     may_decide: bool
     may_veto: bool
+    for_whom: str
+    may_lend: bool
+    sla_at: datetime | None
+    escalates_to: str
     why_not: str
     longest_days: int
     access_until: datetime | None
@@ -100,7 +106,8 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
     """
     prefetch_related_objects([request], *PARTS)
     known = holders or role_holders(request.project)
-    can = deciders(request, known) if request.state == RequestStatus.PENDING else frozenset[int]()
+    can = able(request, known) if request.state == RequestStatus.PENDING else {}
+    giver = can.get(user.pk)
     earlier = list(asked_before(request, limit=EARLIER_SHOWN))
     longest = _longest_days(request)
     leads = known.for_project(request.project)[Role.LEAD]
@@ -112,6 +119,10 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
         deciders=names_of_deciders(request, known) if can else (),
         may_decide=user.pk in can,
         may_veto=bool(can) and user.pk not in can and user.pk in vetoers(request, known),
+        for_whom=known.names[giver] if giver else "",
+        may_lend=user.pk in can and may_lend(user, known.for_project(request.project)),
+        sla_at=request.sla_at if can else None,
+        escalates_to=_escalates_to(request) if can else "",
         why_not="" if user.pk in can else _why_not(user, request, known),
         longest_days=longest,
         access_until=_access_until(request, longest),
@@ -148,6 +159,14 @@ def stage_text(request: AccessRequest) -> str:
     if len(stages) == 1:
         return f"{phrases[0][0].upper()}{phrases[0][1:]} decides{people}"
     return f"Stage {request.stage_index + 1} of {len(stages)}: {', then '.join(waits)}{people}"
+
+
+def _escalates_to(request: AccessRequest) -> str:
+    """Write who may decide too when the request has waited too long; empty for nobody, and once it has."""
+    more = request.policy.escalation_role
+    if not more or request.is_escalated or more == current_stage(request).role:
+        return ""
+    return role_phrase(more, request)
 
 
 def _remark(row: Mapping[str, Any]) -> Remark:

@@ -14,6 +14,8 @@ from approvals.models import AccessRequest, Decision, Delegation, Stage
 from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
 
+LENDABLE = (Role.LEAD, Role.DIRECTOR, Role.ADMIN)
+
 
 def stages_of(request: AccessRequest) -> list[Stage]:
     """Return the stages of the current revision in order, using prefetched rows."""
@@ -113,6 +115,11 @@ def vetoers(request: AccessRequest, holders: RoleHolders) -> frozenset[int]:
     counted = {decision.actor_id for decision in decisions_of(request)}
     here = holders.for_project(request.project)
     return here.get(request.policy.told_role, policy.NOBODY) - request.askers - counted
+
+
+def may_lend(user: User, here: policy.Holders) -> bool:
+    """Whether the person holds a role himself, out of those of a place, that can be lent."""
+    return any(user.pk in here.get(role, policy.NOBODY) for role in LENDABLE)
 
 
 def who_can(request: AccessRequest) -> QuerySet[User]:

@@ -73,9 +73,13 @@ class BudgetOutlook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Money:
-    """All that is known about the cost of a wish; `basis` says where the figures come from."""
+    """All that is known about the cost of a wish; `basis` says where the figures come from.
+
+    `spent_usd` is what the project cost in the last 30 days.
+    """
 
     models: tuple[ModelPrice, ...]
+    spent_usd: Decimal
     basis: str
     repriced_usd: Decimal | None
     alternatives: tuple[Alternative, ...]
@@ -111,9 +115,10 @@ def money_of(wish: Wish) -> Money:
     budgets = budgets_above(wish)
     return Money(
         models=tuple(_price(model, offered.get(model, ())) for model in asked),
+        spent_usd=sum((row.cost_usd for row in usage), ZERO),
         basis=_basis(wish, total_use(usage), as_used),
         repriced_usd=_dearest_asked(as_used) if usage else None,
-        alternatives=_shown(as_expected),
+        alternatives=shown(as_expected),
         budgets=budget_outlooks(wish, budgets, forecast_budgets(budgets)),
     )
 
@@ -195,7 +200,7 @@ def _repriced(
     return as_used, reprice(usage, models, asked=ids, expected_usd=wish.expected_usd, prices=prices)
 
 
-def _shown(rows: Sequence[Alternative]) -> tuple[Alternative, ...]:
+def shown(rows: Sequence[Alternative]) -> tuple[Alternative, ...]:
     """Keep what is asked for and the nearest that are much cheaper, when there is something to compare."""
     asked = [row for row in rows if row.asked and row.monthly_usd is not None]
     if not asked:

@@ -2,7 +2,8 @@
 
 A project's or key's parent is the team's lead as far as his head-room goes, beyond it the department's
 director; a team's is the director; a department's and the organisation's are finance and administrators.
-Whom one of them lent the role decides for that person, within what the role may.
+When a request has waited too long, the next of them may decide it too. Whom one of them lent the role decides
+for that person, within what the role may.
 """
 
 from typing import Any
@@ -27,6 +28,9 @@ OWNERS: dict[ScopeKind, tuple[Role, ...]] = {
     ScopeKind.ORGANISATION: (Role.FINANCE,),
 }
 
+# Who decides beside an owner that let a request wait too long.
+NEXT: dict[str, Role] = {Role.LEAD: Role.DIRECTOR, Role.DIRECTOR: Role.FINANCE}
+
 
 def holders_here(request: BudgetRequest, holders: RoleHolders) -> dict[str, frozenset[int]]:
     """Return who holds each role where the budget is."""
@@ -40,7 +44,7 @@ def able_owners(request: BudgetRequest, holders: RoleHolders) -> dict[int, int |
     """
     here = holders_here(request, holders)
     lent = lent_of(lent_rows_of(request))
-    return policy.who_decides(_roles(request), here, {request.requester_id}, lent=lent)
+    return policy.who_decides(_roles_now(request), here, {request.requester_id}, lent=lent)
 
 
 def deciders_of(request: BudgetRequest, holders: RoleHolders) -> frozenset[int]:
@@ -80,21 +84,38 @@ def require_owner(actor: User, request: BudgetRequest) -> Mandate | None:
     giver = can[actor.pk]
     if giver is None:
         return None
-    role = deciding_role(request, holders)
-    # Finance is not lent: who decides for somebody here decides for an administrator.
-    return Mandate(giver=User.objects.get(pk=giver), role=Role.ADMIN if role == Role.FINANCE else Role(role))
+    return Mandate(
+        giver=User.objects.get(pk=giver), role=_lent_role(request, holders, giver=giver, taker=actor.pk)
+    )
+
+
+def _lent_role(request: BudgetRequest, holders: RoleHolders, *, giver: int, taker: int) -> Role:
+    """Return the widest role that decides now, that the giver holds here and lent to the taker."""
+    here = holders_here(request, holders)
+    lent = {
+        each.role for each in lent_of(lent_rows_of(request)) if (each.giver, each.taker) == (giver, taker)
+    }
+    *_, widest = (role for role in _turn(request, holders) if role in lent and giver in here[role])
+    return Role(widest)
 
 
 def why_not_owner(actor: User, request: BudgetRequest, holders: RoleHolders) -> str:
     """Say in a sentence why the actor may not decide this request now."""
     if actor.pk == request.requester_id:
         return "This is your own request, and nobody decides his own."
-    return f"It needs {owner_phrase(deciding_role(request, holders), request)}."
+    return f"It needs {owner_text(request, holders)}."
 
 
-def deciding_role(request: BudgetRequest, holders: RoleHolders) -> str:
-    """Return whose turn it is: the pinned role, or the next one when its holder asks himself."""
-    return policy.routed_role(request.role, holders_here(request, holders), {request.requester_id})
+def owner_text(request: BudgetRequest, holders: RoleHolders) -> str:
+    """Write whose turn it is, such as `the lead of Search or the director of Product`."""
+    turn = _turn(request, holders)
+    named = [role for role in turn if role != Role.ADMIN or Role.FINANCE not in turn]
+    return " or ".join(owner_phrase(role, request) for role in named)
+
+
+def escalation_text(request: BudgetRequest) -> str:
+    """Write who may decide too when the request has waited too long; empty where nobody does."""
+    return owner_phrase(NEXT[request.role], request) if request.role in NEXT else ""
 
 
 def owner_phrase(role: str, request: BudgetRequest) -> str:
@@ -110,8 +131,19 @@ def owner_phrase(role: str, request: BudgetRequest) -> str:
             return "finance or an administrator"
 
 
-def _roles(request: BudgetRequest) -> tuple[str, ...]:
-    return (Role.FINANCE, Role.ADMIN) if request.role == Role.FINANCE else (request.role,)
+def _roles_now(request: BudgetRequest) -> tuple[str, ...]:
+    """Return the roles that may decide now: the pinned one, and beside it the one that it escalated to."""
+    roles = [request.role]
+    if request.is_escalated and request.role in NEXT:
+        roles.append(NEXT[request.role])
+    return (*roles, Role.ADMIN) if Role.FINANCE in roles else tuple(roles)
+
+
+def _turn(request: BudgetRequest, holders: RoleHolders) -> list[str]:
+    """Return those roles, each with the next one in its place when its holder asks himself."""
+    here = holders_here(request, holders)
+    roles = (policy.routed_role(role, here, {request.requester_id}) for role in _roles_now(request))
+    return list(dict.fromkeys(roles))
 
 
 def _place(request: BudgetRequest) -> tuple[int | None, int | None]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import combinations
 
 LEAD, DIRECTOR, ADMIN = "lead", "director", "admin"
+REMINDED_AT_HALF, REMINDED_AT_END = 1, 2
 
 Holders = Mapping[str, frozenset[int]]
 NOBODY: frozenset[int] = frozenset()
@@ -135,6 +136,13 @@ def is_stricter(new: Sequence[StageTerms], old: Sequence[StageTerms]) -> bool:
         return True
     pairs = list(zip(new, old, strict=True))
     return any(mine.quorum > theirs.quorum or mine.max_days < theirs.max_days for mine, theirs in pairs)
+
+
+def reminders_due(now: datetime, *, began: datetime, sla_ends: datetime) -> int:
+    """Return how many reminders are due: none, one at half of the SLA, two at its end."""
+    if now >= sla_ends:
+        return REMINDED_AT_END
+    return REMINDED_AT_HALF if now >= began + (sla_ends - began) / 2 else 0
 
 
 def deadline(now: datetime, decide_within_hours: int) -> datetime:

@@ -14,6 +14,7 @@ from approvals.eligibility import delegation_covers, lent_of, lent_rows, live_de
 from approvals.models import (
     AccessRequest,
     AccessRequestQuerySet,
+    BudgetComment,
     BudgetRequest,
     BudgetRequestQuerySet,
     Comment,
@@ -141,9 +142,12 @@ def find(user: User, public_id: str) -> AccessRequest:
 
 
 def find_increase(user: User, public_id: str) -> BudgetRequest:
-    """Return a request for more budget that the user may see. One query. Raises NotFoundError."""
+    """Return a request for more budget that the user may see, with what was said. One query.
+
+    Raises NotFoundError.
+    """
     seen = BudgetRequest.objects.visible_to(user).placed().filter(public_id=public_id)
-    request = with_lent(seen).first()
+    request = with_said(with_lent(seen)).first()
     if request is None:
         raise NotFoundError("There is no such request, or it is not one of yours or of your teams.")
     return request
@@ -223,6 +227,13 @@ def with_lent(requests: BudgetRequestQuerySet) -> BudgetRequestQuerySet:
     departments = ("project__team__department", "team__department", "department")
     department = Coalesce(*(OuterRef(name) for name in departments))
     return requests.annotate(lent=_lent(team, department))  # type: ignore[no-redef]
+
+
+def with_said(requests: BudgetRequestQuerySet) -> BudgetRequestQuerySet:
+    """Return these requests for more budget with what was said about them; no further query."""
+    row = JSONObject(who="author__name", at="at", text="text", revision="revision")
+    rows = BudgetComment.objects.filter(request=OuterRef("pk")).order_by("pk").values(row=row)
+    return requests.annotate(said=ArraySubquery(rows))  # type: ignore[no-redef]
 
 
 def _lent(team: Any, department: Any) -> ArraySubquery:

@@ -12,6 +12,9 @@ urlpatterns = [
     path("budgets/<slug:public_id>/ask/", views.ask_for_budget, name="ask_budget"),
     path("budgets/requests/<slug:public_id>/", views.show_budget_request, name="budget_request"),
     path("budgets/requests/<slug:public_id>/amend/", views.amend_budget_request, name="amend_budget"),
+    path(
+        "budgets/requests/<slug:public_id>/comment/", views.comment_on_budget_request, name="comment_budget"
+    ),
     path("budgets/requests/<slug:public_id>/decide/", views.decide_budget_request, name="decide_budget"),
     path(
         "budgets/requests/<slug:public_id>/withdraw/", views.withdraw_budget_request, name="withdraw_budget"

@@ -17,6 +17,7 @@ KINDS = (
     ("request.reminder", NewsKind.WAITING),
     ("request.escalated", NewsKind.WAITING),
     ("budget_increase.waiting", NewsKind.WAITING),
+    ("budget_increase.reminder", NewsKind.WAITING),
     ("request.", NewsKind.REQUESTS),
     ("budget_increase.", NewsKind.REQUESTS),
     ("key.leaked", None),

@@ -1,4 +1,4 @@
-"""Two gates before every page and call of the API: a second factor for lead and above, and a fresh sign-in
+"""Two gates before every page and call of the API: a second factor for whoever decides, and a fresh sign-in
 for what is declared sensitive. A new sensitive act is one line of SENSITIVE.
 
 Programs have no sign-in that could be fresh: an operation of SENSITIVE is closed to tokens, or takes a scope
@@ -18,6 +18,7 @@ from approvals.models import AccessRequest
 from core.errors import NotAllowedError
 from keys.models import Grant
 from portal.answers import lead_to, problem_document
+from portal.factors import needs_second_factor
 from teams.models import User
 from teams.sign_in import confirmed_lately, lacks_second_factor
 
@@ -31,7 +32,7 @@ OPEN_PATHS = ("/accounts/", "/theme/", "/healthz", "/readyz", "/api/schema/", "/
 
 
 class SecondFactorMissingError(NotAllowedError):
-    """The person's role needs a second factor, and he has none yet."""
+    """The person holds a role, or was lent one, and has no second factor yet."""
 
     code = "second_factor_missing"
     title = "A second factor is needed"
@@ -89,6 +90,7 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:policies-propose": writes,
     "approvals:proposal": writes,
     "api:policy_proposals-confirm": writes,
+    "api:policy_proposals-reject": writes,
     "keys:reveal": writes,  # the first secret of a key, and the next one after a rotation
     "api:keys-reveal": writes,
     "keys:rotate": always,
@@ -101,7 +103,7 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:budget_requests-decide": writes,
     "budgets:change": always,
     "budgets:plan": always,
-    "budgets:withdraw": always,  # a lower limit that is not to come is a raise
+    "budgets:withdraw": always,  # the limit from before goes on, and may be the higher one
     "budgets:top_up": always,
     "budgets:rules": always,
     "api:budgets-limits": writes,
@@ -176,13 +178,13 @@ class second_factor_first:  # noqa: N801  named like its neighbours; a class bec
         user = request.user
         if not isinstance(user, User) or request.path.startswith(OPEN_PATHS):
             return None
-        if not lacks_second_factor(request, user):
+        if not lacks_second_factor(request, user, needs=needs_second_factor):
             return None
         target = reverse("mfa_index")
         if request.path.startswith("/api/"):
             return problem_document(
                 SecondFactorMissingError(
-                    "Your role needs a second factor. Set one up in the browser, then call again.",
+                    "Whoever decides needs a second factor. Set one up in the browser, then call again.",
                     next_url=target,
                 )
             )

@@ -15,6 +15,7 @@ EVERY_RIGHT = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 # Written once: the ledger and its limits, decisions, the audit, and usage as it came.
 RECORDS = frozenset(
     {
+        "approvals_budgetcomment",
         "approvals_comment",
         "approvals_decision",
         "approvals_grantreview",

@@ -268,7 +268,7 @@ ACCOUNT_RATE_LIMITS = {
 }
 # Off for demonstrations only, such as `make run`: `check --deploy` refuses it.
 MFA_REQUIRED: bool = env.bool("MFA_REQUIRED", True)
-MFA_ADAPTER = "teams.adapter.SecondFactorAdapter"
+MFA_ADAPTER = "portal.factors.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_FORMS = {"add_webauthn": "teams.forms.AddPasskeyForm"}

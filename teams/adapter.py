@@ -127,7 +127,7 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth s
 
     error_messages = {
         **DefaultMFAAdapter.error_messages,
-        "cannot_delete_authenticator": "Your role needs a second factor. Add another one first.",
+        "cannot_delete_authenticator": "Whoever decides needs a second factor. Add another one first.",
         "incorrect_code": "This code is not right, or it was used already. Wait for the next one.",
     }
 
@@ -143,7 +143,11 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth s
         """Whether the person has another factor, or needs none."""
         user = cast("User", authenticator.user)
         others = Authenticator.objects.filter(user=user, type__in=FACTORS).exclude(pk=authenticator.pk)
-        return bool(others.exists()) or not needs_second_factor(user)
+        return bool(others.exists()) or not self.needs_second_factor(user)
+
+    def needs_second_factor(self, user: User) -> bool:
+        """Whether the person has to have one."""
+        return needs_second_factor(user)
 
     def generate_authenticator_name(self, user: Any, type: Any) -> str:  # noqa: A002  its name there
         """Suggest a name for a new passkey."""

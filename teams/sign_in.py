@@ -1,6 +1,6 @@
 """Who sits at the browser: how lately he has shown it, and whether with a second factor."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -48,16 +48,15 @@ def needs_second_factor(user: User) -> bool:
     return RoleAssignment.objects.live().filter(user=user).exists()
 
 
-def lacks_second_factor(request: HttpRequest, user: User) -> bool:
-    """Whether the person has to set up a second factor before anything else.
+def lacks_second_factor(request: HttpRequest, user: User, *, needs: Callable[[User], bool]) -> bool:
+    """Whether the person has to set up a second factor before anything else; `needs` says who has to.
 
-    None that he has can be taken away from under him, so one query is asked only until he signed in with it.
+    None that he has can be taken away from under him, so it is asked only until he signed in with it.
     """
     if not settings.MFA_REQUIRED or any(map(_shows_second_factor, _records(request))):
         return False
-    holds_role = RoleAssignment.objects.live().filter(user=user)
     has_factor = Authenticator.objects.filter(user=user, type__in=FACTORS)
-    return holds_role.exists() and not has_factor.exists()
+    return needs(user) and not has_factor.exists()
 
 
 def _shows_second_factor(record: dict[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from approvals.serializers.requests import (
     AccessRequestQuery,
     BreakGlassIn,
     BudgetRequestAmendIn,
+    BudgetRequestCommentIn,
     BudgetRequestCreateIn,
     BudgetRequestDecideIn,
     BudgetRequestOut,
@@ -219,7 +220,7 @@ class BudgetRequestViewSet(NounViewSet):
 
     def get_queryset(self) -> QuerySet[BudgetRequest]:
         """Return the requests in scope."""
-        return selectors.with_lent(BudgetRequest.objects.visible_to(self.actor).placed())
+        return selectors.with_said(selectors.with_lent(BudgetRequest.objects.visible_to(self.actor).placed()))
 
     def chosen(self, rows: QuerySet[BudgetRequest]) -> QuerySet[BudgetRequest]:
         """Narrow the list down to a budget and a status as it is written down."""
@@ -244,6 +245,14 @@ class BudgetRequestViewSet(NounViewSet):
         """Change what is asked for; only its requester may. The clock to decide starts anew."""
         wanted = self.body(BudgetRequestAmendIn)
         services.amend_increase(actor=self.actor, request=self.found(id), **wanted)
+        return self.answer(self.found(id))
+
+    @operation(takes=BudgetRequestCommentIn, gives=BudgetRequestOut, refuses=(404, 409, 410, 422))
+    @action(detail=True, methods=["post"])
+    def comment(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Say something about a pending request. It changes nothing of it."""
+        wanted = self.body(BudgetRequestCommentIn)
+        services.comment_increase(actor=self.actor, request=self.found(id), **wanted)
         return self.answer(self.found(id))
 
     @operation(gives=BudgetRequestOut, refuses=(404, 409, 410))

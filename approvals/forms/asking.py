@@ -1,7 +1,7 @@
 """What is entered to ask, and to decide."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -182,6 +182,23 @@ def priced_name(price: ModelPrice) -> str:
     return f"{price.name}: {format_usd(price.input_usd)} in{output} for 1M tokens"
 
 
+class LastDayField(forms.DateField):
+    """The last day of something, as the midnight after it in UTC."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            required=False,
+            widget=forms.DateInput(attrs={"type": "date", "class": "short"}),
+            error_messages={"invalid": "Enter the last day, such as 2026-12-31"},
+            **kwargs,
+        )
+
+    def clean(self, value: Any) -> datetime | None:
+        """Return the end of the day; None when none was entered."""
+        day = super().clean(value)
+        return None if day is None else datetime.combine(day + timedelta(days=1), time.min, tzinfo=UTC)
+
+
 class IncreaseForm(forms.Form):
     """How much more of a budget, until when, and what for."""
 
@@ -190,23 +207,15 @@ class IncreaseForm(forms.Form):
         help_text="The whole limit, not the difference.",
         missing="Enter the limit that you need, in US dollars",
     )
-    until = forms.DateField(
+    until = LastDayField(
         label="Until when? (leave it empty for good)",
         help_text="The last day, included, in UTC. The limit then falls back by itself.",
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date", "class": "short"}),
-        error_messages={"invalid": "Enter the last day, such as 2026-12-31"},
     )
     reason = ReasonField(
         label="What is the money for?",
         help_text="Whoever decides reads it, and it stays in the history of the budget.",
         missing="Enter what the money is for",
     )
-
-    def clean_until(self) -> datetime | None:
-        """Return the end of the day: the midnight after it."""
-        day: date | None = self.cleaned_data["until"]
-        return None if day is None else datetime.combine(day + timedelta(days=1), time.min, tzinfo=UTC)
 
 
 class AmendIncreaseForm(IncreaseForm):
@@ -216,9 +225,25 @@ class AmendIncreaseForm(IncreaseForm):
 
 
 class DecideIncreaseForm(forms.Form):
-    """What whoever decides on more budget says."""
+    """What whoever decides on more budget gives and says; left as it is, it is what was asked for."""
 
     seen_revision = forms.IntegerField(widget=forms.HiddenInput)
+    limit_usd = UsdField(
+        label="Limit", required=False, help_text="What was asked for, or less. Not more than that."
+    )
+    until = LastDayField(label="Until", help_text="The last day, included, in UTC. It may be an earlier one.")
     comment = ReasonField(
         label="Comment", required=False, help_text="The requester reads it. Needed to deny."
     )
+
+    def __init__(self, *args: Any, ends: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not ends:
+            del self.fields["until"]
+
+    def offer(self) -> dict[str, Any]:
+        """Return what a valid form says to the service: what was left as it is, is as asked for."""
+        given = dict(self.cleaned_data)
+        if self.data.get("until") == self.initial.get("until"):
+            given.pop("until", None)  # the day that is shown may end after the moment that was asked for
+        return given

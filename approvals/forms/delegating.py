@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from approvals.services.delegating import LENDABLE
+from approvals.eligibility import LENDABLE
 from core import clock
 from teams.models import RoleAssignment, User
 

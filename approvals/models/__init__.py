@@ -1,6 +1,6 @@
 """What approvals keep."""
 
-from approvals.models.increases import BudgetRequest, BudgetRequestQuerySet
+from approvals.models.increases import BudgetComment, BudgetRequest, BudgetRequestQuerySet
 from approvals.models.requests import (
     BREAK_GLASS_MOST_HOURS,
     LONGEST_DELEGATION,
@@ -25,6 +25,7 @@ __all__ = [
     "LONGEST_DELEGATION",
     "AccessRequest",
     "AccessRequestQuerySet",
+    "BudgetComment",
     "BudgetRequest",
     "BudgetRequestQuerySet",
     "Comment",

@@ -1,5 +1,6 @@
 """Requests for more budget, each with its one decision. Triggers keep what raw SQL could break."""
 
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.db import models
@@ -10,6 +11,9 @@ from budgets.models import MONEY, Budget, BudgetLimit
 from core.clock import now
 from core.ids import PublicIdField
 from teams.models import Department, Project, Role, Team, User, sees_everything
+
+DECIDE_WITHIN = timedelta(days=7)
+SLA = timedelta(hours=48)
 
 
 class BudgetRequestQuerySet(models.QuerySet["BudgetRequest"]):
@@ -43,6 +47,7 @@ class BudgetRequestQuerySet(models.QuerySet["BudgetRequest"]):
             "requester",
             "decided_by",
             "on_behalf_of",
+            "limit",
             "budget__only_model",
             "project__team__department",
             "team__department",
@@ -55,6 +60,8 @@ class BudgetRequest(models.Model):
 
     One human decides it, so the decision stands in the row. `project`, `team` or `department` is where the
     budget is; none of them is the organisation. People are looked up when it matters, `role` is pinned.
+    `revised_in` is the project's team when this revision began, at `revised_at` (a trigger fills in both): a
+    request that moved starts again. `reminders` counts those that were sent.
     """
 
     KIND = "budget_increase"
@@ -73,14 +80,19 @@ class BudgetRequest(models.Model):
     status = models.CharField(max_length=10, choices=RequestStatus, default=RequestStatus.PENDING)
     created_at = models.DateTimeField()
     decide_by = models.DateTimeField()
+    revised_at = models.DateTimeField()
+    revised_in = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, related_name="+")
+    reminders = models.PositiveSmallIntegerField(default=0)
     decided_at = models.DateTimeField(null=True)
     decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     on_behalf_of = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     comment = models.TextField(blank=True)
     limit = models.OneToOneField(BudgetLimit, on_delete=models.PROTECT, null=True, related_name="request")
 
-    # Filled in by `approvals.selectors.with_lent()`: the live delegations where the budget is.
+    # Filled in by `approvals.selectors.with_lent()`: the live delegations where the budget is; by
+    # `find_increase()` what was said.
     lent: list[dict[str, Any]]
+    said: list[dict[str, Any]]
 
     objects = BudgetRequestQuerySet.as_manager()
 
@@ -150,6 +162,16 @@ class BudgetRequest(models.Model):
         return RequestStatus(self.status)
 
     @property
+    def is_escalated(self) -> bool:
+        """Whether the time in which its owner should have decided is over."""
+        return self.sla_at <= now()
+
+    @property
+    def sla_at(self) -> datetime:
+        """Return when the next owner may decide too: after two days, at half time at most."""
+        return self.revised_at + min(SLA, (self.decide_by - self.revised_at) / 2)
+
+    @property
     def home_team(self) -> Team | None:
         """Return the team that the budget is in now, if it is in one."""
         return self.project.team if self.project else self.team
@@ -167,3 +189,21 @@ class BudgetRequest(models.Model):
         if self.team:
             return f"{self.team.name} team"
         return f"{self.department.name} department" if self.department else "the organisation"
+
+
+class BudgetComment(models.Model):
+    """Something said about a request for more budget: a question or an answer. Append-only."""
+
+    public_id = PublicIdField(prefix="bcm")
+    request = models.ForeignKey(BudgetRequest, on_delete=models.PROTECT, related_name="comments")
+    revision = models.PositiveIntegerField()
+    author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    text = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (models.CheckConstraint(condition=~Q(text=""), name="budget_comment_says_something"),)
+
+    def __str__(self) -> str:
+        return f"{self.author}: {self.text[:60]}"

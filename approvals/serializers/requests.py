@@ -1,5 +1,8 @@
 """How requests for access look in the API: what was asked, who may decide, who decided."""
 
+from datetime import datetime
+from typing import Any
+
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -42,6 +45,21 @@ class DecisionOut(Out):
     at = Moment()
 
 
+class CommentOut(Out):
+    """Something that was said about a request, at a revision of it."""
+
+    who = serializers.CharField()
+    at = Moment()
+    text = serializers.CharField()
+    revision = serializers.IntegerField()
+
+
+class AccessCommentOut(CommentOut):
+    """Something that was said about a request; with a tier it offers that instead."""
+
+    offered_tier = serializers.IntegerField(source="tier", allow_null=True)
+
+
 class AccessRequestOut(Out):
     """A request at its current revision. `deciders` are the people who may decide it now."""
 
@@ -67,6 +85,7 @@ class AccessRequestOut(Out):
     stage = serializers.IntegerField(source="stage_index", help_text="The stage that decides next, from 0.")
     stages = serializers.SerializerMethodField()
     decisions = DecisionOut(many=True)
+    comments = serializers.SerializerMethodField()
     deciders = serializers.SerializerMethodField()
     may_decide = serializers.SerializerMethodField()
 
@@ -83,6 +102,11 @@ class AccessRequestOut(Out):
             {"role": stage.role, "quorum": stage.quorum, "agreed": counted.count(stage.index)}
             for stage in stages_of(request)
         ]
+
+    @extend_schema_field(AccessCommentOut(many=True))
+    def get_comments(self, request: AccessRequest) -> list[dict[str, Any]]:
+        """What was said about it, the oldest first."""
+        return list(AccessCommentOut(said_at(request.said), many=True).data)
 
     def get_deciders(self, request: AccessRequest) -> list[str]:
         """Names of the people who may decide it now."""
@@ -217,9 +241,21 @@ class BudgetRequestOut(Out):
     decided_at = Moment(allow_null=True)
     decided_by = NamedOut(allow_null=True)
     on_behalf_of = NamedOut(allow_null=True)
+    given_usd = Usd(
+        source="limit.amount_usd",
+        allow_null=True,
+        help_text="The limit that an approval set, or with an end what it added until then.",
+    )
+    given_until = Moment(source="limit.valid_until", allow_null=True)
     comment = serializers.CharField()
+    comments = serializers.SerializerMethodField()
     deciders = serializers.SerializerMethodField()
     may_decide = serializers.SerializerMethodField()
+
+    @extend_schema_field(CommentOut(many=True))
+    def get_comments(self, request: BudgetRequest) -> list[dict[str, Any]]:
+        """What was said about it, the oldest first."""
+        return list(CommentOut(said_at(request.said), many=True).data)
 
     def get_deciders(self, request: BudgetRequest) -> list[str]:
         """Names of the people who may decide it now; a delegate with the person he stands for."""
@@ -260,9 +296,22 @@ class BudgetRequestAmendIn(BudgetRequestWishIn):
     seen_revision = WholeNumber(min_value=1, max_value=MAX_REVISION)
 
 
+class BudgetRequestCommentIn(In):
+    """A question, or an answer."""
+
+    text = Text(max_length=MAX_TEXT_CHARACTERS)
+
+
 class BudgetRequestDecideIn(In):
-    """A verdict on the revision that was read."""
+    """A verdict on the revision that was read. An approval may give less than was asked for."""
 
     verdict = serializers.ChoiceField(Verdict.choices)
     seen_revision = WholeNumber(min_value=1, max_value=MAX_REVISION)
     comment = Text(max_length=MAX_TEXT_CHARACTERS, default="", help_text="A denial needs one.")
+    limit_usd = Usd(required=False, allow_null=True)
+    until = Moment(required=False, allow_null=True)
+
+
+def said_at(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what was said with its moments, which came as text."""
+    return [{**row, "at": datetime.fromisoformat(row["at"])} for row in rows]

@@ -10,6 +10,7 @@ from approvals.services.delegating import delegate, end_delegation
 from approvals.services.expiring import expire_due
 from approvals.services.extending import extend
 from approvals.services.increases.asking import amend_increase, ask_increase, withdraw_increase
+from approvals.services.increases.commenting import comment_increase
 from approvals.services.increases.deciding import IncreaseOutcome
 from approvals.services.reminding import remind_due
 from approvals.services.reviewing import review_grant
@@ -31,6 +32,7 @@ __all__ = [
     "break_glass",
     "close_requests_of",
     "comment",
+    "comment_increase",
     "confirm_policy",
     "decide",
     "delegate",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from approvals.errors import AlreadyDecidedError, ChangedSinceReadError
@@ -109,19 +110,25 @@ def require_seen(request: AccessRequest, seen_revision: int) -> None:
 
 def difference(request: AccessRequest, *, since_revision: int) -> dict[str, dict[str, Any]]:
     """Return what was amended after a revision: {"duration_days": {"before": 90, "after": 30}}."""
-    events = AuditEvent.objects.filter(
-        object_type="approvals.accessrequest",
-        object_id=request.public_id,
-        action__in=("request.amended", "request.restarted"),
-        after__revision__gt=since_revision,
-    ).order_by("pk")
+    return changes_in(
+        AuditEvent.objects.filter(
+            object_type="approvals.accessrequest",
+            object_id=request.public_id,
+            action__in=("request.amended", "request.restarted"),
+            after__revision__gt=since_revision,
+        )
+    )
+
+
+def changes_in(events: QuerySet[AuditEvent]) -> dict[str, dict[str, Any]]:
+    """Return what these events changed from the first to the last one, without the revision itself."""
     changes: dict[str, dict[str, Any]] = {}
-    for event in events:
+    for event in events.order_by("pk"):
         for name, value in event.after.items():
             first = changes.get(name, {"before": event.before[name]})
             changes[name] = {**first, "after": value}
     changes.pop("revision", None)
-    return changes
+    return {name: values for name, values in changes.items() if values["before"] != values["after"]}
 
 
 def record(actor: User | None, action: str, request: AccessRequest, **values: Any) -> AuditEvent:

@@ -1,6 +1,7 @@
 """decide(): the only way to a decision, for pages, API, mail and rules alike. Lock, re-check, then write."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import overload
 
@@ -13,6 +14,7 @@ from approvals.models import AccessRequest, BudgetRequest, Decision, RequestStat
 from approvals.services.common import decided_before, locked, record_decision, require_open, require_seen
 from approvals.services.finishing import finish
 from approvals.services.increases.deciding import IncreaseOutcome, decide_increase
+from approvals.services.increases.following import bring_increase_up_to_date
 from approvals.services.mails import tell_approvers, tell_requester
 from approvals.services.ratifying import end_unratified
 from approvals.services.revising import bring_up_to_date
@@ -36,7 +38,14 @@ class Outcome:
 
 @overload
 def decide(
-    *, actor: User, request: BudgetRequest, verdict: Verdict, seen_revision: int, comment: str = ""
+    *,
+    actor: User,
+    request: BudgetRequest,
+    verdict: Verdict,
+    seen_revision: int,
+    comment: str = "",
+    limit_usd: Decimal | None = None,
+    until: datetime | None = None,
 ) -> IncreaseOutcome: ...
 
 
@@ -62,17 +71,26 @@ def decide(
     comment: str = "",
     monthly_cap_usd: Decimal | None = None,
     duration_days: int | None = None,
+    limit_usd: Decimal | None = None,
+    until: datetime | None = None,
 ) -> Outcome | IncreaseOutcome:
     """Count one human's verdict on the revision that he read; the last approval gives the grant or the limit.
 
-    An approver may lower the cap (US dollars a month) and the duration, never raise them; a denial needs a
-    comment. The same verdict of the same actor again changes nothing. Raises AlreadyDecidedError (409),
-    ChangedSinceReadError (412), NotEligibleError (403), GoneError (410), InvalidInputError (422),
-    BeneficiaryLeftError (409).
+    An approver may lower the cap (US dollars a month) and the duration, or for more budget the limit and its
+    end, never raise them; a denial needs a comment. The same verdict of the same actor again changes nothing.
+    Raises AlreadyDecidedError (409), ChangedSinceReadError (412), NotEligibleError (403), GoneError (410),
+    InvalidInputError (422), BeneficiaryLeftError (409).
     """
     if isinstance(request, BudgetRequest):
+        bring_increase_up_to_date(request)
         return decide_increase(
-            actor=actor, request=request, verdict=verdict, seen_revision=seen_revision, comment=comment
+            actor=actor,
+            request=request,
+            verdict=verdict,
+            seen_revision=seen_revision,
+            comment=comment,
+            limit_usd=limit_usd,
+            until=until,
         )
     bring_up_to_date(request)
     return _decide(

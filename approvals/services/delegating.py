@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q
 
+from approvals.eligibility import LENDABLE
 from approvals.models import LONGEST_DELEGATION, Delegation
 from core import audit, clock, outbox
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
@@ -14,7 +15,6 @@ from core.models import AuditEvent
 from teams.models import Department, Role, RoleAssignment, Team, User
 
 MAX_REASON_CHARACTERS = 240
-LENDABLE = (Role.LEAD, Role.DIRECTOR, Role.ADMIN)
 
 
 @transaction.atomic

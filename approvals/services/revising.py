@@ -12,6 +12,7 @@ from approvals.models import AccessRequest, AccessRequestQuerySet, Policy, Reque
 from approvals.services.asking import pin_stages
 from approvals.services.closing import close
 from approvals.services.common import locked, past_its_time, record
+from approvals.services.increases.following import follow_increases
 from approvals.services.mails import tell_approvers, tell_informed
 from core import clock
 
@@ -64,7 +65,8 @@ def bring_up_to_date(request: AccessRequest) -> None:
 
 def follow_all(*, most: int) -> int:
     """Bring every stranded request up to date, each in a transaction of its own; return how many changed."""
-    return sum(follow(pk) for pk in stranded().order_by("pk").values_list("pk", flat=True)[:most])
+    changed = sum(follow(pk) for pk in stranded().order_by("pk").values_list("pk", flat=True)[:most])
+    return changed + follow_increases(most=most)
 
 
 @transaction.atomic

@@ -7,6 +7,7 @@ from approvals.views.delegations import delegations, end_delegation
 from approvals.views.increases import (
     amend_budget_request,
     ask_for_budget,
+    comment_on_budget_request,
     decide_budget_request,
     show_budget_request,
     withdraw_budget_request,
@@ -26,6 +27,7 @@ __all__ = [
     "ask_for_budget",
     "break_the_glass",
     "comment_on",
+    "comment_on_budget_request",
     "decide_budget_request",
     "decide_request",
     "delegations",

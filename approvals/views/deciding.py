@@ -1,6 +1,7 @@
 """The approver's answer. Every refusal comes back to the inbox with what was entered and what to do."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +36,9 @@ LABELS = {
     "expected_monthly_usd": "Expected a month",
     "reason": "Reason",
     "policy": "Policy",
+    "limit_usd": "Limit",
+    "until": "Until",
+    "team": "Team",
 }
 
 
@@ -79,7 +83,7 @@ def _refused(request: PersonRequest, asked: AccessRequest, error: DomainError) -
         tone="warn",
         title=error.title,
         text=error.detail,
-        changes=tuple(_changes(error.extra.get("difference", {}))),
+        changes=changes_of(error),
         kept="" if can_read_again else entered["comment"].strip(),
         next_url="" if can_read_again else detail_url(asked, inbox.view),
         next_text="" if can_read_again else "See the request",
@@ -127,21 +131,25 @@ def _in_words(result: services.Outcome) -> tuple[str, str]:
             return f"Your approval of {asked} counts", f"{stage_text(asked)}."
 
 
-def _changes(difference: Mapping[str, Mapping[str, Any]]) -> list[Change]:
-    return [
+def changes_of(error: DomainError | None) -> tuple[Change, ...]:
+    """Return what a refusal says has changed since it was read."""
+    difference: Mapping[str, Mapping[str, Any]] = error.extra.get("difference", {}) if error else {}
+    return tuple(
         Change(
             label=LABELS.get(name, name),
             before=_say(name, values["before"]),
             after=_say(name, values["after"]),
         )
         for name, values in difference.items()
-    ]
+    )
 
 
 def _say(name: str, value: Any) -> str:
     match name:
-        case "expected_monthly_usd":
+        case "expected_monthly_usd" | "limit_usd":
             return format_usd(Decimal(value))
+        case "until":
+            return f"{datetime.fromisoformat(value):%-d %B %Y, %H:%M} UTC" if value else "for good"
         case "models":
             return ", ".join(value) or "every model of the tier"
         case "policy":

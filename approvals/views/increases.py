@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
+from django import forms
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
@@ -11,16 +12,17 @@ from django.views.decorators.http import require_http_methods, require_safe
 from approvals import selectors, services
 from approvals.errors import AlreadyAskedError, AlreadyDecidedError, ChangedSinceReadError
 from approvals.forms import AmendIncreaseForm, DecideIncreaseForm, IncreaseForm
+from approvals.forms.talking import CommentForm
 from approvals.increases import increase_case
 from approvals.models import BudgetRequest, RequestStatus, Verdict
 from approvals.services.increases.asking import require_asker
+from approvals.views.deciding import changes_of
 from approvals.views.forms import FormPage, add_error, form_page
-from approvals.views.shapes import due_of, status_of
+from approvals.views.shapes import due_of, earlier_increase, status_of
 from budgets.models import Budget
 from budgets.selectors import find_budget
 from budgets.types import BudgetRow
 from core.errors import DomainError, GoneError, InvalidInputError
-from core.money import format_usd
 from keys.models import ApiKey
 from teams.selectors import roles_of
 from teams.types import PersonRequest
@@ -59,8 +61,7 @@ def ask_for_budget(request: PersonRequest, public_id: str) -> HttpResponse:
 def show_budget_request(request: PersonRequest, public_id: str) -> HttpResponse:
     """Show one request for more budget with the figures of this moment. Decides nothing."""
     asked = selectors.find_increase(request.user, public_id)
-    form = DecideIncreaseForm(initial={"seen_revision": asked.revision})
-    return _page(request, asked, form)
+    return _page(request, asked, _decide_form(asked))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -69,16 +70,14 @@ def decide_budget_request(request: PersonRequest, public_id: str) -> HttpRespons
     asked = selectors.find_increase(request.user, public_id)
     if request.method != "POST":
         return redirect(_url(public_id))
-    form = DecideIncreaseForm(request.POST)
+    form = _decide_form(asked, request.POST)
     verdict = request.POST.get("verdict", "")
     if verdict not in Verdict.values:
         form.add_error(None, "Press Approve or Deny.")
     if not form.is_valid():
         return _page(request, asked, form, status=422)
     try:
-        outcome = services.decide(
-            actor=request.user, request=asked, verdict=Verdict(verdict), **form.cleaned_data
-        )
+        outcome = services.decide(actor=request.user, request=asked, verdict=Verdict(verdict), **form.offer())
     except InvalidInputError as error:
         form.add_error(error.field if error.field in form.fields else None, error.detail)
         return _page(request, asked, form, status=422)
@@ -88,16 +87,34 @@ def decide_budget_request(request: PersonRequest, public_id: str) -> HttpRespons
     return redirect(_url(public_id))
 
 
-@require_http_methods(["POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def withdraw_budget_request(request: PersonRequest, public_id: str) -> HttpResponse:
-    """Take the person's own request back."""
+    """Say what follows; on POST take the person's own request back."""
     asked = selectors.find_increase(request.user, public_id)
-    try:
-        services.withdraw_increase(actor=request.user, request=asked)
-    except REFUSALS as error:
-        return _refused(request, public_id, error)
-    messages.success(request, f"{asked} is withdrawn.")
-    return redirect(_url(public_id))
+    require_asker(request.user, asked)
+    if request.method == "POST":
+        try:
+            services.withdraw_increase(actor=request.user, request=asked)
+        except REFUSALS as error:
+            return _refused(request, public_id, error)
+        messages.success(request, f"{asked} is withdrawn.")
+        return redirect(_url(public_id))
+    if asked.state is not RequestStatus.PENDING:
+        return redirect(_url(public_id))
+    confirm = {
+        "title": f"Withdraw the request {asked}?",
+        "text": "",
+        "consequences": (
+            "Nobody can decide it any more, and the limit stays as it is.",
+            "It stays on record as withdrawn.",
+            "You can ask again at any time.",
+        ),
+        "url": reverse("approvals:withdraw_budget", args=[public_id]),
+        "submit_text": "Withdraw the request",
+        "cancel_url": _url(public_id),
+        "cancel_text": "Keep the request",
+    }
+    return render(request, "confirm.html", {"confirm": confirm, "form": forms.Form()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -129,6 +146,40 @@ def amend_budget_request(request: PersonRequest, public_id: str) -> HttpResponse
     return redirect(_url(public_id))
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+def comment_on_budget_request(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Ask or answer something about a request for more budget. Opening the address shows the form."""
+    asked = selectors.find_increase(request.user, public_id)
+    form = CommentForm(request.POST or None, tiers=())
+    page = FormPage(
+        title=f"About {asked}",
+        text="It is kept with the request, and everybody who may see the request can read it.",
+        url=reverse("approvals:comment_budget", args=[public_id]),
+        submit_text="Send",
+        cancel_url=_url(public_id),
+    )
+    if request.method != "POST" or not form.is_valid():
+        return form_page(request, page, form)
+    try:
+        services.comment_increase(actor=request.user, request=asked, text=form.cleaned_data["text"])
+    except InvalidInputError as error:
+        add_error(form, error)
+        return form_page(request, page, form)
+    except REFUSALS as error:
+        return form_page(request, page, form, refusal=error)
+    messages.success(request, "It is sent.")
+    return redirect(_url(public_id))
+
+
+def _decide_form(
+    asked: BudgetRequest, entered: QueryDict | None = None, **kept: object
+) -> DecideIncreaseForm:
+    """Return the form with what was asked for, or with what had been entered before."""
+    wanted = _as_asked(asked)
+    del wanted["reason"]
+    return DecideIncreaseForm(entered, initial={**wanted, **kept}, ends=asked.until is not None)
+
+
 def _as_asked(asked: BudgetRequest) -> dict[str, object]:
     return {
         "seen_revision": asked.revision,
@@ -157,6 +208,8 @@ def _page(
         "may_withdraw": is_open and request.user.pk == asked.requester_id,
         "form": form,
         "refusal": refusal,
+        "changes": changes_of(refusal),
+        "earlier": [earlier_increase(each) for each in case.earlier],
     }
     return render(request, "approvals/budget_request.html", context, status=status)
 
@@ -164,18 +217,14 @@ def _page(
 def _refused(request: PersonRequest, public_id: str, error: DomainError) -> HttpResponse:
     """Return why nothing was done, and the request as it is now."""
     asked = selectors.find_increase(request.user, public_id)
-    kept = {"seen_revision": asked.revision, "comment": request.POST.get("comment", "")}
-    form = DecideIncreaseForm(initial=kept)
+    form = _decide_form(asked, comment=request.POST.get("comment", ""))
     return _page(request, asked, form, refusal=error, status=error.status)
 
 
 def _in_words(asked: BudgetRequest) -> str:
     if asked.status == RequestStatus.DENIED:
         return f"{asked} is denied. {asked.requester} was told why."
-    span = f" until {asked.until:%-d %B %Y, %H:%M} UTC" if asked.until else ""
-    return (
-        f"{asked} is approved: the limit is {format_usd(asked.limit_usd)}{span}, in force on the next call."
-    )
+    return f"{asked} is approved, in force on the next call. {asked.requester} was told."
 
 
 def _window(row: BudgetRow) -> str:

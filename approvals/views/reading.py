@@ -113,6 +113,7 @@ def costs_of(case: Case) -> Costs:
     return Costs(
         models=money.models,
         basis=money.basis,
+        spent_usd=money.spent_usd,
         budgets=money.budgets,
         alternatives=money.alternatives,
         checks=tuple(_budget_check(budget) for budget in money.budgets if budget.forecast_with_percent),

@@ -126,6 +126,7 @@ class CaseView:
     models: tuple[ModelPrice, ...]
     expected_usd: Decimal
     expected_basis: str
+    spent_usd: Decimal | None
     budgets: tuple[BudgetOutlook, ...]
     alternatives: tuple[Alternative, ...]
     duration_days: int
@@ -138,6 +139,10 @@ class CaseView:
     checks: tuple[Tone, ...]
     may_decide: bool
     may_veto: bool
+    for_whom: str
+    may_lend: bool
+    sla_at: datetime | None
+    escalates_to: str
     why_not: str
     decide_url: str
     withdraw_url: str
@@ -161,6 +166,7 @@ class Costs:
 
     models: tuple[ModelPrice, ...] = ()
     basis: str = ""
+    spent_usd: Decimal | None = None
     budgets: tuple[BudgetOutlook, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     checks: tuple[Tone, ...] = ()
@@ -214,6 +220,7 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
         models=costs.models,
         expected_usd=request.expected_monthly_usd,
         expected_basis=costs.basis,
+        spent_usd=costs.spent_usd,
         budgets=costs.budgets,
         alternatives=costs.alternatives,
         duration_days=request.duration_days,
@@ -226,6 +233,10 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
         checks=(*(Tone(tone=check.tone, text=check.text) for check in case.checks), *costs.checks),
         may_decide=case.may_decide,
         may_veto=case.may_veto,
+        for_whom=case.for_whom,
+        may_lend=case.may_lend,
+        sla_at=case.sla_at,
+        escalates_to=case.escalates_to,
         why_not=case.why_not,
         decide_url=reverse("approvals:decide", args=[request.public_id]) + query,
         withdraw_url=reverse("approvals:withdraw", args=[request.public_id]) if pending else "",
@@ -278,6 +289,16 @@ def _length(left: timedelta) -> str:
         if number:
             return counted(number, name)
     return "less than an hour"
+
+
+def earlier_increase(past: BudgetRequest) -> EarlierLine:
+    """Return a request for more budget that the requester made before."""
+    return EarlierLine(
+        url=reverse("approvals:budget_request", args=[past.public_id]),
+        title=str(past),
+        status=status_of(past),
+        at=past.created_at,
+    )
 
 
 def _earlier(past: AccessRequest) -> EarlierLine:

@@ -82,6 +82,7 @@ TABLE = """
     budget_requests_retrieve     401        404    200    200    200    200    200    200
     budget_requests_create       401        422    201    422    422    422    201    422
     budget_requests_amend        401        404    200    403    403    403    403    403
+    budget_requests_comment      401        404    200    200    200    200    200    200
     budget_requests_withdraw     401        404    200    403    403    403    403    403
     budget_requests_decide       401        404    403    200    403    403    403    403
     requests_withdraw            401        404    200    403    403    403    403    403
@@ -283,6 +284,7 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
         "limit_usd": "650",
         "reason": "A larger launch in December.",
     },
+    "budget_requests_comment": lambda _: {"text": "Why so much?"},
     "budget_requests_withdraw": lambda _: {},
     "budget_requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
     "upstream_keys_create": lambda world: {

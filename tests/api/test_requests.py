@@ -80,6 +80,18 @@ def test_same_verdict_again_changes_nothing_and_answers_the_same(ben: Caller, pa
     assert Grant.objects.count() == Decision.objects.count() == 1
 
 
+def test_what_was_said_and_offered_is_read_where_it_was(ada: Caller, ben: Caller, path: str) -> None:
+    ben.post(f"{path}comment/", {"text": "Would Tier 1 do?", "offered_tier": 1})
+    (said,) = ada.get(path).json()["comments"]
+    assert (said["who"], said["text"], said["revision"], said["offered_tier"]) == (
+        "Ben Okafor",
+        "Would Tier 1 do?",
+        1,
+        1,
+    )
+    assert ada.get("requests/").json()["results"][0]["comments"] == [said]
+
+
 @pytest.mark.parametrize("tag", ['"1"', 'W/"1"'])
 def test_tag_stands_for_the_revision(ben: Caller, path: str, tag: str) -> None:
     decided = ben.post(f"{path}decide/", {"verdict": "approve"}, headers={"If-Match": tag})

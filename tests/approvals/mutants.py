@@ -9,6 +9,7 @@ from tests.ledger.mutants import Mutant
 
 FIRST = "approvals/migrations/0002_guards.sql"
 GUARDS = "approvals/migrations/0006_request_life_guards.sql"
+BUDGET_GUARDS = "approvals/migrations/0011_budget_request_life.sql"
 DECIDING = "approvals.services.deciding"
 RACES = ("tests/approvals/test_races.py",)
 RULES = ("tests/approvals/test_policy.py",)
@@ -16,6 +17,7 @@ BY_HAND = ("tests/approvals/test_guards.py",)
 LENT = ("tests/approvals/test_delegation.py",)
 LIFE = ("tests/approvals/test_life.py",)
 MORE = ("tests/approvals/test_extension.py",)
+MORE_BUDGET = ("tests/approvals/test_increases_lent.py", "tests/approvals/test_increases_life.py")
 DECIDED = ("tests/approvals/test_decide.py", "tests/approvals/test_stages.py")
 MUTANTS = (
     Mutant(
@@ -129,6 +131,69 @@ MUTANTS = (
         before="Delegation.objects.live().filter(",
         after="Delegation.objects.filter(",
         tests=LENT,
+    ),
+    Mutant(
+        name="a role is lent everywhere",
+        home="approvals.eligibility:delegation_covers",
+        before="return everything | in_team | in_department",
+        after="return Q()",
+        tests=LENT,
+    ),
+    Mutant(
+        name="more budget by a delegation that is over",
+        home="approvals.eligibility:live_delegations",
+        before="Delegation.objects.live().filter(",
+        after="Delegation.objects.filter(",
+        tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="more budget by the requester's own delegate",
+        home="approvals.policy:who_decides",
+        before="each.giver in own & holders.get(each.role, NOBODY)",
+        after="each.giver in holders.get(each.role, NOBODY)",
+        tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="more budget by all that the delegate may himself",
+        home="approvals.owners:require_owner",
+        before="if giver is None:",
+        after="if giver is None or actor.pk != giver:",
+        tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="more budget by a role of the giver's that was not lent",
+        home="approvals.owners:_lent_role",
+        before="if role in lent and giver in here[role]",
+        after="if giver in here[role]",
+        tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="more budget of a project that moved is decided as it was",
+        home="approvals.services.increases.following:stranded_increases",
+        before="filter(closed | moved)",
+        after="filter(closed)",
+        tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="more budget than was asked for",
+        home="approvals.services.increases.deciding:_checked_offer",
+        before="or given_usd > request.limit_usd",
+        after="or given_usd == 0",
+        tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="the database lets an approver give more budget than was asked for",
+        home=BUDGET_GUARDS,
+        before="l.kind = 'base' AND l.amount_usd <= NEW.limit_usd",
+        after="l.kind = 'base'",
+        tests=("tests/approvals/test_guards_increases.py",),
+    ),
+    Mutant(
+        name="the database believes in delegations for more budget that are not there",
+        home=BUDGET_GUARDS,
+        before="l.giver_id = NEW.on_behalf_of_id AND l.taker_id = NEW.decided_by_id",
+        after="l.giver_id = NEW.on_behalf_of_id OR true",
+        tests=MORE_BUDGET,
     ),
     Mutant(
         name="the giver counts beside his delegate",

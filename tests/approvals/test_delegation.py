@@ -118,8 +118,8 @@ def test_a_delegation_is_worth_nothing_once_its_giver_lost_the_role(cast: Cast, 
 
 
 def test_a_delegation_of_another_place_decides_nothing_here(cast: Cast, asked: AccessRequest) -> None:
-    lend_elsewhere = {"role": Role.LEAD, "team": cast.cards}
-    lends(cast, actor=cast.eve, taker=cast.audrey, **lend_elsewhere)
+    factories.RoleAssignmentFactory.create(user=cast.ben, role=Role.LEAD, team=cast.cards)
+    lends(cast, taker=cast.audrey, team=cast.cards)
     with pytest.raises(NotEligibleError):
         approve(asked, cast.audrey)
 

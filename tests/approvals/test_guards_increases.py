@@ -74,6 +74,20 @@ def test_approval_needs_the_limit_that_was_asked_for(cast: Cast, asked: BudgetRe
     refused("an approval sets the limit", asked, **missing)
 
 
+def test_approval_may_give_less_and_end_earlier_but_never_more_or_later(cast: Cast, budget: Budget) -> None:
+    until = clock.now() + timedelta(days=9)
+    asked = services.ask_increase(
+        actor=cast.ada, budget=budget, limit_usd=Decimal(600), reason=WHY, until=until
+    )
+    rule = "an approval sets the limit that was asked for or a lower one"
+    top_up = {"kind": "top_up", "amount_usd": 80, "valid_until": until - timedelta(days=1)}
+    for wrong in ({"amount_usd": 601}, {"valid_until": until + timedelta(seconds=1)}):
+        row = limit(asked, cast.ben, **{**top_up, **wrong})
+        refused(rule, asked, **approved(asked, cast.ben, limit=row))
+    row = limit(asked, cast.ben, **top_up)
+    BudgetRequest.objects.filter(pk=asked.pk).update(**approved(asked, cast.ben, limit=row))
+
+
 def test_one_limit_is_for_one_request(cast: Cast, asked: BudgetRequest) -> None:
     row = limit(asked, cast.cleo)
     BudgetRequest.objects.filter(pk=asked.pk).update(**approved(asked, cast.cleo, limit=row))

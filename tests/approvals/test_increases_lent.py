@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,13 @@ from tests.ledger.sizes import sized
 WHY = "A launch in December."
 LENDERS = ("ben", "cleo", "ann", "eve", "olga")
 PEOPLE = (*LENDERS, "ada", "dan", "fay", "audrey")
+# Who decides on so much, at once and when the request has waited too long.
+OWNERS = {
+    (600, False): {"ben"},
+    (600, True): {"ben", "cleo"},
+    (900, False): {"cleo"},
+    (900, True): {"cleo", "fay", "ann"},
+}
 SPANS = {"live": (-1, 6), "over": (-8, -1), "to come": (1, 8)}
 
 
@@ -164,6 +172,28 @@ def test_own_request_is_decided_by_no_delegate_of_ones_own(cast: Cast, budgets: 
     assert approve(own, cast.dan).on_behalf_of == cast.cleo
 
 
+def test_a_directors_own_request_is_for_the_other_director_and_for_no_delegate_of_his(
+    cast: Cast, budgets: dict[str, Budget]
+) -> None:
+    factories.RoleAssignmentFactory.create(user=cast.olga, role=Role.DIRECTOR, department=cast.product)
+    own = asks(cast, budgets, "cleo", name="team", limit_usd=Decimal(3_500))
+    denial: dict[str, Any] = {"request": own, "verdict": Verdict.DENY, "seen_revision": 1, "comment": "No."}
+    lend(cast, "cleo", "dan")
+    with pytest.raises(NotEligibleError, match="Ask Olga Brandt"):
+        services.decide(actor=cast.dan, **denial)
+    lend(cast, "olga", "eve", role=Role.DIRECTOR)
+    assert services.decide(actor=cast.eve, **denial).request.on_behalf_of == cast.olga
+
+
+def test_what_is_lent_for_one_team_decides_in_no_other(
+    cast: Cast, budgets: dict[str, Budget], asked: BudgetRequest
+) -> None:
+    factories.RoleAssignmentFactory.create(user=cast.ben, role=Role.LEAD, team=cast.cards)
+    lend(cast, "ben", "dan", team=cast.cards)
+    with pytest.raises(NotEligibleError):
+        approve(asked, cast.dan)
+
+
 def test_an_administrators_delegate_decides_what_finance_and_administrators_do(
     cast: Cast, budgets: dict[str, Budget]
 ) -> None:
@@ -222,40 +252,56 @@ lendings = st.lists(
 
 @given(
     lent=lendings,
-    limit_usd=st.sampled_from([600, 900]),
+    turn=st.sampled_from(sorted(OWNERS)),
     acts=st.tuples(st.sampled_from(["ada", "ben"]), st.sampled_from(PEOPLE)),
 )
-@sized(60, 1, derandomize=True)
-def test_exactly_the_owner_and_whom_he_lent_to_decide(
+@sized(80, 1, derandomize=True)
+def test_exactly_the_owner_the_next_one_and_whom_they_lent_to_decide(
     cast: Cast,
     budgets: dict[str, Budget],
     lent: list[tuple[str, str, str]],
-    limit_usd: int,
+    turn: tuple[int, bool],
     acts: tuple[str, str],
 ) -> None:
-    asker, actor = acts
+    (limit_usd, waited), (asker, actor) = turn, acts
     if asker == "ben" and limit_usd == 600:
         return  # he sets that himself
-    owner = "ben" if limit_usd == 600 else "cleo"
+    owners = OWNERS[turn]
+    shift = 2 if waited else 0
+    lives = {name for name, (begins, ends) in SPANS.items() if begins <= shift < ends}
+    givers = {taker: set[str]() for _, taker, _ in lent}
+    for giver, taker, span in lent:
+        if span in lives and giver in owners and giver != taker:
+            givers[taker].add(giver)
     with transaction.atomic():
         for giver, taker, span in lent:
             if giver != taker:
                 _lend_at(cast, giver, taker, SPANS[span])
         request = asks(cast, budgets, asker, limit_usd=Decimal(limit_usd))
-        may = {owner} | {taker for giver, taker, span in lent if (giver, span) == (owner, "live")}
-        may -= {asker}
-        offered = deciders_of(find_increase(cast.ann, request.public_id), role_holders())
-        assert offered == {getattr(cast, name).pk for name in may}
-        if actor in may:
-            decided = approve(request, getattr(cast, actor))
-            assert decided.status == RequestStatus.APPROVED
-            assert decided.on_behalf_of == (None if actor == owner else getattr(cast, owner))
-            assert limit_of(budgets["project"]) == limit_usd
-        else:
-            with pytest.raises(NotEligibleError):
-                approve(request, getattr(cast, actor))
-            assert limit_of(budgets["project"]) == 500
+        may = (owners | {taker for taker, of in givers.items() if of}) - {asker}
+        with time_machine.travel(clock.now() + timedelta(days=shift)):
+            offered = deciders_of(find_increase(cast.ann, request.public_id), role_holders())
+            assert offered == {getattr(cast, name).pk for name in may}
+            _decides_if(
+                cast,
+                request,
+                actor,
+                may=actor in may,
+                givers=set() if actor in owners else givers.get(actor, set()),
+            )
+        assert limit_of(budgets["project"]) == (limit_usd if actor in may else 500)
         transaction.set_rollback(True)
+
+
+def _decides_if(cast: Cast, request: BudgetRequest, actor: str, *, may: bool, givers: set[str]) -> None:
+    """Approve as somebody: as himself, or for one of those who lent him a role, or not at all."""
+    if not may:
+        with pytest.raises(NotEligibleError):
+            approve(request, getattr(cast, actor))
+        return
+    decided = approve(request, getattr(cast, actor))
+    assert decided.status == RequestStatus.APPROVED
+    assert decided.on_behalf_of in ({getattr(cast, giver) for giver in givers} or {None})
 
 
 def _lend_at(cast: Cast, giver: str, taker: str, days: tuple[int, int]) -> Delegation:

@@ -42,6 +42,20 @@ def proposed(cast: Cast, **changes: Any) -> PolicyProposal:
     return propose_policy(actor=cast.ann, base=in_force(), rules=rules, reason="Shorter access.")
 
 
+@pytest.mark.django_db
+def test_a_new_installation_asks_the_lead_for_tier_2_and_the_director_for_tier_3() -> None:
+    found = Policy.objects.filter(retired_at__isnull=True).order_by("tier")
+    terms = [
+        (each.tier_id, each.stages, each.default_days, each.max_days, each.told_role, each.auto_extend)
+        for each in found
+    ]
+    assert terms == [
+        (2, [{"role": "lead", "quorum": 1}], 90, 90, "", False),
+        (3, [{"role": "director", "quorum": 1}], 30, 30, "lead", False),
+    ]
+    assert {each.decide_within_hours for each in found} == {7 * 24}
+
+
 def test_a_change_is_in_force_when_a_second_administrator_confirms_it(cast: Cast, second: User) -> None:
     before = in_force()
     proposal = proposed(cast)

@@ -15,7 +15,7 @@ from budgets.models import Mode, ScopeKind, Window
 from budgets.services.limits import open_budget
 from core.models import AuditEvent
 from tests import factories
-from tests.approvals.conftest import REASON, Ask
+from tests.approvals.conftest import REASON, Ask, lend
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.usage.books import book
@@ -129,6 +129,7 @@ def test_case_says_what_it_costs_and_what_would_be_cheaper(cast: Cast, asked: Ac
     page = Visitor(cast.ben).get(path_of(asked))
 
     assert "Expected cost $420.00 a month" in page.words
+    assert "Spent so far $42.00 in the last 30 days" in page.words  # 14 days of 3 dollars
     # 70M in at $2.50 and 7M out at $10 a million
     assert (
         "What Ranking used in the last 30 days (70M tokens in, 7.0M out) would cost $245.00 on large."
@@ -170,9 +171,28 @@ def test_case_shows_the_rules_the_people_and_the_clock(cast: Cast, asked: Access
     assert "Ranking, Search team, led by Ben Okafor" in words
     assert "The lead of Search decides Can decide: Ben Okafor" in words
     assert f"Decide by {asked.decide_by:%-d %B %Y, %H:%M} UTC" in words
+    assert f"A decision should come by {asked.sla_at:%-d %B %Y, %H:%M} UTC" in words
+    assert "after that the director of Product may decide too" in words
+    assert "Let somebody else decide for you" in words
     assert "You are the lead of Search and did not make this request." in words
     assert "60 days of the 90 that Tier 2 allows." in words
     assert "History Ada Moreno asked for Tier 2" in words
+
+
+def test_case_that_waited_says_who_may_decide_too(cast: Cast, asked: AccessRequest) -> None:
+    with time_machine.travel(asked.sla_at):
+        words = Visitor(cast.cleo).get(path_of(asked)).words
+    assert "it waited long, so the director of Product may decide too" in words
+    assert "after that" not in words
+    assert "Approve" in words
+
+
+def test_case_says_for_whom_a_delegate_decides(cast: Cast, asked: AccessRequest) -> None:
+    lend(cast, "ben", "dan")
+    words = Visitor(cast.dan).get(path_of(asked)).words
+    assert "You decide for Ben Okafor, in your own name." in words
+    assert "Let somebody else decide for you" not in words
+    assert "You decide for" not in Visitor(cast.ben).get(path_of(asked)).words
 
 
 def test_case_shows_what_the_requester_holds_and_asked_before(cast: Cast, ask: Ask) -> None:

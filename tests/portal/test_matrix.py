@@ -132,8 +132,9 @@ TABLE = """
     /approvals/budgets/{budget}/ask/                302 404 200  200  200  200  200  200
     /approvals/budgets/requests/{increase}/          302 404 200  200  200  200  200  200
     /approvals/budgets/requests/{increase}/amend/    302 404 200  403  403  403  403  403
+    /approvals/budgets/requests/{increase}/comment/  302 404 200  200  200  200  200  200
     /approvals/budgets/requests/{increase}/decide/   302 404 302  302  302  302  302  302
-    /approvals/budgets/requests/{increase}/withdraw/ 302 405 405  405  405  405  405  405
+    /approvals/budgets/requests/{increase}/withdraw/ 302 404 200  403  403  403  403  403
     /approvals/break-glass/               302       200  200  200  200  200  200    200
     /approvals/delegations/               302       200  200  200  200  200  200    200
     /approvals/delegations/{delegation}/end/        302 404 404  200  200  404  404  404

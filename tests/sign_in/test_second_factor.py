@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import timedelta
 
 import pytest
 import time_machine
@@ -14,11 +15,14 @@ from django.db import OperationalError, connection
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
+from approvals.services import end_delegation
+from core import clock
 from core.errors import NotAllowedError
 from core.models import AuditEvent, Outbox
 from teams import services
 from teams.models import User
 from teams.sealing import seal, unseal
+from tests.approvals.conftest import lend
 from tests.browsing import Page, Visitor
 from tests.cast import Cast
 from tests.signing import sign_in
@@ -98,6 +102,31 @@ def test_a_role_that_has_ended_asks_for_nothing(cast: Cast) -> None:
     assert Visitor(cast.ben).get("/keys/").status == 200
 
 
+@pytest.mark.parametrize(("days", "led"), [((-1, 6), True), ((-8, -1), False), ((1, 8), False)])
+def test_whom_a_role_is_lent_needs_one_while_it_is(cast: Cast, days: tuple[int, int], led: bool) -> None:
+    begins, ends = (clock.now() + timedelta(days=number) for number in days)
+    lend(cast, "ben", "dan", valid_from=begins, valid_until=ends)
+
+    page = Visitor(cast.dan).get("/approvals/")
+
+    assert page.response.get("Location") == (SET_UP if led else None)
+    assert Visitor(cast.dan).client.get("/api/v1/requests/").status_code == (403 if led else 200)
+
+
+def test_the_last_factor_stays_while_a_role_is_lent(cast: Cast) -> None:
+    lent = lend(cast, "ben", "dan")
+    client = Client()
+    sign_in(client, cast.dan)
+    set_up_app(client)
+    assert client.get("/approvals/").status_code == 200
+
+    assert "Whoever decides needs" in Page(client.post("/accounts/2fa/totp/deactivate/")).words
+    end_delegation(actor=cast.ben, delegation=lent)
+    client.post("/accounts/2fa/totp/deactivate/")
+
+    assert not Authenticator.objects.filter(user=cast.dan).exists()
+
+
 def test_an_app_opens_the_house_and_signs_in_the_next_time(cast: Cast) -> None:
     ben = with_password(cast.ben)
     with time_machine.travel("2026-11-24T12:00:00Z", tick=False) as clock:
@@ -147,7 +176,7 @@ def test_the_last_factor_stays_while_the_role_needs_one(cast: Cast) -> None:
 
     page = Page(client.post("/accounts/2fa/totp/deactivate/"))
 
-    assert "Your role needs a second factor" in page.words
+    assert "Whoever decides needs a second factor" in page.words
     assert Authenticator.objects.filter(user=cast.ben, type=Authenticator.Type.TOTP).exists()
 
 

@@ -161,6 +161,23 @@ def decided_increase(cast: Cast, verdict: Verdict = Verdict.APPROVE) -> Any:
     )
 
 
+def remind_of_increase(cast: Cast) -> None:
+    with time_machine.travel(ask_increase(cast).sla_at):
+        assert approvals.services.remind_due() == 1
+
+
+def follow_increase(cast: Cast) -> None:
+    ask_increase(cast)
+    Project.objects.update(archived_at=clock.now())
+    assert approvals.services.follow_all(most=10) == 1
+
+
+def restart_increase(cast: Cast) -> None:
+    ask_increase(cast)
+    Project.objects.update(team=cast.cards)
+    assert approvals.services.follow_all(most=10) == 1
+
+
 WALK: Walk = {
     "approvals.submit": (ask_for, ["request.submitted"]),
     "approvals.amend": (amend, ["request.amended"]),
@@ -231,6 +248,18 @@ WALK: Walk = {
     "approvals.withdraw_increase": (
         lambda cast: approvals.services.withdraw_increase(actor=cast.ada, request=ask_increase(cast)),
         ["budget_increase.withdrawn"],
+    ),
+    "approvals.comment_increase": (
+        lambda cast: approvals.services.comment_increase(
+            actor=cast.ben, request=ask_increase(cast), text="Why so much?"
+        ),
+        ["budget_increase.commented"],
+    ),
+    "approvals.remind_due: more budget": (remind_of_increase, ["budget_increase.escalated"]),
+    "approvals.follow_all: more budget": (follow_increase, ["budget_increase.closed"]),
+    "approvals.follow_all: more budget in another team": (
+        restart_increase,
+        ["budget_increase.restarted"],
     ),
     "approvals.decide: deny": (deny, ["request.denied"]),
     "approvals.decide: first of two stages": (decide_first_of_two, ["request.agreed"]),

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from approvals import policy
 from approvals.errors import AlreadyAskedError, NobodyCanApproveError
 from approvals.models import BudgetRequest, RequestStatus
+from approvals.models.increases import DECIDE_WITHIN
 from approvals.owners import OWNERS, deciders_of, owner_phrase, who_can_decide
 from approvals.services.increases.common import (
     asked_facts,
@@ -29,9 +29,9 @@ from core.money import format_usd, quantise
 from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
 
-DECIDE_WITHIN_HOURS = 7 * 24
 LONGEST = timedelta(days=366)
 MIN_REASON_CHARACTERS, MAX_REASON_CHARACTERS = 10, 2_000
+RESTARTED = ("role", "revision", "revised_at", "revised_in", "decide_by", "reminders")
 ONE_PENDING = "budget_request_one_pending_per_person_and_budget"
 
 
@@ -47,18 +47,16 @@ def ask_increase(
     wanted_usd, text = _checked(budget, limit_usd, reason, until)
     _require_out_of_reach(actor, budget, wanted_usd, until)
     _require_no_other(actor, budget)
-    now = clock.now()
     request = BudgetRequest(
         requester=actor,
         budget=budget,
         limit_usd=wanted_usd,
         until=until,
         reason=text,
-        created_at=now,
-        decide_by=policy.deadline(now, DECIDE_WITHIN_HOURS),
+        created_at=clock.now(),
         **_place(budget),
     )
-    request.role = _owner_role(request)
+    _begin(request)
     try:
         with transaction.atomic():
             request.save()
@@ -81,7 +79,10 @@ def amend_increase(
     reason: str,
     until: datetime | None = None,
 ) -> BudgetRequest:
-    """Change what a pending request asks for; only its requester may. The clock to decide starts anew."""
+    """Change what a pending request asks for; only its requester may. The clock to decide starts anew.
+
+    Nothing changes when nothing differs.
+    """
     mine = locked_increase(request)
     require_asker(actor, mine)
     require_open(mine)
@@ -89,13 +90,31 @@ def amend_increase(
     before = asked_facts(mine)
     mine.limit_usd, mine.reason = _checked(mine.budget, limit_usd, reason, until)
     mine.until = until
-    mine.role = _owner_role(mine)
-    mine.revision += 1
-    mine.decide_by = policy.deadline(clock.now(), DECIDE_WITHIN_HOURS)
-    mine.save(update_fields=["limit_usd", "until", "reason", "role", "revision", "decide_by"])
+    if asked_facts(mine) == before:
+        return mine
+    start_again(mine, "limit_usd", "until", "reason")
     record_increase(actor, "budget_increase.amended", mine, before=before, after=asked_facts(mine))
-    _tell_deciders(mine)
     return mine
+
+
+def start_again(request: BudgetRequest, *fields: str) -> None:
+    """Write a locked request as its next revision; `fields` are those that the caller set on it.
+
+    Raises NobodyCanApproveError.
+    """
+    request.revision += 1
+    request.reminders = 0
+    _begin(request)
+    request.save(update_fields=[*fields, *RESTARTED])
+    _tell_deciders(request)
+
+
+def _begin(request: BudgetRequest) -> None:
+    """Start the clock, and find out whose decision it is where the budget is now."""
+    request.revised_at = clock.now()
+    request.revised_in = request.project.team if request.project else None
+    request.decide_by = request.revised_at + DECIDE_WITHIN
+    request.role = _owner_role(request)
 
 
 @transaction.atomic

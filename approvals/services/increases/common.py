@@ -6,10 +6,12 @@ from django.db.models.functions import Now
 
 from approvals.errors import AlreadyDecidedError, ChangedSinceReadError
 from approvals.models import BudgetRequest, RequestStatus
+from approvals.services.common import changes_in
 from approvals.services.mails import mail_about_budget
 from core import audit, clock
 from core.errors import GoneError
 from core.models import AuditEvent
+from core.money import format_usd
 from teams.models import User
 
 
@@ -74,31 +76,40 @@ def require_open(request: BudgetRequest) -> None:
 def require_seen(request: BudgetRequest, seen_revision: int) -> None:
     if seen_revision == request.revision:
         return
+    difference = changes_in(
+        AuditEvent.objects.filter(
+            object_type="approvals.budgetrequest",
+            object_id=request.public_id,
+            action__in=("budget_increase.amended", "budget_increase.restarted"),
+            after__revision__gt=seen_revision,
+        )
+    )
+    who = "Purser" if "team" in difference else str(request.requester)
     raise ChangedSinceReadError(
-        f"{request.requester} changed this request after you read it. Read it again, then decide.",
+        f"{who} changed this request after you read it. Read it again, then decide.",
         seen_revision=seen_revision,
         revision=request.revision,
-        difference=_difference(request, since_revision=seen_revision),
+        difference=difference,
     )
 
 
-def _difference(request: BudgetRequest, *, since_revision: int) -> dict[str, dict[str, Any]]:
-    """Return what was amended after a revision: {"limit_usd": {"before": ..., "after": ...}}."""
-    events = AuditEvent.objects.filter(
-        object_type="approvals.budgetrequest",
-        object_id=request.public_id,
-        action="budget_increase.amended",
-        after__revision__gt=since_revision,
-    ).order_by("pk")
-    found = list(events)
-    if not found:
-        return {}
-    before, after = found[0].before, found[-1].after
-    return {
-        name: {"before": before[name], "after": after[name]}
-        for name in after
-        if name != "revision" and before[name] != after[name]
-    }
+def outcome_text(request: BudgetRequest) -> str:
+    """Say who decided a request, for whom, what he gave, and why."""
+    giver = f" for {request.on_behalf_of}" if request.on_behalf_of else ""
+    comment = f": {request.comment}" if request.comment else ""
+    did = RequestStatus(request.status).label.lower()
+    return f"{request.decided_by}{giver} {did} it{_given(request)}{comment}"
+
+
+def _given(request: BudgetRequest) -> str:
+    """Say what an approval gave, where that is less than what was asked for."""
+    limit = request.limit
+    if limit is None:
+        return ""
+    if limit.valid_until is None:
+        is_less = limit.amount_usd != request.limit_usd
+        return f" up to {format_usd(limit.amount_usd)}" if is_less else ""
+    return f" with {format_usd(limit.amount_usd)} on top until {limit.valid_until:%d %B %Y at %H:%M} UTC"
 
 
 def end(request: BudgetRequest, status: RequestStatus) -> None:

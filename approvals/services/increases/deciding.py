@@ -3,6 +3,8 @@ whoever that one lent his role to.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 
 from django.db import transaction
 
@@ -12,6 +14,7 @@ from approvals.services.increases.common import (
     asked_facts,
     end,
     locked_increase,
+    outcome_text,
     record_increase,
     require_open,
     require_seen,
@@ -21,6 +24,7 @@ from approvals.services.increases.raising import raise_limit
 from approvals.services.mails import mail_about_budget
 from core import clock
 from core.errors import InvalidInputError
+from core.money import format_usd, quantise
 from teams.models import User
 
 MAX_TEXT_CHARACTERS = 2_000
@@ -36,13 +40,21 @@ class IncreaseOutcome:
 
 @transaction.atomic
 def decide_increase(
-    *, actor: User, request: BudgetRequest, verdict: Verdict, seen_revision: int, comment: str = ""
+    *,
+    actor: User,
+    request: BudgetRequest,
+    verdict: Verdict,
+    seen_revision: int,
+    comment: str = "",
+    limit_usd: Decimal | None = None,
+    until: datetime | None = None,
 ) -> IncreaseOutcome:
     """Approve or deny the revision that the actor read; an approval sets the limit as he, at once.
 
-    The same verdict of the same actor again changes nothing. Raises AlreadyDecidedError (409),
-    ChangedSinceReadError (412), NotEligibleError (403), GoneError (410), InvalidInputError (422), and what
-    setting the limit raises, HeadroomError with the numbers above all: then nothing is decided.
+    He may give a lower limit than was asked for, or one that ends earlier, never more. The same verdict of
+    the same actor again changes nothing. Raises AlreadyDecidedError (409), ChangedSinceReadError (412),
+    NotEligibleError (403), GoneError (410), InvalidInputError (422), and what setting the limit raises,
+    HeadroomError with the numbers above all: then nothing is decided.
     """
     mine = locked_increase(request)
     if _is_replay(mine, actor, verdict, seen_revision):
@@ -50,39 +62,74 @@ def decide_increase(
     require_open(mine)
     require_seen(mine, seen_revision)
     mandate = require_owner(actor, mine)
+    text = _checked_comment(verdict, comment)
+    mine.decided_by, mine.comment = actor, text
+    mine.on_behalf_of = mandate.giver if mandate else None
+    if verdict == Verdict.APPROVE:
+        given_usd, ends = _checked_offer(mine, limit_usd, until)
+        mine.limit = raise_limit(
+            actor=actor,
+            budget=mine.budget,
+            limit_usd=given_usd,
+            until=ends,
+            reason=_reason(mine),
+            mandate=mandate,
+        )
+    end(mine, RequestStatus.APPROVED if verdict == Verdict.APPROVE else RequestStatus.DENIED)
+    _record_and_tell(mine, actor)
+    return IncreaseOutcome(request=mine)
+
+
+def _record_and_tell(request: BudgetRequest, actor: User) -> None:
+    given = {"amount_usd": request.limit.amount_usd} if request.limit else {}
+    text = outcome_text(request)
+    record_increase(
+        actor,
+        f"budget_increase.{request.status}",
+        request,
+        after={**asked_facts(request), "status": request.status, **given},
+        reason=request.comment,
+        on_behalf_of=request.on_behalf_of,
+    )
+    mail_about_budget(
+        request,
+        request.requester,
+        event=request.status,
+        subject=f"{request} was {RequestStatus(request.status).label.lower()}",
+        body=text if request.comment else f"{text}.",
+    )
+
+
+def _checked_comment(verdict: Verdict, comment: str) -> str:
     text = comment.strip()
     if verdict == Verdict.DENY and not text:
         raise InvalidInputError("Enter why you deny it; the requester will see it.", field="comment")
     if len(text) > MAX_TEXT_CHARACTERS:
         raise InvalidInputError(f"Use at most {MAX_TEXT_CHARACTERS:,} characters.", field="comment")
-    mine.decided_by, mine.comment = actor, text
-    mine.on_behalf_of = mandate.giver if mandate else None
-    if verdict == Verdict.DENY:
-        end(mine, RequestStatus.DENIED)
-    else:
-        mine.limit = raise_limit(
-            actor=actor,
-            budget=mine.budget,
-            limit_usd=mine.limit_usd,
-            until=mine.until,
-            reason=_reason(mine),
-            mandate=mandate,
+    return text
+
+
+def _checked_offer(
+    request: BudgetRequest, limit_usd: Decimal | None, until: datetime | None
+) -> tuple[Decimal, datetime | None]:
+    """Return the limit that is given and its end: what was asked for, or less."""
+    given_usd = request.limit_usd if limit_usd is None else limit_usd
+    if not given_usd.is_finite() or given_usd > request.limit_usd:
+        raise InvalidInputError(
+            f"Enter a limit up to {format_usd(request.limit_usd)}, which was asked for."
+            " For more, the request has to be changed.",
+            field="limit_usd",
         )
-        end(mine, RequestStatus.APPROVED)
-    did = RequestStatus(mine.status).label.lower()
-    after = {**asked_facts(mine), "status": mine.status}
-    record_increase(
-        actor,
-        f"budget_increase.{mine.status}",
-        mine,
-        after=after,
-        reason=text,
-        on_behalf_of=mine.on_behalf_of,
-    )
-    who = f"{actor} for {mine.on_behalf_of}" if mandate else str(actor)
-    told = f"{who} {did} it{f': {text}' if text else '.'}"
-    mail_about_budget(mine, mine.requester, event=mine.status, subject=f"{mine} was {did}", body=told)
-    return IncreaseOutcome(request=mine)
+    if until is None:
+        return quantise(given_usd), request.until
+    if request.until is None or not clock.now() < until <= request.until:
+        raise InvalidInputError(
+            "Enter an end that is still to come, and no later than the one that was asked for."
+            if request.until
+            else "It was asked for for good. For a limit that ends, the request has to be changed.",
+            field="until",
+        )
+    return quantise(given_usd), until
 
 
 def expire_increases(*, most: int) -> int:

@@ -1,0 +1,77 @@
+"""Lets requests for more budget follow what happened around them: a move, a closed budget or place."""
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from approvals.errors import NobodyCanApproveError
+from approvals.models import BudgetRequest, BudgetRequestQuerySet, RequestStatus
+from approvals.services.increases.asking import start_again
+from approvals.services.increases.common import close_increase, is_past, locked_increase, record_increase
+
+
+def stranded_increases() -> BudgetRequestQuerySet:
+    """Return the pending requests around which something happened that they do not show yet."""
+    places = ("project", "project__team", "team", "department")
+    closed = Q(budget__closed_at__isnull=False) | Q(requester__is_active=False)
+    for place in places:
+        closed |= Q(**{f"{place}__archived_at__isnull": False})
+    moved = Q(project__isnull=False) & ~Q(project__team=F("revised_in"))
+    return BudgetRequest.objects.pending().filter(closed | moved)
+
+
+def bring_increase_up_to_date(request: BudgetRequest) -> None:
+    """Do to a pending request what happened around it, in a transaction of its own. One query usually."""
+    if stranded_increases().filter(pk=request.pk).exists():
+        _follow(request.pk)
+
+
+def follow_increases(*, most: int) -> int:
+    """Bring every stranded request up to date, each in a transaction of its own; return how many changed."""
+    return sum(_follow(pk) for pk in stranded_increases().order_by("pk").values_list("pk", flat=True)[:most])
+
+
+@transaction.atomic
+def _follow(pk: int) -> int:
+    """Close one stranded request, or start it again in its new team; return how many were changed."""
+    request = locked_increase(BudgetRequest(pk=pk))
+    if request.status != RequestStatus.PENDING or is_past(request):
+        return 0
+    over = _why_over(request)
+    if over:
+        close_increase(request, over)
+    elif request.project and request.project.team_id != request.revised_in_id:
+        _restart(request)
+    else:
+        return 0
+    return 1
+
+
+def _why_over(request: BudgetRequest) -> str:
+    places = (request.project, request.home_team, request.home_department)
+    gone = next((place for place in places if place and place.archived_at), None)
+    if gone:
+        return f"{gone} is closed."
+    if request.budget.closed_at:
+        return "The budget is closed."
+    return "" if request.requester.is_active else f"{request.requester} has left."
+
+
+def _restart(request: BudgetRequest) -> None:
+    assert request.project is not None
+    before = request.revised_in
+    was = {"revision": request.revision, "team": before.code if before else ""}
+    try:
+        with transaction.atomic():
+            start_again(request)
+    except NobodyCanApproveError as error:
+        close_increase(locked_increase(request), error.detail)
+        return
+    team = request.project.team
+    record_increase(
+        None,
+        "budget_increase.restarted",
+        request,
+        before=was,
+        after={"revision": request.revision, "team": team.code},
+        reason=f"{request.project} belongs to team {team} now.",
+    )
