@@ -6,7 +6,7 @@ A token does what its owner may do, within its scopes; what no scope covers take
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 SCOPES = {
-    "organisation:read": "See departments, teams, projects and people",
+    "organisation:read": "See departments, teams, projects, people and their roles",
     "catalogue:read": "See tiers, models and prices",
     "budgets:read": "See budgets, limits and rates",
     "budgets:write": "Change budgets, limits and rates",
@@ -17,6 +17,7 @@ SCOPES = {
     "policies:read": "See the rules of the tiers, and what is proposed in their place",
     "usage:read": "See usage, spend and refused calls",
     "reconciliation:read": "See reconciliation, closed months, sources, bills and rows not booked",
+    "reconciliation:write": "Say who looks after differences, and close months softly",
     "audit:read": "See the audit",
     "webhooks:read": "See webhooks, and what was delivered",
     "webhooks:write": "Switch webhooks on and off, test and remove them, and send messages again",
@@ -29,9 +30,11 @@ STEMS = {
     "teams": "organisation",
     "projects": "organisation",
     "people": "organisation",
+    "roles": "organisation",
     "tiers": "catalogue",
     "models": "catalogue",
     "prices": "catalogue",
+    "price_proposals": "catalogue",
     "budgets": "budgets",
     "rate_limits": "budgets",
     "keys": "keys",
@@ -59,9 +62,9 @@ STEMS = {
     "notifications": "notifications",
     "sessions": "sessions",  # for which there is no scope: a token has none
 }
-# A secret is shown to a human, and only humans decide: separation of duties counts them. A project's move
-# turns what its spend counts on, what providers say is held against keys and bills, and news leave the house:
-# a person answers for them.
+# A secret is shown to a human, and only humans decide: separation of duties counts them. Who works here, and
+# as what, says who decides. A project's move turns what its spend counts on, what providers say is held
+# against keys and bills, and news leave the house: a person answers for them.
 SIGNED_IN_ONLY = frozenset(
     {
         "keys_reveal",
@@ -76,6 +79,25 @@ SIGNED_IN_ONLY = frozenset(
         "access_reviews_keep",
         "access_reviews_end",
         "projects_move",
+        "people_create",
+        "people_rename",
+        "people_leave",
+        "people_come_back",
+        "people_reset_factors",
+        "roles_create",
+        "roles_end",
+        "prices_create",
+        "prices_end",
+        "price_proposals_approve",
+        "price_proposals_reject",
+        "discrepancies_explain",
+        "discrepancies_accept",
+        "discrepancies_correct",
+        "discrepancies_confirm_price",
+        "periods_close",
+        "periods_reopen",
+        "quarantine_book",
+        "quarantine_dismiss",
         "upstream_keys_create",
         "invoices_create",
         "sessions_list",

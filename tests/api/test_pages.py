@@ -56,6 +56,12 @@ def some_organisation(world: World, number: int) -> None:
         factories.MembershipFactory.create(team=team)
 
 
+def some_roles(world: World, number: int) -> None:
+    for _ in range(number):
+        team, by = factories.TeamFactory.create(), factories.UserFactory.create()
+        factories.RoleAssignmentFactory.create(role="lead", team=team, granted_by=by)
+
+
 def some_models(world: World, number: int) -> None:
     for count in range(number):
         factories.priced_model(f"model-{count}", tier_number=2, input_usd="1", output_usd="2")
@@ -127,6 +133,7 @@ LISTS: dict[str, Grow] = {
     "teams/": some_organisation,
     "projects/": some_organisation,
     "people/": some_organisation,
+    "roles/": some_roles,
     "models/": some_models,
     "prices/": some_models,
     "budgets/": some_budgets,
