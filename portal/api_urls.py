@@ -22,7 +22,13 @@ from budgets.services.moves import move_project
 from catalog.api import LlmModelViewSet, PriceProposalViewSet, PriceViewSet, TierViewSet
 from core.rest.schema import operation
 from core.rest.views import referred
-from keys.api import ApiKeyViewSet, GrantViewSet, LeakViewSet
+from keys.api import (
+    ApiKeyViewSet,
+    ApiTokenViewSet,
+    GrantViewSet,
+    LeakViewSet,
+    ServiceAccountViewSet,
+)
 from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from portal.audit.api import AuditEventViewSet
@@ -130,6 +136,8 @@ router.register("rate-limits", RateLimits, "rate_limits")
 router.register("keys", ApiKeyViewSet, "keys")
 router.register("grants", GrantViewSet, "grants")
 router.register("leaks", LeakViewSet, "leaks")
+router.register("api-tokens", ApiTokenViewSet, "api_tokens")
+router.register("service-accounts", ServiceAccountViewSet, "service_accounts")
 router.register("requests", AccessRequestViewSet, "requests")
 router.register("budget-requests", BudgetRequests, "budget_requests")
 router.register("delegations", DelegationViewSet, "delegations")

@@ -4,12 +4,11 @@ from rest_framework import serializers
 
 from catalog.models import Provider
 from core.reasons import MOST_CHARACTERS
-from core.rest.fields import Day, Moment, PublicId, Text, Usd, WholeNumber
+from core.rest.fields import MONTH_PATTERN, Day, Moment, PublicId, Text, Usd, WholeNumber
 from core.rest.serializers import In, NamedOut, Out, PageQuery
 from usage.invoices import DESCRIPTION, MODEL
 from usage.models import Finish, ImportCursor, ProviderAccount, SourceKind
 from usage.selectors.sources import state_of
-from usage.serializers import MONTH
 from usage.tokens import MAX_TOKENS
 
 MAX_NAME, MAX_HOLDER, MAX_AMOUNT, MAX_CURRENCY = 100, 40, 40, 8
@@ -166,7 +165,7 @@ class DiscrepancyCloseIn(In):
 class PeriodSoftCloseIn(In):
     """Which month is softly closed."""
 
-    month = serializers.RegexField(MONTH, trim_whitespace=False, help_text="Such as 2026-11.")
+    month = serializers.RegexField(MONTH_PATTERN, trim_whitespace=False, help_text="Such as 2026-11.")
 
 
 class PeriodReopenIn(In):

@@ -16,6 +16,7 @@ TEXT_PATTERN = r"^[^\x00]*$"
 LEDGER_PLACES = 12
 USD_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,12})?$"
 DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+MONTH_PATTERN = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
 TIME_PATTERN = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 

@@ -14,7 +14,9 @@ from catalog.models import PriceProposal
 from catalog.proposals import Override
 from catalog.services import override_price
 from core import clock
-from teams.models import User
+from keys.models import ApiToken, ServiceAccount
+from keys.services import make_token, open_service_account
+from teams.models import Role, User
 from tests import factories
 from tests.api.world import World
 from tests.usage.books import set_aside
@@ -31,6 +33,25 @@ def lost_a_phone(world: World) -> dict[str, Any]:
     """Give Ada a second factor, and say why it is taken away."""
     Authenticator.objects.create(user=world.cast.ada, type=Authenticator.Type.TOTP, data={})
     return {"reason": WHY}
+
+
+def token_of(person: User) -> ApiToken:
+    """Return a person's one token that waits for its reveal, made when it is first looked for."""
+    return make_token(actor=person, name="ci", scopes=["keys:read"])
+
+
+def service_of(person: User) -> ServiceAccount:
+    """Return the one service that a person answers for, opened when it is first looked for."""
+    there = ServiceAccount.objects.filter(responsible=person).first()
+    admin = User.objects.filter(role_assignments__role=Role.ADMIN).first()
+    assert admin
+    return there or open_service_account(actor=admin, name="Batch", responsible=person)
+
+
+def let_several(world: World) -> dict[str, Any]:
+    """Let small requests of Tier 2 be approved together, and name Ada's."""
+    factories.new_policy(world.cast.tier2, [("lead", 1)], together_cap_usd=Decimal(500))
+    return {"requests": [{"id": world.request.public_id, "seen_revision": 1}]}
 
 
 def contract_price(world: World) -> dict[str, Any]:
@@ -86,6 +107,8 @@ def closed_by(person: User) -> PeriodClose:
 
 IDS: Mapping[str, Id] = {
     "roles": lambda world: world.cast.ben.role_assignments.get().public_id,
+    "api_tokens": lambda world: token_of(world.cast.ada).public_id,
+    "service_accounts": lambda world: service_of(world.cast.ada).user.public_id,
     "price_proposals": lambda world: proposed_price(world).public_id,
 }
 # Of another object than the noun's other acts.
@@ -116,6 +139,12 @@ BODIES: Mapping[str, Body] = {
         "reason": WHY,
     },
     "quarantine_dismiss": lambda _: {"reason": WHY},
+    "requests_approve_together": let_several,
+    "api_tokens_create": lambda _: {"name": "laptop", "scopes": ["keys:read"]},
+    "api_tokens_reveal": lambda _: {},
+    "api_tokens_revoke": lambda _: {"reason": WHY},
+    "service_accounts_create": lambda world: {"name": "Nightly", "responsible": world.cast.ben.email},
+    "service_accounts_hand_over": lambda world: {"responsible": world.cast.ben.email},
     "prices_create": contract_price,
     "prices_end": lambda _: {"reason": WHY},
     "price_proposals_approve": lambda _: {},

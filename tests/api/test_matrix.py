@@ -88,6 +88,15 @@ TABLE = """
     grants_retrieve              401        404    200    200    200    200    200    200
     grants_shrink                401        404    200    200    200    403    403    200
     grants_revoke                401        404    200    200    200    403    403    200
+    api_tokens_list              401        empty  sees   empty  empty  empty  empty  empty
+    api_tokens_retrieve          401        404    200    404    404    404    404    404
+    api_tokens_create            401        201    201    201    201    201    201    201
+    api_tokens_reveal            401        404    200    404    404    404    404    404
+    api_tokens_revoke            401        404    200    404    404    404    404    404
+    service_accounts_list        401        empty  sees   empty  empty  empty  sees   sees
+    service_accounts_retrieve    401        404    200    404    404    404    200    200
+    service_accounts_create      401        403    403    403    403    403    403    201
+    service_accounts_hand_over   401        404    200    404    404    404    403    200
     requests_list                401        empty  sees   sees   sees   sees   sees   sees
     requests_create              401        422    201    201    403    403    403    403
     requests_retrieve            401        404    200    200    200    200    200    200
@@ -101,6 +110,7 @@ TABLE = """
     budget_requests_decide       401        404    403    200    403    403    403    403
     requests_withdraw            401        404    200    403    403    403    403    403
     requests_decide              401        404    403    200    403    403    403    403
+    requests_approve_together    401        422    403    200    403    403    403    403
     requests_extend              401        422    201    422    422    422    422    422
     requests_break_glass         401        422    201    201    403    403    403    403
     delegations_list             401        empty  empty  sees   sees   empty  empty  sees

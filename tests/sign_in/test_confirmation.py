@@ -16,7 +16,7 @@ from keys.services import make_token
 from portal.gates import SENSITIVE
 from teams.models import Role
 from tests import factories
-from tests.api.acts import proposed_price
+from tests.api.acts import proposed_price, service_of
 from tests.api.routes import routes
 from tests.api.test_matrix import undone
 from tests.api.world import World, make_world
@@ -42,6 +42,15 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "keys:create_token": ("ada", "get", lambda _: "/keys/tokens/new/", {}),
     "keys:create_service": ("ann", "get", lambda _: "/keys/tokens/services/new/", {}),
     "keys:reveal_token": ("ada", "post", lambda w: url("keys:reveal_token", token(w)), {}),
+    "api:api_tokens-list": ("ada", "post", lambda _: reverse("api:api_tokens-list"), {}),
+    "api:api_tokens-reveal": ("ada", "post", lambda w: url("api:api_tokens-reveal", token(w)), {}),
+    "api:service_accounts-list": ("ann", "post", lambda _: reverse("api:service_accounts-list"), {}),
+    "api:service_accounts-hand-over": (
+        "ada",
+        "post",
+        lambda w: url("api:service_accounts-hand-over", service_of(w.cast.ada).user.public_id),
+        {},
+    ),
     "api:budget_requests-decide": (
         "ben",
         "post",
