@@ -65,12 +65,12 @@ def some_roles(world: World, number: int) -> None:
 
 
 def some_tokens(world: World, number: int) -> None:
-    for count in range(number):
+    for count in range(number + 1):
         make_token(actor=world.cast.ann, name=f"ci {count}", scopes=["keys:read"])
 
 
 def some_services(world: World, number: int) -> None:
-    for count in range(number):
+    for count in range(number + 1):
         responsible = factories.UserFactory.create()
         open_service_account(actor=world.cast.ann, name=f"Batch {count}", responsible=responsible)
 

@@ -61,16 +61,17 @@ def test_what_is_refused_is_told_and_stops_no_other(ben: Caller, two: list[Acces
 def test_where_none_is_approved_the_refusal_is_the_answer(
     ada: Caller, ben: Caller, two: list[AccessRequest]
 ) -> None:
-    problem(approve(ada, [(each, 1) for each in two]), 403, "not_eligible")
+    problem(approve(ada, [(two[0], 1)]), 403, "not_eligible")
     problem(approve(ben, [(two[0], 7)]), 412, "changed_since_read")
     assert not Grant.objects.exists()
 
 
 def test_what_does_not_fit_together_is_refused_whole(
-    ben: Caller, dan: Caller, cast: Cast, two: list[AccessRequest]
+    ben: Caller, cast: Cast, two: list[AccessRequest]
 ) -> None:
+    project = factories.ProjectFactory.create(team=cast.search, owner=cast.ben)
     dear = factories.AccessRequestFactory.create(
-        requester=cast.ada, project=cast.ranking, policy=two[0].policy, expected_monthly_usd=Decimal(501)
+        requester=cast.ada, project=project, policy=two[0].policy, expected_monthly_usd=Decimal(501)
     )
     for seen in ([(two[0], 1), (dear, 1)], [(two[0], 1), (two[0], 1)]):
         problem(approve(ben, seen), 422, "invalid_input")
