@@ -73,6 +73,8 @@ def test_what_a_row_does_not_tell_has_to_be_said(ann: Caller, world: World) -> N
     world.quarantined.save()
     answer = ann.post(f"quarantine/{world.quarantined.public_id}/book/", WHY)
     assert list(problem(answer, 422, "invalid_input")["errors"]) == ["at"]
+    fay = Caller(world.cast.fay)
+    problem(fay.post(f"quarantine/{world.quarantined.public_id}/book/", WHY), 403, "role_needed")
 
 
 def test_a_dismissed_row_is_booked_nowhere(ann: Caller, world: World) -> None:

@@ -12,6 +12,7 @@ from core.errors import InvalidInputError
 from core.rest.fields import id_pattern
 from core.rest.schema import operation
 from core.rest.views import NounViewSet
+from teams.selectors import require_admin
 from usage.models import Finish, Quarantine
 from usage.selectors.quarantine import STATES, quarantine_for
 from usage.serializers import QuarantineOut, QuarantineQuery
@@ -47,6 +48,7 @@ class QuarantineViewSet(NounViewSet):
         What the body leaves out is what the row tells. Only administrators may.
         """
         wanted, entry = self.body(QuarantineBookIn), self.found(id)
+        require_admin(self.actor, "book rows that were set aside")
         reason = wanted.pop("reason")
         call = assigned_call(entry, wanted)
         assign_quarantined(actor=self.actor, entry=entry, call=call, reason=reason)
