@@ -1,12 +1,28 @@
 """How tiers, models and prices look in the API. A price for a unit has fifteen decimals, as it is kept."""
 
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from catalog.models import Context, Mode, PriceSource, Provider, Unit
-from core.rest.fields import Moment, PublicId, QueryNumber, Usd
-from core.rest.serializers import NamedOut, Out, PageQuery
+from catalog.models import (
+    Context,
+    Mode,
+    PriceProposal,
+    PriceSource,
+    ProposalKind,
+    ProposalState,
+    Provider,
+    Unit,
+)
+from catalog.proposals import moves_of
+from core.reasons import MOST_CHARACTERS
+from core.rest.fields import Moment, PublicId, QueryNumber, Text, Usd, WholeNumber
+from core.rest.serializers import In, NamedOut, Out, PageQuery
 
 UNIT_PLACES = 15
+MOST_TOKENS = 2_000_000_000
+BY_HAND = [(source, source.label) for source in (PriceSource.CONTRACT, PriceSource.MANUAL)]
 HIGHEST_TIER = 9
 
 
@@ -57,6 +73,79 @@ class PriceOut(Out):
     source = serializers.ChoiceField(PriceSource.choices)  # type: ignore[assignment]  # a declared field, which the metaclass takes away
     source_version = serializers.CharField()
     recorded_at = Moment()
+
+
+class PriceCreateIn(In):
+    """A price of one model that beats the list, and why it is this one."""
+
+    model = PublicId("mdl")
+    source = serializers.ChoiceField(BY_HAND, help_text="A contract beats a manual price.")  # type: ignore[assignment]  # a declared field, which the metaclass takes away
+    unit = serializers.ChoiceField(Unit.choices)
+    context = serializers.ChoiceField(Context.choices, default=Context.STANDARD)  # type: ignore[assignment]  # as above
+    tier_start = WholeNumber(
+        min_value=0,
+        max_value=MOST_TOKENS,
+        default=0,
+        help_text="Total input tokens from which the price applies.",
+    )
+    usd_per_unit = Usd(places=UNIT_PLACES, help_text="For one token, second or image: not for a million.")
+    valid_from = Moment(required=False, help_text="Now unless said; calls of the past keep their charge.")
+    valid_until = Moment(required=False)
+    reason = Text(max_length=MOST_CHARACTERS)
+
+
+class PriceEndIn(In):
+    """When and why a price ends that somebody entered."""
+
+    ends_at = Moment(required=False, help_text="Now unless said.")
+    reason = Text(max_length=MOST_CHARACTERS)
+
+
+class MoveOut(Out):
+    """What one unit of a model costs before and after, in US dollars for one; null is no price."""
+
+    model = serializers.CharField(help_text="The name that callers send.")
+    unit = serializers.ChoiceField(Unit.choices)
+    context = serializers.CharField()  # type: ignore[assignment]  # a declared field, which the metaclass takes away
+    tier_start = serializers.IntegerField()
+    at = Moment()
+    before = Usd(places=UNIT_PLACES, source="before_usd", allow_null=True)
+    after = Usd(places=UNIT_PLACES, source="after_usd", allow_null=True)
+
+
+class PriceProposalOut(Out):
+    """A change of prices: in force at once, or waiting for another administrator than who proposed it."""
+
+    id = serializers.CharField(source="public_id")
+    kind = serializers.ChoiceField(ProposalKind.choices)
+    title = serializers.CharField()
+    moves = serializers.SerializerMethodField()
+    source_version = serializers.CharField(help_text="The price list that it follows, if it does.")
+    reason = serializers.CharField()
+    needs_second = serializers.BooleanField(help_text="Somebody else must approve it.")
+    state = serializers.ChoiceField(ProposalState.choices)
+    proposed_by = NamedOut(allow_null=True)
+    proposed_at = Moment()
+    ended_by = NamedOut(allow_null=True)
+    ended_at = Moment(allow_null=True)
+    answer = serializers.CharField(help_text="Why it was rejected.")
+
+    @extend_schema_field(MoveOut(many=True))
+    def get_moves(self, proposal: PriceProposal) -> Any:
+        """What would be charged, as whoever approves it sees it."""
+        return MoveOut(moves_of(proposal.difference), many=True).data
+
+
+class PriceRejectIn(In):
+    """Why a proposal is rejected; kept with it."""
+
+    reason = Text(max_length=MOST_CHARACTERS)
+
+
+class PriceProposalQuery(PageQuery):
+    """Which proposals to list."""
+
+    state = serializers.ChoiceField(ProposalState.choices, required=False)
 
 
 class LlmModelQuery(PageQuery):

@@ -7,7 +7,7 @@ Whoever makes a token has just confirmed that it is him (portal.gates), and so w
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 SCOPES = {
-    "organisation:read": "See departments, teams, projects and people",
+    "organisation:read": "See departments, teams, projects, people and their roles",
     "catalogue:read": "See tiers, models and prices",
     "budgets:read": "See budgets, limits and rates",
     "budgets:write": "Change budgets, limits and rates",
@@ -15,12 +15,15 @@ SCOPES = {
     "keys:read": "See keys and grants",
     "keys:write": "Make, rename and revoke keys, and take grants back",
     "keys:rotate": "Rotate keys, which a person then reveals",
+    "tokens:read": "See API tokens and service accounts",
+    "tokens:write": "Revoke API tokens",
     "requests:read": "See requests for access and budget",
     "requests:write": "Ask for access and budget, change and withdraw what was asked",
     "policies:read": "See the rules of the tiers, and what is proposed in their place",
     "usage:read": "See usage, spend and refused calls",
     "usage:export": "Take all usage of a month out as a file",
     "reconciliation:read": "See reconciliation, closed months, sources, bills and rows not booked",
+    "reconciliation:write": "Say who looks after differences, and close months softly",
     "audit:read": "See the audit",
     "audit:export": "Take the audit out as a file",
     "webhooks:read": "See webhooks, and what was delivered",
@@ -34,13 +37,17 @@ STEMS = {
     "teams": "organisation",
     "projects": "organisation",
     "people": "organisation",
+    "roles": "organisation",
     "tiers": "catalogue",
     "models": "catalogue",
     "prices": "catalogue",
+    "price_proposals": "catalogue",
     "budgets": "budgets",
     "rate_limits": "budgets",
     "keys": "keys",
     "grants": "keys",
+    "api_tokens": "tokens",
+    "service_accounts": "tokens",
     "requests": "requests",
     "budget_requests": "requests",
     "usage": "usage",
@@ -64,13 +71,18 @@ STEMS = {
     "notifications": "notifications",
     "sessions": "sessions",  # for which there is no scope: a token has none
 }
-# A secret is shown to a human, and only humans decide: separation of duties counts them. A project's move
-# turns what its spend counts on, what providers say is held against keys and bills, and news leave the house:
-# a person answers for them.
+# A secret is shown to a human, and only humans decide: separation of duties counts them. Who works here, and
+# as what, says who decides. A project's move turns what its spend counts on, what providers say is held
+# against keys and bills, and news leave the house: a person answers for them.
 SIGNED_IN_ONLY = frozenset(
     {
         "keys_reveal",
+        "api_tokens_create",
+        "api_tokens_reveal",
+        "service_accounts_create",
+        "service_accounts_hand_over",
         "requests_decide",
+        "requests_approve_together",
         "requests_break_glass",
         "budget_requests_decide",
         "delegations_create",
@@ -81,6 +93,25 @@ SIGNED_IN_ONLY = frozenset(
         "access_reviews_keep",
         "access_reviews_end",
         "projects_move",
+        "people_create",
+        "people_rename",
+        "people_leave",
+        "people_come_back",
+        "people_reset_factors",
+        "roles_create",
+        "roles_end",
+        "prices_create",
+        "prices_end",
+        "price_proposals_approve",
+        "price_proposals_reject",
+        "discrepancies_explain",
+        "discrepancies_accept",
+        "discrepancies_correct",
+        "discrepancies_confirm_price",
+        "periods_close",
+        "periods_reopen",
+        "quarantine_book",
+        "quarantine_dismiss",
         "upstream_keys_create",
         "invoices_create",
         "sessions_list",

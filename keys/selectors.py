@@ -8,8 +8,9 @@ from django.db.models import Count, Prefetch, Q, QuerySet
 from core import clock
 from core.errors import NotFoundError
 from core.shapes import Tone
-from keys.models import ApiKey, Grant, GrantState, KeyState
-from teams.models import Team, User
+from keys.models import ApiKey, Grant, GrantState, KeyState, ServiceAccount
+from teams.models import Role, Team, User
+from teams.selectors import roles_of
 
 DEFAULT_TIER = 1
 USABLE = (KeyState.AWAITING_REVEAL, KeyState.LIVE)
@@ -94,3 +95,23 @@ def usable_by_owner(team: Team) -> dict[int, int]:
         project__team=team, revoked_at__isnull=True, expires_at__gt=clock.now()
     ).order_by()
     return dict(usable.values_list("owner").annotate(keys=Count("pk")))
+
+
+def token_owners(person: User) -> QuerySet[User]:
+    """Return for whom a person makes tokens: himself, and the services that he answers for. One query."""
+    own = Q(pk=person.pk) | Q(service_account__responsible=person)
+    return User.objects.filter(own, is_active=True)
+
+
+def services_seen_by(user: User) -> QuerySet[ServiceAccount]:
+    """Return the services that the user answers for; administrators and auditors see all. Two queries."""
+    sees_all = {Role.ADMIN, Role.AUDITOR} & roles_of(user).organisation_wide
+    rows = ServiceAccount.objects.all() if sees_all else ServiceAccount.objects.filter(responsible=user)
+    return with_live_tokens(rows)
+
+
+def with_live_tokens(services: QuerySet[ServiceAccount]) -> QuerySet[ServiceAccount]:
+    """Return services with the people about them and how many live tokens each has."""
+    live = Q(user__api_tokens__revoked_at__isnull=True, user__api_tokens__expires_at__gt=clock.now())
+    named = services.select_related("user", "responsible", "created_by")
+    return named.annotate(live_tokens=Count("user__api_tokens", filter=live))

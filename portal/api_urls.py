@@ -19,15 +19,29 @@ from approvals.api import (
 from budgets.api import BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
 from budgets.services.moves import move_project
-from catalog.api import LlmModelViewSet, PriceViewSet, TierViewSet
+from catalog.api import LlmModelViewSet, PriceProposalViewSet, PriceViewSet, TierViewSet
 from core.rest.schema import operation
 from core.rest.views import referred
-from keys.api import ApiKeyViewSet, GrantViewSet, LeakViewSet
+from keys.api import (
+    ApiKeyViewSet,
+    ApiTokenViewSet,
+    GrantViewSet,
+    LeakViewSet,
+    ServiceAccountViewSet,
+)
 from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from portal.audit.api import AuditEventViewSet
+from portal.leaving import LEAVING
 from portal.news.api import DeliveryViewSet, NotificationsViewSet, WebhookViewSet
-from teams.api import DepartmentViewSet, PersonViewSet, ProjectViewSet, SessionViewSet, TeamViewSet
+from teams.api import (
+    DepartmentViewSet,
+    PersonViewSet,
+    ProjectViewSet,
+    RoleViewSet,
+    SessionViewSet,
+    TeamViewSet,
+)
 from teams.models import Team, User
 from teams.serializers import ProjectMoveIn, ProjectOut
 from teams.services.changes import require_director
@@ -35,12 +49,15 @@ from usage.api import (
     BlockedCallsViewSet,
     DiscrepancyViewSet,
     FocusViewSet,
+    InvoiceViewSet,
     PeriodViewSet,
+    ProviderAccountViewSet,
     QuarantineViewSet,
     ReconciliationRunViewSet,
+    SourceViewSet,
+    UpstreamKeyViewSet,
     UsageDayViewSet,
 )
-from usage.api_books import InvoiceViewSet, ProviderAccountViewSet, SourceViewSet, UpstreamKeyViewSet
 
 
 class Keys:
@@ -76,6 +93,13 @@ class Projects(ProjectViewSet):
         return self.answer(self.found(id))
 
 
+class People(PersonViewSet):
+    """People with what ends elsewhere when one leaves."""
+
+    __doc__ = PersonViewSet.__doc__
+    leaving = LEAVING
+
+
 class Budgets(BudgetViewSet):
     """Budgets with the keys that some of them limit."""
 
@@ -101,15 +125,19 @@ router = SimpleRouter()
 router.register("departments", DepartmentViewSet, "departments")
 router.register("teams", TeamViewSet, "teams")
 router.register("projects", Projects, "projects")
-router.register("people", PersonViewSet, "people")
+router.register("people", People, "people")
+router.register("roles", RoleViewSet, "roles")
 router.register("tiers", TierViewSet, "tiers")
 router.register("models", LlmModelViewSet, "models")
 router.register("prices", PriceViewSet, "prices")
+router.register("price-proposals", PriceProposalViewSet, "price_proposals")
 router.register("budgets", Budgets, "budgets")
 router.register("rate-limits", RateLimits, "rate_limits")
 router.register("keys", ApiKeyViewSet, "keys")
 router.register("grants", GrantViewSet, "grants")
 router.register("leaks", LeakViewSet, "leaks")
+router.register("api-tokens", ApiTokenViewSet, "api_tokens")
+router.register("service-accounts", ServiceAccountViewSet, "service_accounts")
 router.register("requests", AccessRequestViewSet, "requests")
 router.register("budget-requests", BudgetRequests, "budget_requests")
 router.register("delegations", DelegationViewSet, "delegations")

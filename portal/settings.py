@@ -416,6 +416,7 @@ SPECTACULAR_SETTINGS = {
         "OutboxKindEnum": "core.models.OutboxKind",
         "RequestStatusEnum": "approvals.models.RequestStatus",
         "ProposalStatusEnum": "approvals.models.ProposalStatus",
+        "KeyStateEnum": "keys.models.KeyState",
     },
 }
 

@@ -80,22 +80,6 @@ class RoleForm(forms.Form):
         fields["team"].choices = nothing + [(team.public_id, team.name) for team in teams]
         fields["department"].choices = nothing + [(one.public_id, one.name) for one in departments]
 
-    def clean(self) -> dict[str, Any]:
-        """Ask for exactly the place that the role needs."""
-        cleaned = super().clean() or {}
-        role = cleaned.get("role")
-        if role is None:
-            return cleaned
-        for field, needs, sentence in (
-            ("team", role == Role.LEAD, "Choose the team to lead"),
-            ("department", role == Role.DIRECTOR, "Choose the department to direct"),
-        ):
-            if needs and not cleaned.get(field):
-                self.add_error(field, sentence)
-            elif cleaned.get(field) and not needs:
-                self.add_error(field, f"{Role(role).label} is not a role in a {field}: choose None")
-        return cleaned
-
 
 class WhyForm(forms.Form):
     """Why something about a person is done."""

@@ -6,7 +6,9 @@ from rest_framework import serializers
 from core.rest.fields import Moment, PublicId, Text
 from core.rest.serializers import CodedOut, In, NamedOut, Out, PageQuery
 from teams.browsers import browser_of, session_id
+from teams.models import Role, RoleSource
 
+MAX_PERSON_CHARACTERS, MAX_ADDRESS_CHARACTERS = 150, 254
 MAX_REASON_CHARACTERS = 2_000
 
 
@@ -49,6 +51,56 @@ class PersonOut(Out):
     active = serializers.BooleanField(source="is_active")
 
 
+class PersonCreateIn(In):
+    """Somebody new. The password is set by the link of "Forgot your password?"."""
+
+    name = Text(max_length=MAX_PERSON_CHARACTERS)
+    email = Text(max_length=MAX_ADDRESS_CHARACTERS, help_text="The address to sign in with.")
+
+
+class PersonRenameIn(In):
+    """What a person is called from now on, and why."""
+
+    name = Text(max_length=MAX_PERSON_CHARACTERS)
+    reason = Text(max_length=MAX_REASON_CHARACTERS)
+
+
+class PersonWhyIn(In):
+    """Why something about a person is done; kept in the audit."""
+
+    reason = Text(max_length=MAX_REASON_CHARACTERS)
+
+
+class RoleOut(Out):
+    """A role that a person holds or held, in [valid_from, valid_until), for its team or department."""
+
+    id = serializers.CharField(source="public_id")
+    person = NamedOut(source="user")
+    role = serializers.ChoiceField(Role.choices)
+    team = CodedOut(allow_null=True)
+    department = CodedOut(allow_null=True)
+    valid_from = Moment()
+    valid_until = Moment(allow_null=True)
+    given_by = NamedOut(source="granted_by", allow_null=True)
+    source = serializers.ChoiceField(RoleSource.choices)  # type: ignore[assignment]  # a declared field, which the metaclass takes away
+
+
+class RoleCreateIn(In):
+    """Who is given which role, where, and until when."""
+
+    person = PublicId("usr")
+    role = serializers.ChoiceField(Role.choices)
+    team = PublicId("tem", required=False, help_text="Of a lead.")
+    department = PublicId("dep", required=False, help_text="Of a director.")
+    valid_until = Moment(required=False, help_text="Until it is ended, unless said.")
+
+
+class RoleEndIn(In):
+    """Why a role ends; kept in the audit."""
+
+    reason = Text(max_length=MAX_REASON_CHARACTERS)
+
+
 class TeamQuery(PageQuery):
     """Which teams to list."""
 
@@ -65,6 +117,16 @@ class PersonQuery(PageQuery):
     """Which people to list."""
 
     team = PublicId("tem", required=False, help_text="Those who work in this team now.")
+
+
+class RoleQuery(PageQuery):
+    """Which roles to list."""
+
+    person = PublicId("usr", required=False)
+    role = serializers.ChoiceField(Role.choices, required=False)
+    team = PublicId("tem", required=False)
+    department = PublicId("dep", required=False)
+    in_force = serializers.ChoiceField([("yes", "Yes")], required=False)
 
 
 class SessionOut(Out):

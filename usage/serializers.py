@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from core.rest.fields import Day, Moment, PublicId, QueryNumber, Text, Usd
+from core.rest.fields import MONTH_PATTERN, Day, Moment, PublicId, QueryNumber, Text, Usd
 from core.rest.serializers import NamedOut, Out, PageQuery, Query
 from usage.models import (
     Discrepancy,
@@ -234,9 +234,6 @@ class PeriodOut(Out):
     reason = serializers.CharField(help_text="Why it was reopened.")
 
 
-MONTH = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
-
-
 class UsageDayQuery(PageQuery):
     """Which days and whose; this month unless said otherwise, a year at most."""
 
@@ -254,7 +251,7 @@ class UsageDayQuery(PageQuery):
 class FocusQuery(Query):
     """Which month; this one unless said otherwise."""
 
-    month = serializers.RegexField(MONTH, required=False, help_text="Such as 2026-11.")
+    month = serializers.RegexField(MONTH_PATTERN, required=False, help_text="Such as 2026-11.")
 
 
 class BlockedCallsQuery(PageQuery):

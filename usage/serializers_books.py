@@ -1,13 +1,15 @@
-"""How sources, providers' accounts, our keys there, and their bills look in the API."""
+"""How sources, providers' accounts, our keys there, their bills, and acts on the books look in the API."""
 
 from rest_framework import serializers
 
 from catalog.models import Provider
-from core.rest.fields import Day, Moment, PublicId, Text, Usd
+from core.reasons import MOST_CHARACTERS
+from core.rest.fields import MONTH_PATTERN, Day, Moment, PublicId, Text, Usd, WholeNumber
 from core.rest.serializers import In, NamedOut, Out, PageQuery
 from usage.invoices import DESCRIPTION, MODEL
-from usage.models import ImportCursor, ProviderAccount, SourceKind
+from usage.models import Finish, ImportCursor, ProviderAccount, SourceKind
 from usage.selectors.sources import state_of
+from usage.tokens import MAX_TOKENS
 
 MAX_NAME, MAX_HOLDER, MAX_AMOUNT, MAX_CURRENCY = 100, 40, 40, 8
 MOST_LINES = 100  # what fits into a body; the page takes longer bills
@@ -121,6 +123,55 @@ class InvoiceCreateIn(In):
     currency = Text(max_length=MAX_CURRENCY, required=False, default="USD", help_text="Only USD is kept.")
     total = Text(max_length=MAX_AMOUNT, help_text="US dollars, negative for a credit note.")
     lines = serializers.ListField(child=InvoiceLineIn(), max_length=MOST_LINES)
+
+
+class QuarantineBookIn(In):
+    """The call that a row should have told of, as far as the row does not tell it rightly, and how one knows.
+
+    Tokens are inclusive totals.
+    """
+
+    external_id = Text(max_length=MAX_NAME, required=False, help_text="What the gateway calls it.")
+    at = Moment(required=False, help_text="It decides prices, budgets and windows.")
+    key = PublicId("key", required=False, help_text="Its project pays.")
+    model = Text(max_length=MAX_NAME, required=False, help_text="The name of the model that served.")
+    finish = serializers.ChoiceField(Finish.choices, required=False)
+    input_tokens = WholeNumber(min_value=0, max_value=MAX_TOKENS, required=False)
+    cached_tokens = WholeNumber(min_value=0, max_value=MAX_TOKENS, required=False)
+    cache_write_tokens = WholeNumber(min_value=0, max_value=MAX_TOKENS, required=False)
+    output_tokens = WholeNumber(min_value=0, max_value=MAX_TOKENS, required=False)
+    reasoning_tokens = WholeNumber(min_value=0, max_value=MAX_TOKENS, required=False)
+    reason = Text(max_length=MOST_CHARACTERS, help_text="How one knows: a log, a bill, a mail.")
+
+
+class QuarantineDismissIn(In):
+    """Why a row is not booked; kept with it."""
+
+    reason = Text(max_length=MOST_CHARACTERS)
+
+
+class DiscrepancyAssignIn(In):
+    """Who looks after a difference: somebody of finance or an administrator; null is nobody."""
+
+    owner = PublicId("usr", allow_null=True)
+
+
+class DiscrepancyCloseIn(In):
+    """Why; it stays with the difference, and in the ledger where an entry is made."""
+
+    reason = Text(max_length=MOST_CHARACTERS)
+
+
+class PeriodSoftCloseIn(In):
+    """Which month is softly closed."""
+
+    month = serializers.RegexField(MONTH_PATTERN, trim_whitespace=False, help_text="Such as 2026-11.")
+
+
+class PeriodReopenIn(In):
+    """Why a closed month is opened again; kept in the audit."""
+
+    reason = Text(max_length=MOST_CHARACTERS)
 
 
 class UpstreamKeyQuery(PageQuery):

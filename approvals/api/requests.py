@@ -20,6 +20,8 @@ from approvals.serializers.requests import (
     AccessRequestExtendIn,
     AccessRequestOut,
     AccessRequestQuery,
+    ApprovedTogetherOut,
+    ApproveTogetherIn,
     BreakGlassIn,
     BudgetRequestAmendIn,
     BudgetRequestCommentIn,
@@ -197,6 +199,28 @@ class AccessRequestViewSet(NounViewSet):
         seen = seen_revision(wanted.pop("seen_revision", None), request.headers)
         services.decide(actor=self.actor, request=self.found(id), seen_revision=seen, **wanted)
         return self.answer(self.found(id))
+
+    @operation(takes=ApproveTogetherIn, gives=ApprovedTogetherOut, refuses=(410, 412))
+    @action(detail=False, methods=["post"], url_path="approve-together")
+    def approve_together(self, request: Request) -> Response:
+        """Approve several small requests of Tier 2, each by itself; one that is refused stops no other.
+
+        Where none is approved, the first refusal is the answer.
+        """
+        wanted = self.body(ApproveTogetherIn)["requests"]
+        seen = {each["id"]: each["seen_revision"] for each in wanted}
+        if len(seen) < len(wanted):
+            raise InvalidInputError("Name each request once.", field="requests")
+        rows = list(self.get_queryset().filter(public_id__in=seen).order_by("decide_by", "pk"))
+        if len(rows) < len(seen):
+            missing = ", ".join(sorted(seen.keys() - {row.public_id for row in rows}))
+            raise InvalidInputError(f"There is no {missing}, or you may not see it.", field="requests")
+        chosen = [(row, seen[row.public_id]) for row in rows]
+        answered = services.approve_together(actor=self.actor, chosen=chosen)
+        refusals = [each.refusal for each in answered if each.refusal]
+        if len(refusals) == len(answered):
+            raise refusals[0]
+        return Response(ApprovedTogetherOut({"answered": answered}).data)
 
     def answer(self, row: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """Return a request with its revision as its tag."""

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from approvals.eligibility import deciders, decisions_of, names_of_deciders, stages_of
 from approvals.models import AccessRequest, BudgetRequest, RequestKind, RequestStatus, Verdict
 from approvals.owners import deciders_of, names_of_owners
+from approvals.services.together import MOST_TOGETHER
 from catalog.serializers import HIGHEST_TIER
 from core.rest.fields import Moment, PublicId, QueryNumber, Text, Usd, WholeNumber
 from core.rest.serializers import CodedOut, In, NamedOut, Out, PageQuery
@@ -214,6 +215,43 @@ class AccessRequestAmendIn(In):
     expected_monthly_usd = Usd()
     duration_days = WholeNumber(min_value=1, max_value=MAX_DAYS, required=False, allow_null=True)
     ticket = Text(max_length=MAX_TICKET_CHARACTERS, default="")
+
+
+class SeenRequestIn(In):
+    """One request as it was read."""
+
+    id = PublicId("req")
+    seen_revision = WholeNumber(min_value=1, max_value=MAX_REVISION)
+
+
+class ApproveTogetherIn(In):
+    """Small requests of one tier to approve as they were asked for."""
+
+    requests = serializers.ListField(child=SeenRequestIn(), min_length=1, max_length=MOST_TOGETHER)
+
+
+class RefusalOut(Out):
+    """Why one of several was not approved, as a problem document says it."""
+
+    code = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+
+
+class AnsweredOut(Out):
+    """What became of one of several: no refusal says that the approval was counted."""
+
+    request = serializers.CharField(source="request.public_id")
+    revision = serializers.IntegerField(source="request.revision")
+    status = serializers.ChoiceField(RequestStatus.choices, source="request.state")
+    refusal = RefusalOut(allow_null=True)
+
+
+class ApprovedTogetherOut(Out):
+    """What became of each; one that was refused stopped no other."""
+
+    answered = AnsweredOut(many=True)
 
 
 class AccessRequestCommentIn(In):

@@ -195,9 +195,9 @@ def _ending(price: Price, ends_at: datetime | None, at: datetime) -> datetime:
         raise InvalidInputError("This price has ended already.")
     ends = max(ends_at or at, price.valid_from)
     if ends < at:
-        raise InvalidInputError("A price cannot end in the past. Choose a day to come.", field="ends_on")
+        raise InvalidInputError("A price cannot end in the past. Choose a day to come.", field="ends_at")
     if price.valid_until is not None and ends >= price.valid_until:
-        raise InvalidInputError("It ends before that day already.", field="ends_on")
+        raise InvalidInputError("It ends before that day already.", field="ends_at")
     return ends
 
 
@@ -212,13 +212,13 @@ def _require_room(rows: Sequence[PriceRow], new: PriceRow, at: datetime) -> None
             raise InvalidInputError(
                 f"Another one of this source holds from {row.valid_from:%-d %B %Y}. Let this one end before"
                 " it, or end that one first.",
-                field="ends_on",
+                field="valid_until",
             )
         if row.valid_from < new.valid_from < at and ends_later:
             raise InvalidInputError(
                 f"Another one of this source holds since {row.valid_from:%-d %B %Y}, and a price cannot end"
                 " in the past. Let this one start now, or enter it as a contract.",
-                field="starts_on",
+                field="valid_from",
             )
 
 
@@ -237,4 +237,4 @@ def _check(model: LlmModel, override: Override) -> None:
         raise InvalidInputError("A price has at most fifteen decimals for one.", field="usd_per_unit")
     starts, ends = override.valid_from, override.valid_until
     if ends is not None and ends <= (starts or clock.now()):
-        raise InvalidInputError("It must end after it starts.", field="ends_on")
+        raise InvalidInputError("It must end after it starts.", field="valid_until")

@@ -19,7 +19,12 @@ from teams.selectors import require_admin, roles_of
 from teams.types import PersonRequest
 
 # A service names its arguments as the business does; a form has fields that people can fill in.
-FIELDS = {"usd_per_unit": "usd"}
+FIELDS = {
+    "usd_per_unit": "usd",
+    "valid_from": "starts_on",
+    "valid_until": "ends_on",
+    "ends_at": "ends_on",
+}
 WAITS = "It moves what calls are charged by more than 20 %, so another administrator was asked to approve it."
 
 

@@ -13,8 +13,10 @@ from core.money import quantise, wire_usd
 
 # Text that PostgreSQL can keep: everything but NUL.
 TEXT_PATTERN = r"^[^\x00]*$"
+LEDGER_PLACES = 12
 USD_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,12})?$"
 DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+MONTH_PATTERN = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
 TIME_PATTERN = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -106,26 +108,27 @@ class Flag(serializers.BooleanField):
 class Usd(serializers.Field[Decimal, Any, str, Any]):
     """US dollars as a string, so that no float comes between; written with all `places` decimals.
 
-    Read: up to 15 digits before the point and 12 after it, never negative.
+    Read: up to 15 digits before the point and as many after it, never negative.
     """
 
     default_error_messages = {
-        "invalid": 'Enter US dollars as a string such as "1250.00", with up to twelve decimals.'
+        "invalid": 'Enter US dollars as a string such as "1250.00", with up to {places} decimals.'
     }
 
-    def __init__(self, *, places: int = 12, **kwargs: Any) -> None:
+    def __init__(self, *, places: int = LEDGER_PLACES, **kwargs: Any) -> None:
         self.places = places
+        self.pattern = USD_PATTERN.replace(str(LEDGER_PLACES), str(places))
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: object) -> Decimal:
         """Return the amount. Raises ValidationError for what is not such a string."""
-        if not isinstance(data, str) or not re.fullmatch(USD_PATTERN, data):
-            self.fail("invalid")
-        return quantise(Decimal(data))
+        if not isinstance(data, str) or not re.fullmatch(self.pattern, data):
+            self.fail("invalid", places=self.places)
+        return quantise(Decimal(data)) if self.places == LEDGER_PLACES else Decimal(data)
 
     def to_representation(self, value: Decimal) -> str:
         """Return the amount in plain notation."""
-        return wire_usd(value) if self.places == 12 else f"{value:.{self.places}f}"
+        return wire_usd(value) if self.places == LEDGER_PLACES else f"{value:.{self.places}f}"
 
 
 class Moment(serializers.Field[datetime, Any, str, Any]):

@@ -22,7 +22,6 @@ from core.rest.fields import (
     DATE,
     TEXT_PATTERN,
     TIME_PATTERN,
-    USD_PATTERN,
     Day,
     Moment,
     PublicId,
@@ -204,7 +203,7 @@ class UsdSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-cal
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Json:
         """Describe the field."""
         written = rf"^-?[0-9]+\.[0-9]{{{self.target.places}}}$"
-        pattern = USD_PATTERN if direction == "request" else written
+        pattern = self.target.pattern if direction == "request" else written
         return {"type": "string", "pattern": pattern, "examples": ["1250.000000000000"]}
 
 

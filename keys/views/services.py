@@ -1,17 +1,15 @@
 """Service accounts: which there are, who answers for each, and handing one over."""
 
 from django.contrib import messages
-from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from core import clock
 from core.errors import InvalidInputError, NotFoundError
 from keys import services
 from keys.forms import HandOverForm
-from keys.models import ServiceAccount
+from keys.selectors import services_seen_by
 from teams.models import Role, User
 from teams.selectors import require_admin, roles_of
 from teams.types import PersonRequest
@@ -20,10 +18,7 @@ from teams.types import PersonRequest
 @require_safe
 def list_services(request: PersonRequest) -> HttpResponse:
     """List the services that the person answers for; administrators and auditors see all. Two queries."""
-    rows = _seen_by(request.user).select_related("user", "responsible", "created_by")
-    now = clock.now()
-    live = Q(user__api_tokens__revoked_at__isnull=True, user__api_tokens__expires_at__gt=now)
-    accounts = rows.annotate(live_tokens=Count("user__api_tokens", filter=live)).order_by("user__name", "pk")
+    accounts = services_seen_by(request.user).order_by("user__name", "pk")
     opens = Role.ADMIN in roles_of(request.user).organisation_wide
     return render(request, "keys/services.html", {"accounts": list(accounts), "opens_services": opens})
 
@@ -31,8 +26,7 @@ def list_services(request: PersonRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def hand_over_service(request: PersonRequest, public_id: str) -> HttpResponse:
     """Say what ends and ask who answers for a service from now on; on POST hand it over."""
-    found = _seen_by(request.user).select_related("user", "responsible").filter(user__public_id=public_id)
-    account = found.first()
+    account = services_seen_by(request.user).filter(user__public_id=public_id).first()
     if account is None:
         raise NotFoundError("There is no such service, or it is not one of yours.")
     if account.responsible_id != request.user.pk:
@@ -64,9 +58,3 @@ def hand_over_service(request: PersonRequest, public_id: str) -> HttpResponse:
     return render(
         request, "confirm.html", {"form": form, "confirm": confirm}, status=422 if form.errors else 200
     )
-
-
-def _seen_by(user: User) -> QuerySet[ServiceAccount]:
-    held = roles_of(user).organisation_wide
-    rows = ServiceAccount.objects.all()
-    return rows if Role.ADMIN in held or Role.AUDITOR in held else rows.filter(responsible=user)

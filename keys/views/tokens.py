@@ -19,7 +19,7 @@ from keys.errors import AlreadyRevealedError
 from keys.forms import NewServiceForm, NewTokenForm, RevokeForm
 from keys.models import ApiToken, KeyState
 from keys.scopes import SCOPES
-from keys.selectors import TONES
+from keys.selectors import TONES, token_owners
 from keys.services.common import ENDED
 from teams.models import Role, User
 from teams.selectors import require_admin, roles_of
@@ -49,7 +49,8 @@ def list_tokens(request: PersonRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def create_token(request: PersonRequest) -> HttpResponse:
     """Ask what the token is for; on POST make it and go on to its reveal."""
-    owners = {owner.public_id: owner for owner in _owners(request.user)}
+    found = sorted(token_owners(request.user), key=lambda owner: owner.pk != request.user.pk)
+    owners = {owner.public_id: owner for owner in found}
     form = NewTokenForm(request.POST or None, owners={key: str(owner) for key, owner in owners.items()})
     if request.method == "POST" and form.is_valid():
         entered = form.cleaned_data
@@ -145,11 +146,6 @@ def create_service(request: PersonRequest) -> HttpResponse:
         "cancel_url": reverse("keys:tokens"),
     }
     return render(request, "keys/form.html", {"form": form, "page": page}, status=422 if form.errors else 200)
-
-
-def _owners(person: User) -> list[User]:
-    """Return for whom a person makes tokens: himself first. One query."""
-    return [person, *User.objects.filter(service_account__responsible=person, is_active=True)]
 
 
 def _found(request: PersonRequest, token_id: str) -> ApiToken:

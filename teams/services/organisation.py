@@ -7,6 +7,7 @@ from django.db import transaction
 
 from core import audit, clock
 from core.errors import InvalidInputError, NotAllowedError
+from core.reasons import LONGEST, checked_reason
 from teams.errors import AlreadyHeldError, RoleNeededError
 from teams.models import Department, Membership, Project, Role, RoleAssignment, Team, User
 from teams.selectors import names_of, require_admin, roles_of
@@ -101,11 +102,16 @@ def assign_role(
 ) -> RoleAssignment:
     """Give a person a role from now on; administrators may, but nobody gives one to himself.
 
-    Raises AlreadyHeldError when he holds it for this scope already.
+    Raises InvalidInputError for a place that the role does not have, an end that has passed or somebody who
+    has left, and AlreadyHeldError when he holds it for this scope already.
     """
     _require_admin(actor)
     _require_other_person(actor, user)
-    _lock(user)
+    _require_place(role, team, department)
+    if valid_until is not None and valid_until <= clock.now():
+        raise InvalidInputError("Choose an end that is still to come.", field="valid_until")
+    if not _lock(user).is_active:
+        raise InvalidInputError(f"{user} has left. Let the person come back first.")
     scope = {"user": user, "role": role, "team": team, "department": department}
     if RoleAssignment.objects.live().filter(**scope).exists():
         raise AlreadyHeldError(f"{user} is {role.label} there already. Nothing needs to be done.")
@@ -119,8 +125,12 @@ def assign_role(
 
 @transaction.atomic
 def end_role(*, actor: User | None, assignment: RoleAssignment, reason: str) -> RoleAssignment:
-    """End a role now; administrators may. Raises InvalidInputError when it has ended already."""
+    """End a role now; administrators may.
+
+    Raises InvalidInputError without a reason, or when it has ended already.
+    """
     _require_admin(actor)
+    text = checked_reason(reason, most=LONGEST)
     held = (
         RoleAssignment.objects.live()
         .filter(pk=assignment.pk)
@@ -132,7 +142,7 @@ def end_role(*, actor: User | None, assignment: RoleAssignment, reason: str) -> 
         raise InvalidInputError("This role has ended already. Nothing needs to be done.")
     held.valid_until = clock.now()
     held.save(update_fields=["valid_until"])
-    _record_role(actor, "role.ended", held, {"holder": held.user, "role": held.role}, reason=reason)
+    _record_role(actor, "role.ended", held, {"holder": held.user, "role": held.role}, reason=text)
     return held
 
 
@@ -153,6 +163,18 @@ def _require_other_person(actor: User | None, user: User) -> None:
         raise NotAllowedError("Nobody gives himself a role. Ask another administrator.")
 
 
+def _require_place(role: Role, team: Team | None, department: Department | None) -> None:
+    """Ask for exactly the place that the role needs."""
+    for field, place, needed, sentence in (
+        ("team", team, role is Role.LEAD, "Choose the team to lead"),
+        ("department", department, role is Role.DIRECTOR, "Choose the department to direct"),
+    ):
+        if needed and place is None:
+            raise InvalidInputError(f"{sentence}.", field=field)
+        if place is not None and not needed:
+            raise InvalidInputError(f"{role.label} is not a role in a {field}: name none.", field=field)
+
+
 def _require_free(taken: bool, code: str) -> None:
     if taken:
         raise InvalidInputError(f"The code {code} is taken. Choose another one.", field="code")
@@ -163,9 +185,9 @@ def _admins() -> str:
     return names_of(User.objects.filter(pk__in=admins, is_active=True))
 
 
-def _lock(user: User) -> None:
-    """Let one membership or role of a person be given at a time."""
-    User.objects.select_for_update(no_key=True).order_by("pk").get(pk=user.pk)
+def _lock(user: User) -> User:
+    """Let one membership or role of a person be given at a time, and return him as he is now."""
+    return User.objects.select_for_update(no_key=True).order_by("pk").get(pk=user.pk)
 
 
 def _record(

@@ -18,6 +18,7 @@ from hypothesis import settings as examples
 from schemathesis import AuthContext, Case
 
 from portal.api import openapi_document
+from tests.api.acts import proposed_price, row_of_a_gateway, softly_closed, token_of
 from tests.api.test_matrix import elsewhere, lent, proposed
 from tests.api.world import Caller, World
 
@@ -131,6 +132,8 @@ def known_ids(world: World) -> dict[str, str]:
         cast.product, cast.search, cast.ranking, cast.ada, cast.large, cast.large.prices.order_by("pk")[0],
         world.budget, world.rate_limit, world.fresh_key, world.grant, world.request, world.discrepancy,
         lent(world), proposed(world), proposed(world).base, world.event, world.webhook, world.message,
+        cast.ben.role_assignments.get(), row_of_a_gateway(), softly_closed(), proposed_price(world),
+        token_of(cast.ada),
     )  # fmt: skip
     known = {each.public_id.partition("_")[0]: each.public_id for each in objects}
     return {**known, "ses": elsewhere(cast.ada)}

@@ -26,6 +26,7 @@ from keys.scopes import PUBLIC
 from teams.browsers import session_id
 from teams.models import User
 from tests import factories, matrix
+from tests.api import acts
 from tests.api.routes import Route, routes
 from tests.api.world import Answer, Caller, World
 from usage.serializers import run_id
@@ -42,12 +43,27 @@ TABLE = """
     projects_move                401        404    403    403    200    403    403    200
     people_list                  401        empty  sees   sees   sees   sees   sees   sees
     people_retrieve              401        404    200    200    200    200    200    200
+    people_create                401        403    403    403    403    403    403    201
+    people_rename                401        404    403    403    403    403    403    200
+    people_leave                 401        404    403    403    403    403    403    200
+    people_come_back             401        404    404    404    404    403    403    200
+    people_reset_factors         401        404    403    403    403    403    403    200
+    roles_list                   401        empty  sees   sees   sees   sees   sees   sees
+    roles_retrieve               401        404    200    200    200    200    200    200
+    roles_create                 401        403    403    403    403    403    403    201
+    roles_end                    401        404    403    403    403    403    403    200
     tiers_list                   401        sees   sees   sees   sees   sees   sees   sees
     tiers_retrieve               401        200    200    200    200    200    200    200
     models_list                  401        sees   sees   sees   sees   sees   sees   sees
     models_retrieve              401        200    200    200    200    200    200    200
     prices_list                  401        sees   sees   sees   sees   sees   sees   sees
     prices_retrieve              401        200    200    200    200    200    200    200
+    prices_create                401        403    403    403    403    403    403    201
+    prices_end                   401        403    403    403    403    403    403    200
+    price_proposals_list         401        403    403    403    403    403    403    sees
+    price_proposals_retrieve     401        403    403    403    403    403    403    200
+    price_proposals_approve      401        403    403    403    403    403    403    200
+    price_proposals_reject       401        403    403    403    403    403    403    200
     budgets_list                 401        empty  sees   sees   sees   sees   sees   sees
     budgets_retrieve             401        404    200    200    200    200    200    200
     budgets_limits               401        404    200    200    200    200    200    200
@@ -73,6 +89,15 @@ TABLE = """
     grants_retrieve              401        404    200    200    200    200    200    200
     grants_shrink                401        404    200    200    200    403    403    200
     grants_revoke                401        404    200    200    200    403    403    200
+    api_tokens_list              401        empty  sees   empty  empty  empty  empty  empty
+    api_tokens_retrieve          401        404    200    404    404    404    404    404
+    api_tokens_create            401        201    201    201    201    201    201    201
+    api_tokens_reveal            401        404    200    404    404    404    404    404
+    api_tokens_revoke            401        404    200    404    404    404    404    404
+    service_accounts_list        401        empty  sees   empty  empty  empty  sees   sees
+    service_accounts_retrieve    401        404    200    404    404    404    200    200
+    service_accounts_create      401        403    403    403    403    403    403    201
+    service_accounts_hand_over   401        404    200    404    404    404    403    200
     requests_list                401        empty  sees   sees   sees   sees   sees   sees
     requests_create              401        422    201    201    403    403    403    403
     requests_retrieve            401        404    200    200    200    200    200    200
@@ -87,6 +112,7 @@ TABLE = """
     budget_requests_decide       401        404    403    200    403    403    403    403
     requests_withdraw            401        404    200    403    403    403    403    403
     requests_decide              401        404    403    200    403    403    403    403
+    requests_approve_together    401        422    403    200    403    403    403    403
     requests_extend              401        422    201    422    422    422    422    422
     requests_break_glass         401        422    201    201    403    403    403    403
     delegations_list             401        empty  empty  sees   sees   empty  empty  sees
@@ -112,6 +138,11 @@ TABLE = """
     reconciliation_runs_retrieve 401        403    403    403    403    200    200    200
     discrepancies_list           401        403    403    403    403    sees   sees   sees
     discrepancies_retrieve       401        403    403    403    403    200    200    200
+    discrepancies_assign         401        403    403    403    403    200    403    200
+    discrepancies_explain        401        403    403    403    403    200    403    200
+    discrepancies_accept         401        403    403    403    403    200    403    200
+    discrepancies_correct        401        403    403    403    403    200    403    200
+    discrepancies_confirm_price  401        403    403    403    403    403    403    200
     sources_list                 401        403    403    403    403    sees   sees   sees
     sources_retrieve             401        403    403    403    403    200    200    200
     provider_accounts_list       401        403    403    403    403    sees   sees   sees
@@ -124,8 +155,13 @@ TABLE = """
     invoices_create              401        403    403    403    403    201    403    201
     quarantine_list              401        403    403    403    403    sees   sees   sees
     quarantine_retrieve          401        403    403    403    403    200    200    200
+    quarantine_book              401        403    403    403    403    403    403    200
+    quarantine_dismiss           401        403    403    403    403    403    403    200
     periods_list                 401        403    403    403    403    sees   sees   sees
     periods_retrieve             401        403    403    403    403    200    200    200
+    periods_create               401        403    403    403    403    200    403    200
+    periods_close                401        403    403    403    403    200    403    200
+    periods_reopen               401        403    403    403    403    200    403    200
     audit_events_list            401        empty  sees   sees   sees   empty  sees   sees
     audit_events_retrieve        401        404    200    200    200    404    200    200
     audit_events_export          401        200    200    200    200    200    200    200
@@ -194,6 +230,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "deliveries": lambda world: world.message.public_id,
     "notifications": lambda _: "",
     "sessions": lambda world: elsewhere(world.cast.ada),
+    **acts.IDS,
 }
 # Of another object than the noun's other acts: a rotation needs a key with a secret.
 SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {
@@ -202,6 +239,7 @@ SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {
     "webhooks_enable": lambda _: (
         factories.WebhookFactory.create(disabled_at=clock.now(), disabled_reason="Moved.").public_id
     ),
+    **acts.SPECIAL_IDS,
 }
 BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
     "budgets_change_limit": lambda _: {"amount_usd": "600", "reason": "A launch."},
@@ -313,6 +351,7 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
     "notifications_change": lambda _: {"budgets": "digest"},
     "requests_withdraw": lambda _: {},
     "requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
+    **acts.BODIES,
 }
 
 

@@ -11,10 +11,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from budgets.models import RateLimit, ScopeKind
-from catalog.models import Price
+from catalog.models import Price, PriceProposal
 from core import audit, clock
 from core.models import DeliveryAttempt, OutboxKind
+from keys.services import make_token, open_service_account
 from tests import factories
+from tests.api.acts import proposed_price
 from tests.api.test_errors import problem
 from tests.api.world import Caller, World, make_run
 from tests.browsing import own_queries
@@ -54,6 +56,30 @@ def some_organisation(world: World, number: int) -> None:
         team = factories.TeamFactory.create()
         factories.ProjectFactory.create(team=team)
         factories.MembershipFactory.create(team=team)
+
+
+def some_roles(world: World, number: int) -> None:
+    for _ in range(number):
+        team, by = factories.TeamFactory.create(), factories.UserFactory.create()
+        factories.RoleAssignmentFactory.create(role="lead", team=team, granted_by=by)
+
+
+def some_tokens(world: World, number: int) -> None:
+    for count in range(number + 1):
+        make_token(actor=world.cast.ann, name=f"ci {count}", scopes=["keys:read"])
+
+
+def some_services(world: World, number: int) -> None:
+    for count in range(number + 1):
+        responsible = factories.UserFactory.create()
+        open_service_account(actor=world.cast.ann, name=f"Batch {count}", responsible=responsible)
+
+
+def some_proposals(world: World, number: int) -> None:
+    for _ in range(number):
+        waiting = proposed_price(world)
+        waiting.pk, waiting.public_id = None, PriceProposal().public_id
+        waiting.save()
 
 
 def some_models(world: World, number: int) -> None:
@@ -127,12 +153,16 @@ LISTS: dict[str, Grow] = {
     "teams/": some_organisation,
     "projects/": some_organisation,
     "people/": some_organisation,
+    "roles/": some_roles,
     "models/": some_models,
     "prices/": some_models,
     "budgets/": some_budgets,
     "rate-limits/": some_rate_limits,
     "keys/": some_keys,
     "grants/": some_keys,
+    "api-tokens/": some_tokens,
+    "service-accounts/": some_services,
+    "price-proposals/": some_proposals,
     "requests/": some_requests,
     "usage/days/": some_usage,
     "blocked-calls/": some_refusals,

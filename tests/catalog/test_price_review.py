@@ -255,7 +255,7 @@ def test_one_of_a_source_gives_way_to_the_next_and_never_overlaps(cast: Cast) ->
     [
         ({"source": PriceSource.GENAI_PRICES}, "source"),
         ({"slot": Slot(unit=Unit.INPUT, context="unknown", tier_start=0)}, "context"),
-        ({"valid_until": clock.now() - DAY}, "ends_on"),
+        ({"valid_until": clock.now() - DAY}, "valid_until"),
     ],
 )
 def test_what_is_impossible_is_refused_at_its_field(cast: Cast, changes: Any, field: str) -> None:

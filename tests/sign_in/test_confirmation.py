@@ -17,6 +17,7 @@ from keys.services import make_token
 from portal.gates import SENSITIVE
 from teams.models import Role
 from tests import factories
+from tests.api.acts import proposed_price, service_of
 from tests.api.routes import routes
 from tests.api.test_matrix import planned, undone
 from tests.api.world import World, make_world
@@ -42,6 +43,15 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "keys:create_token": ("ada", "get", lambda _: "/keys/tokens/new/", {}),
     "keys:create_service": ("ann", "get", lambda _: "/keys/tokens/services/new/", {}),
     "keys:reveal_token": ("ada", "post", lambda w: url("keys:reveal_token", token(w)), {}),
+    "api:api_tokens-list": ("ada", "post", lambda _: reverse("api:api_tokens-list"), {}),
+    "api:api_tokens-reveal": ("ada", "post", lambda w: url("api:api_tokens-reveal", token(w)), {}),
+    "api:service_accounts-list": ("ann", "post", lambda _: reverse("api:service_accounts-list"), {}),
+    "api:service_accounts-hand-over": (
+        "ada",
+        "post",
+        lambda w: url("api:service_accounts-hand-over", service_of(w.cast.ada).user.public_id),
+        {},
+    ),
     "api:budget_requests-decide": (
         "ben",
         "post",
@@ -55,12 +65,6 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
         "ben",
         "get",
         lambda w: f"{url('budgets:withdraw', w.budget.public_id)}?{urlencode({'valid_from': planned(w)})}",
-        {},
-    ),
-    "api:budgets-withdraw-plan": (
-        "ben",
-        "post",
-        lambda w: url("api:budgets-withdraw-plan", w.budget.public_id),
         {},
     ),
     "budgets:top_up": ("ben", "get", lambda w: url("budgets:top_up", w.budget.public_id), {}),
@@ -84,6 +88,17 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "people:reset_factors": ("ann", "get", lambda w: url("people:reset_factors", w.cast.ben.public_id), {}),
     "people:leave": ("ann", "post", lambda w: url("people:leave", w.cast.ada.public_id), {}),
     "people:return": ("ann", "get", lambda w: url("people:return", w.cast.ada.public_id), {}),
+    "api:people-list": ("ann", "post", lambda _: reverse("api:people-list"), {}),
+    "api:people-reset-factors": (
+        "ann",
+        "post",
+        lambda w: url("api:people-reset-factors", w.cast.ben.public_id),
+        {},
+    ),
+    "api:people-leave": ("ann", "post", lambda w: url("api:people-leave", w.cast.ada.public_id), {}),
+    "api:people-return": ("ann", "post", lambda w: url("api:people-return", w.cast.ada.public_id), {}),
+    "api:roles-list": ("ann", "post", lambda _: reverse("api:roles-list"), {}),
+    "api:roles-end": ("ann", "post", lambda w: url("api:roles-end", leads(w)), {}),
     "overview": ("ben", "get", lambda _: "/?format=csv", {}),
     "budgets:list": ("ben", "get", lambda _: "/budgets/?format=csv", {}),
     "blocked:list": ("ben", "get", lambda _: "/blocked/?format=csv", {}),
@@ -120,6 +135,13 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "keys:hand_over": ("ann", "get", lambda w: url("keys:hand_over", w.cast.ada.public_id), {}),
     "quarantine:assign": ("ann", "get", lambda w: url("quarantine:assign", w.quarantined.public_id), {}),
     "quarantine:dismiss": ("ann", "get", lambda w: url("quarantine:dismiss", w.quarantined.public_id), {}),
+    "api:quarantine-book": ("ann", "post", lambda w: url("api:quarantine-book", w.quarantined.public_id), {}),
+    "api:quarantine-dismiss": (
+        "ann",
+        "post",
+        lambda w: url("api:quarantine-dismiss", w.quarantined.public_id),
+        {},
+    ),
     "prices:list": ("fay", "get", lambda _: "/prices/?format=csv", {}),
     "prices:model": (
         "fay",
@@ -131,6 +153,20 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "prices:override": ("ann", "get", lambda w: url("prices:override", w.cast.large.public_id), {}),
     "prices:end": ("ann", "get", lambda _: url("prices:end", "prc_none"), {}),
     "prices:proposal": ("ann", "post", lambda _: url("prices:proposal", "ppr_none"), {}),
+    "api:prices-list": ("ann", "post", lambda _: reverse("api:prices-list"), {}),
+    "api:prices-end": ("ann", "post", lambda _: url("api:prices-end", f"prc_{0:018}"), {}),
+    "api:price_proposals-approve": (
+        "ann",
+        "post",
+        lambda w: url("api:price_proposals-approve", proposed_price(w).public_id),
+        {},
+    ),
+    "api:price_proposals-reject": (
+        "ann",
+        "post",
+        lambda w: url("api:price_proposals-reject", proposed_price(w).public_id),
+        {},
+    ),
     "prices:new_repricing": ("ann", "get", lambda _: reverse("prices:new_repricing"), {}),
     "prices:repricing": ("ann", "post", lambda _: url("prices:repricing", "rpc_none"), {}),
     "invoices:detail": (
@@ -160,6 +196,32 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     ),
     "reconciliation:close": ("fay", "post", lambda _: url("reconciliation:close", "2026-10"), {}),
     "reconciliation:reopen": ("fay", "get", lambda _: url("reconciliation:reopen", "2026-10"), {}),
+    "api:discrepancies-explain": (
+        "ann",
+        "post",
+        lambda w: url("api:discrepancies-explain", w.discrepancy.public_id),
+        {},
+    ),
+    "api:discrepancies-accept": (
+        "ann",
+        "post",
+        lambda w: url("api:discrepancies-accept", w.discrepancy.public_id),
+        {},
+    ),
+    "api:discrepancies-correct": (
+        "ann",
+        "post",
+        lambda w: url("api:discrepancies-correct", w.discrepancy.public_id),
+        {},
+    ),
+    "api:discrepancies-confirm-price": (
+        "ann",
+        "post",
+        lambda w: url("api:discrepancies-confirm-price", w.discrepancy.public_id),
+        {},
+    ),
+    "api:periods-close": ("fay", "post", lambda w: url("api:periods-close", w.period.public_id), {}),
+    "api:periods-reopen": ("fay", "post", lambda w: url("api:periods-reopen", w.period.public_id), {}),
     "team": ("ben", "get", lambda w: url("team", w.cast.search.public_id) + "?format=csv", {}),
     "project": ("ben", "get", lambda w: url("project", w.cast.ranking.public_id) + "?format=csv", {}),
     "reports:list": ("fay", "get", lambda _: "/reports/?format=csv", {}),

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError
+from core.reasons import checked_reason
 from teams.models import User
 from teams.selectors import require_admin
 from usage.models import Quarantine, QuarantineOutcome, QuarantineReason
@@ -49,9 +50,11 @@ def assign_quarantined(*, actor: User, entry: Quarantine, call: AssignedCall, re
     """Book the call of a row with what it lacked, once, under its own id and time; administrators may.
 
     Raises RoleNeededError, AlreadyDoneError for a row that somebody closed before or that contradicts a call
-    that is booked, and InvalidInputError that names the field when it cannot be booked even so.
+    that is booked, and InvalidInputError that names the field when it cannot be booked even so, or says no
+    reason.
     """
     require_admin(actor, "book rows that were set aside")
+    why = checked_reason(reason)
     mine = _open(entry)
     if not can_be_assigned(mine):
         raise AlreadyDoneError("This call is booked with other figures. Correct it, then dismiss the row.")
@@ -59,7 +62,7 @@ def assign_quarantined(*, actor: User, entry: Quarantine, call: AssignedCall, re
     if refused:
         field = FIELDS.get(refused[0].reason, "external_id")
         raise InvalidInputError(refused[0].detail, field=field)
-    _close(mine, actor=actor, outcome=QuarantineOutcome.BOOKED, reason=reason)
+    _close(mine, actor=actor, outcome=QuarantineOutcome.BOOKED, reason=why)
     audit.record(
         actor=actor,
         action="quarantine.booked",
@@ -74,7 +77,7 @@ def assign_quarantined(*, actor: User, entry: Quarantine, call: AssignedCall, re
             "booked_before": bool(counts.known),
             **call.tokens,
         },
-        reason=reason,
+        reason=why,
     )
     return mine
 
@@ -83,18 +86,20 @@ def assign_quarantined(*, actor: User, entry: Quarantine, call: AssignedCall, re
 def dismiss_quarantined(*, actor: User, entry: Quarantine, reason: str) -> Quarantine:
     """Close a row without booking it; administrators may.
 
-    Raises RoleNeededError, and AlreadyDoneError for a row that somebody closed before.
+    Raises RoleNeededError, InvalidInputError without a reason, and AlreadyDoneError for a row that somebody
+    closed before.
     """
     require_admin(actor, "dismiss rows that were set aside")
+    why = checked_reason(reason)
     mine = _open(entry)
-    _close(mine, actor=actor, outcome=QuarantineOutcome.DISMISSED, reason=reason)
+    _close(mine, actor=actor, outcome=QuarantineOutcome.DISMISSED, reason=why)
     audit.record(
         actor=actor,
         action="quarantine.dismissed",
         subject=mine,
         before={"outcome": ""},
         after={"outcome": mine.outcome, "source": mine.source, "external_id": mine.external_id},
-        reason=reason,
+        reason=why,
     )
     return mine
 

@@ -1,11 +1,10 @@
-"""Usage in the API: the days that pages show, and how the books compare with the gateways'."""
+"""Usage in the API: the days that pages show, what was refused, and the export for FinOps tools."""
 
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
-from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -20,12 +19,11 @@ from core.rest.pages import page_response, unknown_cursor
 from core.rest.renderers import CsvRenderer
 from core.rest.repeats import Repeatable
 from core.rest.schema import problems
-from core.rest.views import ListViewSet, NounViewSet
+from core.rest.views import ListViewSet
 from core.spreadsheets import csv_stream
 from teams.models import User
 from teams.selectors import roles_of
 from usage import focus
-from usage.models import Discrepancy, Level, PeriodClose, Quarantine, ReconciliationRun
 from usage.selectors import (
     blocked_hours,
     custom,
@@ -36,26 +34,16 @@ from usage.selectors import (
     watched_by,
 )
 from usage.selectors.blocked import BlockedLine
-from usage.selectors.closing import periods_for
 from usage.selectors.export import export_rows
 from usage.selectors.lines import UsageLine, usage_lines
 from usage.selectors.periods import day_starts_at, month_of
-from usage.selectors.quarantine import STATES, quarantine_for
-from usage.selectors.runs import discrepancies_for, require_books, runs_for
+from usage.selectors.runs import require_books
 from usage.serializers import (
     BlockedCallsOut,
     BlockedCallsQuery,
-    DiscrepancyOut,
-    DiscrepancyQuery,
     FocusQuery,
-    PeriodOut,
-    QuarantineOut,
-    QuarantineQuery,
-    ReconciliationRunOut,
-    ReconciliationRunQuery,
     UsageDayOut,
     UsageDayQuery,
-    run_id,
 )
 
 FIRST_YEAR, LAST_YEAR = 2000, 2999
@@ -152,86 +140,6 @@ class BlockedCallsViewSet(ListViewSet):
         return page_response(request, self.shown(found[:limit]), end and blocked_cursor_of(end))
 
 
-class ReconciliationRunViewSet(NounViewSet):
-    """The ledger against each source, by day and level; for finance, auditors and administrators."""
-
-    noun = "run"
-    out = ReconciliationRunOut
-    list_query = ReconciliationRunQuery
-    reads_refuse = (403,)
-    lookup_value_regex = r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.[0-9A-Za-z_-]{1,40}(\.[23])?"
-
-    def get_queryset(self) -> QuerySet[ReconciliationRun]:
-        """Return all runs, to those who may see them."""
-        return runs_for(self.actor)
-
-    def chosen(self, rows: QuerySet[ReconciliationRun]) -> QuerySet[ReconciliationRun]:
-        """Narrow the list down to a level and a state."""
-        return self.narrowed(rows, level="level", state="state")
-
-    def by_id(self, rows: QuerySet[Any], public_id: str) -> QuerySet[Any]:
-        """Narrow runs down to one day, source and level."""
-        return run_by_id(rows, public_id)
-
-    def id_of(self, row: ReconciliationRun) -> str:
-        """Return the day and source of a run."""
-        return run_id(row)
-
-
-class DiscrepancyViewSet(NounViewSet):
-    """Calls, keys and models on which two sides differ; for finance, auditors and administrators."""
-
-    noun = "discrepancy"
-    out = DiscrepancyOut
-    list_query = DiscrepancyQuery
-    reads_refuse = (403,)
-    lookup_value_regex = id_pattern("dsc")
-
-    def get_queryset(self) -> QuerySet[Discrepancy]:
-        """Return all discrepancies, to those who may see them."""
-        return discrepancies_for(self.actor)
-
-    def chosen(self, rows: QuerySet[Discrepancy]) -> QuerySet[Discrepancy]:
-        """Narrow the list down to a run, a kind and a state."""
-        found = self.narrowed(rows, kind="kind", state="state")
-        if "run" not in self.query:
-            return found
-        runs: QuerySet[Any] = ReconciliationRun.objects.all()
-        return found.filter(run__in=run_by_id(runs, self.query["run"]))
-
-
-class QuarantineViewSet(NounViewSet):
-    """Rows of gateways that could not be booked; for finance, auditors and administrators."""
-
-    noun = "row"
-    out = QuarantineOut
-    list_query = QuarantineQuery
-    reads_refuse = (403,)
-    lookup_value_regex = id_pattern("qrn")
-
-    def get_queryset(self) -> QuerySet[Quarantine]:
-        """Return all rows, to those who may see them."""
-        return quarantine_for(self.actor)
-
-    def chosen(self, rows: QuerySet[Quarantine]) -> QuerySet[Quarantine]:
-        """Narrow the list down to a reason, a source and a state."""
-        found = self.narrowed(rows, reason="reason", source="source")
-        return found.filter(STATES[self.query["state"]][1]) if "state" in self.query else found
-
-
-class PeriodViewSet(NounViewSet):
-    """Months of the books that were ever closed; for finance, auditors and administrators."""
-
-    noun = "period"
-    out = PeriodOut
-    reads_refuse = (403,)
-    lookup_value_regex = id_pattern("prd")
-
-    def get_queryset(self) -> QuerySet[PeriodClose]:
-        """Return all months, to those who may see them."""
-        return periods_for(self.actor)
-
-
 def period_of(query: Mapping[str, Any], *, default_days: int | None = None) -> tuple[date, date]:
     """Return the first and last day that parameters ask for: by default this month or so many days.
 
@@ -247,14 +155,6 @@ def period_of(query: Mapping[str, Any], *, default_days: int | None = None) -> t
             f"Choose a last day that is not before the first, {MAX_DAYS} days at most.", field="to"
         )
     return first, last
-
-
-def run_by_id(rows: QuerySet[Any], public_id: str) -> QuerySet[Any]:
-    """Narrow runs down to one day, source and level."""
-    day, _, place = public_id.partition(SEPARATOR)
-    source, _, level = place.partition(SEPARATOR)
-    asked = int(level) if level.isascii() and level.isdecimal() and len(level) == 1 else 0
-    return rows.filter(day=parsed_day(day), source=source, level=asked if level else Level.CALLS)
 
 
 def parsed_day(text: str) -> date | None:

@@ -1,0 +1,160 @@
+"""What the operations on people, books, prices and tokens are about, and what is sent to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+
+from catalog.importer import Slot
+from catalog.models import PriceProposal
+from catalog.proposals import Override
+from catalog.services import override_price
+from core import clock
+from keys.models import ApiToken, ServiceAccount
+from keys.services import make_token, open_service_account
+from teams.models import Role, User
+from tests import factories
+from tests.api.world import World
+from tests.usage.books import set_aside
+from tests.walk.usage import differing, long_past
+from usage.models import Discrepancy, ImportCursor, PeriodClose, PeriodState, Quarantine
+
+Body = Callable[[World], dict[str, Any]]
+Id = Callable[[World], str]
+
+WHY = "A test of the API."
+
+
+def lost_a_phone(world: World) -> dict[str, Any]:
+    """Give Ada a second factor, and say why it is taken away."""
+    Authenticator.objects.create(user=world.cast.ada, type=Authenticator.Type.TOTP, data={})
+    return {"reason": WHY}
+
+
+def token_of(person: User) -> ApiToken:
+    """Return a person's one token that waits for its reveal, made when it is first looked for."""
+    return make_token(actor=person, name="ci", scopes=["keys:read"])
+
+
+def service_of(person: User) -> ServiceAccount:
+    """Return the one service that a person answers for, opened when it is first looked for."""
+    there = ServiceAccount.objects.filter(responsible=person).first()
+    admin = User.objects.filter(role_assignments__role=Role.ADMIN).first()
+    assert admin
+    return there or open_service_account(actor=admin, name="Batch", responsible=person)
+
+
+def let_several(world: World) -> dict[str, Any]:
+    """Let small requests of Tier 2 be approved together, and name Ada's."""
+    factories.new_policy(world.cast.tier2, [("lead", 1)], together_cap_usd=Decimal(500))
+    return {"requests": [{"id": world.request.public_id, "seen_revision": 1}]}
+
+
+def contract_price(world: World) -> dict[str, Any]:
+    """Return a contract's price of the large model, 4 % above the list."""
+    return {
+        "model": world.cast.large.public_id,
+        "source": "contract",
+        "unit": "input",
+        "usd_per_unit": "0.0000026",
+        "reason": WHY,
+    }
+
+
+def proposed_price(world: World) -> PriceProposal:
+    """Return another administrator's one proposal to charge the large model far more."""
+    there = PriceProposal.objects.first()
+    if there:
+        return there
+    dearer = Override(
+        slot=Slot(unit="input", context="standard", tier_start=0), usd_per_unit=Decimal("0.001"),
+        source="contract", valid_from=None, valid_until=None,
+    )  # fmt: skip
+    admin = factories.RoleAssignmentFactory.create().user
+    return override_price(actor=admin, model=world.cast.large, override=dearer, reason=WHY)
+
+
+def row_of_a_gateway() -> Quarantine:
+    """Set a row of a registered gateway aside."""
+    return set_aside(factories.GatewayFactory.create(name="log").public_id, "call-2")
+
+
+def dearer(world: World) -> Discrepancy:
+    """Find a model dearer at its provider than here, by less than 20 %."""
+    started = clock.now().date() - timedelta(days=1)
+    prices = {"input": {"before": "0.0000025", "after": "0.00000265"}}
+    proposal = {"prices": prices, "from": started.isoformat()}
+    model = world.cast.large.name
+    return differing(world.cast, kind="price_change", model_name=model, proposal=proposal)
+
+
+def softly_closed() -> PeriodClose:
+    """Close a month softly that is over, and have every source read to its end."""
+    ImportCursor.objects.update(last_success_at=clock.now())
+    return PeriodClose.objects.create(month=long_past(), state=PeriodState.SOFT)
+
+
+def closed_by(person: User) -> PeriodClose:
+    """Have a month closed by somebody."""
+    return PeriodClose.objects.create(
+        month=long_past(), state=PeriodState.CLOSED, closed_at=clock.now(), closed_by=person
+    )
+
+
+IDS: Mapping[str, Id] = {
+    "roles": lambda world: world.cast.ben.role_assignments.get().public_id,
+    "api_tokens": lambda world: token_of(world.cast.ada).public_id,
+    "service_accounts": lambda world: service_of(world.cast.ada).user.public_id,
+    "price_proposals": lambda world: proposed_price(world).public_id,
+}
+# Of another object than the noun's other acts.
+SPECIAL_IDS: Mapping[str, Id] = {
+    "prices_end": lambda _: factories.PriceFactory.create(model=factories.LlmModelFactory.create()).public_id,
+    "quarantine_book": lambda _: row_of_a_gateway().public_id,
+    "discrepancies_correct": lambda world: differing(world.cast).public_id,
+    "discrepancies_confirm_price": lambda world: dearer(world).public_id,
+    "periods_close": lambda _: softly_closed().public_id,
+    "periods_reopen": lambda world: closed_by(world.cast.cleo).public_id,
+    "people_come_back": lambda _: factories.UserFactory.create(is_active=False).public_id,
+}
+BODIES: Mapping[str, Body] = {
+    "people_create": lambda _: {"name": "Nia Obi", "email": "nia@example.com"},
+    "people_rename": lambda _: {"name": "Ada Lindt", "reason": WHY},
+    "people_leave": lambda _: {"reason": WHY},
+    "people_come_back": lambda _: {"reason": WHY},
+    "people_reset_factors": lost_a_phone,
+    "roles_create": lambda world: {
+        "person": world.cast.ada.public_id,
+        "role": "lead",
+        "team": world.cast.search.public_id,
+    },
+    "roles_end": lambda _: {"reason": WHY},
+    "quarantine_book": lambda world: {
+        "key": world.key.public_id,
+        "at": clock.now().isoformat(),
+        "reason": WHY,
+    },
+    "quarantine_dismiss": lambda _: {"reason": WHY},
+    "requests_approve_together": let_several,
+    "api_tokens_create": lambda _: {"name": "laptop", "scopes": ["keys:read"]},
+    "api_tokens_reveal": lambda _: {},
+    "api_tokens_revoke": lambda _: {"reason": WHY},
+    "service_accounts_create": lambda world: {"name": "Nightly", "responsible": world.cast.ben.email},
+    "service_accounts_hand_over": lambda world: {"responsible": world.cast.ben.email},
+    "prices_create": contract_price,
+    "prices_end": lambda _: {"reason": WHY},
+    "price_proposals_approve": lambda _: {},
+    "price_proposals_reject": lambda _: {"reason": WHY},
+    "discrepancies_assign": lambda world: {"owner": world.cast.fay.public_id},
+    "discrepancies_explain": lambda _: {"reason": WHY},
+    "discrepancies_accept": lambda _: {"reason": WHY},
+    "discrepancies_correct": lambda _: {"reason": WHY},
+    "discrepancies_confirm_price": lambda _: {"reason": WHY},
+    "periods_create": lambda _: {"month": f"{long_past():%Y-%m}"},
+    "periods_close": lambda _: {},
+    "periods_reopen": lambda _: {"reason": WHY},
+}

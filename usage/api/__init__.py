@@ -1,0 +1,21 @@
+"""Usage, the books, and what others say of them in the API."""
+
+from usage.api.books import InvoiceViewSet, ProviderAccountViewSet, SourceViewSet, UpstreamKeyViewSet
+from usage.api.days import BlockedCallsViewSet, FocusViewSet, UsageDayViewSet
+from usage.api.periods import PeriodViewSet
+from usage.api.quarantine import QuarantineViewSet
+from usage.api.reconciliation import DiscrepancyViewSet, ReconciliationRunViewSet
+
+__all__ = [
+    "BlockedCallsViewSet",
+    "DiscrepancyViewSet",
+    "FocusViewSet",
+    "InvoiceViewSet",
+    "PeriodViewSet",
+    "ProviderAccountViewSet",
+    "QuarantineViewSet",
+    "ReconciliationRunViewSet",
+    "SourceViewSet",
+    "UpstreamKeyViewSet",
+    "UsageDayViewSet",
+]
