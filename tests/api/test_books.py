@@ -112,8 +112,9 @@ def test_the_ledger_follows_a_correction(fay: Caller, cast: Cast) -> None:
     problem(fay.post(path, WHY), 409, "already_done")
 
 
-def test_what_nothing_follows_is_not_corrected(fay: Caller, cast: Cast) -> None:
-    found = differing(cast, kind="missing_at_gateway")
+@pytest.mark.parametrize("fields", [{"kind": "missing_at_gateway"}, {"external_id": "rsv_retired"}])
+def test_what_nothing_follows_is_not_corrected(fay: Caller, cast: Cast, fields: dict[str, str]) -> None:
+    found = differing(cast, **fields)
     answer = fay.post(f"reconciliation/discrepancies/{found.public_id}/correct/", WHY)
     assert "Explain or accept" in problem(answer, 422, "invalid_input")["detail"]
 

@@ -12,7 +12,7 @@ from django.db import connection
 from core import clock
 from core.money import ZERO
 from teams.models import User
-from usage.models import Discrepancy, DiscrepancyClass, LedgerCorrection, ProviderAccount
+from usage.models import Discrepancy, DiscrepancyClass, LedgerCorrection, ProviderAccount, UsageEvent
 from usage.selectors.provider_books import key_groups, names_at
 from usage.variance import shares
 
@@ -40,7 +40,13 @@ HOW_SQL = "SELECT entry, prior_period FROM usage_put_right(%s::jsonb, %s, %s, %s
 
 
 def post_call(*, actor: User, discrepancy: Discrepancy, reason: str) -> bool:
-    """Correct one call as its discrepancy says; False where the ledger has nothing wrong."""
+    """Correct one call as its discrepancy says; False where the ledger has nothing wrong, or no longer holds
+    the call by itself.
+    """
+    mine = {"source": discrepancy.run.source, "external_id": discrepancy.external_id}
+    calls = UsageEvent.objects.filter(**mine, calls=1)
+    if discrepancy.at is None or not calls.filter(at=discrepancy.at).exists():
+        return False
     change = _change_of_call(discrepancy)
     if change is None:
         return False
