@@ -43,6 +43,7 @@ FACTS = set(DECLARED.split())
 # They take an actor and are no service of their own: the service that calls them records, in its transaction.
 PARTS = {
     "approvals.close",
+    "approvals.how_it_ended",
     "catalog.apply_change",
     "catalog.apply_proposal",
     "approvals.obstacle",
