@@ -210,8 +210,8 @@ MUTANTS = (
     Mutant(
         name="a request twice in a batch takes room twice",
         home=CALLS,
-        before="IF v_turns[c] > 1 AND",
-        after="IF v_turns[c] > 999 AND",
+        before="OR v_turns[c] > 1 AND",
+        after="OR v_turns[c] > 999 AND",
         tests=BATCHES,
     ),
     Mutant(
