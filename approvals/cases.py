@@ -1,6 +1,6 @@
 """What the page of one request says, derived at this moment; money is added by `facts.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -66,12 +66,12 @@ class Held:
 class Remark:
     """Something said about a request at a revision; `tier` is the number of the one that was offered."""
 
-    id: str
     who: str
     at: datetime
     text: str
     revision: int
-    tier: int | None
+    id: str = ""
+    tier: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
         grants=_held(earlier),
         earlier=tuple(each for each in earlier if not each.granted_until),
         history=tuple(sorted(_history(request), key=lambda line: line.at)),
-        comments=tuple(_remark(row) for row in request.said),
+        comments=remarks(request.said),
     )
 
 
@@ -169,8 +169,9 @@ def _escalates_to(request: AccessRequest) -> str:
     return role_phrase(more, request)
 
 
-def _remark(row: Mapping[str, Any]) -> Remark:
-    return Remark(**{**row, "at": datetime.fromisoformat(row["at"])})
+def remarks(rows: Iterable[Mapping[str, Any]]) -> tuple[Remark, ...]:
+    """Return what was said about a request, from the rows that come with it."""
+    return tuple(Remark(**{**row, "at": datetime.fromisoformat(row["at"])}) for row in rows)
 
 
 def _why_not(user: User, request: AccessRequest, holders: RoleHolders) -> str:

@@ -1,12 +1,11 @@
 """What the page of a request for more budget says, derived at this moment from the books."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
 from django.db.models import QuerySet
 
-from approvals.cases import Check
+from approvals.cases import Check, Remark, remarks
 from approvals.eligibility import may_lend
 from approvals.facts import shown
 from approvals.models import BudgetRequest, RequestStatus
@@ -61,16 +60,6 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """A question or an answer."""
-
-    who: str
-    at: datetime
-    text: str
-    revision: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IncreaseCase:
     """A request for more budget as its decider and its requester read it; `lead` is empty above teams.
 
@@ -92,7 +81,7 @@ class IncreaseCase:
     may_see_budget: bool
     why_not: str
     checks: tuple[Check, ...]
-    comments: tuple[Said, ...]
+    comments: tuple[Remark, ...]
     earlier: tuple[BudgetRequest, ...]
     history: tuple[Event, ...]
 
@@ -128,7 +117,7 @@ def increase_case(user: User, request: BudgetRequest) -> IncreaseCase:
         may_see_budget=_may_see_budget(user, request),
         why_not="" if user.pk in can else why_not,
         checks=tuple(_checks(request, row, forecast_usd, parent)) if is_open else (),
-        comments=tuple(Said(**{**said, "at": datetime.fromisoformat(said["at"])}) for said in request.said),
+        comments=remarks(request.said),
         earlier=tuple(_earlier(request)),
         history=tuple(sorted(_history(request), key=lambda line: line.at)),
     )

@@ -1,11 +1,11 @@
 """How requests for access look in the API: what was asked, who may decide, who decided."""
 
-from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from approvals.cases import remarks
 from approvals.eligibility import deciders, decisions_of, names_of_deciders, stages_of
 from approvals.models import AccessRequest, BudgetRequest, RequestKind, RequestStatus, Verdict
 from approvals.owners import deciders_of, names_of_owners
@@ -107,7 +107,7 @@ class AccessRequestOut(Out):
     @extend_schema_field(AccessCommentOut(many=True))
     def get_comments(self, request: AccessRequest) -> list[dict[str, Any]]:
         """What was said about it, the oldest first."""
-        return list(AccessCommentOut(said_at(request.said), many=True).data)
+        return list(AccessCommentOut(remarks(request.said), many=True).data)
 
     def get_deciders(self, request: AccessRequest) -> list[str]:
         """Names of the people who may decide it now."""
@@ -293,7 +293,7 @@ class BudgetRequestOut(Out):
     @extend_schema_field(CommentOut(many=True))
     def get_comments(self, request: BudgetRequest) -> list[dict[str, Any]]:
         """What was said about it, the oldest first."""
-        return list(CommentOut(said_at(request.said), many=True).data)
+        return list(CommentOut(remarks(request.said), many=True).data)
 
     def get_deciders(self, request: BudgetRequest) -> list[str]:
         """Names of the people who may decide it now; a delegate with the person he stands for."""
@@ -348,8 +348,3 @@ class BudgetRequestDecideIn(In):
     comment = Text(max_length=MAX_TEXT_CHARACTERS, default="", help_text="A denial needs one.")
     limit_usd = Usd(required=False, allow_null=True)
     until = Moment(required=False, allow_null=True)
-
-
-def said_at(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what was said with its moments, which came as text."""
-    return [{**row, "at": datetime.fromisoformat(row["at"])} for row in rows]
