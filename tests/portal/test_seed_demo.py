@@ -153,12 +153,14 @@ def test_no_other_budget_is_over_its_limit_today(northwind: None) -> None:
 
 
 def test_offices_work_less_on_weekends(northwind: None) -> None:
-    by_weekday: dict[bool, list[int]] = {True: [], False: []}
-    rows = UsageDay.objects.filter(project__code="fraud-notes").values("day").annotate(all_calls=Sum("calls"))
-    for row in rows:
-        by_weekday[row["day"].weekday() < 5].append(row["all_calls"])
+    days = UsageDay.objects.filter(project__code="fraud-notes").values("day").annotate(all_calls=Sum("calls"))
+    _, *whole, _ = days.order_by("day")  # the demo begins and ends in the middle of a day
 
-    assert min(by_weekday[True][1:]) > max(by_weekday[False])
+    office = [row["all_calls"] for row in whole if row["day"].weekday() < 5]
+    weekend = [row["all_calls"] for row in whole if row["day"].weekday() >= 5]
+
+    assert len(office) > len(weekend) > 8
+    assert min(office) > max(weekend)
 
 
 def test_the_cast_signs_in_with_one_password_and_has_its_roles(northwind: None) -> None:
