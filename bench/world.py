@@ -19,7 +19,7 @@ from core import clock
 from gateway.auth import secret_for
 from gateway.models import Gateway
 from keys import secrets
-from keys.models import ApiKey, Grant
+from keys.models import ApiKey, Grant, PlannedActivity
 from teams.models import Department, Project, Team, User
 from tests import factories
 
@@ -139,7 +139,22 @@ class World:
                         expires_at=moment + timedelta(days=2 * DAYS),
                     )
                 )
-        return ApiKey.objects.bulk_create(keys, batch_size=5_000), tuple(tokens)
+        made = ApiKey.objects.bulk_create(keys, batch_size=5_000)
+        PlannedActivity.objects.bulk_create(
+            (
+                PlannedActivity(
+                    key=key,
+                    starts_at=moment,
+                    ends_at=key.expires_at,
+                    most_usd_an_hour=AMPLE_USD,
+                    reason="a measurement",
+                    planned_by=key.owner,
+                )
+                for key in made
+            ),
+            batch_size=5_000,
+        )
+        return made, tuple(tokens)
 
     def _budgets(self, scopes: Sequence[tuple[ScopeKind, int]], limit: Decimal) -> list[Budget]:
         budgets = Budget.objects.bulk_create(

@@ -21,6 +21,7 @@ KINDS = (
     ("request.", NewsKind.REQUESTS),
     ("budget_increase.", NewsKind.REQUESTS),
     ("key.leaked", None),
+    ("key.suspended", None),
     ("key.", NewsKind.KEYS),
     ("grant.", NewsKind.KEYS),
     ("budget.", NewsKind.BUDGETS),

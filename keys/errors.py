@@ -24,6 +24,20 @@ class RotationRunningError(AlreadyDoneError):
     title = "Two secrets are live"
 
 
+class NotSuspendedError(AlreadyDoneError):
+    """The key is not suspended, so there is nothing to resume."""
+
+    code = "not_suspended"
+    title = "Not suspended"
+
+
+class PlanEndedError(GoneError):
+    """The planned activity is over or cancelled."""
+
+    code = "plan_ended"
+    title = "This planned activity has ended"
+
+
 class KeyEndedError(GoneError):
     """The key is revoked or expired, and stays so."""
 

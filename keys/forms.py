@@ -1,14 +1,17 @@
 """What people enter about keys."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 
 from core.forms import ReasonField, UsdField
 from keys.scopes import SCOPES
 from keys.services.common import MAX_NAME_CHARACTERS, MAX_REASON_CHARACTERS
 from keys.services.issuing import DEFAULT_DAYS, MAX_DAYS
+from keys.services.planning import LONGEST
 from keys.services.rotating import DEFAULT_OVERLAP_HOURS
 from keys.services.tokens import DEFAULT_TOKEN_DAYS, MAX_TOKEN_DAYS
 from teams.models import Project
@@ -218,6 +221,50 @@ class EndGrantForm(forms.Form):
         label="Why?",
         help_text="Kept in the audit. The owner of the key will read it.",
         missing="Enter why the access ends",
+        max_length=MAX_REASON_CHARACTERS,
+    )
+
+
+class SuspendForm(forms.Form):
+    """Why a key is stopped for a time."""
+
+    reason = ReasonField(
+        label="Why?",
+        help_text="Told to whoever calls with it, and kept in the audit.",
+        missing="Enter why you suspend the key",
+        max_length=MAX_REASON_CHARACTERS,
+    )
+
+
+class PlanForm(forms.Form):
+    """Activity that would look like a runaway; without a start it starts now."""
+
+    starts_at = forms.DateTimeField(
+        label="Starts",
+        help_text=f"In the time zone {settings.TIME_ZONE}. Leave it empty to start now.",
+        required=False,
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"],
+        widget=forms.DateTimeInput(
+            format="%Y-%m-%dT%H:%M", attrs={"type": "datetime-local", "class": "short"}
+        ),
+        error_messages={"invalid": "Enter a day and a time such as 2026-12-01 18:00"},
+    )
+    hours = forms.IntegerField(
+        label="Lasts how many hours?",
+        min_value=1,
+        max_value=LONGEST // timedelta(hours=1),
+        widget=forms.NumberInput(attrs={"class": "short", "autocomplete": "off"}),
+        error_messages={"required": "Enter how many hours it lasts"},
+    )
+    most_usd_an_hour = UsdField(
+        label="Most within an hour, in US dollars",
+        help_text="The key is suspended when it spends more.",
+        missing="Enter the most that it will spend within an hour",
+    )
+    reason = ReasonField(
+        label="What for?",
+        help_text="Kept in the audit. The owner of the key will read it.",
+        missing="Enter what the activity is for",
         max_length=MAX_REASON_CHARACTERS,
     )
 

@@ -41,8 +41,24 @@ class ExposedTime(Protocol):
         """Return what they cost."""
 
 
+class PaceOfKey(Protocol):
+    """How fast a key spends, in US dollars within an hour, and above what the breaker suspends it."""
+
+    @property
+    def hour_usd(self) -> Decimal:
+        """Return what counts of the last hour."""
+
+    @property
+    def most_usd_an_hour(self) -> Decimal:
+        """Return the most that it may be."""
+
+
 class KeyExposure(Protocol):
     """What a key did lately, and so what its end stops."""
+
+    @property
+    def pace(self) -> PaceOfKey:
+        """Return how fast it spends now."""
 
     @property
     def last_used_at(self) -> datetime | None:

@@ -13,7 +13,7 @@ SCOPES = {
     "budgets:write": "Change budgets, limits and rates",
     "budgets:raise": "Raise limits, also by a plan, a top-up, softer rules or closing a budget",
     "keys:read": "See keys and grants",
-    "keys:write": "Make, rename and revoke keys, and take grants back",
+    "keys:write": "Make, rename, suspend and revoke keys, and take grants back",
     "keys:rotate": "Rotate keys, which a person then reveals",
     "tokens:read": "See API tokens and service accounts",
     "tokens:write": "Revoke API tokens",
@@ -46,6 +46,8 @@ STEMS = {
     "rate_limits": "budgets",
     "keys": "keys",
     "grants": "keys",
+    "suspensions": "keys",
+    "planned_activities": "keys",
     "api_tokens": "tokens",
     "service_accounts": "tokens",
     "requests": "requests",
@@ -73,10 +75,12 @@ STEMS = {
 }
 # A secret is shown to a human, and only humans decide: separation of duties counts them. Who works here, and
 # as what, says who decides. A project's move turns what its spend counts on, what providers say is held
-# against keys and bills, and news leave the house: a person answers for them.
+# against keys and bills, and news leave the house: a person answers for them. A loop must not resume itself.
 SIGNED_IN_ONLY = frozenset(
     {
         "keys_reveal",
+        "keys_resume",
+        "planned_activities_create",
         "api_tokens_create",
         "api_tokens_reveal",
         "service_accounts_create",

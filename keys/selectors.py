@@ -8,7 +8,15 @@ from django.db.models import Count, Prefetch, Q, QuerySet
 from core import clock
 from core.errors import NotFoundError
 from core.shapes import Tone
-from keys.models import ApiKey, Grant, GrantState, KeyState, ServiceAccount
+from keys.models import (
+    ApiKey,
+    Grant,
+    GrantState,
+    KeyState,
+    PlannedActivity,
+    ServiceAccount,
+    Suspension,
+)
 from teams.models import Role, Team, User
 from teams.selectors import roles_of
 
@@ -38,6 +46,20 @@ def listed_grants(user: User) -> QuerySet[Grant]:
     """Return the grants of the keys that the user may see, ended ones too. One query."""
     return Grant.objects.filter(key__in=ApiKey.objects.visible_to(user)).select_related(
         "key", "granted_by", "revoked_by", "supersedes"
+    )
+
+
+def listed_suspensions(user: User) -> QuerySet[Suspension]:
+    """Return the suspensions of the keys that the user may see, ended ones too. One query."""
+    return Suspension.objects.filter(key__in=ApiKey.objects.visible_to(user)).select_related(
+        "key", "suspended_by", "resumed_by"
+    )
+
+
+def listed_plans(user: User) -> QuerySet[PlannedActivity]:
+    """Return the planned activities of the keys that the user may see, ended ones too. One query."""
+    return PlannedActivity.objects.filter(key__in=ApiKey.objects.visible_to(user)).select_related(
+        "key", "planned_by", "cancelled_by"
     )
 
 
@@ -72,6 +94,19 @@ def find(user: User, public_id: str) -> ApiKey:
 def active_grants(key: ApiKey) -> list[Grant]:
     """Return the grants of a key that are active now, using those that `listed()` fetched."""
     return [grant for grant in key.grants.all() if grant.state is GrantState.ACTIVE]
+
+
+def plans_to_come(key: ApiKey) -> QuerySet[PlannedActivity]:
+    """Return the planned activities of a key that run or are still to come, the next first. One query."""
+    plans = PlannedActivity.objects.filter(key=key, cancelled_at__isnull=True, ends_at__gt=clock.now())
+    return plans.select_related("planned_by").order_by("starts_at", "pk")
+
+
+def open_suspension(key: ApiKey) -> Suspension | None:
+    """Return why a key is suspended now, if it is. One query for a suspended key, none for another."""
+    if key.state is not KeyState.SUSPENDED:
+        return None
+    return Suspension.objects.filter(key=key, resumed_at__isnull=True).select_related("suspended_by").first()
 
 
 def state_in_words(key: ApiKey) -> Tone:

@@ -133,6 +133,18 @@ class ApiKeyRevokeIn(In):
     reason = Text(max_length=MAX_TEXT_CHARACTERS)
 
 
+class ApiKeySuspendIn(In):
+    """Why a key is suspended; told to whoever calls with it."""
+
+    reason = Text(max_length=MAX_TEXT_CHARACTERS)
+
+
+class ApiKeyResumeIn(In):
+    """Why a key goes on, where there is something to say."""
+
+    reason = Text(max_length=MAX_TEXT_CHARACTERS, required=False)
+
+
 class LeakReportIn(In):
     """Secrets that were seen where they must not be."""
 

@@ -26,6 +26,10 @@ def routes(*, use_of: UseOfKeys, exposure_of: ExposureOfKey) -> tuple[list[URLPa
         path("<slug:public_id>/rotate/", views.rotate_key, name="rotate"),
         path("<slug:public_id>/rotate/end/", views.end_previous_secret, name="end_previous"),
         path("<slug:public_id>/revoke/", views.revoke_key, {"exposure_of": exposure_of}, name="revoke"),
+        path("<slug:public_id>/suspend/", views.suspend_key, name="suspend"),
+        path("<slug:public_id>/resume/", views.resume_key, name="resume"),
+        path("<slug:public_id>/plan/", views.plan_activity, name="plan"),
+        path("<slug:public_id>/plan/<slug:plan_id>/cancel/", views.cancel_activity, name="cancel_plan"),
         path("<slug:public_id>/grants/<slug:grant_id>/shrink/", views.shrink_grant, name="shrink_grant"),
         path("<slug:public_id>/grants/<slug:grant_id>/end/", views.end_grant, name="end_grant"),
     ]

@@ -27,7 +27,9 @@ from keys.api import (
     ApiTokenViewSet,
     GrantViewSet,
     LeakViewSet,
+    PlannedActivityViewSet,
     ServiceAccountViewSet,
+    SuspensionViewSet,
 )
 from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
@@ -135,6 +137,8 @@ router.register("budgets", Budgets, "budgets")
 router.register("rate-limits", RateLimits, "rate_limits")
 router.register("keys", ApiKeyViewSet, "keys")
 router.register("grants", GrantViewSet, "grants")
+router.register("suspensions", SuspensionViewSet, "suspensions")
+router.register("planned-activities", PlannedActivityViewSet, "planned_activities")
 router.register("leaks", LeakViewSet, "leaks")
 router.register("api-tokens", ApiTokenViewSet, "api_tokens")
 router.register("service-accounts", ServiceAccountViewSet, "service_accounts")

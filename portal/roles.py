@@ -67,6 +67,8 @@ PASSING = frozenset(
         "teams_directorygroup_members",
         "usage_hour",
         "usage_importcursor",
+        "usage_key_hour",
+        "usage_key_minute",
         "usersessions_usersession",
     }
 )

@@ -23,6 +23,13 @@ def reclaim_leases() -> int:
     return services.reclaim_leases()
 
 
+@shared_task(name="usage.watch_pace")
+def watch_pace() -> int:
+    """Look at keys that spend now, where no settlement of theirs could, and forget old minutes."""
+    services.join_minutes()
+    return services.watch()
+
+
 @shared_task(name="usage.make_partitions")
 def make_partitions() -> int:
     """Make next months' tables."""

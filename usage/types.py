@@ -329,8 +329,18 @@ class ExposedTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPace:
+    """How fast a key spends, in US dollars within an hour, and the most that the breaker lets it."""
+
+    hour_usd: Decimal
+    most_usd_an_hour: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyExposure:
     """What a key did lately; `last_used_at` is known for the last 24 hours, before only the day."""
+
+    pace: KeyPace
 
     last_used_at: datetime | None
     last_used_on: date | None

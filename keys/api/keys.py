@@ -28,8 +28,10 @@ from keys.serializers import (
     ApiKeyOut,
     ApiKeyQuery,
     ApiKeyRenameIn,
+    ApiKeyResumeIn,
     ApiKeyRevokeIn,
     ApiKeyRotateIn,
+    ApiKeySuspendIn,
     GrantOut,
     GrantQuery,
     GrantRevokeIn,
@@ -108,6 +110,22 @@ class ApiKeyViewSet(NounViewSet):
         """End a key for good; in force when this is answered."""
         wanted = self.body(ApiKeyRevokeIn)
         services.revoke(actor=self.actor, key=self.found(id), reason=wanted["reason"])
+        return self.answer(self.found(id))
+
+    @operation(takes=ApiKeySuspendIn, gives=ApiKeyOut, refuses=(404, 409, 410, 422))
+    @action(detail=True, methods=["post"])
+    def suspend(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Refuse calls with a key until somebody resumes it; in force when this is answered."""
+        wanted = self.body(ApiKeySuspendIn)
+        services.suspend(actor=self.actor, key=self.found(id), reason=wanted["reason"])
+        return self.answer(self.found(id))
+
+    @operation(takes=ApiKeyResumeIn, gives=ApiKeyOut, refuses=(404, 409, 410, 422))
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Let a suspended key go on. The lead, the director and administrators may; its owner may not."""
+        wanted = self.body(ApiKeyResumeIn)
+        services.resume(actor=self.actor, key=self.found(id), **wanted)
         return self.answer(self.found(id))
 
 

@@ -43,6 +43,17 @@ def require_authority(actor: User, key: ApiKey) -> None:
     raise RoleNeededError(f"Only {key.owner}, who owns this key, or {lead}, lead of the team, may do this.")
 
 
+def require_oversight(actor: User, key: ApiKey) -> None:
+    """Let the lead, the director and administrators act on a key, its owner only as one of them.
+
+    Raises RoleNeededError.
+    """
+    if actor.is_active and roles_of(actor).oversees(key.project.team):
+        return
+    lead = names_of(approvers_for(Role.LEAD, key.project))
+    raise RoleNeededError(f"Only {lead}, lead of the team, its director or an administrator may do this.")
+
+
 def clean_reason(reason: str) -> str:
     """Return the reason without surrounding space. Raises InvalidInputError when it is empty or too long."""
     return checked_reason(reason, kept="it is kept with the key", most=MAX_REASON_CHARACTERS)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -12,7 +13,7 @@ from catalog.selectors import model_names
 from core.shapes import Tone
 from core.words import counted
 from keys import selectors
-from keys.models import ApiKey, Grant, GrantState
+from keys.models import ApiKey, Grant, GrantState, KeyState, PlannedActivity
 from keys.ports import ExposureOfKey, KeyExposure
 from keys.services.common import ENDED
 from keys.views.shapes import KeyFacts, key_facts
@@ -39,6 +40,24 @@ class GrantRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuspensionNote:
+    """Why the key is stopped, and the minutes that led to it where the breaker stopped it."""
+
+    since: datetime
+    text: str
+    minutes_usd: tuple[Decimal, ...]
+    resume_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRow:
+    """A planned activity that runs or is to come; the address is empty for who may not cancel it."""
+
+    plan: PlannedActivity
+    cancel_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPage:
     """A key with everything that its page shows besides its facts."""
 
@@ -55,6 +74,10 @@ class KeyPage:
     rename_url: str
     end_previous_url: str
     revoked_text: str
+    suspension: SuspensionNote | None
+    suspend_url: str
+    plans: tuple[PlanRow, ...]
+    plan_url: str
 
 
 @require_safe
@@ -62,7 +85,9 @@ def show_key(request: PersonRequest, public_id: str, *, exposure_of: ExposureOfK
     """Show a key to its owner and to those who oversee it; who may act on it finds the ways to."""
     key = selectors.find(request.user, public_id)
     request.roles_held = roles_of(request.user)
-    acts = key.owner_id == request.user.pk or request.roles_held.oversees(key.project.team)
+    oversees = request.roles_held.oversees(key.project.team)
+    acts = key.owner_id == request.user.pk or oversees
+    usable = key.state not in ENDED
     names = model_names({model for grant in key.grants.all() for model in grant.model_ids})
     page = KeyPage(
         facts=key_facts(key, user=request.user, acts=acts, models=list(names.items())),
@@ -75,9 +100,13 @@ def show_key(request: PersonRequest, public_id: str, *, exposure_of: ExposureOfK
         grants=tuple(_grant_row(key, grant, names, acts=acts) for grant in key.grants.all()),
         exposure=exposure_of(key.pk),
         rotate_url=_url("rotate", key) if acts and _may_rotate(key) else "",
-        rename_url=_url("rename", key) if acts and key.state not in ENDED else "",
+        rename_url=_url("rename", key) if acts and usable else "",
         end_previous_url=_url("end_previous", key) if acts and key.previous_is_live else "",
         revoked_text=_revoked_text(key),
+        suspension=_suspension_note(key, oversees=oversees),
+        suspend_url=_url("suspend", key) if acts and key.state is KeyState.LIVE else "",
+        plans=tuple(_plan_row(key, plan, oversees=oversees) for plan in selectors.plans_to_come(key)),
+        plan_url=_url("plan", key) if oversees and usable else "",
     )
     return render(request, "keys/detail.html", {"page": page})
 
@@ -105,6 +134,24 @@ def _revoked_text(key: ApiKey) -> str:
     if key.revoked_at is None:
         return ""
     return f"{key.revoked_by or 'Purser'} on {key.revoked_at:%-d %B %Y at %H:%M} UTC: {key.revoked_reason}"
+
+
+def _suspension_note(key: ApiKey, *, oversees: bool) -> SuspensionNote | None:
+    suspension = selectors.open_suspension(key)
+    if suspension is None:
+        return None
+    by = suspension.suspended_by or "Purser"
+    return SuspensionNote(
+        since=suspension.suspended_at,
+        text=f"{by} suspended it: {suspension.reason}",
+        minutes_usd=tuple(Decimal(usd) for usd in suspension.evidence.get("minutes", ())),
+        resume_url=_url("resume", key) if oversees else "",
+    )
+
+
+def _plan_row(key: ApiKey, plan: PlannedActivity, *, oversees: bool) -> PlanRow:
+    where = [key.public_id, plan.public_id]
+    return PlanRow(plan=plan, cancel_url=reverse("keys:cancel_plan", args=where) if oversees else "")
 
 
 def _grant_row(key: ApiKey, grant: Grant, names: dict[int, str], *, acts: bool) -> GrantRow:

@@ -7,9 +7,10 @@ from decimal import Decimal
 from approvals.models import AccessRequest, Decision, Policy, RequestStatus, Stage, Verdict
 from approvals.services import decide, submit
 from catalog.models import Tier
+from core import clock
 from keys import secrets
 from keys.models import ApiKey, Grant
-from keys.services import issue_key, revoke
+from keys.services import issue_key, plan_activity, reveal, revoke, suspend
 from portal.demo.people import Organisation
 from portal.demo.story import DAYS, DIRECTORS, PROJECTS, TEAMS, KeyStory, ProjectStory
 from teams.models import User
@@ -52,12 +53,31 @@ def approver_of(made: Organisation, story: ProjectStory, tier: int, owner: User)
 
 
 def ask_today(made: Organisation) -> None:
-    """Leave two requests waiting, one approved with its key to reveal, one denied, and a revoked key."""
+    """Leave two requests waiting, one approved with its key to reveal, one denied, a revoked key, one that is
+    suspended, and activity that is planned.
+    """
     _leave_waiting(made)
     _let_decide(made)
+    _stop_and_plan(made)
     dan = made.people["dan"]
     old = issue_key(actor=dan, project=made.projects["fraud-notes"], name="fraud-notes old laptop")
     revoke(actor=dan, key=old, reason="The laptop was replaced.")
+
+
+def _stop_and_plan(made: Organisation) -> None:
+    people = made.people
+    key = issue_key(actor=people["tom"], project=made.projects["ticket-triage"], name="triage notebook")
+    reveal(actor=people["tom"], key=key)
+    suspend(actor=people["grace"], key=key, reason="The notebook asks the same ticket again and again.")
+    tomorrow = (clock.now() + timedelta(days=1)).replace(hour=18, minute=0, second=0, microsecond=0)
+    plan_activity(
+        actor=people["ben"],
+        key=ApiKey.objects.filter(project=made.projects["search-rank"], revoked_at=None).earliest("pk"),
+        starts_at=tomorrow,
+        ends_at=tomorrow + timedelta(hours=8),
+        most_usd_an_hour=Decimal(120),
+        reason="The index is embedded anew with the next model.",
+    )
 
 
 def _leave_waiting(made: Organisation) -> None:

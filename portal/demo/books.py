@@ -71,6 +71,18 @@ DAYS = """
       sum(cost_usd), sum(input_tokens), sum(cached_tokens), 0, sum(output_tokens), sum(reasoning_tokens)
     FROM demo_call GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 """
+# How fast keys spent (docs/adr/0024): the last hours by the minute, what is before them by the hour.
+MINUTES = """
+    INSERT INTO usage_key_minute (key_id, minute, cost_usd)
+    SELECT key_id, date_trunc('minute', at), sum(cost_usd) FROM demo_call
+    WHERE at >= date_trunc('hour', now() - interval '6 hours', 'UTC') GROUP BY 1, 2
+"""
+KEY_HOURS = """
+    INSERT INTO usage_key_hour (key_id, hour, cost_usd)
+    SELECT key_id, date_trunc('hour', at, 'UTC'), sum(cost_usd) FROM demo_call
+    WHERE at < date_trunc('hour', now() - interval '6 hours', 'UTC') AND at >= now() - interval '28 days'
+    GROUP BY 1, 2
+"""
 HOURS = """
     INSERT INTO usage_hour (hour, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
       input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
@@ -92,7 +104,7 @@ ANALYZED = (
 
 
 def book(calls: Sequence[Call], gateway: Gateway) -> None:
-    """Write the calls, as reported by this gateway, on every budget that is open now. Seven statements."""
+    """Write the calls, as reported by this gateway, on every budget that is open now. Nine statements."""
     names = {"zone": settings.TIME_ZONE, "source": gateway.public_id}
     with connection.cursor() as cursor:
         cursor.execute(CALLS)
@@ -100,7 +112,7 @@ def book(calls: Sequence[Call], gateway: Gateway) -> None:
             for row in _rows(calls):
                 copy.write_row(row)
         cursor.execute("ANALYZE demo_call")
-        for statement in (PATHS, ENTRIES, BALANCES, EVENTS, DAYS, HOURS, JOURNAL):
+        for statement in (PATHS, ENTRIES, BALANCES, EVENTS, DAYS, HOURS, MINUTES, KEY_HOURS, JOURNAL):
             cursor.execute(statement, names)
         cursor.execute(f"ANALYZE {ANALYZED}")
 

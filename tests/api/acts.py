@@ -14,8 +14,8 @@ from catalog.models import PriceProposal
 from catalog.proposals import Override
 from catalog.services import override_price
 from core import clock
-from keys.models import ApiToken, ServiceAccount
-from keys.services import make_token, open_service_account
+from keys.models import ApiToken, PlannedActivity, ServiceAccount, Suspension
+from keys.services import make_token, open_service_account, plan_activity, suspend
 from teams.models import Role, User
 from tests import factories
 from tests.api.world import World
@@ -38,6 +38,25 @@ def lost_a_phone(world: World) -> dict[str, Any]:
 def token_of(person: User) -> ApiToken:
     """Return a person's one token that waits for its reveal, made when it is first looked for."""
     return make_token(actor=person, name="ci", scopes=["keys:read"])
+
+
+def suspended(world: World) -> Suspension:
+    """Return the one suspension of Ada's key, suspended when it is first looked for."""
+    there = Suspension.objects.filter(key=world.key, resumed_at__isnull=True).first()
+    return there or suspend(actor=world.cast.ben, key=world.key, reason=WHY)
+
+
+def planned_activity(world: World) -> PlannedActivity:
+    """Return the one plan for Ada's key, made when it is first looked for."""
+    now = clock.now()
+    return PlannedActivity.objects.filter(key=world.key).first() or plan_activity(
+        actor=world.cast.ben,
+        key=world.key,
+        starts_at=now,
+        ends_at=now + timedelta(hours=2),
+        most_usd_an_hour=Decimal(80),
+        reason=WHY,
+    )
 
 
 def service_of(person: User) -> ServiceAccount:
@@ -106,6 +125,8 @@ def closed_by(person: User) -> PeriodClose:
 
 
 IDS: Mapping[str, Id] = {
+    "suspensions": lambda world: suspended(world).public_id,
+    "planned_activities": lambda world: planned_activity(world).public_id,
     "roles": lambda world: world.cast.ben.role_assignments.get().public_id,
     "api_tokens": lambda world: token_of(world.cast.ada).public_id,
     "service_accounts": lambda world: service_of(world.cast.ada).user.public_id,
@@ -113,6 +134,10 @@ IDS: Mapping[str, Id] = {
 }
 # Of another object than the noun's other acts.
 SPECIAL_IDS: Mapping[str, Id] = {
+    "suspensions": lambda world: suspended(world).public_id,
+    "planned_activities": lambda world: planned_activity(world).public_id,
+    "keys_suspend": lambda world: world.key.public_id,
+    "keys_resume": lambda world: suspended(world).key.public_id,
     "prices_end": lambda _: factories.PriceFactory.create(model=factories.LlmModelFactory.create()).public_id,
     "quarantine_book": lambda _: row_of_a_gateway().public_id,
     "discrepancies_correct": lambda world: differing(world.cast).public_id,
@@ -140,6 +165,16 @@ BODIES: Mapping[str, Body] = {
     },
     "quarantine_dismiss": lambda _: {"reason": WHY},
     "requests_approve_together": let_several,
+    "keys_suspend": lambda _: {"reason": WHY},
+    "keys_resume": lambda _: {},
+    "planned_activities_create": lambda world: {
+        "key": world.key.public_id,
+        "starts_at": clock.now().isoformat(),
+        "ends_at": (clock.now() + timedelta(hours=2)).isoformat(),
+        "most_usd_an_hour": "80",
+        "reason": WHY,
+    },
+    "planned_activities_cancel": lambda _: {},
     "api_tokens_create": lambda _: {"name": "laptop", "scopes": ["keys:read"]},
     "api_tokens_reveal": lambda _: {},
     "api_tokens_revoke": lambda _: {"reason": WHY},

@@ -85,6 +85,14 @@ TABLE = """
     keys_rotate                  401        404    200    200    200    403    403    200
     keys_end_previous            401        404    200    200    200    403    403    200
     keys_rename                  401        404    200    200    200    403    403    200
+    keys_suspend                 401        404    200    200    200    403    403    200
+    keys_resume                  401        404    403    200    200    403    403    200
+    suspensions_list             401        empty  sees   sees   sees   sees   sees   sees
+    suspensions_retrieve         401        404    200    200    200    200    200    200
+    planned_activities_list      401        empty  sees   sees   sees   sees   sees   sees
+    planned_activities_retrieve  401        404    200    200    200    200    200    200
+    planned_activities_create    401        422    403    201    201    403    403    201
+    planned_activities_cancel    401        404    403    200    200    403    403    200
     grants_list                  401        empty  sees   sees   sees   sees   sees   sees
     grants_retrieve              401        404    200    200    200    200    200    200
     grants_shrink                401        404    200    200    200    403    403    200

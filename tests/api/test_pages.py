@@ -14,7 +14,8 @@ from budgets.models import RateLimit, ScopeKind
 from catalog.models import Price, PriceProposal
 from core import audit, clock
 from core.models import DeliveryAttempt, OutboxKind
-from keys.services import make_token, open_service_account
+from keys.models import Suspension
+from keys.services import make_token, open_service_account, plan_activity
 from tests import factories
 from tests.api.acts import proposed_price
 from tests.api.test_errors import problem
@@ -42,6 +43,26 @@ def some_keys(world: World, number: int) -> None:
     for _ in range(number):
         key = factories.ApiKeyFactory.create(project=world.cast.ranking)
         factories.approved_grant(key, model_ids=[world.cast.large.pk], granted_by=world.cast.ben)
+
+
+def some_suspensions(world: World, number: int) -> None:
+    for _ in range(number + 1):
+        key = factories.ApiKeyFactory.create(project=world.cast.ranking)
+        Suspension.objects.create(key=key, cause="person", reason="It loops.", suspended_by=world.cast.ben)
+
+
+def some_plans(world: World, number: int) -> None:
+    now = clock.now()
+    for _ in range(number + 1):
+        key = factories.ApiKeyFactory.create(project=world.cast.ranking)
+        plan_activity(
+            actor=world.cast.ben,
+            key=key,
+            starts_at=now,
+            ends_at=now + timedelta(hours=2),
+            most_usd_an_hour=Decimal(80),
+            reason="Backfill.",
+        )
 
 
 def some_requests(world: World, number: int) -> None:
@@ -160,6 +181,8 @@ LISTS: dict[str, Grow] = {
     "rate-limits/": some_rate_limits,
     "keys/": some_keys,
     "grants/": some_keys,
+    "suspensions/": some_suspensions,
+    "planned-activities/": some_plans,
     "api-tokens/": some_tokens,
     "service-accounts/": some_services,
     "price-proposals/": some_proposals,

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 CALLS = "gateway/migrations/0003_batches.sql"
 AUTHORIZE = "gateway/migrations/0009_standings.sql"
 SETTLE = "usage/migrations/0005_settle.sql"
+PACE = "usage/migrations/0028_pace.sql"
 CARDS = "catalog/migrations/0006_price_review.sql"
 LEND = "gateway/migrations/0006_lease_wishes.sql"
 POLL = "gateway/migrations/0011_calls_in_flight.sql"
@@ -117,6 +118,7 @@ LEASES = ("tests/gateway/test_leases.py",)
 RATES = ("tests/gateway/test_rates.py",)
 STANDINGS = ("tests/gateway/test_standings.py",)
 COMBINER = ("tests/gateway/test_combiner.py",)
+RUNAWAY = ("tests/gateway/test_runaway.py",)
 MUTANTS = (
     Mutant(
         name="a standing outlives its time",
@@ -530,6 +532,48 @@ MUTANTS = (
         before="not 0 <= count <= MAX_TOKENS",
         after="not count <= MAX_TOKENS",
         tests=("tests/gateway/test_settle.py",),
+    ),
+    Mutant(
+        name="nobody looks how fast a key spends",
+        home=SETTLE,
+        before="IF v_keys IS NOT NULL THEN PERFORM usage_watch",
+        after="IF v_keys IS NULL THEN PERFORM usage_watch",
+        tests=RUNAWAY,
+    ),
+    Mutant(
+        name="a key that runs away is told of and goes on",
+        home=PACE,
+        before="UPDATE keys_apikey SET suspended_at = p_now, suspended_reason = v_reason WHERE id = q.id;",
+        after="",
+        tests=RUNAWAY,
+    ),
+    Mutant(
+        name="what was spent before a key was resumed is held against it",
+        home=PACE,
+        before="AND coalesce(m.minute > v_resumed_at, true)",
+        after="",
+        tests=RUNAWAY,
+    ),
+    Mutant(
+        name="a planned activity stops its key",
+        home=PACE,
+        before="coalesce(v_planned_usd, greatest(10,",
+        after="coalesce(greatest(10,",
+        tests=RUNAWAY,
+    ),
+    Mutant(
+        name="a settlement waits for whoever holds a key that runs away",
+        home=PACE,
+        before=" FOR NO KEY UPDATE SKIP LOCKED",
+        after=" FOR NO KEY UPDATE",
+        tests=RUNAWAY,
+    ),
+    Mutant(
+        name="charges count in the minute in which they are booked",
+        home=SETTLE,
+        before="SELECT p.key_id, date_trunc('minute', p.authorized_at)",
+        after="SELECT p.key_id, date_trunc('minute', v_now)",
+        tests=RUNAWAY,
     ),
     Mutant(
         name="other scopes' totals are told",

@@ -19,6 +19,7 @@ from core import audit, clock
 from keys.services import open_service_account
 from portal.urls import urlpatterns
 from tests import matrix
+from tests.api.acts import planned_activity, suspended
 from tests.api.test_matrix import planned, undone
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
@@ -168,6 +169,10 @@ TABLE = """
     /keys/{key}/revoke/                   302       404  200  200  200  403  403    200
     /keys/{live_key}/rotate/              302       404  200  200  200  403  403    200
     /keys/{live_key}/rotate/end/          302       404  200  200  200  403  403    200
+    /keys/{live_key}/suspend/             302       404  200  200  200  403  403    200
+    /keys/{suspended_key}/resume/         302       404  403  200  200  403  403    200
+    /keys/{live_key}/plan/                302       404  403  200  200  403  403    200
+    /keys/{live_key}/plan/{plan}/cancel/  302       404  403  200  200  403  403    200
     /keys/{live_key}/grants/{grant}/shrink/         302 404 200  200  200  403  403  200
     /keys/{live_key}/grants/{grant}/end/            302 404 200  200  200  403  403  200
 """
@@ -211,6 +216,7 @@ OF_APPROVALS = {
     "review": "grant",
 }
 
+OF_LIVE_KEYS = ("/rotate/", "/grants/", "/suspend/", "/plan/")
 OF_PRICES = {"models": "model", "proposals": "price_proposal", "repricings": "repricing"}
 
 
@@ -278,6 +284,8 @@ IDS: Mapping[str, Callable[[World], str]] = {
         ).public_id
     ),
     "live_key": lambda world: world.key.public_id,
+    "suspended_key": lambda world: suspended(world).key.public_id,
+    "plan": lambda world: planned_activity(world).public_id,
     "service": lambda world: (
         open_service_account(
             actor=world.cast.ann, name="Nightly report", responsible=world.cast.ada
@@ -319,11 +327,14 @@ def _plain(path: str) -> str:
     noun = NAMES.get(path.split("/")[1], "")
     if path.startswith("/approvals/budgets/"):
         noun = "increase" if "/requests/" in path else "budget"
-    if path.startswith("/keys/") and ("/rotate/" in path or "/grants/" in path):
+    if path.startswith("/keys/") and any(act in path for act in OF_LIVE_KEYS):
         noun = "live_key"
+    if path.startswith("/keys/") and path.endswith("/resume/"):
+        noun = "suspended_key"
     if path.startswith("/keys/tokens/services/"):
         noun = "service"
     path = path.replace("<slug:grant_id>", "{grant}").replace("<slug:token_id>", "{token}")
+    path = path.replace("<slug:plan_id>", "{plan}")
     path = path.replace("<slug:key_id>", "{upstream_key}")
     if path.startswith("/prices/"):
         noun = OF_PRICES.get(path.split("/")[2], "price")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import keys.services
-from keys.models import ApiKey, ApiToken, Grant, ServiceAccount
+from core import clock
+from keys.models import ApiKey, ApiToken, Grant, PlannedActivity, ServiceAccount
 from keys.services import issue_approved_key, issue_key
 from tests import factories
 from tests.cast import Cast
@@ -57,6 +59,17 @@ def rotated(cast: Cast) -> tuple[ApiKey, str]:
     first = keys.services.reveal(actor=cast.ada, key=own_key(cast))
     asked = keys.services.rotate(actor=cast.ada, key=first.key)
     return keys.services.reveal(actor=cast.ada, key=asked).key, first.token
+
+
+def plan(cast: Cast) -> PlannedActivity:
+    return keys.services.plan_activity(
+        actor=cast.ben,
+        key=live_key(cast),
+        starts_at=clock.now(),
+        ends_at=clock.now() + timedelta(hours=2),
+        most_usd_an_hour=Decimal(80),
+        reason=WHY,
+    )
 
 
 def own_token(cast: Cast) -> ApiToken:
@@ -144,6 +157,25 @@ WALK: Walk = {
     "keys.end_previous_secret": (
         lambda cast: keys.services.end_previous_secret(actor=cast.ada, key=rotated(cast)[0]),
         ["key.previous_secret_ended"],
+    ),
+    "keys.suspend": (
+        lambda cast: keys.services.suspend(actor=cast.ben, key=live_key(cast), reason=WHY),
+        ["key.suspended"],
+    ),
+    "keys.resume": (
+        lambda cast: keys.services.resume(
+            actor=cast.ben,
+            key=keys.services.suspend(actor=cast.ada, key=live_key(cast), reason=WHY).key,
+            reason=WHY,
+        ),
+        ["key.resumed"],
+    ),
+    "keys.plan_activity": (plan, ["key.activity_planned"]),
+    "keys.cancel_activity": (
+        lambda cast: keys.services.cancel_activity(
+            actor=cast.ben, key=(made := plan(cast)).key, plan_id=made.public_id
+        ),
+        ["key.activity_cancelled"],
     ),
     "keys.report_leak": (leak_key, ["key.revoked"]),
     "keys.report_leak: the secret before": (leak_previous_secret, ["key.previous_secret_ended"]),

@@ -30,11 +30,12 @@ CREATE TYPE usage_posting AS (
   unused_tokens bigint      -- of what was held, flows back to its rates; null where the call was not in flight
 );
 
--- Writes entries, events and both roll-ups, moves the balances, and ends the reservations with what they count on rate limits: all of it for all postings at once. The
--- caller holds the locks. `usage_hour` is by UTC hour.
+-- Writes entries, events and both roll-ups, moves the balances, ends the reservations with what they count on rate limits, and counts what keys spend by the minute, by which it
+-- suspends those that run away: all of it for all postings at once. The caller holds the locks. `usage_hour` is by UTC hour.
 CREATE FUNCTION usage_book(p_postings usage_posting[], p_zone text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   v_now timestamptz := clock_timestamp();
+  v_keys bigint[];
 BEGIN
   WITH posting AS MATERIALIZED (
     SELECT p.*, (p.reservation).id, (p.reservation).source, (p.reservation).key_id, (p.reservation).owner_id, (p.reservation).project_id, (p.reservation).team_id, (p.reservation).department_id,
@@ -92,8 +93,16 @@ BEGIN
     UPDATE budgets_ratelimit l SET in_flight = l.in_flight - ended.calls, tokens_tat = l.tokens_tat - make_interval(secs => ended.unused * 60.0 / l.tokens_per_minute)
       FROM (SELECT rate.id, count(*) AS calls, sum(p.unused_tokens)::float AS unused FROM posting p CROSS JOIN LATERAL unnest(p.rate_ids) AS rate (id) WHERE p.unused_tokens IS NOT NULL GROUP BY 1) ended
       WHERE l.id = ended.id
+  ), ended AS (
+    UPDATE budgets_reservation r SET state = p.state, resolved_at = v_now FROM posting p WHERE p.state IS NOT NULL AND r.id = p.id
+  ), minutely AS (
+    INSERT INTO usage_key_minute AS m (key_id, minute, cost_usd)
+      SELECT p.key_id, date_trunc('minute', p.authorized_at), sum(p.amount_usd) FROM booked p WHERE p.authorized_at > v_now - interval '6 hours' GROUP BY 1, 2 ORDER BY 1, 2
+      ON CONFLICT (key_id, minute) DO UPDATE SET cost_usd = m.cost_usd + excluded.cost_usd
+      RETURNING m.key_id, m.xmax = 0 AS is_first
   )
-  UPDATE budgets_reservation r SET state = p.state, resolved_at = v_now FROM posting p WHERE p.state IS NOT NULL AND r.id = p.id;
+  SELECT array_agg(m.key_id) FILTER (WHERE m.is_first) INTO v_keys FROM minutely m;
+  IF v_keys IS NOT NULL THEN PERFORM usage_watch(v_keys, v_now); END IF;  -- once a minute for each key that spends
 END $$;
 
 -- Locks reservations, then the rate limits and every balance on their paths, each in one order, so that no two batches can wait for each other.

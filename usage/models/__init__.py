@@ -20,6 +20,7 @@ from usage.models.intake import (
     RetiredMonth,
     SourceKind,
 )
+from usage.models.pace import KeyHour, KeyMinute
 from usage.models.periods import PeriodClose, PeriodFigure, PeriodState
 from usage.models.provider import (
     Invoice,
@@ -56,6 +57,8 @@ __all__ = [
     "ImportCursor",
     "Invoice",
     "InvoiceLine",
+    "KeyHour",
+    "KeyMinute",
     "LedgerCorrection",
     "Level",
     "PeriodClose",

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from django.db import connection
 from django.db.models import Count, F, Max, Q, Sum
 from django.db.models.functions import Coalesce
 
@@ -10,7 +11,7 @@ from core import clock
 from core.money import ZERO
 from usage.selectors.periods import last_days, organisation_today
 from usage.selectors.rollup import days_of
-from usage.types import ExposedTime, KeyExposure, Scope
+from usage.types import ExposedTime, KeyExposure, KeyPace, Scope
 
 HOURS, WEEK_DAYS, MONTH_DAYS = 24, 7, 30
 
@@ -19,7 +20,7 @@ def key_exposure(key_id: int) -> KeyExposure:
     """Return the calls and cost of a key in the last 24 hours, 7 days and 30 days, and its last call.
 
     The hours come from the ledger, whose rows of the last day are found by their time; the days, today
-    included, from the roll-up. Two queries.
+    included, from the roll-up. Three queries.
     """
     call = Coalesce("reservation_id", -F("id"))  # several entries may correct one call
     posted = Entry.objects.filter(
@@ -36,6 +37,7 @@ def key_exposure(key_id: int) -> KeyExposure:
         last=Max("day"),
     )
     return KeyExposure(
+        pace=_pace(key_id),
         last_used_at=posted["last"],
         last_used_on=booked["last"],
         times=(
@@ -46,3 +48,10 @@ def key_exposure(key_id: int) -> KeyExposure:
             ),
         ),
     )
+
+
+def _pace(key_id: int) -> KeyPace:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT hour_usd, most_usd_an_hour FROM usage_pace(%s, clock_timestamp())", [key_id])
+        hour_usd, most_usd = cursor.fetchone()
+    return KeyPace(hour_usd=hour_usd, most_usd_an_hour=most_usd)

@@ -9,6 +9,7 @@ from usage.services.holds import expire_holds, make_partitions, reclaim_leases
 from usage.services.ingest import IngestCounts, ingest_page, pull_source
 from usage.services.invoices import upload_invoice
 from usage.services.logs import book_log_rows, pull_log
+from usage.services.pace import join_minutes, watch
 from usage.services.periods import close_period, reopen_period, soft_close_period
 from usage.services.price_checks import check_prices
 from usage.services.reconciliation import (
@@ -50,6 +51,7 @@ __all__ = [
     "import_page",
     "import_rows",
     "ingest_page",
+    "join_minutes",
     "keep_day",
     "make_partitions",
     "propose_repricing",
@@ -73,4 +75,5 @@ __all__ = [
     "run_repricings",
     "soft_close_period",
     "upload_invoice",
+    "watch",
 ]

@@ -1,0 +1,441 @@
+"""The rule of the breaker: what too fast is, for whom, and what is not held against a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from budgets.models import Budget, ScopeKind, Window
+from core.models import AuditEvent
+from keys.models import ApiKey, PlannedActivity, Suspension, SuspensionCause
+from teams.models import Department, Project, Team
+from tests import factories
+from tests.cast import Cast
+from usage import services
+from usage.models import KeyHour, KeyMinute
+
+FRIDAY = datetime(2026, 3, 13, 18, 7, 20, tzinfo=UTC)
+MARCH_HOURS = 31 * 24
+WEEKS_AGO = range(7 * 24, 28 * 24)  # hours before
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What usage_pace says."""
+
+    cause: str | None
+    five_minutes_usd: Decimal
+    half_hour_usd: Decimal
+    hour_usd: Decimal
+    six_hours_usd: Decimal
+    budget_id: int | None
+    budget_usd_an_hour: Decimal | None
+    busiest_hour_usd: Decimal | None
+    most_usd_an_hour: Decimal
+    is_planned: bool
+
+
+@pytest.fixture
+def key(cast: Cast) -> ApiKey:
+    return factories.ApiKeyFactory.create(owner=cast.ada, project=cast.ranking, name="nightly batch")
+
+
+def pace(key: ApiKey, at: datetime = FRIDAY) -> Pace:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM usage_pace(%s, %s)", [key.pk, at])
+        return Pace(*cursor.fetchone())
+
+
+def spend(key: ApiKey, usd_by_minutes_ago: Mapping[int, str | Decimal], at: datetime = FRIDAY) -> None:
+    """Let calls of the key have cost so much in whole minutes before."""
+    minute = at.replace(second=0)
+    KeyMinute.objects.bulk_create(
+        KeyMinute(key_id=key.pk, minute=minute - timedelta(minutes=ago), cost_usd=Decimal(usd))
+        for ago, usd in usd_by_minutes_ago.items()
+    )
+
+
+def steady(usd: str, *, minutes: int) -> dict[int, Decimal]:
+    """Spread an amount evenly over the last minutes."""
+    return {ago: Decimal(usd) / minutes for ago in range(minutes)}
+
+
+def history(key: ApiKey, usd_by_hours_ago: dict[int, str], at: datetime = FRIDAY) -> None:
+    hour = at.replace(minute=0, second=0)
+    KeyHour.objects.bulk_create(
+        KeyHour(key_id=key.pk, hour=hour - timedelta(hours=ago), cost_usd=Decimal(usd))
+        for ago, usd in usd_by_hours_ago.items()
+    )
+
+
+def budget(cast: Cast, scope: Any, limit: str, *, window: Window = Window.MONTH, **changes: Any) -> Budget:
+    kind = {Team: ScopeKind.TEAM, Project: ScopeKind.PROJECT, Department: ScopeKind.DEPARTMENT}
+    made = factories.BudgetFactory.create(
+        scope_kind=kind.get(type(scope), ScopeKind.KEY),
+        scope_id=scope.pk,
+        department=cast.payments if scope == cast.cards else cast.product,
+        window=window,
+        **changes,
+    )
+    factories.BudgetLimitFactory.create(
+        budget=made, amount_usd=Decimal(limit), valid_from=FRIDAY - timedelta(days=60)
+    )
+    return made
+
+
+def plan(cast: Cast, key: ApiKey, *, most: str, hours: tuple[float, float]) -> PlannedActivity:
+    """Plan activity from so many hours before FRIDAY to so many."""
+    return PlannedActivity.objects.create(
+        key=key,
+        starts_at=FRIDAY - timedelta(hours=hours[0]),
+        ends_at=FRIDAY - timedelta(hours=hours[1]),
+        most_usd_an_hour=Decimal(most),
+        reason="Backfill.",
+        planned_by=cast.ben,
+    )
+
+
+def runaway(key: ApiKey, at: datetime, *, resumed_at: datetime | None = None, by: Any = None) -> None:
+    Suspension.objects.create(
+        key=key,
+        cause=SuspensionCause.VELOCITY,
+        reason="it spent too much",
+        suspended_at=at,
+        resumed_at=resumed_at,
+        resumed_by=by,
+    )
+
+
+def test_a_key_that_spends_nothing_is_left_alone(key: ApiKey) -> None:
+    found = pace(key)
+
+    assert (found.cause, found.hour_usd, found.most_usd_an_hour) == (None, 0, 10)
+
+
+@pytest.mark.parametrize(("usd", "cause"), [("10", None), ("10.01", "velocity")])
+def test_a_new_key_without_a_budget_may_spend_ten_dollars_an_hour(
+    key: ApiKey, usd: str, cause: str | None
+) -> None:
+    spend(key, {59: "4", 0: str(Decimal(usd) - 4), 60: "100"})
+
+    assert pace(key).cause == cause
+
+
+@pytest.mark.parametrize(("usd", "cause"), [("145", None), ("145.2", "velocity")])
+def test_a_new_key_may_spend_a_twentieth_of_its_month_in_an_hour(
+    cast: Cast, key: ApiKey, usd: str, cause: str | None
+) -> None:
+    budget(cast, cast.search, "3000")
+    spend(key, {50: usd})  # not in the last five minutes: it burns no more
+
+    found = pace(key)
+
+    assert found.cause == cause
+    assert found.busiest_hour_usd is None
+    assert found.most_usd_an_hour == pytest.approx(Decimal(36 * 3000) / MARCH_HOURS)
+
+
+@pytest.mark.parametrize(("usd", "cause"), [("59.9", None), ("60.1", "velocity")])
+def test_a_known_key_may_spend_three_times_its_busiest_hour(key: ApiKey, usd: str, cause: str | None) -> None:
+    history(key, dict.fromkeys(WEEKS_AGO, "1") | {400: "20", 401: "20"})
+    spend(key, {30: usd})
+
+    found = pace(key)
+
+    assert found.busiest_hour_usd == pytest.approx(Decimal(20))
+    assert found.cause == cause
+
+
+def test_a_history_of_less_than_a_week_is_none(key: ApiKey) -> None:
+    history(key, dict.fromkeys(range(7, 7 * 24), "50"))
+    spend(key, {30: "11"})
+
+    assert (pace(key).busiest_hour_usd, pace(key).cause) == (None, "velocity")
+
+
+def test_hours_that_were_planned_or_ran_away_are_not_usual(cast: Cast, key: ApiKey) -> None:
+    history(key, dict.fromkeys(WEEKS_AGO, "2") | {200: "90", 300: "80", 301: "70"})
+    plan(cast, key, most="100", hours=(200.5, 199.5))
+    began = FRIDAY - timedelta(hours=299)
+    runaway(key, began, resumed_at=began + timedelta(hours=1), by=cast.ben)
+
+    assert pace(key).busiest_hour_usd == pytest.approx(Decimal(2))
+
+
+@pytest.mark.parametrize(
+    ("last_five", "before", "cause"),
+    [("6", "54", "burn_hour"), ("4", "56", None), ("6", "50", None)],
+)
+def test_an_hour_burns_the_budget_when_its_last_minutes_do_too(
+    cast: Cast, key: ApiKey, last_five: str, before: str, cause: str | None
+) -> None:
+    budget(cast, cast.search, "3000")  # 14.4 times $4.03 an hour are $58.06
+    spend(key, {2: last_five, 40: before})
+
+    assert pace(key).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("half_hour", "before", "cause"),
+    [("13", "135", "burn_six_hours"), ("11", "137", None), ("13", "131", None)],
+)
+def test_six_hours_burn_the_budget_when_the_last_half_hour_does_too(
+    cast: Cast, key: ApiKey, half_hour: str, before: str, cause: str | None
+) -> None:
+    budget(cast, cast.search, "3000")  # 6 times 6 hours at $4.03 are $145.16
+    spend(key, {20: half_hour, 200: str(Decimal(before) / 2), 359: str(Decimal(before) / 2)})
+
+    assert pace(key).cause == cause
+
+
+def test_little_money_is_no_runaway_however_small_the_budget(cast: Cast, key: ApiKey) -> None:
+    budget(cast, key, "30")
+    spend(key, {0: "9.9"})
+
+    assert pace(key).cause is None
+
+
+def test_the_tightest_budget_of_the_path_counts(cast: Cast, key: ApiKey) -> None:
+    budget(cast, cast.search, "3000")
+    tight = budget(cast, cast.ranking, "600", window=Window.WEEK, window_anchor=1)
+    budget(cast, cast.product, "90000", window=Window.QUARTER)
+    budget(cast, cast.cards, "1")
+
+    found = pace(key)
+
+    assert (found.budget_id, found.budget_usd_an_hour) == (tight.pk, pytest.approx(Decimal(600) / 168))
+
+
+def test_budgets_of_days_of_lifetimes_of_tiers_and_closed_ones_do_not_count(cast: Cast, key: ApiKey) -> None:
+    budget(cast, cast.search, "20", window=Window.DAY)
+    budget(cast, cast.search, "100", window=Window.LIFETIME)
+    budget(cast, cast.search, "10", only_tier=cast.tier2)
+    budget(cast, cast.search, "10", only_model=cast.small)
+    budget(cast, cast.search, "0")
+    budget(cast, cast.ranking, "10", closed_at=FRIDAY)
+
+    assert pace(key).budget_id is None
+
+
+def test_what_was_spent_before_the_key_was_resumed_is_not_held_against_it(cast: Cast, key: ApiKey) -> None:
+    spend(key, {20: "500", 10: "8"})
+    began = FRIDAY - timedelta(minutes=19)
+    assert pace(key).cause == "velocity"
+
+    runaway(key, began, resumed_at=began + timedelta(minutes=1), by=cast.ben)
+
+    assert (pace(key).cause, pace(key).hour_usd) == (None, 8)
+
+
+@pytest.mark.parametrize(("usd", "cause"), [("80", None), ("80.01", "plan")])
+def test_a_planned_activity_lets_a_key_spend_as_fast_as_was_planned(
+    cast: Cast, key: ApiKey, usd: str, cause: str | None
+) -> None:
+    budget(cast, cast.search, "300")
+    plan(cast, key, most="80", hours=(2, -2))
+    spend(key, {1: usd})
+
+    found = pace(key)
+
+    assert (found.cause, found.is_planned, found.most_usd_an_hour) == (cause, True, 80)
+
+
+def test_what_was_planned_is_not_held_against_a_key_afterwards(cast: Cast, key: ApiKey) -> None:
+    spend(key, dict.fromkeys(range(31, 60), "5") | {10: "3"})
+    assert pace(key).cause == "velocity"
+
+    plan(cast, key, most="300", hours=(1, 0.5))
+
+    assert (pace(key).cause, pace(key).hour_usd) == (None, 3)
+
+
+def test_a_cancelled_plan_covers_what_was_before_and_nothing_after(cast: Cast, key: ApiKey) -> None:
+    made = plan(cast, key, most="300", hours=(1, -5))
+    spend(key, {40: "100", 5: "11"})
+    assert pace(key).cause is None
+
+    made.cancelled_at, made.cancelled_by = FRIDAY - timedelta(minutes=30), cast.ben
+    made.save()
+
+    assert (pace(key).cause, pace(key).hour_usd) == ("velocity", 11)
+
+
+def test_a_plan_of_another_key_covers_nothing(cast: Cast, key: ApiKey) -> None:
+    other = factories.ApiKeyFactory.create(owner=cast.ada, project=cast.ranking)
+    plan(cast, other, most="300", hours=(1, -1))
+    spend(key, {5: "11"})
+
+    assert pace(key).cause == "velocity"
+
+
+def test_the_weekend_that_cost_7000_dollars_costs_about_60(cast: Cast, key: ApiKey) -> None:
+    budget(cast, cast.search, "3000")
+    history(key, {ago: "19" if ago % 168 == 28 else "3" for ago in range(7, 28 * 24)})
+    a_minute = Decimal(7000) / (63 * 60)
+
+    lost, at = Decimal(0), FRIDAY
+    while pace(key, at).cause is None:
+        at += timedelta(minutes=1)
+        spend(key, {0: a_minute}, at=at)
+        lost += a_minute
+
+    assert 50 < lost < 60
+    assert at - FRIDAY < timedelta(minutes=35)
+
+
+def test_a_storm_of_1500_dollars_an_hour_is_over_in_minutes(cast: Cast, key: ApiKey) -> None:
+    history(key, dict.fromkeys(range(7, 28 * 24), "19"))
+
+    at, minutes = FRIDAY, 0
+    while pace(key, at).cause is None:
+        at, minutes = at + timedelta(minutes=1), minutes + 1
+        spend(key, {0: "25"}, at=at)
+
+    assert minutes == 3
+
+
+def expected_cause(minutes: dict[int, Decimal], *, busiest: Decimal | None, an_hour: Decimal) -> str | None:
+    """Say the rule again, in Python, for a key with one budget and no plans."""
+
+    def last(count: int) -> Decimal:
+        return sum((usd for ago, usd in minutes.items() if ago < count), Decimal(0))
+
+    most = max(Decimal(10), 3 * busiest if busiest is not None else Decimal(36) * an_hour)
+    if last(60) > most:
+        return "velocity"
+    if last(60) > max(Decimal(10), Decimal("14.4") * an_hour) and last(5) * 12 > Decimal("14.4") * an_hour:
+        return "burn_hour"
+    if last(360) > max(Decimal(10), 36 * an_hour) and last(30) * 2 > 6 * an_hour:
+        return "burn_six_hours"
+    return None
+
+
+cents = st.integers(0, 4000).map(lambda value: Decimal(value) / 100)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    minutes=st.dictionaries(st.integers(0, 365), cents, max_size=25),
+    busiest=st.none() | cents,
+    limit=st.sampled_from(["70", "700", "7000"]),
+)
+def test_the_statement_follows_the_rule(
+    cast: Cast, key: ApiKey, minutes: dict[int, Decimal], busiest: Decimal | None, limit: str
+) -> None:
+    KeyMinute.objects.all().delete()
+    KeyHour.objects.all().delete()
+    Budget.objects.filter(closed_at=None).update(closed_at=FRIDAY)
+    budget(cast, cast.search, limit, window=Window.WEEK, window_anchor=1)
+    spend(key, dict(minutes))
+    if busiest is not None:
+        history(key, dict.fromkeys(range(200, 300), str(busiest)))
+
+    assert pace(key).cause == expected_cause(minutes, busiest=busiest, an_hour=Decimal(limit) / 168)
+
+
+def watch(*keys: ApiKey, at: datetime = FRIDAY) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT usage_watch(%s, %s)", [[key.pk for key in keys], at])
+        stopped: int = cursor.fetchone()[0]
+    return stopped
+
+
+def test_a_runaway_is_suspended_with_its_evidence_and_its_audit_row(cast: Cast, key: ApiKey) -> None:
+    binding = budget(cast, cast.search, "3000")
+    factories.revealed(key)
+    spend(key, {0: "2", 1: "5", 58: "52", 61: "7"})
+
+    assert watch(key) == 1
+
+    key.refresh_from_db()
+    suspension = Suspension.objects.get()
+    event = AuditEvent.objects.get(action="key.suspended")
+    why = "it spent $59.00 within an hour, more than 14.4 times what its tightest budget allows for one"
+    assert key.state == "suspended"
+    assert key.suspended_reason == suspension.reason == event.reason == why
+    assert (suspension.key, suspension.cause, suspension.suspended_by) == (key, "burn_hour", None)
+    assert suspension.suspended_at == key.suspended_at == event.at == FRIDAY
+    evidence = suspension.evidence
+    assert (evidence["hour_usd"], evidence["six_hours_usd"]) == ("59.000000000000", "66.000000000000")
+    assert evidence["budget"] == binding.public_id
+    assert [Decimal(usd) for usd in evidence["minutes"]] == [0, 52, *[0] * 56, 5, 2]
+    assert (event.actor_label, event.object_type, event.object_id) == ("purser", "keys.apikey", key.public_id)
+    assert (event.team_id, event.department_id) == (cast.search.pk, cast.product.pk)
+    assert (event.before, event.after) == ({"state": "live"}, {"state": "suspended", "cause": "burn_hour"})
+
+
+@pytest.mark.parametrize(
+    ("set_up", "why"),
+    [
+        ("new", "it spent $11.00 within an hour, more than the $10.00 that a new key may"),
+        ("known", "it spent $31.00 within an hour, more than $30.00, the most by its busiest hours so far"),
+        ("plan", "it spent $51.00 within an hour, more than the $50.00 that were planned"),
+        ("six", "it spent $36.00 in six hours, more than 6 times what its tightest budget allows for them"),
+    ],
+)
+def test_the_reason_says_what_was_too_much(cast: Cast, key: ApiKey, set_up: str, why: str) -> None:
+    match set_up:
+        case "new":
+            spend(key, {1: "11"})
+        case "known":
+            history(key, dict.fromkeys(WEEKS_AGO, "10"))
+            spend(key, {1: "31"})
+        case "plan":
+            plan(cast, key, most="50", hours=(1, -1))
+            spend(key, {1: "51"})
+        case "six":
+            budget(cast, cast.search, "160", window=Window.WEEK, window_anchor=1)
+            history(key, dict.fromkeys(WEEKS_AGO, "40"))
+            spend(key, {10: "9", 200: "27"})
+    watch(key)
+
+    assert Suspension.objects.get().reason == why
+
+
+def test_only_the_keys_that_run_away_are_suspended_and_once(cast: Cast, key: ApiKey) -> None:
+    calm, fast, gone = (
+        factories.ApiKeyFactory.create(owner=cast.ada, project=cast.ranking) for _ in range(3)
+    )
+    for each, usd in ((key, "20"), (calm, "9"), (fast, "30"), (gone, "40")):
+        spend(each, {1: usd})
+    ApiKey.objects.filter(pk=gone.pk).update(
+        revoked_at=FRIDAY, revoked_by=cast.ben, revoked_reason="Not used."
+    )
+
+    assert watch(key, calm, gone) == 1
+    assert watch(key, calm, gone) == 0
+    assert set(Suspension.objects.values_list("key", flat=True)) == {key.pk}
+
+
+def test_old_minutes_join_their_hours_and_nothing_is_lost(key: ApiKey) -> None:
+    now = datetime.now(UTC)
+    spend(key, dict.fromkeys(range(0, 600, 7), "1"), at=now)
+    history(key, {9: "5", 40 * 24: "6"}, at=now)
+    before = sum(KeyMinute.objects.values_list("cost_usd", flat=True))
+
+    joined = services.join_minutes()
+    again = services.join_minutes()
+
+    assert joined > 0
+    assert again == 0
+    minutes, hours = (
+        sum(rows.values_list("cost_usd", flat=True)) for rows in (KeyMinute.objects, KeyHour.objects)
+    )
+    assert minutes + hours == before + 5
+    assert KeyMinute.objects.earliest("minute").minute > now - timedelta(hours=7)
+    assert KeyMinute.objects.filter(minute__gt=now - timedelta(hours=6)).count() == len(range(0, 360, 7))
+
+
+def test_the_alarm_clock_looks_at_keys_of_which_nothing_settles_any_more(key: ApiKey) -> None:
+    spend(key, {3: "11"}, at=datetime.now(UTC))
+
+    assert services.watch() == 1
+    assert Suspension.objects.get().key == key
