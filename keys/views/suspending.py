@@ -58,7 +58,7 @@ def resume_key(request: PersonRequest, public_id: str) -> HttpResponse:
         raise NotSuspendedError(f"{key.name} is not suspended: it was resumed, or never stopped.")
     confirm = _page(key, "resume") | {
         "title": f"Resume the key {key.name}?",
-        "text": f"It is suspended since {key.suspended_at:%-d %B %Y at %H:%M} UTC: {key.suspended_reason}.",
+        "text": f"It is suspended since {key.suspended_at:%-d %B %Y at %H:%M} UTC: {key.suspended_reason}",
         "consequences": (
             "Calls with it are let through again at once.",
             "What it spent before is not held against it: it is suspended again if it goes on as fast.",

@@ -56,6 +56,21 @@ def test_pages_of_a_key_and_of_tokens_are_accessible_and_fit(portal: Server, bro
     assert wrong == []
 
 
+def test_pages_of_stopped_keys_and_of_plans_are_accessible_and_fit(portal: Server, browser: Browser) -> None:
+    wrong: list[str] = []
+    for person, name, forms, scheme, narrow in (
+        ("grace", "triage notebook", ("", "resume/"), "light", NARROWEST),
+        ("ben", KEY, ("", "suspend/", "plan/"), "dark", NARROW),
+    ):
+        visit = Visit(browser, portal, person, scheme)
+        visit.page.goto("/keys/?tab=team")
+        key = visit.page.get_by_role("link", name=name, exact=True).get_attribute("href") or ""
+        for path in [f"{key}{form}" for form in forms]:
+            wrong += [each for width in (WIDE, narrow) for each in visit.look(path, width)]
+        visit.context.close()
+    assert wrong == []
+
+
 def test_a_key_is_rotated_without_javascript(page: Page) -> None:
     page.goto("/keys/")
     page.get_by_role("link", name=KEY, exact=True).click()
