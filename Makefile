@@ -28,10 +28,10 @@ gateway: $(RUN) ## Start LiteLLM in an environment of its own, in front of a fak
 	@PORT=$${PORT:-$$(cat .local/port 2>/dev/null || echo 8000)} exec $(PYTHON) manage.py gateway_up
 
 test: $(DEVELOP) chromium ## Run every test but the long ones, the end-to-end path included
-	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not full" --durations=15 $(PYTEST_ARGUMENTS)
+	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) -m "not full" --durations=15 $(PYTEST_ARGUMENTS)
 
 test-all: $(DEVELOP) chromium ## Run every test
-	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations=30 $(PYTEST_ARGUMENTS)
+	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --durations=30 $(PYTEST_ARGUMENTS)
 
 mutants-ledger: $(DEVELOP) ## Seed bugs into decisions and books, one by one, and name the test that notices each
 	$(PYTHON) -m pytest -p tests.ledger.seeding -n 0 -q tests/ledger/test_machine.py tests/gateway -m "not full" $(PYTEST_ARGUMENTS)

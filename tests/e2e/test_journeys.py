@@ -32,7 +32,6 @@ from tests.gateways.servers import ROOT, Server, portal_server
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.browser,
-    pytest.mark.xdist_group("pages"),
     pytest.mark.timeout(300),
 ]
 REASON = "The small models miss one answer in three on our 2,000 queries."

@@ -18,7 +18,6 @@ __all__ = ["portal"]
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.browser,
-    pytest.mark.xdist_group("pages"),
     pytest.mark.timeout(300),
 ]
 FORMS = ("", "rotate/", "rename/", "revoke/")

@@ -22,7 +22,6 @@ from tests.usage.books import set_aside
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.browser,
-    pytest.mark.xdist_group("pages"),
     pytest.mark.timeout(300),
 ]
 

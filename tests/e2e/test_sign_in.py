@@ -25,7 +25,6 @@ from tests.signing import sign_in
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.browser,
-    pytest.mark.xdist_group("pages"),
     pytest.mark.timeout(300),
 ]
 WIDTHS = (1440, 390, 320)
