@@ -4,8 +4,12 @@
 
 PYTHON3 ?= python3
 PYTEST_WORKERS ?= 2
+CHECK_JOBS ?= 2
 PYTEST_ARGUMENTS ?=
 BENCH_ARGUMENTS ?=
+
+# A run starts a hundred Python processes; without their bytecode each compiles the portal for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 PYTHON := $(BIN)/python
@@ -28,10 +32,10 @@ gateway: $(RUN) ## Start LiteLLM in an environment of its own, in front of a fak
 	@PORT=$${PORT:-$$(cat .local/port 2>/dev/null || echo 8000)} exec $(PYTHON) manage.py gateway_up
 
 test: $(DEVELOP) chromium ## Run every test but the long ones, the end-to-end path included
-	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup -m "not full" --durations=15 $(PYTEST_ARGUMENTS)
+	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) -m "not full" --durations=15 $(PYTEST_ARGUMENTS)
 
 test-all: $(DEVELOP) chromium ## Run every test
-	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --durations=30 $(PYTEST_ARGUMENTS)
+	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --durations=30 $(PYTEST_ARGUMENTS)
 
 mutants-ledger: $(DEVELOP) ## Seed bugs into decisions and books, one by one, and name the test that notices each
 	$(PYTHON) -m pytest -p tests.ledger.seeding -n 0 -q tests/ledger/test_machine.py tests/gateway -m "not full" $(PYTEST_ARGUMENTS)
@@ -72,13 +76,26 @@ promtool: $(DEVELOP) ## Check /metrics, the rules and their tests with promtool;
 	$(PYTHON) -m pytest -n 0 -q -rs tests/portal/test_promtool.py $(PYTEST_ARGUMENTS)
 
 check: $(DEVELOP) ## Check style, types, import rules, migrations and the house rules
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+	@$(MAKE) --no-print-directory --jobs=$(CHECK_JOBS) --output-sync=target $(CHECKS)
+
+# The types take longest, so they come first and the others run beside them.
+CHECKS := check-types check-house check-imports check-style
+.PHONY: $(CHECKS)
+
+check-types:
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
-	$(if $(TEMPLATES),$(BIN)/djade --check --target-version 5.2 $(TEMPLATES))
+
+check-house:
 	$(PYTHON) manage.py check --fail-level WARNING
 	$(PYTHON) -m pytest tests/house -q
+
+check-imports:
+	$(BIN)/lint-imports --no-logo
+
+check-style:
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(if $(TEMPLATES),$(BIN)/djade --check --target-version 5.2 $(TEMPLATES))
 
 fmt: $(DEVELOP) ## Format Python and templates
 	$(BIN)/ruff check --fix --exit-zero

@@ -69,12 +69,12 @@ def inbox(user: User, view: View = View.WAITING) -> Inbox:
     """
     holders = role_holders()
     visible = AccessRequest.objects.visible_to(user)
-    more = with_lent(BudgetRequest.objects.visible_to(user).placed())
-    team = tuple(_told_of(more, listed(visible.pending()).order_by("decide_by", "pk")))
+    asked = BudgetRequest.objects.visible_to(user)
+    team = tuple(_told_of(asked, listed(visible.pending()).order_by("decide_by", "pk")))
     waiting = tuple(request for request in team if may_decide(user, request, holders))
     lists = {View.WAITING: waiting, View.TEAM: team}
-    newest_first = more.order_by(F("decided_at").desc(nulls_first=True), "-pk")[: MOST_OPEN + SHOWN]
-    increases = _by_view(user, _unless_none(newest_first, team), holders)
+    newest_first = with_lent(asked.placed()).order_by(F("decided_at").desc(nulls_first=True), "-pk")
+    increases = _by_view(user, _unless_none(newest_first[: MOST_OPEN + SHOWN], team), holders)
     return Inbox(
         view=view,
         requests=lists[view] if view in lists else tuple(listed(visible.decided()).order_by("-pk")[:SHOWN]),
@@ -98,11 +98,15 @@ def _by_view(
 
 
 def waiting_count(user: User) -> int:
-    """Return how many requests wait for this person. Two queries, one more when some are for more budget."""
+    """Return how many requests wait for this person. Two queries, one more when some are for more budget.
+
+    Every page shows this number, so no more is read than what says who decides.
+    """
     overseen = AccessRequest.objects.pending().visible_to(user)
-    more = with_lent(BudgetRequest.objects.visible_to(user).pending().exclude(requester=user).placed())
-    pending = _told_of(more, listed(overseen.exclude(requester=user)))
-    increases = _unless_none(more, pending)
+    more = BudgetRequest.objects.visible_to(user).pending().exclude(requester=user)
+    pending = _told_of(more, _with_turn(overseen.exclude(requester=user)))
+    placed = more.select_related("project__team__department", "team__department", "department")
+    increases = _unless_none(with_lent(placed), pending)
     if not pending and not increases:
         return 0
     holders = role_holders()
@@ -113,7 +117,7 @@ def waiting_count(user: User) -> int:
 
 def _told_of(more: BudgetRequestQuerySet, requests: AccessRequestQuerySet) -> list[AccessRequest]:
     """Read requests for access together with whether there are others for more budget."""
-    return list(requests.annotate(has_more=Exists(more.order_by())))
+    return list(requests.annotate(has_more=Exists(more)))
 
 
 def _unless_none(more: BudgetRequestQuerySet, told: Sequence[AccessRequest]) -> list[BudgetRequest]:
@@ -122,7 +126,7 @@ def _unless_none(more: BudgetRequestQuerySet, told: Sequence[AccessRequest]) -> 
 
 
 def may_decide(user: User, request: AccessRequest, holders: RoleHolders) -> bool:
-    """Whether this person may decide a request that `listed()` returned."""
+    """Whether this person may decide a request that `listed()` or `_with_turn()` returned."""
     counted = {*request.counted_ids, *request.represented_ids}
     here = holders.for_project(request.project)
     roles = turn_roles(request, request.waiting_role)
@@ -167,6 +171,18 @@ def pending_for(user: User, *, project: int, tier: int) -> AccessRequest | None:
 
 def listed(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
     """Return these requests with their people, their place and the facts that the model names; one query."""
+    facts: dict[str, Any] = {
+        "said": _said(),
+        "extendable_grant": _extendable(),
+        "beneficiary_works": _beneficiary_works(),
+        "granted_until": _granted_until(),
+    }
+    placed = _with_turn(requests).select_related("project__team__department", "project__owner", "tier")
+    return placed.select_related("requester", "beneficiary", "key", "extends_key").annotate(**facts)
+
+
+def _with_turn(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
+    """Return these requests with what says who decides them now; one query."""
     now_on = {"request": OuterRef("pk"), "revision": OuterRef("revision")}
     turn = Stage.objects.filter(**now_on, index=OuterRef("stage_index"))
     counted = Decision.objects.filter(**now_on).order_by("pk")
@@ -177,13 +193,8 @@ def listed(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
             counted.filter(on_behalf_of__isnull=False).values("on_behalf_of_id")
         ),
         "lent": _lent(OuterRef("project__team"), OuterRef("project__team__department")),
-        "said": _said(),
-        "extendable_grant": _extendable(),
-        "beneficiary_works": _beneficiary_works(),
-        "granted_until": _granted_until(),
     }
-    place = requests.select_related("project__team__department", "project__owner", "tier")
-    return place.select_related("requester", "beneficiary", "policy", "key", "extends_key").annotate(**facts)
+    return requests.select_related("project__team", "policy").annotate(**facts)
 
 
 def loaded(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:

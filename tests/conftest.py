@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 from django.conf import settings
-from django.db.backends.postgresql.operations import DatabaseOperations
+from django.test import TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
+from tests import emptying
 from tests.cast import cast
 
 __all__ = ["cast"]
 
-_flush = DatabaseOperations.execute_sql_flush
-_TRUNCATE_TRIGGERS = """
-DO $$ DECLARE guard record; BEGIN
-  FOR guard IN
-    SELECT tgrelid::regclass AS home, tgname FROM pg_trigger WHERE tgname LIKE '%_is_not_truncated'
-  LOOP
-    EXECUTE format('ALTER TABLE %s {} TRIGGER %I', guard.home, guard.tgname);
-  END LOOP;
-END $$
-"""
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Make the database, and keep what the migrations wrote for `emptying.restore`."""
+    with django_db_blocker.unblock():
+        emptying.remember()
 
 
-def _flush_append_only_tables(self: DatabaseOperations, statements: Iterable[str]) -> None:
-    """Empty the database after a test; only here do the append-only guards look away, for one transaction."""
-    guards_off, guards_on = (_TRUNCATE_TRIGGERS.format(what) for what in ("DISABLE", "ENABLE"))
-    _flush(self, [guards_off, *statements, guards_on])
+def _restore(self: TransactionTestCase) -> None:
+    """Take the database back after a test that committed, in the place of Django's flush."""
+    emptying.restore()
 
 
-DatabaseOperations.execute_sql_flush = _flush_append_only_tables  # type: ignore[method-assign, assignment]
+TransactionTestCase._fixture_teardown = _restore  # type: ignore[attr-defined]
 
 
 def pytest_configure(config: pytest.Config) -> None:

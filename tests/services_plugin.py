@@ -7,6 +7,7 @@ servers of the run and uses a Valkey database of its own; pytest-django gives it
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from portal.local.locks import DirectoryLock
 
 RUN_PREFIX = "purser-tests-"
 NEW_SECONDS = 60
+GARBAGE_THRESHOLDS = (20_000, 20, 20)
 # Nothing of a test run has to survive a power cut.
 FAST_POSTGRES = {
     "fsync": "off",
@@ -46,6 +48,7 @@ _services: list[LocalServices] = []
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """Set the environment before every other plugin's hook: a wrapper comes first."""
+    gc.disable()  # nothing that is imported or collected is garbage
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         os.environ.update(TEST_SECRETS)
@@ -57,6 +60,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         number = int(worker.removeprefix("gw")) + 1
         os.environ["REDIS_URL"] = re.sub(r"([?&]db=)\d+", rf"\g<1>{number}", os.environ["REDIS_URL"])
     return (yield)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the modules and the tests out of every later search for garbage: it took a third of the time."""
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:

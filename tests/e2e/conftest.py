@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,17 @@ from django.contrib.auth.hashers import ScryptPasswordHasher
 from django.core.management import call_command
 from django.db import connections
 from playwright.sync_api import Browser, sync_playwright
+from pytest_django import DjangoDbBlocker
 
 from gateway.management.commands.gateway_config import ENVIRONMENT_FILE, read_environment
 from gateway.models import Gateway
+from teams.models import User
+from tests import emptying, factories
 from tests.cast import Cast, make_cast
 from tests.gateways.conftest import PROVIDER_KEY
 from tests.gateways.litellm.conftest import programs  # noqa: F401  the fixture
 from tests.gateways.servers import ROOT, Server, free_port, portal_server, provider_server
+from tests.usage.books import set_aside
 
 # Playwright's synchronous interface keeps an event loop in this thread, in which Django would refuse to work.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -40,11 +45,11 @@ BROWSER_FLAGS = [
 PASSWORD = "a password of the tests, 2026"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Return a headless Chromium of the system; without one the browser tests are skipped, and say so.
 
-    One for each test: its event loop lives in this thread, where the tests after it want none.
+    One for each file: its event loop lives in this thread, where the files after it want none.
     """
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
@@ -55,6 +60,49 @@ def browser() -> Iterator[Browser]:
         # While the loop runs, Django keeps other connections for this thread than it does before and after.
         connections.close_all()
         running.close()
+
+
+@pytest.fixture(scope="session")
+def static_files() -> None:
+    """Collect what browsers load, once."""
+    subprocess.run(
+        [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"], cwd=ROOT, check=True
+    )
+
+
+@pytest.fixture(scope="module")
+def portal(
+    django_db_setup: None, static_files: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Return the portal's web process, one for all tests of a file."""
+    server = portal_server(log=tmp_path_factory.mktemp("portal") / "web.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def demo(django_db_setup: None, django_db_blocker: DjangoDbBlocker, portal: Server) -> Iterator[Server]:
+    """Return the portal's web process on the demo organisation, which the tests of a file share.
+
+    They change it as people do, each in a place of its own. Four of its people have PASSWORD.
+    """
+    with django_db_blocker.unblock(), tempfile.TemporaryDirectory() as directory:
+        call_command("seed_demo", verbosity=0, sign_ins=Path(directory) / "sign-ins.txt")
+        for name in ("ada", "ann", "ben", "fay"):
+            with_password(User.objects.get(email=f"{name}@northwind.example"))
+        factories.UnpricedCallFactory.create(model__name="unpriced-model", calls=12)
+        for call in ("call-1", "call-2", "call-3"):
+            set_aside("gw_gone", call)
+    yield portal
+    with django_db_blocker.unblock():
+        emptying.restore()
+
+
+def with_password(person: User) -> None:
+    """Give somebody PASSWORD as the web process knows it: this process has fast hashers only."""
+    person.password = ScryptPasswordHasher().encode(PASSWORD, "salt-of-the-tests")
+    person.save()
 
 
 @dataclass
@@ -69,22 +117,14 @@ class House:
 
 
 @pytest.fixture
-def house(transactional_db: None, programs: Path, tmp_path: Path) -> Iterator[House]:  # noqa: F811
+def house(transactional_db: None, static_files: None, programs: Path, tmp_path: Path) -> Iterator[House]:  # noqa: F811
     """Start everything on a fresh organisation with the real catalogue, stop it at the end."""
     cast = make_cast()
     for person in (cast.ada, cast.ben, cast.cleo, cast.fay):
-        # The web process knows the real hashers only, this process the fast ones.
-        person.password = ScryptPasswordHasher().encode(PASSWORD, "salt-of-the-tests")
-        person.save()
+        with_password(person)
     call_command("import_prices", verbosity=0)
     portal = portal_server(log=tmp_path / "web.log")
     portal.environment |= {"PULL_EVERY_SECONDS": "2", "WEB_WORKERS": "1"}
-    subprocess.run(
-        [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"],
-        cwd=ROOT,
-        env={**os.environ, **portal.environment},
-        check=True,
-    )
     running = [portal]
     try:
         portal.start()

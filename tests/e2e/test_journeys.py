@@ -5,17 +5,12 @@ Each ends with an empty console, no event of the policy, no failed request, and 
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.hashers import ScryptPasswordHasher
 from playwright.sync_api import Browser, expect
 
 from approvals.models import AccessRequest, Decision, Delegation, GrantReview, RequestKind, RequestStatus
@@ -25,14 +20,13 @@ from keys.models import Grant, GrantState, KeyState
 from teams.models import User
 from tests import factories
 from tests.cast import Cast, make_cast
-from tests.e2e.conftest import PASSWORD
+from tests.e2e.conftest import PASSWORD, with_password
 from tests.e2e.ways import KEYBOARD, NO_SCRIPT, PHONE, WAYS, WIDE, Traveller, Way
-from tests.gateways.servers import ROOT, Server, portal_server
+from tests.gateways.servers import Server
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.browser,
-    pytest.mark.xdist_group("pages"),
     pytest.mark.timeout(300),
 ]
 REASON = "The small models miss one answer in three on our 2,000 queries."
@@ -60,29 +54,15 @@ def organisation(transactional_db: None) -> Cast:
     """Make the cast; Ada, Ben and Cleo have a password that the web process can check."""
     cast = make_cast()
     for person in (cast.ada, cast.ben, cast.cleo):
-        person.password = ScryptPasswordHasher().encode(PASSWORD, "salt-of-the-tests")
-        person.save()
+        with_password(person)
     factories.new_policy(cast.tier3, [("director", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50))
     return cast
 
 
 @pytest.fixture
-def portal(organisation: Cast, tmp_path: Path) -> Iterator[Server]:
-    """Return the portal's web process."""
-    server = portal_server(log=tmp_path / "web.log")
-    subprocess.run(
-        [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"],
-        cwd=ROOT,
-        env={**os.environ, **server.environment},
-        check=True,
-    )
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def enter(request: pytest.FixtureRequest, portal: Server, browser: Browser) -> Iterator[Enter]:
+def enter(
+    request: pytest.FixtureRequest, organisation: Cast, portal: Server, browser: Browser
+) -> Iterator[Enter]:
     """Return how a person signs in, going one way; at the end everybody leaves without a trouble."""
     way: Way = request.param
     inside: list[Traveller] = []

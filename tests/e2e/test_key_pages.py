@@ -10,25 +10,19 @@ from playwright.sync_api import Browser, Page
 
 from keys.secrets import API_TOKEN_PATTERN, TOKEN_PATTERN
 from tests.e2e.conftest import PASSWORD
-from tests.e2e.test_pages import NARROW, NARROWEST, WIDE, Visit, portal
+from tests.e2e.looking import NARROWEST, WIDE
+from tests.e2e.visits import Visit
 from tests.gateways.servers import Server
 
-__all__ = ["portal"]
-
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.browser,
-    pytest.mark.xdist_group("pages"),
-    pytest.mark.timeout(300),
-]
-FORMS = ("", "rotate/", "rename/", "revoke/")
+pytestmark = [pytest.mark.django_db, pytest.mark.browser, pytest.mark.timeout(300)]
+FORMS = ("rotate/", "rename/", "revoke/")
 KEY = "search-rank production"
 
 
 @pytest.fixture
-def page(portal: Server, browser: Browser) -> Iterator[Page]:
+def page(demo: Server, browser: Browser) -> Iterator[Page]:
     """Ada's page, without JavaScript."""
-    context = browser.new_context(base_url=portal.url, java_script_enabled=False)
+    context = browser.new_context(base_url=demo.url, java_script_enabled=False)
     opened = context.new_page()
     opened.goto("/accounts/login/")
     opened.get_by_label("mail").fill("ada@northwind.example")
@@ -38,21 +32,20 @@ def page(portal: Server, browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def test_pages_of_a_key_and_of_tokens_are_accessible_and_fit(portal: Server, browser: Browser) -> None:
-    wrong: list[str] = []
-    for scheme, narrow in (("light", NARROWEST), ("dark", NARROW)):
-        visit = Visit(browser, portal, "ada", scheme)
-        visit.page.goto("/keys/")
-        key = visit.page.get_by_role("link", name=KEY, exact=True).get_attribute("href") or ""
-        visit.page.goto(key)
-        grants = [
-            visit.page.get_by_role("link", name=name).first.get_attribute("href") or ""
-            for name in ("Less Tier 2", "End Tier 2")
-        ]
-        paths = [*(f"{key}{form}" for form in FORMS), *grants, "/keys/tokens/", "/keys/tokens/new/"]
-        wrong += [each for path in paths for width in (WIDE, narrow) for each in visit.look(path, width)]
-        wrong += [each for path in (key, "/keys/tokens/") for each in visit.weigh(path)]
-        visit.context.close()
+def test_pages_of_a_key_and_of_tokens_are_accessible_and_fit(demo: Server, browser: Browser) -> None:
+    visit = Visit(browser, demo, "ada", ("light", "dark"), password=PASSWORD)
+    visit.page.goto("/keys/")
+    key = visit.page.get_by_role("link", name=KEY, exact=True).get_attribute("href") or ""
+    visit.page.goto(key)
+    grants = [
+        visit.page.get_by_role("link", name=name).first.get_attribute("href") or ""
+        for name in ("Less Tier 2", "End Tier 2")
+    ]
+    forms = [*(f"{key}{form}" for form in FORMS), *grants, "/keys/tokens/new/"]
+    wrong = [each for path in forms for each in visit.look(path, WIDE, NARROWEST)]
+    for path in (key, "/keys/tokens/"):
+        wrong += visit.weigh(path) + visit.see(WIDE, NARROWEST)
+    visit.context.close()
     assert wrong == []
 
 

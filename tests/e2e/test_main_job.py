@@ -33,7 +33,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.gateway,
     pytest.mark.browser,
-    pytest.mark.xdist_group("e2e"),
     pytest.mark.timeout(300),
 ]
 

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from django.contrib.auth.hashers import ScryptPasswordHasher
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from teams.services import rename_person
 from tests import factories
 from tests.cast import Cast, make_cast
-from tests.e2e.conftest import PASSWORD
-from tests.gateways.servers import ROOT, Server, portal_server
+from tests.e2e.conftest import PASSWORD, with_password
+from tests.e2e.looking import NARROW, NARROWEST, WIDE, Scheme, troubles_at
+from tests.gateways.servers import Server, portal_server
 from tests.signing import sign_in
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.browser,
-    pytest.mark.xdist_group("pages"),
     pytest.mark.timeout(300),
 ]
-WIDTHS = (1440, 390, 320)
+WIDTHS = (WIDE, NARROW, NARROWEST)
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 AUTHENTICATOR = {
     "protocol": "ctap2",
     "transport": "internal",
@@ -44,21 +42,16 @@ def organisation(transactional_db: None) -> Cast:
     """Make the cast; Ben and Ann have a password that the web process can check."""
     cast = make_cast()
     for person in (cast.ben, cast.ann):
-        person.password = ScryptPasswordHasher().encode(PASSWORD, "salt-of-the-tests")
-        person.save()
+        with_password(person)
     return cast
 
 
-@pytest.fixture
-def portal(organisation: Cast, tmp_path: Path) -> Iterator[Server]:
-    """Return a portal that insists on second factors, under a name to which browsers give passkeys."""
-    server = portal_server(log=tmp_path / "web.log", MFA_REQUIRED="true")
-    subprocess.run(
-        [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"],
-        cwd=ROOT,
-        env={**os.environ, **server.environment},
-        check=True,
-    )
+@pytest.fixture(scope="module")
+def portal(
+    django_db_setup: None, static_files: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Return a portal that insists on second factors."""
+    server = portal_server(log=tmp_path_factory.mktemp("portal") / "web.log", MFA_REQUIRED="true")
     server.start()
     yield server
     server.stop()
@@ -83,24 +76,21 @@ def portal_address(portal: Server) -> str:
 
 def look(page: Page) -> list[str]:
     """Return what is wrong with the page as it stands: light and dark, wide and narrow."""
-    wrong = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            where = f"{page.url} {scheme} at {width}"
-            wrong += [f"{where}: {found['id']}" for found in Axe().run(page).response["violations"]]
-            if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-                wrong.append(f"{where}: scrolls sideways")
-            picture(page, scheme, width)
-    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    wrong = troubles_at(page, WIDTHS, SCHEMES)
+    take_pictures(page)
+    page.set_viewport_size({"width": WIDE, "height": 900})
     return wrong
 
 
-def picture(page: Page, scheme: str, width: int) -> None:
-    """Keep a picture where PICTURES names a directory, for a person to look at."""
-    if directory := os.environ.get("PICTURES"):
-        name = re.sub(r"[^a-z0-9]+", "-", page.url.split("/", 3)[3].lower()).strip("-")
+def take_pictures(page: Page) -> None:
+    """Keep pictures where PICTURES names a directory, for a person to look at."""
+    directory = os.environ.get("PICTURES")
+    if not directory:
+        return
+    name = re.sub(r"[^a-z0-9]+", "-", page.url.split("/", 3)[3].lower()).strip("-")
+    for scheme, width in product(SCHEMES, WIDTHS):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
         page.screenshot(path=Path(directory) / f"{name}-{scheme}-{width}.png", full_page=True)
 
 

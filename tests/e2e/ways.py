@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
 from teams.models import User
+from tests.e2e.looking import TOO_WIDE, troubles_of
 
 MOST_TABS = 150
 # Chromium logs every answer of 4xx; these are the ones that the journeys mean to see.
@@ -112,10 +112,9 @@ class Traveller:
         self.page.wait_for_load_state()
         where = f"{self.page.url} ({self.way.name})"
         if self.way.script:  # axe is a script itself; without any the page is the same
-            found = Axe().run(self.page)
-            self.troubles += [f"{where}: {each['id']}" for each in found.response["violations"]]
-        if self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-            self.troubles.append(f"{where}: scrolls sideways")
+            self.troubles += [f"{where}: {each}" for each in troubles_of(self.page)]
+        elif self.page.evaluate(TOO_WIDE):
+            self.troubles.append(f"{where}: it scrolls sideways")
 
     def leave(self) -> None:
         """End; nothing was wrong on the way."""

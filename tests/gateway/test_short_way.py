@@ -26,7 +26,7 @@ from tests.gateway.conftest import World, build_world
 from tests.gateway.swarm import web_processes
 from tests.gateway.together import AUTHORIZE
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("short_way")]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 SETTLE = "/gateway/v1/settle"
 

@@ -21,8 +21,6 @@ from portal.management.commands.up import listen
 from tests.portal.owners import PROJECT
 from tests.portal.processes import Identity, descendants, seconds_until_gone
 
-pytestmark = pytest.mark.xdist_group("up")
-
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".local", ".venv", ".*_cache", "__pycache__", "docs", "tests")
 COMMAND = [sys.executable, "manage.py", "up"]
 STOPPED_WITHIN_SECONDS = 40

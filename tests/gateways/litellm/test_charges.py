@@ -14,7 +14,6 @@ from usage.models import UsageEvent
 pytestmark = [
     pytest.mark.gateway,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.xdist_group("litellm"),
     pytest.mark.timeout(600),
 ]
 

@@ -23,7 +23,6 @@ from usage.services import pull_source
 pytestmark = [
     pytest.mark.gateway,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.xdist_group("litellm"),
     pytest.mark.timeout(600),
 ]
 

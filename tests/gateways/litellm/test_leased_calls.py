@@ -36,7 +36,6 @@ from usage.services import expire_holds, pull_source, reclaim_leases
 pytestmark = [
     pytest.mark.gateway,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.xdist_group("litellm"),
     pytest.mark.timeout(600),
 ]
 

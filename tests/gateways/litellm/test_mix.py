@@ -12,7 +12,6 @@ from tests.gateways.litellm.mix import HEADINGS, run_mix
 pytestmark = [
     pytest.mark.gateway,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.xdist_group("litellm"),
     pytest.mark.timeout(600),
 ]
 

@@ -22,7 +22,6 @@ from tests.gateways.litellm.conftest import Story, user
 pytestmark = [
     pytest.mark.gateway,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.xdist_group("litellm"),
     pytest.mark.timeout(600),
 ]
 BODIES = {
