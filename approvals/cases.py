@@ -21,8 +21,8 @@ from approvals.eligibility import (
 )
 from approvals.models import AccessRequest, Decision, Policy, RequestKind, RequestStatus, Verdict
 from approvals.selectors import PARTS, asked_before
+from approvals.services.common import revisions_of
 from core import clock
-from core.models import AuditEvent
 from core.money import format_usd
 from core.words import counted
 from teams.models import Role, User
@@ -263,13 +263,8 @@ def _history(request: AccessRequest) -> list[HistoryLine]:
 
 
 def _amendments(request: AccessRequest) -> list[HistoryLine]:
-    events = AuditEvent.objects.filter(
-        object_type="approvals.accessrequest",
-        object_id=request.public_id,
-        action__in=("request.amended", "request.restarted"),
-    )
     lines = []
-    for event in events:
+    for event in revisions_of(request):
         if event.action == "request.restarted":
             lines.append(HistoryLine(at=event.at, text=f"It started again: {event.reason}"))
             continue

@@ -29,7 +29,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a request past its time is open",
-        home="approvals.services.common:require_open",
+        home="approvals.services.common:require_in_time",
         before="request.status == RequestStatus.PENDING and past_its_time(request)",
         after="False",
         tests=DECIDED,
@@ -64,7 +64,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a denial needs no reason",
-        home=f"{DECIDING}:_checked_comment",
+        home="approvals.services.common:checked_comment",
         before="if verdict == Verdict.DENY and not text:",
         after="if verdict == Verdict.APPROVE and text == verdict:",
         tests=DECIDED,

@@ -9,14 +9,13 @@ from approvals.errors import AlreadyAskedError, NobodyCanApproveError
 from approvals.models import BudgetRequest, RequestStatus
 from approvals.models.increases import DECIDE_WITHIN
 from approvals.owners import OWNERS, deciders_of, owner_phrase, who_can_decide
+from approvals.services.common import past_its_time, require_seen
 from approvals.services.increases.common import (
     asked_facts,
     end,
-    is_past,
     locked_increase,
     record_increase,
     require_open,
-    require_seen,
     write_expiry,
 )
 from approvals.services.increases.raising import obstacle, require_more, row_of_budget
@@ -159,7 +158,7 @@ def _require_no_other(actor: User, budget: Budget) -> None:
     same = waiting.placed().select_for_update(no_key=True, of=("self",)).order_by("pk").first()
     if same is None:
         return
-    if is_past(same):
+    if past_its_time(same):
         write_expiry(same)
         return
     raise AlreadyAskedError(

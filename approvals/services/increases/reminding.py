@@ -5,7 +5,8 @@ from django.db import transaction
 from approvals.models import BudgetRequest, RequestStatus
 from approvals.owners import NEXT, who_can_decide
 from approvals.policy import REMINDED_AT_END, reminders_due
-from approvals.services.increases.common import is_past, locked_increase, record_increase
+from approvals.services.common import past_its_time
+from approvals.services.increases.common import locked_increase, record_increase
 from approvals.services.mails import mail_about_budget
 from core import clock
 
@@ -25,7 +26,7 @@ def _number_due(request: BudgetRequest) -> int:
 def _remind(pk: int) -> int:
     request = locked_increase(BudgetRequest(pk=pk))
     number = _number_due(request)
-    if request.status != RequestStatus.PENDING or is_past(request) or number <= request.reminders:
+    if request.status != RequestStatus.PENDING or past_its_time(request) or number <= request.reminders:
         return 0
     request.reminders = number
     request.save(update_fields=["reminders"])

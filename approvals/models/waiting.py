@@ -1,0 +1,95 @@
+"""What every request shares: it waits for people until `decide_by`, and ends once."""
+
+from datetime import datetime, timedelta
+from typing import ClassVar, Self, TypeVar
+
+from django.db import models
+
+from core.clock import now
+from teams.models import User
+
+_Request = TypeVar("_Request", bound="Waiting")
+
+
+class RequestStatus(models.TextChoices):
+    """The life of a request. All but PENDING are final."""
+
+    PENDING = "pending", "Waiting"
+    APPROVED = "approved", "Approved"
+    DENIED = "denied", "Denied"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    EXPIRED = "expired", "Expired"
+    CLOSED = "closed", "Closed"
+
+
+class WaitingQuerySet(models.QuerySet[_Request]):
+    """Requests, as time has left them."""
+
+    def pending(self) -> Self:
+        """Return the requests that can still be decided: past its time is expired, written down or not."""
+        return self.filter(status=RequestStatus.PENDING, decide_by__gt=now())
+
+    def decided(self) -> Self:
+        """Return the requests that are over in any way."""
+        return self.exclude(status=RequestStatus.PENDING, decide_by__gt=now())
+
+
+class Waiting(models.Model):
+    """Something that its requester wants and others decide, a revision at a time.
+
+    `revised_at` is when this revision began; a trigger fills it in. `reminders` counts those that were sent.
+    `ACTS` is how the actions on it begin in the audit.
+    """
+
+    ACTS: ClassVar[str]
+
+    reason = models.TextField()
+    revision = models.PositiveIntegerField(default=1)
+    status = models.CharField(max_length=10, choices=RequestStatus, default=RequestStatus.PENDING)
+    created_at = models.DateTimeField()
+    decide_by = models.DateTimeField()
+    revised_at = models.DateTimeField()
+    reminders = models.PositiveSmallIntegerField(default=0)
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+        ordering = ("-id",)
+
+    @property
+    def state(self) -> RequestStatus:
+        """Return what this request is now: nobody can decide it after `decide_by`, swept or not."""
+        if self.status == RequestStatus.PENDING and self.decide_by <= now():
+            return RequestStatus.EXPIRED
+        return RequestStatus(self.status)
+
+    @property
+    def sla(self) -> timedelta:
+        """Return the time that a decision should take."""
+        raise NotImplementedError
+
+    @property
+    def sla_at(self) -> datetime:
+        """Return when the next role may decide too: after the SLA, at half of the time at most."""
+        return self.revised_at + min(self.sla, (self.decide_by - self.revised_at) / 2)
+
+    @property
+    def is_escalated(self) -> bool:
+        """Whether the time in which the first role should have decided is over."""
+        return self.sla_at <= now()
+
+
+class Saying(models.Model):
+    """Something that somebody says about a request at one of its revisions. Append-only by trigger."""
+
+    revision = models.PositiveIntegerField()
+    author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    text = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        abstract = True
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.author}: {self.text[:60]}"
