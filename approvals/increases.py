@@ -113,7 +113,7 @@ def increase_case(user: User, request: BudgetRequest) -> IncreaseCase:
         may_decide=user.pk in can,
         for_whom=holders.names[giver] if giver else "",
         may_lend=user.pk in can and may_lend(user, holders_here(request, holders)),
-        escalates_to=escalation_text(request) if is_open and not request.is_escalated else "",
+        escalates_to=escalation_text(request) if is_open else "",
         may_see_budget=_may_see_budget(user, request),
         why_not="" if user.pk in can else why_not,
         checks=tuple(_checks(request, row, forecast_usd, parent)) if is_open else (),

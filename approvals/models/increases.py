@@ -8,12 +8,16 @@ from django.db.models import Exists, F, Q
 
 from approvals.models.requests import lent_to
 from approvals.models.waiting import RequestStatus, Saying, Waiting, WaitingQuerySet
+from approvals.policy import Turn, turn_at
 from budgets.models import MONEY, Budget, BudgetLimit
+from core.clock import now
 from core.ids import PublicIdField
 from teams.models import Department, Project, Role, Team, User, sees_everything
 
 DECIDE_WITHIN = timedelta(days=7)
 SLA = timedelta(hours=48)
+# Who decides beside an owner that let a request wait too long, each with a clock of his own.
+NEXT_OWNER: dict[str, str] = {Role.LEAD: Role.DIRECTOR, Role.DIRECTOR: Role.FINANCE}
 
 
 class BudgetRequestQuerySet(WaitingQuerySet["BudgetRequest"]):
@@ -142,9 +146,22 @@ class BudgetRequest(Waiting):
         return f"More budget for {self.place_name}"
 
     @property
-    def sla(self) -> timedelta:
-        """Return the time that a decision should take."""
-        return SLA
+    def chain(self) -> tuple[str, ...]:
+        """Return the roles that decide one after the other: the pinned one and those it escalates to."""
+        roles = [self.role]
+        while roles[-1] in NEXT_OWNER:
+            roles.append(NEXT_OWNER[roles[-1]])
+        return tuple(roles)
+
+    @property
+    def turn(self) -> Turn:
+        """Return the time of the last role that may decide by now."""
+        return turn_at(now(), began=self.revised_at, decide_by=self.decide_by, sla=SLA, roles=len(self.chain))
+
+    @property
+    def next_role(self) -> str:
+        """Return the role that may decide too when this turn is over; empty where nobody comes after."""
+        return "".join(self.chain[self.turn.index + 1 : self.turn.index + 2])
 
     @property
     def home_team(self) -> Team | None:

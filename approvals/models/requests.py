@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Exists, F, Q
 
 from approvals.models.waiting import RequestStatus, Saying, Waiting, WaitingQuerySet
+from approvals.policy import Turn, turn_at
 from budgets.models import MONEY
 from catalog.models import Tier
 from core.clock import now
@@ -184,8 +185,9 @@ class AccessRequestQuerySet(WaitingQuerySet["AccessRequest"]):
 class AccessRequest(Waiting):
     """Somebody asks that a key of a project may call a tier for a time.
 
-    `team` is the project's when this revision began (a trigger fills it in): people are looked up when it
-    matters, and a request that moved starts again. `by_rule` says that no human approved it.
+    `team` is the project's when this revision began: people are looked up when it matters, and a request that
+    moved starts again. `stage_began_at` is when its stage began, from where the clock of the stage runs. A
+    trigger fills in both. `by_rule` says that no human approved it.
     """
 
     ACTS = "request"
@@ -205,6 +207,7 @@ class AccessRequest(Waiting):
     extends_grant = models.ForeignKey(Grant, on_delete=models.PROTECT, null=True, related_name="extensions")
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="requests")
     stage_index = models.PositiveSmallIntegerField(default=0)
+    stage_began_at = models.DateTimeField()
     by_rule = models.BooleanField(default=False)
     closed_reason = models.CharField(max_length=240, blank=True)
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="requests")
@@ -264,9 +267,19 @@ class AccessRequest(Waiting):
         return frozenset({self.requester_id, self.beneficiary_id})
 
     @property
-    def sla(self) -> timedelta:
-        """Return the time that a decision should take, by the policy of this revision."""
-        return timedelta(hours=self.policy.sla_hours)
+    def turn(self) -> Turn:
+        """Return the time of the stage's role, by the policy of this revision."""
+        return turn_at(
+            now(),
+            began=self.stage_began_at,
+            decide_by=self.decide_by,
+            sla=timedelta(hours=self.policy.sla_hours),
+        )
+
+    @property
+    def is_escalated(self) -> bool:
+        """Whether the time in which the stage's own role should have decided is over."""
+        return self.turn.ends_at <= now()
 
 
 class Stage(models.Model):

@@ -1,10 +1,11 @@
 """What every request shares: it waits for people until `decide_by`, and ends once."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import ClassVar, Self, TypeVar
 
 from django.db import models
 
+from approvals.policy import Turn, reminders_due
 from core.clock import now
 from teams.models import User
 
@@ -37,7 +38,8 @@ class WaitingQuerySet(models.QuerySet[_Request]):
 class Waiting(models.Model):
     """Something that its requester wants and others decide, a revision at a time.
 
-    `revised_at` is when this revision began; a trigger fills it in. `reminders` counts those that were sent.
+    `revised_at` is when this revision began; a trigger fills it in. `reminders` counts those that were sent
+    since the clock started last.
     `ACTS` is how the actions on it begin in the audit.
     """
 
@@ -64,19 +66,19 @@ class Waiting(models.Model):
         return RequestStatus(self.status)
 
     @property
-    def sla(self) -> timedelta:
-        """Return the time that a decision should take."""
+    def turn(self) -> Turn:
+        """Return whose turn it is to decide now, by the clock alone."""
         raise NotImplementedError
 
     @property
     def sla_at(self) -> datetime:
-        """Return when the next role may decide too: after the SLA, at half of the time at most."""
-        return self.revised_at + min(self.sla, (self.decide_by - self.revised_at) / 2)
+        """Return when a decision should have come, and the next role, if there is one, may decide too."""
+        return self.turn.ends_at
 
     @property
-    def is_escalated(self) -> bool:
-        """Whether the time in which the first role should have decided is over."""
-        return self.sla_at <= now()
+    def is_reminder_due(self) -> bool:
+        """Whether somebody is to be reminded now."""
+        return reminders_due(now(), self.turn) > self.reminders
 
 
 class Saying(models.Model):

@@ -24,7 +24,7 @@ from approvals.services.increases.deciding import IncreaseOutcome, decide_increa
 from approvals.services.increases.following import bring_increase_up_to_date
 from approvals.services.mails import tell_approvers, tell_requester
 from approvals.services.ratifying import end_unratified
-from approvals.services.revising import bring_up_to_date
+from approvals.services.revising import begin_next_stage, bring_up_to_date
 from core import clock
 from core.errors import InvalidInputError
 from core.money import format_usd, quantise
@@ -177,8 +177,7 @@ def _act_on(request: AccessRequest, decision: Decision) -> None:
     if len(agreed) < stage.quorum:
         record_decision(request, decision, "request.agreed")
     elif stage.index + 1 < len(stages_of(request)):
-        request.stage_index += 1
-        request.save(update_fields=["stage_index"])
+        begin_next_stage(request, at=decision.at)
         record_decision(request, decision, "request.agreed")
         tell_approvers(request, who_can(request))
     else:
