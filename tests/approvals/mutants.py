@@ -11,6 +11,7 @@ FIRST = "approvals/migrations/0002_guards.sql"
 GUARDS = "approvals/migrations/0006_request_life_guards.sql"
 BUDGET_GUARDS = "approvals/migrations/0011_budget_request_life.sql"
 DECIDING = "approvals.services.deciding"
+SLACK = ("tests/portal/test_slack.py",)
 RACES = ("tests/approvals/test_races.py",)
 RULES = ("tests/approvals/test_policy.py",)
 BY_HAND = ("tests/approvals/test_guards.py",)
@@ -236,6 +237,27 @@ MUTANTS = (
         before="while turn.ends_at <= now and turn.index + 1 < roles:",
         after="if turn.ends_at <= now and turn.index + 1 < roles:",
         tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="an account that was linked without a second factor approves",
+        home="portal.factors:lacks_factor_in_slack",
+        before="return not (link.with_second_factor and kept)",
+        after="return not kept",
+        tests=SLACK,
+    ),
+    Mutant(
+        name="an account approves though its person's factor is gone",
+        home="portal.factors:lacks_factor_in_slack",
+        before="return not (link.with_second_factor and kept)",
+        after="return not link.with_second_factor",
+        tests=SLACK,
+    ),
+    Mutant(
+        name="factors that were reset leave their account as it was",
+        home="teams.services.factors:reset_factors.__wrapped__",
+        before="SlackLink.objects.filter(person=mine).update(with_second_factor=False)",
+        after="pass",
+        tests=SLACK,
     ),
     Mutant(
         name="the database lets an escalation be hastened",
