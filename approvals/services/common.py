@@ -12,6 +12,7 @@ from approvals.errors import AlreadyDecidedError, ChangedSinceReadError
 from approvals.models import AccessRequest, BudgetRequest, Decision, RequestStatus, Verdict
 from core import audit, clock
 from core.errors import GoneError, InvalidInputError
+from core.locks import lock_first
 from core.models import AuditEvent
 from teams.models import User
 
@@ -33,7 +34,7 @@ def locked(request: AccessRequest) -> AccessRequest:
         "extends_key",
         "extends_grant__granted_by",
     )
-    return rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=request.pk)
+    return lock_first(rows, request.pk)
 
 
 def past_its_time(request: AnyRequest) -> bool:

@@ -24,8 +24,15 @@ MUTANTS = (
     Mutant(
         name="nobody locks the request",
         home="approvals.services.common:locked",
-        before='rows.select_for_update(no_key=True, of=("self",))',
-        after="rows",
+        before="lock_first(rows, request.pk)",
+        after="rows.get(pk=request.pk)",
+        tests=RACES,
+    ),
+    Mutant(
+        name="a row is set against what it referred to before it was waited for",
+        home="core.locks:lock_first",
+        before='bare.order_by("pk").values_list("pk", flat=True).get(pk=pk)',
+        after='rows = rows.select_for_update(no_key=True, of=("self",)).order_by("pk")',
         tests=RACES,
     ),
     Mutant(

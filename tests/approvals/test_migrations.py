@@ -62,7 +62,7 @@ def migrate(name: str) -> None:
 
 def newest() -> str:
     [name] = [name for app, name in MigrationExecutor(connection).loader.graph.leaf_nodes("approvals")]
-    return name
+    return str(name)
 
 
 def kept(model: Any) -> list[dict[str, Any]]:

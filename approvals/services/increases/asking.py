@@ -155,9 +155,10 @@ def _require_out_of_reach(actor: User, budget: Budget, limit_usd: Decimal, until
 
 def _require_no_other(actor: User, budget: Budget) -> None:
     waiting = BudgetRequest.objects.filter(requester=actor, budget=budget, status=RequestStatus.PENDING)
-    same = waiting.placed().select_for_update(no_key=True, of=("self",)).order_by("pk").first()
-    if same is None:
+    found = waiting.select_for_update(no_key=True).order_by("pk").first()
+    if found is None:
         return
+    same = BudgetRequest.objects.placed().get(pk=found.pk)
     if past_its_time(same):
         write_expiry(same)
         return

@@ -7,6 +7,7 @@ from approvals.models import BudgetRequest, RequestStatus
 from approvals.services.common import UNCHANGED, require_in_time
 from approvals.services.mails import mail_about_budget
 from core import audit, clock
+from core.locks import lock_first
 from core.models import AuditEvent
 from core.money import format_usd
 from teams.models import User
@@ -14,8 +15,7 @@ from teams.models import User
 
 def locked_increase(request: BudgetRequest) -> BudgetRequest:
     """Return the request as it is now, locked to the end of the transaction."""
-    rows = BudgetRequest.objects.placed().select_for_update(no_key=True, of=("self",))
-    return rows.order_by("pk").get(pk=request.pk)
+    return lock_first(BudgetRequest.objects.placed(), request.pk)
 
 
 def asked_facts(request: BudgetRequest) -> dict[str, Any]:

@@ -143,10 +143,8 @@ def _is_replay(request: BudgetRequest, actor: User, verdict: Verdict, seen_revis
 
 @transaction.atomic
 def _expire(pk: int) -> int:
-    still = BudgetRequest.objects.placed().filter(pk=pk, status=RequestStatus.PENDING)
-    locked = still.select_for_update(no_key=True, skip_locked=True, of=("self",))
-    request = locked.order_by("pk").first()
-    if request is None:
+    still = BudgetRequest.objects.filter(pk=pk, status=RequestStatus.PENDING)
+    if still.select_for_update(no_key=True, skip_locked=True).order_by("pk").first() is None:
         return 0
-    write_expiry(request)
+    write_expiry(BudgetRequest.objects.placed().get(pk=pk))
     return 1
