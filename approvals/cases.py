@@ -14,6 +14,7 @@ from approvals.eligibility import (
     decisions_of,
     may_lend,
     names_of_deciders,
+    next_role,
     role_phrase,
     stages_of,
     vetoers,
@@ -21,8 +22,8 @@ from approvals.eligibility import (
 )
 from approvals.models import AccessRequest, Decision, Policy, RequestKind, RequestStatus, Verdict
 from approvals.selectors import PARTS, asked_before
+from approvals.services.common import revisions_of
 from core import clock
-from core.models import AuditEvent
 from core.money import format_usd
 from core.words import counted
 from teams.models import Role, User
@@ -153,8 +154,8 @@ def stage_text(request: AccessRequest) -> str:
     quorum = stages[request.stage_index].quorum
     agreed = sum(each.stage_index == request.stage_index for each in decisions_of(request))
     people = f", {agreed} of {quorum} agreed" if quorum > 1 else ""
-    more = request.policy.escalation_role
-    if request.is_escalated and more and more != stages[request.stage_index].role:
+    more = next_role(request, stages[request.stage_index].role)
+    if request.is_escalated and more:
         people += f"; it waited long, so {role_phrase(more, request)} may decide too"
     if len(stages) == 1:
         return f"{phrases[0][0].upper()}{phrases[0][1:]} decides{people}"
@@ -163,10 +164,8 @@ def stage_text(request: AccessRequest) -> str:
 
 def _escalates_to(request: AccessRequest) -> str:
     """Write who may decide too when the request has waited too long; empty for nobody, and once it has."""
-    more = request.policy.escalation_role
-    if not more or request.is_escalated or more == current_stage(request).role:
-        return ""
-    return role_phrase(more, request)
+    more = next_role(request, current_stage(request).role)
+    return role_phrase(more, request) if more and not request.is_escalated else ""
 
 
 def remarks(rows: Iterable[Mapping[str, Any]]) -> tuple[Remark, ...]:
@@ -263,13 +262,8 @@ def _history(request: AccessRequest) -> list[HistoryLine]:
 
 
 def _amendments(request: AccessRequest) -> list[HistoryLine]:
-    events = AuditEvent.objects.filter(
-        object_type="approvals.accessrequest",
-        object_id=request.public_id,
-        action__in=("request.amended", "request.restarted"),
-    )
     lines = []
-    for event in events:
+    for event in revisions_of(request):
         if event.action == "request.restarted":
             lines.append(HistoryLine(at=event.at, text=f"It started again: {event.reason}"))
             continue

@@ -40,8 +40,14 @@ def roles_now(request: AccessRequest) -> tuple[str, ...]:
 
 def turn_roles(request: AccessRequest, role: str) -> tuple[str, ...]:
     """Return a stage's role and, once the request has waited too long, the escalation role of its policy."""
+    more = next_role(request, role)
+    return (role, more) if request.is_escalated and more else (role,)
+
+
+def next_role(request: AccessRequest, role: str) -> str:
+    """Return which role decides beside a stage's own once that has waited too long; empty where none does."""
     more = request.policy.escalation_role
-    return (role, more) if request.is_escalated and more and more != role else (role,)
+    return "" if more == role else more
 
 
 def able(request: AccessRequest, holders: RoleHolders) -> dict[int, int | None]:

@@ -18,6 +18,7 @@ from approvals.owners import (
     owner_text,
     why_not_owner,
 )
+from approvals.services.common import revisions_of
 from approvals.services.increases.common import outcome_text
 from budgets.models import Budget, Mode, ScopeKind
 from budgets.selectors import (
@@ -29,7 +30,6 @@ from budgets.selectors import (
 )
 from budgets.types import BudgetRow, ScopePlace
 from catalog.selectors import models_with_prices
-from core.models import AuditEvent
 from core.money import ZERO
 from core.shapes import Event
 from keys.models import ApiKey
@@ -113,7 +113,7 @@ def increase_case(user: User, request: BudgetRequest) -> IncreaseCase:
         may_decide=user.pk in can,
         for_whom=holders.names[giver] if giver else "",
         may_lend=user.pk in can and may_lend(user, holders_here(request, holders)),
-        escalates_to=escalation_text(request) if is_open and not request.is_escalated else "",
+        escalates_to=escalation_text(request) if is_open else "",
         may_see_budget=_may_see_budget(user, request),
         why_not="" if user.pk in can else why_not,
         checks=tuple(_checks(request, row, forecast_usd, parent)) if is_open else (),
@@ -242,13 +242,8 @@ def _history(request: BudgetRequest) -> list[Event]:
 
 def _revisions(request: BudgetRequest) -> list[Event]:
     """Return what was changed, and when it started again. One query."""
-    events = AuditEvent.objects.filter(
-        object_type="approvals.budgetrequest",
-        object_id=request.public_id,
-        action__in=("budget_increase.amended", "budget_increase.restarted"),
-    )
     lines = []
-    for event in events:
+    for event in revisions_of(request):
         changed = [
             label for name, label in FIELD_NAMES.items() if event.before.get(name) != event.after.get(name)
         ]

@@ -2,8 +2,8 @@
 
 A project's or key's parent is the team's lead as far as his head-room goes, beyond it the department's
 director; a team's is the director; a department's and the organisation's are finance and administrators.
-When a request has waited too long, the next of them may decide it too. Whom one of them lent the role decides
-for that person, within what the role may.
+When a request has waited too long, the next of them may decide it too, and has as long before the one after
+him. Whom one of them lent the role decides for that person, within what the role may.
 """
 
 from typing import Any
@@ -27,9 +27,6 @@ OWNERS: dict[ScopeKind, tuple[Role, ...]] = {
     ScopeKind.DEPARTMENT: (Role.FINANCE,),
     ScopeKind.ORGANISATION: (Role.FINANCE,),
 }
-
-# Who decides beside an owner that let a request wait too long.
-NEXT: dict[str, Role] = {Role.LEAD: Role.DIRECTOR, Role.DIRECTOR: Role.FINANCE}
 
 
 def holders_here(request: BudgetRequest, holders: RoleHolders) -> dict[str, frozenset[int]]:
@@ -115,7 +112,7 @@ def owner_text(request: BudgetRequest, holders: RoleHolders) -> str:
 
 def escalation_text(request: BudgetRequest) -> str:
     """Write who may decide too when the request has waited too long; empty where nobody does."""
-    return owner_phrase(NEXT[request.role], request) if request.role in NEXT else ""
+    return owner_phrase(request.next_role, request) if request.next_role else ""
 
 
 def owner_phrase(role: str, request: BudgetRequest) -> str:
@@ -132,11 +129,9 @@ def owner_phrase(role: str, request: BudgetRequest) -> str:
 
 
 def _roles_now(request: BudgetRequest) -> tuple[str, ...]:
-    """Return the roles that may decide now: the pinned one, and beside it the one that it escalated to."""
-    roles = [request.role]
-    if request.is_escalated and request.role in NEXT:
-        roles.append(NEXT[request.role])
-    return (*roles, Role.ADMIN) if Role.FINANCE in roles else tuple(roles)
+    """Return the roles that may decide now: the pinned one, and beside it those that it escalated to."""
+    roles = request.chain[: request.turn.index + 1]
+    return (*roles, Role.ADMIN) if Role.FINANCE in roles else roles
 
 
 def _turn(request: BudgetRequest, holders: RoleHolders) -> list[str]:

@@ -35,6 +35,15 @@ class Lent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """The time of one role in a chain of them; `index` counts from 0, and the last one's turn goes on."""
+
+    index: int
+    began: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """What one approver agreed to; None is "as asked"."""
 
@@ -138,11 +147,24 @@ def is_stricter(new: Sequence[StageTerms], old: Sequence[StageTerms]) -> bool:
     return any(mine.quorum > theirs.quorum or mine.max_days < theirs.max_days for mine, theirs in pairs)
 
 
-def reminders_due(now: datetime, *, began: datetime, sla_ends: datetime) -> int:
-    """Return how many reminders are due: none, one at half of the SLA, two at its end."""
-    if now >= sla_ends:
-        return REMINDED_AT_END
-    return REMINDED_AT_HALF if now >= began + (sla_ends - began) / 2 else 0
+def turn_at(now: datetime, *, began: datetime, decide_by: datetime, sla: timedelta, roles: int = 1) -> Turn:
+    """Return whose turn it is in a chain of so many `roles`, each of which may decide beside those before it.
+
+    Each has the SLA, and half of the time that is left at most, before the next may decide too.
+    """
+    turn = Turn(index=0, began=began, ends_at=began + min(sla, (decide_by - began) / 2))
+    while turn.ends_at <= now and turn.index + 1 < roles:
+        began = turn.ends_at
+        turn = Turn(index=turn.index + 1, began=began, ends_at=began + min(sla, (decide_by - began) / 2))
+    return turn
+
+
+def reminders_due(now: datetime, turn: Turn) -> int:
+    """Return how many reminders are due: in each turn one at half of its time, and one at its end."""
+    before = turn.index * REMINDED_AT_END
+    if now >= turn.ends_at:
+        return before + REMINDED_AT_END
+    return before + REMINDED_AT_HALF if now >= turn.began + (turn.ends_at - turn.began) / 2 else before
 
 
 def deadline(now: datetime, decide_within_hours: int) -> datetime:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from core import clock, events
 from core.models import AuditEvent
@@ -78,7 +79,7 @@ def record(
         actor_id=actor.pk if actor else None,
         actor_label=actor.label if actor else "purser",
         on_behalf_of_id=on_behalf_of.pk if on_behalf_of else None,
-        object_type=subject._meta.label_lower,  # noqa: SLF001  Django's public name for it
+        object_type=_type_of(subject),
         object_id=subject.public_id,
         object_label=str(subject)[:254],
         department_id=department_id,
@@ -93,6 +94,17 @@ def record(
     )
     events.tell(event)
     return event
+
+
+def about(subject: Any) -> QuerySet[AuditEvent]:
+    """Return the events about one thing, the oldest first."""
+    return AuditEvent.objects.filter(object_type=_type_of(subject), object_id=subject.public_id).order_by(
+        "pk"
+    )
+
+
+def _type_of(subject: Any) -> str:
+    return str(subject._meta.label_lower)  # noqa: SLF001  Django's public name for it
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -283,7 +283,11 @@ class Webhook(models.Model):
 
 
 class SlackLink(models.Model):
-    """Whose Slack account is whose. It counts once the code that the portal showed came from that account."""
+    """Whose Slack account is whose. It counts once the code that the portal showed came from that account.
+
+    `with_second_factor` says that the person who saw the code had one, so that what comes from the account
+    stands for no less than a sign-in does; taking his factors away ends that.
+    """
 
     person = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="slack_link"
@@ -292,6 +296,7 @@ class SlackLink(models.Model):
     code_hash = models.CharField(max_length=64, blank=True)
     code_expires_at = models.DateTimeField(null=True)
     confirmed_at = models.DateTimeField(null=True)
+    with_second_factor = models.BooleanField(default=False)
 
     class Meta:
         constraints = (

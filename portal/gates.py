@@ -18,7 +18,7 @@ from approvals.models import AccessRequest
 from core.errors import NotAllowedError
 from keys.models import Grant
 from portal.answers import lead_to, problem_document
-from portal.factors import needs_second_factor
+from portal.factors import SecondFactorMissingError, needs_second_factor
 from teams.models import User
 from teams.sign_in import confirmed_lately, lacks_second_factor
 
@@ -29,13 +29,6 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 HIGHEST_TIER_WITHOUT = 2
 # Reached without a second factor: where one is set up, the way out, and what shows nothing of the house.
 OPEN_PATHS = ("/accounts/", "/theme/", "/healthz", "/readyz", "/api/schema/", "/sessions/")
-
-
-class SecondFactorMissingError(NotAllowedError):
-    """The person holds a role, or was lent one, and has no second factor yet."""
-
-    code = "second_factor_missing"
-    title = "A second factor is needed"
 
 
 class ConfirmationNeededError(NotAllowedError):

@@ -55,8 +55,17 @@ def lacks_second_factor(request: HttpRequest, user: User, *, needs: Callable[[Us
     """
     if not settings.MFA_REQUIRED or any(map(_shows_second_factor, _records(request))):
         return False
-    has_factor = Authenticator.objects.filter(user=user, type__in=FACTORS)
-    return needs(user) and not has_factor.exists()
+    return needs(user) and not has_factor(user)
+
+
+def shows_second_factor(request: HttpRequest, user: User) -> bool:
+    """Whether the person signed in with a second factor, or has one without which he cannot sign in again."""
+    return any(map(_shows_second_factor, _records(request))) or has_factor(user)
+
+
+def has_factor(user: User) -> bool:
+    """Whether a second factor of the person is kept here. One query."""
+    return bool(Authenticator.objects.filter(user=user, type__in=FACTORS).exists())
 
 
 def _shows_second_factor(record: dict[str, Any]) -> bool:

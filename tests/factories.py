@@ -326,6 +326,7 @@ class AccessRequestFactory(DjangoModelFactory[AccessRequest]):
     expected_monthly_usd = Decimal(400)
     created_at = factory.LazyFunction(clock.now)
     revised_at = factory.SelfAttribute("created_at")
+    stage_began_at = factory.SelfAttribute("created_at")
     decide_by = factory.LazyAttribute(lambda request: request.created_at + timedelta(days=7))
 
     @classmethod

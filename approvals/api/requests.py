@@ -61,14 +61,23 @@ ETAG = OpenApiParameter(
 )
 
 
-class AccessRequestViewSet(NounViewSet):
-    """The person's own requests, those of the teams he oversees, and those he is a delegate for."""
+class RequestViewSet(NounViewSet):
+    """Requests, each answered with its revision as its tag."""
 
     noun = "request"
+    reads_carry = (ETAG,)
+
+    def answer(self, row: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+        """Return a request with its revision as its tag."""
+        return super().answer(row, status=status, headers={**(headers or {}), "ETag": f'"{row.revision}"'})
+
+
+class AccessRequestViewSet(RequestViewSet):
+    """The person's own requests, those of the teams he oversees, and those he is a delegate for."""
+
     out = AccessRequestOut
     list_query = AccessRequestQuery
     lookup_value_regex = id_pattern("req")
-    reads_carry = (ETAG,)
 
     def get_queryset(self) -> QuerySet[AccessRequest]:
         """Return the requests in scope."""
@@ -222,10 +231,6 @@ class AccessRequestViewSet(NounViewSet):
             raise refusals[0]
         return Response(ApprovedTogetherOut({"answered": answered}).data)
 
-    def answer(self, row: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-        """Return a request with its revision as its tag."""
-        return super().answer(row, status=status, headers={**(headers or {}), "ETag": f'"{row.revision}"'})
-
     def _key(self, wanted: Mapping[str, Any]) -> ApiKey | None:
         if "extends_key" not in wanted:
             return None
@@ -233,10 +238,9 @@ class AccessRequestViewSet(NounViewSet):
         return referred(keys, field="extends_key", noun="key", public_id=wanted["extends_key"])
 
 
-class BudgetRequestViewSet(NounViewSet):
+class BudgetRequestViewSet(RequestViewSet):
     """The person's own requests for more budget, those he oversees, and those he is a delegate for."""
 
-    noun = "request"
     out = BudgetRequestOut
     list_query = BudgetRequestQuery
     lookup_value_regex = id_pattern("brq")
@@ -254,7 +258,9 @@ class BudgetRequestViewSet(NounViewSet):
         """Return who holds which role, and who asks."""
         return {"holders": role_holders(), "user_id": self.actor.pk}
 
-    @operation(takes=BudgetRequestCreateIn, gives=BudgetRequestOut, status=201, refuses=(409, 422))
+    @operation(
+        takes=BudgetRequestCreateIn, gives=BudgetRequestOut, status=201, refuses=(409, 422), parameters=[ETAG]
+    )
     def create(self, request: Request) -> Response:
         """Ask for a higher limit of a budget: for good, or until a moment, as a top-up."""
         wanted = self.body(BudgetRequestCreateIn)
@@ -263,7 +269,12 @@ class BudgetRequestViewSet(NounViewSet):
         made = services.ask_increase(actor=self.actor, budget=budget, **wanted)
         return self.created(self.found(made.public_id))
 
-    @operation(takes=BudgetRequestAmendIn, gives=BudgetRequestOut, refuses=(404, 409, 410, 412, 422))
+    @operation(
+        takes=BudgetRequestAmendIn,
+        gives=BudgetRequestOut,
+        refuses=(404, 409, 410, 412, 422),
+        parameters=[ETAG],
+    )
     @action(detail=True, methods=["post"])
     def amend(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
         """Change what is asked for; only its requester may. The clock to decide starts anew."""
@@ -271,7 +282,9 @@ class BudgetRequestViewSet(NounViewSet):
         services.amend_increase(actor=self.actor, request=self.found(id), **wanted)
         return self.answer(self.found(id))
 
-    @operation(takes=BudgetRequestCommentIn, gives=BudgetRequestOut, refuses=(404, 409, 410, 422))
+    @operation(
+        takes=BudgetRequestCommentIn, gives=BudgetRequestOut, refuses=(404, 409, 410, 422), parameters=[ETAG]
+    )
     @action(detail=True, methods=["post"])
     def comment(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
         """Say something about a pending request. It changes nothing of it."""
@@ -279,7 +292,7 @@ class BudgetRequestViewSet(NounViewSet):
         services.comment_increase(actor=self.actor, request=self.found(id), **wanted)
         return self.answer(self.found(id))
 
-    @operation(gives=BudgetRequestOut, refuses=(404, 409, 410))
+    @operation(gives=BudgetRequestOut, refuses=(404, 409, 410), parameters=[ETAG])
     @action(detail=True, methods=["post"])
     def withdraw(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
         """Take a request back. Only its requester may; the second time changes nothing."""
@@ -287,13 +300,21 @@ class BudgetRequestViewSet(NounViewSet):
         services.withdraw_increase(actor=self.actor, request=self.found(id))
         return self.answer(self.found(id))
 
-    @operation(takes=BudgetRequestDecideIn, gives=BudgetRequestOut, refuses=(404, 409, 410, 412, 422))
+    @operation(
+        takes=BudgetRequestDecideIn,
+        gives=BudgetRequestOut,
+        refuses=(404, 409, 410, 412, 422),
+        parameters=[IF_MATCH, ETAG],
+    )
     @action(detail=True, methods=["post"])
     def decide(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
         """Approve or deny the revision that was read; an approval sets the limit at once."""
         wanted = self.body(BudgetRequestDecideIn)
         verdict = Verdict(wanted.pop("verdict"))
-        services.decide(actor=self.actor, request=self.found(id), verdict=verdict, **wanted)
+        seen = seen_revision(wanted.pop("seen_revision", None), request.headers)
+        services.decide(
+            actor=self.actor, request=self.found(id), verdict=verdict, seen_revision=seen, **wanted
+        )
         return self.answer(self.found(id))
 
 

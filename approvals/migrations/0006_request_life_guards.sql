@@ -13,7 +13,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION approvals_request_is_sound() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-  movable text[] := '{status,stage_index,decided_at,closed_reason,key_id,reminders,by_rule}';
+  movable text[] := '{status,stage_index,stage_began_at,decided_at,closed_reason,key_id,reminders,by_rule}';
   amendable text[] := '{revision,model_ids,reason,ticket,duration_days,expected_monthly_usd,policy_id,team_id,decide_by,revised_at}';
   last_stage int;
 BEGIN

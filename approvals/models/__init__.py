@@ -14,11 +14,11 @@ from approvals.models.requests import (
     PolicyProposal,
     ProposalStatus,
     RequestKind,
-    RequestStatus,
     Stage,
     Verdict,
     lent_to,
 )
+from approvals.models.waiting import RequestStatus
 
 __all__ = [
     "BREAK_GLASS_MOST_HOURS",

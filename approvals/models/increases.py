@@ -1,12 +1,14 @@
 """Requests for more budget, each with its one decision. Triggers keep what raw SQL could break."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Self
 
 from django.db import models
 from django.db.models import Exists, F, Q
 
-from approvals.models.requests import RequestStatus, lent_to
+from approvals.models.requests import lent_to
+from approvals.models.waiting import RequestStatus, Saying, Waiting, WaitingQuerySet
+from approvals.policy import Turn, turn_at
 from budgets.models import MONEY, Budget, BudgetLimit
 from core.clock import now
 from core.ids import PublicIdField
@@ -14,9 +16,11 @@ from teams.models import Department, Project, Role, Team, User, sees_everything
 
 DECIDE_WITHIN = timedelta(days=7)
 SLA = timedelta(hours=48)
+# Who decides beside an owner that let a request wait too long, each with a clock of his own.
+NEXT_OWNER: dict[str, str] = {Role.LEAD: Role.DIRECTOR, Role.DIRECTOR: Role.FINANCE}
 
 
-class BudgetRequestQuerySet(models.QuerySet["BudgetRequest"]):
+class BudgetRequestQuerySet(WaitingQuerySet["BudgetRequest"]):
     """Requests for more budget, as people may see them and as time has left them."""
 
     def visible_to(self, user: User) -> Self:
@@ -37,10 +41,6 @@ class BudgetRequestQuerySet(models.QuerySet["BudgetRequest"]):
             | sees_everything(user)
         )
 
-    def pending(self) -> Self:
-        """Return the requests that can still be decided: past its time is expired, written down or not."""
-        return self.filter(status=RequestStatus.PENDING, decide_by__gt=now())
-
     def placed(self) -> Self:
         """Load what says whose budget a request is about."""
         return self.select_related(
@@ -55,16 +55,16 @@ class BudgetRequestQuerySet(models.QuerySet["BudgetRequest"]):
         )
 
 
-class BudgetRequest(models.Model):
+class BudgetRequest(Waiting):
     """Somebody asks the owner of the parent for more of a budget: a higher limit, or one until a moment.
 
     One human decides it, so the decision stands in the row. `project`, `team` or `department` is where the
     budget is; none of them is the organisation. People are looked up when it matters, `role` is pinned.
-    `revised_in` is the project's team when this revision began, at `revised_at` (a trigger fills in both): a
-    request that moved starts again. `reminders` counts those that were sent.
+    `revised_in` is the project's team when this revision began (a trigger fills it in): a request that moved
+    starts again.
     """
 
-    KIND = "budget_increase"
+    ACTS = "budget_increase"
 
     public_id = PublicIdField(prefix="brq")
     requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="budget_requests")
@@ -74,16 +74,8 @@ class BudgetRequest(models.Model):
     department = models.ForeignKey(Department, on_delete=models.PROTECT, null=True, related_name="+")
     limit_usd = models.DecimalField(**MONEY, help_text="What the limit shall be, top-ups included.")
     until = models.DateTimeField(null=True, help_text="When it falls back; null is for good.")
-    reason = models.TextField()
     role = models.CharField(max_length=16, choices=Role)
-    revision = models.PositiveIntegerField(default=1)
-    status = models.CharField(max_length=10, choices=RequestStatus, default=RequestStatus.PENDING)
-    created_at = models.DateTimeField()
-    decide_by = models.DateTimeField()
-    revised_at = models.DateTimeField()
     revised_in = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, related_name="+")
-    reminders = models.PositiveSmallIntegerField(default=0)
-    decided_at = models.DateTimeField(null=True)
     decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     on_behalf_of = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     comment = models.TextField(blank=True)
@@ -96,8 +88,7 @@ class BudgetRequest(models.Model):
 
     objects = BudgetRequestQuerySet.as_manager()
 
-    class Meta:
-        ordering = ("-id",)
+    class Meta(Waiting.Meta):
         indexes = (models.Index(fields=("status", "decide_by"), name="budget_request_by_status"),)
         constraints = (
             models.UniqueConstraint(
@@ -155,21 +146,22 @@ class BudgetRequest(models.Model):
         return f"More budget for {self.place_name}"
 
     @property
-    def state(self) -> RequestStatus:
-        """Return what this request is now: nobody can decide it after `decide_by`, swept or not."""
-        if self.status == RequestStatus.PENDING and self.decide_by <= now():
-            return RequestStatus.EXPIRED
-        return RequestStatus(self.status)
+    def chain(self) -> tuple[str, ...]:
+        """Return the roles that decide one after the other: the pinned one and those it escalates to."""
+        roles = [self.role]
+        while roles[-1] in NEXT_OWNER:
+            roles.append(NEXT_OWNER[roles[-1]])
+        return tuple(roles)
 
     @property
-    def is_escalated(self) -> bool:
-        """Whether the time in which its owner should have decided is over."""
-        return self.sla_at <= now()
+    def turn(self) -> Turn:
+        """Return the time of the last role that may decide by now."""
+        return turn_at(now(), began=self.revised_at, decide_by=self.decide_by, sla=SLA, roles=len(self.chain))
 
     @property
-    def sla_at(self) -> datetime:
-        """Return when the next owner may decide too: after two days, at half time at most."""
-        return self.revised_at + min(SLA, (self.decide_by - self.revised_at) / 2)
+    def next_role(self) -> str:
+        """Return the role that may decide too when this turn is over; empty where nobody comes after."""
+        return "".join(self.chain[self.turn.index + 1 : self.turn.index + 2])
 
     @property
     def home_team(self) -> Team | None:
@@ -191,19 +183,11 @@ class BudgetRequest(models.Model):
         return f"{self.department.name} department" if self.department else "the organisation"
 
 
-class BudgetComment(models.Model):
-    """Something said about a request for more budget: a question or an answer. Append-only."""
+class BudgetComment(Saying):
+    """A question about a request for more budget, or an answer."""
 
     public_id = PublicIdField(prefix="bcm")
     request = models.ForeignKey(BudgetRequest, on_delete=models.PROTECT, related_name="comments")
-    revision = models.PositiveIntegerField()
-    author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
-    text = models.TextField()
-    at = models.DateTimeField()
 
-    class Meta:
-        ordering = ("id",)
+    class Meta(Saying.Meta):
         constraints = (models.CheckConstraint(condition=~Q(text=""), name="budget_comment_says_something"),)
-
-    def __str__(self) -> str:
-        return f"{self.author}: {self.text[:60]}"

@@ -9,6 +9,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, F, Q
 
+from approvals.models.waiting import RequestStatus, Saying, Waiting, WaitingQuerySet
+from approvals.policy import Turn, turn_at
 from budgets.models import MONEY
 from catalog.models import Tier
 from core.clock import now
@@ -165,18 +167,7 @@ class RequestKind(models.TextChoices):
     BREAK_GLASS = "break_glass", "Break-glass review"
 
 
-class RequestStatus(models.TextChoices):
-    """The life of a request. All but PENDING are final."""
-
-    PENDING = "pending", "Waiting"
-    APPROVED = "approved", "Approved"
-    DENIED = "denied", "Denied"
-    WITHDRAWN = "withdrawn", "Withdrawn"
-    EXPIRED = "expired", "Expired"
-    CLOSED = "closed", "Closed"
-
-
-class AccessRequestQuerySet(models.QuerySet["AccessRequest"]):
+class AccessRequestQuerySet(WaitingQuerySet["AccessRequest"]):
     """Requests, as people may see them and as time has left them."""
 
     def visible_to(self, user: User) -> Self:
@@ -190,22 +181,16 @@ class AccessRequestQuerySet(models.QuerySet["AccessRequest"]):
         )
         return self.filter(own | delegated | Q(project__team__in=Team.objects.overseen_by(user)))
 
-    def pending(self) -> Self:
-        """Return the requests that can still be decided: past its time is expired, written down or not."""
-        return self.filter(status=RequestStatus.PENDING, decide_by__gt=now())
 
-    def decided(self) -> Self:
-        """Return the requests that are over in any way."""
-        return self.exclude(status=RequestStatus.PENDING, decide_by__gt=now())
-
-
-class AccessRequest(models.Model):
+class AccessRequest(Waiting):
     """Somebody asks that a key of a project may call a tier for a time.
 
-    `team` is the project's when this revision began, at `revised_at` (a trigger fills in both): people are
-    looked up when it matters, and a request that moved starts again. `reminders` counts those that were sent,
-    and `by_rule` says that no human approved it.
+    `team` is the project's when this revision began: people are looked up when it matters, and a request that
+    moved starts again. `stage_began_at` is when its stage began, from where the clock of the stage runs. A
+    trigger fills in both. `by_rule` says that no human approved it.
     """
+
+    ACTS = "request"
 
     public_id = PublicIdField(prefix="req")
     kind = models.CharField(max_length=20, choices=RequestKind, default=RequestKind.ACCESS)
@@ -214,7 +199,6 @@ class AccessRequest(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="requests")
     tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="+")
     model_ids = ArrayField(models.BigIntegerField(), default=list)
-    reason = models.TextField()
     duration_days = models.PositiveSmallIntegerField()
     expected_monthly_usd = models.DecimalField(**MONEY)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
@@ -222,15 +206,9 @@ class AccessRequest(models.Model):
     extends_key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="+")
     extends_grant = models.ForeignKey(Grant, on_delete=models.PROTECT, null=True, related_name="extensions")
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="requests")
-    revision = models.PositiveIntegerField(default=1)
     stage_index = models.PositiveSmallIntegerField(default=0)
-    status = models.CharField(max_length=10, choices=RequestStatus, default=RequestStatus.PENDING)
-    created_at = models.DateTimeField()
-    decide_by = models.DateTimeField()
-    revised_at = models.DateTimeField()
-    reminders = models.PositiveSmallIntegerField(default=0)
+    stage_began_at = models.DateTimeField()
     by_rule = models.BooleanField(default=False)
-    decided_at = models.DateTimeField(null=True)
     closed_reason = models.CharField(max_length=240, blank=True)
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="requests")
 
@@ -248,8 +226,7 @@ class AccessRequest(models.Model):
 
     objects = AccessRequestQuerySet.as_manager()
 
-    class Meta:
-        ordering = ("-id",)
+    class Meta(Waiting.Meta):
         indexes = (models.Index(fields=("status", "decide_by"), name="request_by_status"),)
         constraints = (
             models.UniqueConstraint(
@@ -285,27 +262,24 @@ class AccessRequest(models.Model):
         return f"{self.tier} for {self.project}"
 
     @property
-    def state(self) -> RequestStatus:
-        """Return what this request is now: nobody can decide it after `decide_by`, swept or not."""
-        if self.status == RequestStatus.PENDING and self.decide_by <= now():
-            return RequestStatus.EXPIRED
-        return RequestStatus(self.status)
-
-    @property
     def askers(self) -> frozenset[int]:
         """Return the ids of the people whose own request this is; neither may decide it."""
         return frozenset({self.requester_id, self.beneficiary_id})
 
     @property
-    def is_escalated(self) -> bool:
-        """Whether the time in which the stage's own role should have decided is over."""
-        return self.sla_at <= now()
+    def turn(self) -> Turn:
+        """Return the time of the stage's role, by the policy of this revision."""
+        return turn_at(
+            now(),
+            began=self.stage_began_at,
+            decide_by=self.decide_by,
+            sla=timedelta(hours=self.policy.sla_hours),
+        )
 
     @property
-    def sla_at(self) -> datetime:
-        """Return when the escalation role may decide too: after the policy's hours, at half time at most."""
-        half = (self.decide_by - self.revised_at) / 2
-        return self.revised_at + min(timedelta(hours=self.policy.sla_hours), half)
+    def is_escalated(self) -> bool:
+        """Whether the time in which the stage's own role should have decided is over."""
+        return self.turn.ends_at <= now()
 
 
 class Stage(models.Model):
@@ -425,23 +399,15 @@ def lent_to(user: User) -> ValidityQuerySet[Delegation]:
     return Delegation.objects.live().filter(taker=user, taker__is_active=True, giver__is_active=True)
 
 
-class Comment(models.Model):
-    """Something said about a request: a question, an answer, or an offer of a lower tier. Append-only."""
+class Comment(Saying):
+    """A question, an answer, or an offer of a lower tier."""
 
     public_id = PublicIdField(prefix="cmt")
     request = models.ForeignKey(AccessRequest, on_delete=models.PROTECT, related_name="comments")
-    revision = models.PositiveIntegerField()
-    author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
-    text = models.TextField()
     offered_tier = models.ForeignKey(Tier, on_delete=models.PROTECT, null=True, related_name="+")
-    at = models.DateTimeField()
 
-    class Meta:
-        ordering = ("id",)
+    class Meta(Saying.Meta):
         constraints = (models.CheckConstraint(condition=~Q(text=""), name="comment_says_something"),)
-
-    def __str__(self) -> str:
-        return f"{self.author}: {self.text[:60]}"
 
 
 class GrantReview(models.Model):

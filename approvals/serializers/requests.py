@@ -61,27 +61,41 @@ class AccessCommentOut(CommentOut):
     offered_tier = serializers.IntegerField(source="tier", allow_null=True)
 
 
-class AccessRequestOut(Out):
-    """A request at its current revision. `deciders` are the people who may decide it now."""
+class RequestOut(Out):
+    """What every request shows of itself and of the clock that runs."""
 
     id = serializers.CharField(source="public_id")
-    kind = serializers.ChoiceField(RequestKind.choices)
     status = serializers.ChoiceField(RequestStatus.choices, source="state")
     revision = serializers.IntegerField(help_text="What a decision must have seen.")
+    reason = serializers.CharField()
+    requester = NamedOut()
+    created_at = Moment()
+    decide_by = Moment()
+    sla_at = serializers.SerializerMethodField(
+        help_text="When a decision should have come, and the next role, if there is one, may decide too."
+    )
+    decided_at = Moment(allow_null=True)
+
+    @extend_schema_field(Moment(allow_null=True))
+    def get_sla_at(self, request: AccessRequest | BudgetRequest) -> str | None:
+        """The end of the clock that runs now; null when it is over."""
+        is_open = request.state is RequestStatus.PENDING
+        return Moment().to_representation(request.sla_at) if is_open else None
+
+
+class AccessRequestOut(RequestOut):
+    """A request at its current revision. `deciders` are the people who may decide it now."""
+
+    kind = serializers.ChoiceField(RequestKind.choices)
     project = CodedOut()
     tier = serializers.IntegerField(source="tier_id")
     models = serializers.SerializerMethodField()
-    reason = serializers.CharField()
     ticket = serializers.CharField()
     duration_days = serializers.IntegerField()
     expected_monthly_usd = Usd()
-    requester = NamedOut()
     beneficiary = NamedOut()
     extends_key = serializers.CharField(source="extends_key.public_id", allow_null=True)
     key = serializers.CharField(source="key.public_id", allow_null=True)
-    created_at = Moment()
-    decide_by = Moment()
-    decided_at = Moment(allow_null=True)
     closed_reason = serializers.CharField()
     stage = serializers.IntegerField(source="stage_index", help_text="The stage that decides next, from 0.")
     stages = serializers.SerializerMethodField()
@@ -261,22 +275,14 @@ class AccessRequestCommentIn(In):
     offered_tier = WholeNumber(min_value=1, max_value=HIGHEST_TIER, required=False, allow_null=True)
 
 
-class BudgetRequestOut(Out):
+class BudgetRequestOut(RequestOut):
     """A request at its current revision. `deciders` are the people who may decide it now."""
 
-    id = serializers.CharField(source="public_id")
-    status = serializers.ChoiceField(RequestStatus.choices, source="state")
-    revision = serializers.IntegerField(help_text="What a decision must have seen.")
     budget = serializers.CharField(source="budget.public_id")
     place = serializers.CharField(source="place_name")
     limit_usd = Usd(help_text="What the limit shall be, top-ups included.")
     until = Moment(allow_null=True, help_text="When it falls back; null is for good.")
-    reason = serializers.CharField()
     role = serializers.ChoiceField(Role.choices, help_text="Whose decision it is.")
-    requester = NamedOut()
-    created_at = Moment()
-    decide_by = Moment()
-    decided_at = Moment(allow_null=True)
     decided_by = NamedOut(allow_null=True)
     on_behalf_of = NamedOut(allow_null=True)
     given_usd = Usd(
@@ -344,7 +350,9 @@ class BudgetRequestDecideIn(In):
     """A verdict on the revision that was read. An approval may give less than was asked for."""
 
     verdict = serializers.ChoiceField(Verdict.choices)
-    seen_revision = WholeNumber(min_value=1, max_value=MAX_REVISION)
+    seen_revision = WholeNumber(
+        min_value=1, max_value=MAX_REVISION, required=False, help_text="Or send it as If-Match."
+    )
     comment = Text(max_length=MAX_TEXT_CHARACTERS, default="", help_text="A denial needs one.")
     limit_usd = Usd(required=False, allow_null=True)
     until = Moment(required=False, allow_null=True)

@@ -1,4 +1,7 @@
-"""What every act on a request needs: its lock, whether it is still open, and its audit row."""
+"""What every act on a request needs: its lock, whether it is still open, and its audit row.
+
+What takes a `AnyRequest` is for requests for more budget too.
+"""
 
 from typing import Any
 
@@ -6,13 +9,17 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from approvals.errors import AlreadyDecidedError, ChangedSinceReadError
-from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
+from approvals.models import AccessRequest, BudgetRequest, Decision, RequestStatus, Verdict
 from core import audit, clock
-from core.errors import GoneError
+from core.errors import GoneError, InvalidInputError
+from core.locks import lock_first
 from core.models import AuditEvent
 from teams.models import User
 
 UNCHANGED = " Nothing was changed."
+MAX_COMMENT_CHARACTERS = 2_000
+
+AnyRequest = AccessRequest | BudgetRequest
 
 
 def locked(request: AccessRequest) -> AccessRequest:
@@ -27,19 +34,17 @@ def locked(request: AccessRequest) -> AccessRequest:
         "extends_key",
         "extends_grant__granted_by",
     )
-    return rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=request.pk)
+    return lock_first(rows, request.pk)
 
 
-def past_its_time(request: AccessRequest) -> bool:
+def past_its_time(request: AnyRequest) -> bool:
     """Whether the time to decide is over by this machine's clock or by the database's, whichever is ahead."""
-    return (
-        request.decide_by <= clock.now()
-        or AccessRequest.objects.filter(pk=request.pk, decide_by__lte=Now()).exists()
-    )
+    late = type(request).objects.filter(pk=request.pk, decide_by__lte=Now())
+    return request.decide_by <= clock.now() or late.exists()
 
 
-def require_open(request: AccessRequest) -> None:
-    """Refuse a request that is over. Raises AlreadyDecidedError, or GoneError when its time has passed."""
+def require_in_time(request: AnyRequest) -> None:
+    """Refuse a request whose time has passed, written down or not. Raises GoneError."""
     if request.status == RequestStatus.EXPIRED or (
         request.status == RequestStatus.PENDING and past_its_time(request)
     ):
@@ -47,6 +52,11 @@ def require_open(request: AccessRequest) -> None:
             f"Nobody decided this request by {request.decide_by:%d %B %Y at %H:%M} UTC, so it expired."
             f" {request.requester} can ask again."
         )
+
+
+def require_open(request: AccessRequest) -> None:
+    """Refuse a request that is over. Raises AlreadyDecidedError, or GoneError when its time has passed."""
+    require_in_time(request)
     if request.status != RequestStatus.PENDING:
         raise already_decided(request)
 
@@ -94,12 +104,12 @@ def decided_before(decision: Decision) -> AlreadyDecidedError:
     )
 
 
-def require_seen(request: AccessRequest, seen_revision: int) -> None:
+def require_seen(request: AnyRequest, seen_revision: int) -> None:
     """Refuse an actor who read another revision. Raises ChangedSinceReadError with the difference."""
     if seen_revision == request.revision:
         return
-    changes = difference(request, since_revision=seen_revision)
-    who = "Purser" if changes.keys() & {"team"} else str(request.requester)
+    changes = changes_in(revisions_of(request).filter(after__revision__gt=seen_revision))
+    who = "Purser" if "team" in changes else str(request.requester)
     raise ChangedSinceReadError(
         f"{who} changed this request after you read it. Read it again, then decide.",
         seen_revision=seen_revision,
@@ -108,20 +118,25 @@ def require_seen(request: AccessRequest, seen_revision: int) -> None:
     )
 
 
-def difference(request: AccessRequest, *, since_revision: int) -> dict[str, dict[str, Any]]:
-    """Return what was amended after a revision: {"duration_days": {"before": 90, "after": 30}}."""
-    return changes_in(
-        AuditEvent.objects.filter(
-            object_type="approvals.accessrequest",
-            object_id=request.public_id,
-            action__in=("request.amended", "request.restarted"),
-            after__revision__gt=since_revision,
-        )
-    )
+def revisions_of(request: AnyRequest) -> QuerySet[AuditEvent]:
+    """Return the events by which a request became another revision."""
+    return audit.about(request).filter(action__in=(f"{request.ACTS}.amended", f"{request.ACTS}.restarted"))
+
+
+def checked_comment(verdict: Verdict, comment: str) -> str:
+    """Return what is said with a verdict. Raises InvalidInputError: a denial needs a reason."""
+    text = comment.strip()
+    if verdict == Verdict.DENY and not text:
+        raise InvalidInputError("Enter why you deny it; the requester will see it.", field="comment")
+    if len(text) > MAX_COMMENT_CHARACTERS:
+        raise InvalidInputError(f"Use at most {MAX_COMMENT_CHARACTERS:,} characters.", field="comment")
+    return text
 
 
 def changes_in(events: QuerySet[AuditEvent]) -> dict[str, dict[str, Any]]:
-    """Return what these events changed from the first to the last one, without the revision itself."""
+    """Return what these events changed from the first to the last one, without the revision itself:
+    {"duration_days": {"before": 90, "after": 30}}.
+    """
     changes: dict[str, dict[str, Any]] = {}
     for event in events.order_by("pk"):
         for name, value in event.after.items():

@@ -11,20 +11,25 @@ from approvals import policy
 from approvals.eligibility import current_stage, decisions_of, require_may_decide, stages_of, who_can
 from approvals.errors import BeneficiaryLeftError
 from approvals.models import AccessRequest, BudgetRequest, Decision, RequestStatus, Verdict
-from approvals.services.common import decided_before, locked, record_decision, require_open, require_seen
+from approvals.services.common import (
+    checked_comment,
+    decided_before,
+    locked,
+    record_decision,
+    require_open,
+    require_seen,
+)
 from approvals.services.finishing import finish
 from approvals.services.increases.deciding import IncreaseOutcome, decide_increase
 from approvals.services.increases.following import bring_increase_up_to_date
 from approvals.services.mails import tell_approvers, tell_requester
 from approvals.services.ratifying import end_unratified
-from approvals.services.revising import bring_up_to_date
+from approvals.services.revising import begin_next_stage, bring_up_to_date
 from core import clock
 from core.errors import InvalidInputError
 from core.money import format_usd, quantise
 from teams.models import User
 from teams.selectors import works_in
-
-MAX_COMMENT_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +130,7 @@ def _decide(
         raise decided_before(earlier)
     on_behalf_of = require_may_decide(actor, mine, denies=verdict == Verdict.DENY)
     offer = _checked_offer(mine, verdict, monthly_cap_usd, duration_days)
-    text = _checked_comment(verdict, comment)
+    text = checked_comment(verdict, comment)
     if verdict == Verdict.APPROVE:
         _require_beneficiary(mine)
     decision = _count(mine, actor, verdict, offer, on_behalf_of=on_behalf_of, comment=text)
@@ -172,8 +177,7 @@ def _act_on(request: AccessRequest, decision: Decision) -> None:
     if len(agreed) < stage.quorum:
         record_decision(request, decision, "request.agreed")
     elif stage.index + 1 < len(stages_of(request)):
-        request.stage_index += 1
-        request.save(update_fields=["stage_index"])
+        begin_next_stage(request, at=decision.at)
         record_decision(request, decision, "request.agreed")
         tell_approvers(request, who_can(request))
     else:
@@ -223,12 +227,3 @@ def _checked_offer(
         )
     cap = None if monthly_cap_usd is None else quantise(monthly_cap_usd)
     return policy.Offer(monthly_cap_usd=cap, duration_days=duration_days)
-
-
-def _checked_comment(verdict: Verdict, comment: str) -> str:
-    text = comment.strip()
-    if verdict == Verdict.DENY and not text:
-        raise InvalidInputError("Enter why you deny it; the requester will see it.", field="comment")
-    if len(text) > MAX_COMMENT_CHARACTERS:
-        raise InvalidInputError(f"Use at most {MAX_COMMENT_CHARACTERS:,} characters.", field="comment")
-    return text

@@ -57,9 +57,9 @@ def tell_informed(request: AccessRequest) -> None:
             )
 
 
-def remind_approvers(request: AccessRequest, number: int) -> None:
-    """Tell everybody who may decide now that a request still waits, once a person, revision and reminder."""
-    late = " It has waited longer than it should, so the next role may decide it too." if number > 1 else ""
+def remind_approvers(request: AccessRequest, number: int, *, escalated: bool) -> None:
+    """Tell everybody who may decide now that a request still waits, once a person, stage and reminder."""
+    late = " It has waited longer than it should, so the next role may decide it too." if escalated else ""
     for person in who_can(request):
         _mail(
             request,

@@ -1,10 +1,12 @@
 """Reminds at half of the time that a decision should take and at its end, when the next role decides too.
 
-Who may decide follows from the clock alone; here it is written down and told.
+Each stage, and each owner in turn of a budget, has a clock of its own. Who may decide follows from the clock
+alone; here it is written down and told.
 """
 
 from django.db import transaction
 
+from approvals.eligibility import current_stage, next_role
 from approvals.models import AccessRequest, RequestStatus
 from approvals.policy import REMINDED_AT_END, reminders_due
 from approvals.services.common import locked, past_its_time, record
@@ -21,25 +23,29 @@ def remind_due() -> int:
     Each in a transaction of its own.
     """
     waiting = AccessRequest.objects.pending().filter(reminders__lt=REMINDED_AT_END).select_related("policy")
-    due = [request.pk for request in waiting.order_by("pk")[:MOST] if number_due(request) > request.reminders]
+    due = [request.pk for request in waiting.order_by("pk")[:MOST] if request.is_reminder_due]
     return sum(_remind(pk) for pk in due) + remind_of_increases(most=MOST)
-
-
-def number_due(request: AccessRequest) -> int:
-    """Return how many reminders are due by now."""
-    return reminders_due(clock.now(), began=request.revised_at, sla_ends=request.sla_at)
 
 
 @transaction.atomic
 def _remind(pk: int) -> int:
     request = locked(AccessRequest(pk=pk))
-    number = number_due(request)
-    if request.status != RequestStatus.PENDING or past_its_time(request) or number <= request.reminders:
+    if request.status != RequestStatus.PENDING or past_its_time(request) or not request.is_reminder_due:
         return 0
-    request.reminders = number
+    request.reminders = reminders_due(clock.now(), request.turn)
     request.save(update_fields=["reminders"])
-    remind_approvers(request, number)
-    action = "request.escalated" if number == REMINDED_AT_END else "request.reminded"
-    role = request.policy.escalation_role if number == REMINDED_AT_END else ""
-    record(None, action, request, after={"reminder": number, "role": role, "revision": request.revision})
+    ended = request.reminders == REMINDED_AT_END
+    role = next_role(request, current_stage(request).role) if ended else ""
+    remind_approvers(request, request.reminders, escalated=bool(role))
+    record(
+        None,
+        "request.escalated" if ended else "request.reminded",
+        request,
+        after={
+            "reminder": request.reminders,
+            "role": role,
+            "revision": request.revision,
+            "stage": request.stage_index,
+        },
+    )
     return 1

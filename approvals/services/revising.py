@@ -1,5 +1,6 @@
 """Starts a request, or starts it again: its stages, its clock, and who is told."""
 
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -16,12 +17,12 @@ from approvals.services.increases.following import follow_increases
 from approvals.services.mails import tell_approvers, tell_informed
 from core import clock
 
-RESTARTED = ("revision", "stage_index", "team", "revised_at", "decide_by", "reminders")
+RESTARTED = ("revision", "stage_index", "team", "revised_at", "stage_began_at", "decide_by", "reminders")
 
 
 def set_clock(request: AccessRequest) -> None:
     """Give a request the time that its policy has; an extension is decided before its grant ends."""
-    request.revised_at = clock.now()
+    request.revised_at = request.stage_began_at = clock.now()
     request.decide_by = policy.deadline(request.revised_at, request.policy.decide_within_hours)
     if request.extends_grant is not None:
         request.decide_by = min(request.decide_by, request.extends_grant.expires_at)
@@ -45,6 +46,13 @@ def start_again(request: AccessRequest, *fields: str) -> None:
     set_clock(request)
     request.save(update_fields=[*fields, *RESTARTED])
     begin(request)
+
+
+def begin_next_stage(request: AccessRequest, *, at: datetime) -> None:
+    """Move a locked request on to its next stage, whose clock starts at the last approval of this one."""
+    request.stage_index += 1
+    request.stage_began_at, request.reminders = at, 0
+    request.save(update_fields=["stage_index", "stage_began_at", "reminders"])
 
 
 def stranded() -> AccessRequestQuerySet:

@@ -13,6 +13,7 @@ from approvals.services.mails import tell_of_proposal
 from approvals.services.revising import restart
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError, StaleError
+from core.locks import lock_first
 from teams.models import User
 from teams.selectors import require_admin
 
@@ -121,7 +122,7 @@ def _locked_policy(base: Policy) -> Policy:
 
 def _locked_proposal(proposal: PolicyProposal) -> PolicyProposal:
     rows = PolicyProposal.objects.select_related("tier", "base", "proposed_by", "ended_by")
-    mine = rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=proposal.pk)
+    mine = lock_first(rows, proposal.pk)
     if mine.status != ProposalStatus.PENDING:
         raise AlreadyDoneError(f"{mine.ended_by} {mine.get_status_display().lower()} it already.")
     return mine

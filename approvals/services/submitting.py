@@ -16,6 +16,7 @@ from approvals.services.revising import begin, set_clock
 from catalog.models import Tier
 from core import clock
 from core.errors import InvalidInputError
+from core.locks import lock_first
 from keys.models import ApiKey, Grant
 from teams.errors import NotInTeamError
 from teams.models import Project, Role, User
@@ -60,8 +61,7 @@ def submit(
 
 def locked_place(project: Project) -> Project:
     """Return the project with its team, locked: one request of a project is made at a time."""
-    home = Project.objects.select_related("team__department").select_for_update(no_key=True, of=("self",))
-    return home.order_by("pk").get(pk=project.pk)
+    return lock_first(Project.objects.select_related("team__department"), project.pk)
 
 
 def open_request(

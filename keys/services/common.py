@@ -4,6 +4,7 @@ from typing import Any
 
 from core import audit
 from core.errors import InvalidInputError
+from core.locks import lock_first
 from core.models import AuditEvent
 from core.reasons import checked_reason
 from keys.errors import KeyEndedError
@@ -20,7 +21,7 @@ ENDED = (KeyState.REVOKED, KeyState.EXPIRED)
 def locked(key: ApiKey) -> ApiKey:
     """Return the key as it is now, locked to the end of the transaction; others may still refer to it."""
     keys = ApiKey.objects.select_related("project__team__department", "owner", "revoked_by")
-    return keys.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=key.pk)
+    return lock_first(keys, key.pk)
 
 
 def require_usable(key: ApiKey) -> None:

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from core import clock, outbox
 from core.errors import AlreadyDoneError, InvalidInputError
+from core.locks import lock_first
 from core.money import format_usd
 from keys.errors import GrantEndedError
 from keys.models import ApiKey, Grant, GrantState
@@ -97,8 +98,7 @@ def end_grant(*, actor: User | None, key: ApiKey, given: Grant, reason: str) -> 
 
 
 def _locked(grant: Grant) -> Grant:
-    grants = Grant.objects.select_related("tier", "revoked_by").select_for_update(no_key=True, of=("self",))
-    return grants.order_by("pk").get(pk=grant.pk)
+    return lock_first(Grant.objects.select_related("tier", "revoked_by"), grant.pk)
 
 
 def _require_smaller(given: Grant, wanted: dict[str, Any]) -> None:

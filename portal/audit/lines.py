@@ -1,10 +1,11 @@
 """Audit events as people read them: in words, with what changed."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.db.models import QuerySet
@@ -13,9 +14,8 @@ from django.urls import reverse
 from core.models import AuditEvent
 from core.spreadsheets import Cell
 from core.templatetags.ui import price
-from portal.audit.selectors import names_now, sealed_until
-from teams.models import NamedKind
-from teams.selectors import FormerNames, former_names
+from portal.audit.names import Names, names_in, other_now
+from portal.audit.selectors import sealed_until
 
 CSV_HEAD = (
     *("id", "at", "action", "actor", "on_behalf_of", "object_type", "object_id", "object", "team", "reason"),
@@ -78,38 +78,6 @@ class Line:
     changes: tuple[Changed, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """What people, teams and things are called now, and what they were called before."""
-
-    people: Mapping[int, str]
-    teams: Mapping[int, str]
-    labels: Mapping[str, str]
-    former: FormerNames
-
-    def person(self, event: AuditEvent, person_id: int | None) -> tuple[str, str]:
-        """Return the name of a person at the time of an event, and today's if it is another."""
-        return self._then(event, NamedKind.PERSON, person_id, self.people)
-
-    def team(self, event: AuditEvent) -> tuple[str, str]:
-        """Return the same of the team of an event."""
-        return self._then(event, NamedKind.TEAM, event.team_id, self.teams)
-
-    def _then(
-        self, event: AuditEvent, kind: NamedKind, number: int | None, names: Mapping[int, str]
-    ) -> tuple[str, str]:
-        today = names.get(number, "") if number else ""
-        if not number or not today:
-            return "", ""
-        then = self.former.at(event.at, kind, number, today)
-        return then, other_now(then, today)
-
-
-def other_now(then: str, today: str) -> str:
-    """Return today's name where it is not the one of then."""
-    return "" if then == today else today
-
-
 def in_words(
     events: Sequence[AuditEvent], *, teams: Mapping[int, str], sealed_until: int, in_full: bool
 ) -> list[Line]:
@@ -117,9 +85,7 @@ def in_words(
 
     Two queries.
     """
-    people, labels = names_now(events, in_full=in_full)
-    former = former_names(min(event.at for event in events)) if events else FormerNames()
-    names = Names(people=people, teams=teams, labels=labels, former=former)
+    names = names_in(events, teams=teams, in_full=in_full)
     return [_line(event, names=names, sealed_until=sealed_until, in_full=in_full) for event in events]
 
 
@@ -141,6 +107,7 @@ def _line(event: AuditEvent, *, names: Names, sealed_until: int, in_full: bool) 
     name, _, address = event.actor_label.rpartition(" <") if event.actor_id else ("", "", "")
     on_behalf_of, on_behalf_of_now = names.person(event, event.on_behalf_of_id)
     team, team_now = names.team(event)
+    subject, subject_now = names.subject(event)
     return Line(
         public_id=event.public_id,
         at=event.at,
@@ -152,8 +119,8 @@ def _line(event: AuditEvent, *, names: Names, sealed_until: int, in_full: bool) 
         on_behalf_of=on_behalf_of,
         on_behalf_of_now=on_behalf_of_now,
         kind=event.object_type.partition(".")[2],
-        subject=event.object_label,
-        subject_now=other_now(event.object_label, names.labels.get(event.object_id, event.object_label)),
+        subject=subject,
+        subject_now=subject_now,
         subject_id=event.object_id,
         subject_url=_page_of(event),
         team=team,
@@ -164,17 +131,18 @@ def _line(event: AuditEvent, *, names: Names, sealed_until: int, in_full: bool) 
         ip_address=(event.ip_address or "") if in_full else "",
         api_token=event.api_token,
         sealed=event.pk <= sealed_until,
-        changes=changes(event, names.labels),
+        changes=changes(event, names),
     )
 
 
-def changes(event: AuditEvent, labels: Mapping[str, str]) -> tuple[Changed, ...]:
-    """Return every fact that the event kept, what it was and what it became; `labels` are names by id."""
+def changes(event: AuditEvent, names: Names) -> tuple[Changed, ...]:
+    """Return every fact that the event kept, what it was and what it became, with the names of its time."""
+    named = partial(names.value, event)
     return tuple(
         Changed(
             name=_words(name.removesuffix("_usd")),
-            before=_value(name, event.before.get(name), labels),
-            after=_value(name, event.after.get(name), labels),
+            before=_value(name, event.before.get(name), named),
+            after=_value(name, event.after.get(name), named),
         )
         for name in dict.fromkeys((*event.before, *event.after))
     )
@@ -200,7 +168,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _value(name: str, value: Any, labels: Mapping[str, str]) -> str:
+def _value(name: str, value: Any, named: Callable[[str], str]) -> str:
     match value:
         case None | "" | []:
             return NOTHING
@@ -209,8 +177,7 @@ def _value(name: str, value: Any, labels: Mapping[str, str]) -> str:
         case bool():
             return "yes" if value else "no"
         case str() | int():
-            text = str(value)
-            return f"{labels[text]} ({text})" if text in labels else text
+            return named(str(value))
         case [*texts] if all(isinstance(each, str) for each in texts):
             return ", ".join(texts)
         case _:

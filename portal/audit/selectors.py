@@ -1,23 +1,18 @@
 """Who may read which audit events, and the events that filters leave."""
 
-import re
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import CharField, Q, QuerySet, Value
-from django.db.models.functions import Coalesce, NullIf
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from approvals.models import AccessRequest, BudgetRequest
 from core.models import AuditEvent, AuditSeal
 from keys.models import ApiKey, Grant
-from teams.models import Department, Project, Role, RoleAssignment, Team, User
+from teams.models import Role, RoleAssignment, Team, User
 from teams.selectors import RolesHeld
 
-NAMED: dict[str, type[Any]] = {"dep": Department, "tem": Team, "prj": Project, "key": ApiKey}
-KNOWN_TO_ALL = {"prj", "key"}  # of an event that one may read
 READS_ALL = {Role.AUDITOR, Role.ADMIN}
 SYSTEM = "purser"
 
@@ -74,39 +69,6 @@ def filtered(events: QuerySet[AuditEvent], wanted: Filters) -> QuerySet[AuditEve
     if wanted.until and wanted.until < date.max:
         events = events.filter(at__lt=_midnight(wanted.until + timedelta(days=1)))
     return events.order_by("-pk")
-
-
-def names_now(
-    events: Sequence[AuditEvent], *, in_full: bool = False
-) -> tuple[dict[int, str], dict[str, str]]:
-    """Return what people are called now by id, and what has a name by public id. One query.
-
-    The people are those who acted in these events, and those for whom they did. What has a name is what the
-    events are about, and the people, projects and keys among their values; `in_full` the teams and
-    departments too, which others may not see.
-    """
-    acting = {each for event in events for each in (event.actor_id, event.on_behalf_of_id) if each}
-    about, values = {event.object_id for event in events}, _texts(events)
-    of_person = Coalesce(NullIf("name", Value("")), "email", output_field=CharField())
-    people = User.objects.filter(Q(pk__in=acting) | Q(public_id__in=_ids(about | values, "usr")))
-    found = people.annotate(shown=of_person).order_by().values_list("pk", "public_id", "shown")
-    others = (
-        model.objects.filter(public_id__in=ids).order_by().values_list(Value(0), "public_id", "name")
-        for prefix, model in NAMED.items()
-        if (ids := _ids(about | values if in_full or prefix in KNOWN_TO_ALL else about, prefix))
-    )
-    rows = list(found.union(*others, all=True))
-    return {pk: name for pk, _, name in rows if pk}, {known: name for _, known, name in rows}
-
-
-def _texts(events: Sequence[AuditEvent]) -> set[str]:
-    """Return the texts among what events kept of before and after."""
-    kept = (values for event in events for values in (event.before, event.after))
-    return {value for values in kept for value in values.values() if isinstance(value, str)}
-
-
-def _ids(texts: Collection[str], prefix: str) -> set[str]:
-    return {text for text in texts if re.fullmatch(rf"{prefix}_\w{{18}}", text)}
 
 
 def sealed_until() -> tuple[int, datetime | None]:

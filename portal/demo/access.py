@@ -173,6 +173,7 @@ def _grant(key: ApiKey, number: int, cap_usd: Decimal, approver: User, *, now: d
         policy=policy,
         created_at=decided_at - timedelta(hours=1),
         revised_at=decided_at - timedelta(hours=1),
+        stage_began_at=decided_at - timedelta(hours=1),
         # The database lets nobody decide after this, by its own clock: the past is written with an end to
         # come.
         decide_by=now + timedelta(days=1),

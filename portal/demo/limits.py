@@ -29,6 +29,7 @@ NEAR, LOWERED_TO = Decimal("0.88"), Decimal("0.96")
 RAISED_PROJECT, RAISED_TO_USD = "query-help", Decimal(200)
 SAFE_PROJECT = "support-bot"
 WATCHED_TEAM = "search"
+LEAST_CAP_USD = Decimal(20)  # of a key that hardly anybody calls with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +169,9 @@ class Planner:
             if one.tier == 1:
                 continue
             use = spend.use(story.code, key)
-            wanted = round_up(max(use.spent_usd * Decimal("1.3"), use.pace_usd * Decimal("1.2")))
+            wanted = round_up(
+                max(use.spent_usd * Decimal("1.3"), use.pace_usd * Decimal("1.2"), LEAST_CAP_USD)
+            )
             self.caps_usd[key.pk] = min(wanted, self.limit_usd.get(story.code, wanted))
             step = Step(
                 amount_usd=self.caps_usd[key.pk],

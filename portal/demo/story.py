@@ -49,7 +49,10 @@ EVERY_DAY = (1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.75)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyStory:
-    """A key: whose, how it is called, what it is granted, and its share of the project's calls."""
+    """A key: whose, how it is called, what it is granted, and its share of the project's calls.
+
+    Where that is next to nothing, the access review asks whether the grant is needed.
+    """
 
     owner: str
     name: str
@@ -89,6 +92,7 @@ PROJECTS = (
         keys=(
             KeyStory(owner="ada", name="search-rank production", tier=2, share=0.7),
             KeyStory(owner="ivo", name="search-rank evaluation", tier=2, share=0.3),
+            KeyStory(owner="ivo", name="search-rank prototype", tier=2, share=0.0),
         ),
         models=(("gpt-6.1-sol", 0.55), ("claude-sonnet-5-5", 0.35), ("gemini-3.8-flash", 0.1)),
         calls_per_day=66, input_tokens=112_000, output_tokens=3_850, cached_share=0.5, hours=STEADY,
@@ -110,7 +114,8 @@ PROJECTS = (
         code="support-bot", name="Support bot", team="support", owner="grace", cost_centre="CC-1200",
         keys=(
             KeyStory(owner="sam", name="support-bot production", tier=2, share=0.85),
-            KeyStory(owner="tom", name="support-bot staging", tier=2, share=0.15),
+            KeyStory(owner="tom", name="support-bot staging", tier=2, share=0.149),
+            KeyStory(owner="sam", name="support-bot load tests", tier=2, share=0.001),
         ),
         models=(("claude-sonnet-5-5", 0.6), ("gpt-6.1-terra", 0.4)),
         calls_per_day=74, input_tokens=67_000, output_tokens=2_100, cached_share=0.65, hours=STEADY,

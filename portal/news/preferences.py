@@ -19,6 +19,7 @@ from portal.services.preferences import (
     wishes_of,
 )
 from portal.services.slack import end_slack_link, start_slack_link
+from teams.sign_in import shows_second_factor
 from teams.types import PersonRequest
 
 HOUR = {"type": "time", "class": "short"}
@@ -70,7 +71,7 @@ class NotificationsForm(forms.Form):
 @require_POST
 def link_slack(request: PersonRequest) -> HttpResponse:
     """Show the code that links the person's Slack account: for ten minutes the same one."""
-    code = start_slack_link(actor=request.user)
+    code = start_slack_link(actor=request.user, with_second_factor=shows_second_factor(request, request.user))
     ends_at = request.user.slack_link.code_expires_at
     response = render(request, "portal/slack_code.html", {"code": code, "ends_at": ends_at})
     response["Cache-Control"] = "no-store"

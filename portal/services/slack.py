@@ -1,7 +1,8 @@
 """Slack accounts of people, what they are told there, and approvals that come from there.
 
 An approval in Slack is `approvals.services.decide`, as on every page. It needs a linked account, the person's
-own opt-in, and a Tier 2 request; everything else is decided on its page.
+own opt-in, a Tier 2 request and, as on every page, the second factor of whoever holds a role or was lent one:
+the account must have been linked with it. Everything else is decided on its page.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from core.errors import AlreadyDoneError, DomainError, InvalidInputError, NotAll
 from core.models import Outbox, Preference, SlackButton, SlackLink
 from core.outbox import RefusedError
 from core.slack import Place
+from portal.factors import SecondFactorMissingError, lacks_factor_in_slack
 from portal.services.slack_buttons import keep_button, settle_button
 from teams.models import User
 
@@ -32,13 +34,15 @@ COMMENT = "Approved in Slack."
 
 
 @transaction.atomic
-def start_slack_link(*, actor: User) -> str:
+def start_slack_link(*, actor: User, with_second_factor: bool = False) -> str:
     """Return the code that links the account that sends it by `/purser link`: the one that is live, or a new
-    one. Asking again makes no second code.
+    one. Asking again makes no second code, unless from a sign-in that showed more or less than the first.
     """
     User.objects.select_for_update(no_key=True).order_by("pk").get(pk=actor.pk)
     now = clock.now()
-    live = SlackLink.objects.filter(person=actor, code_expires_at__gt=now).first()
+    live = SlackLink.objects.filter(
+        person=actor, code_expires_at__gt=now, with_second_factor=with_second_factor
+    ).first()
     if live is not None and live.code_expires_at is not None:
         return _code(actor, live.code_expires_at)
     ends_at = now + CODE_LIVES
@@ -50,6 +54,7 @@ def start_slack_link(*, actor: User) -> str:
             "code_expires_at": ends_at,
             "slack_user": "",
             "confirmed_at": None,
+            "with_second_factor": with_second_factor,
         },
     )
     audit.record(actor=actor, action="slack.link_started", subject=actor)
@@ -148,6 +153,11 @@ def _decidable(link: SlackLink, public_id: str) -> AccessRequest:
         raise NotAllowedError("Only Tier 2 requests are approved in Slack. Open the page to decide this one.")
     if not Preference.objects.filter(person=link.person, slack_decides=True).exists():
         raise NotAllowedError("You have not allowed yourself to approve in Slack. See your notifications.")
+    if lacks_factor_in_slack(link):
+        raise SecondFactorMissingError(
+            "Whoever decides needs a second factor. Sign in to the portal with one, then link your Slack"
+            " account again on the page Notifications."
+        )
     return asked
 
 

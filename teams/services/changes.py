@@ -8,6 +8,7 @@ from django.db import transaction
 
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError
+from core.locks import lock_first
 from core.reasons import LONGEST, checked_reason
 from teams.errors import RoleNeededError
 from teams.models import (
@@ -161,13 +162,11 @@ def archive_team(*, actor: User | None, team: Team, reason: str) -> Team:
 
 
 def _locked_project(project: Project) -> Project:
-    found = Project.objects.select_related("team__department")
-    return found.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=project.pk)
+    return lock_first(Project.objects.select_related("team__department"), project.pk)
 
 
 def _locked_team(team: Team) -> Team:
-    found = Team.objects.select_related("department")
-    return found.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=team.pk)
+    return lock_first(Team.objects.select_related("department"), team.pk)
 
 
 def require_director(actor: User | None, department_id: int) -> None:

@@ -5,6 +5,7 @@ from django.db import transaction
 
 from core import audit, clock, outbox
 from core.errors import AlreadyDoneError, NotAllowedError
+from core.models import SlackLink
 from teams.models import User
 from teams.selectors import require_admin
 from teams.services.changes import require_reason
@@ -51,6 +52,8 @@ def record_sign_in_change(*, user: User, change: str) -> None:
 def reset_factors(*, actor: User, user: User, reason: str) -> int:
     """Take away the second factors of somebody who lost them, and sign him out; administrators may.
 
+    His Slack account stands for none of them any more.
+
     Returns how many there were. Who holds a role sets up another one at the next sign-in. Nobody does it to
     himself. Raises AlreadyDoneError when there are none.
     """
@@ -64,6 +67,7 @@ def reset_factors(*, actor: User, user: User, reason: str) -> int:
     if not count:
         raise AlreadyDoneError(f"{mine} has no second factor. Nothing needs to be done.")
     factors.delete()
+    SlackLink.objects.filter(person=mine).update(with_second_factor=False)
     end_sessions(actor=actor, user=mine)
     event = audit.record(
         actor=actor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -40,6 +40,37 @@ def test_it_holds_what_was_asked_and_who_decides(ada: Caller, path: str) -> None
     assert (asked["status"], asked["limit_usd"], asked["until"]) == ("pending", "600.000000000000", None)
     assert (asked["role"], asked["deciders"], asked["may_decide"]) == ("lead", ["Ben Okafor"], False)
     assert (asked["given_usd"], asked["comments"]) == (None, [])
+
+
+def test_it_says_when_a_decision_should_come_for_as_long_as_one_can(ada: Caller, path: str) -> None:
+    """The clock is that of the owner whose turn it is; nothing runs once it is over."""
+    asked = BudgetRequest.objects.get()
+    turns = [asked.revised_at + timedelta(hours=48 * number) for number in (1, 2)]
+    with time_machine.travel(asked.revised_at, tick=False) as time:
+        assert datetime.fromisoformat(ada.get(path).json()["sla_at"]) == turns[0]
+        time.move_to(turns[0])
+        assert datetime.fromisoformat(ada.get(path).json()["sla_at"]) == turns[1]
+        time.move_to(asked.decide_by)
+        assert ada.get(path).json()["sla_at"] is None
+
+
+def test_each_answer_carries_the_revision_as_its_tag_and_takes_it_back(
+    ada: Caller, ben: Caller, wish: dict[str, Any]
+) -> None:
+    made = ada.post("budget-requests/", wish)
+    path = str(made["Location"])
+    assert (made["ETag"], ada.get(path)["ETag"]) == ('"1"', '"1"')
+    changed = ada.post(f"{path}amend/", {"limit_usd": "650", "reason": WHY, "seen_revision": 1})
+    assert changed["ETag"] == '"2"'
+    old = ben.post(f"{path}decide/", {"verdict": "approve"}, headers={"If-Match": made["ETag"]})
+    assert (old.status_code, old.json()["code"]) == (412, "changed_since_read")
+    decided = ben.post(f"{path}decide/", {"verdict": "approve"}, headers={"If-Match": changed["ETag"]})
+    assert (decided.status_code, decided["ETag"], decided.json()["status"]) == (200, '"2"', "approved")
+
+
+def test_verdict_without_the_revision_is_refused(ben: Caller, path: str) -> None:
+    refused = ben.post(f"{path}decide/", {"verdict": "approve"})
+    assert (refused.status_code, list(refused.json()["errors"])) == (422, ["seen_revision"])
 
 
 def test_the_same_verdict_again_answers_the_same(ben: Caller, path: str) -> None:

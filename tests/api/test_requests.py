@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -59,6 +59,12 @@ def test_request_holds_what_was_asked_and_who_decides(ada: Caller, cast: Cast, p
 def test_answer_carries_the_revision_as_its_tag(ben: Caller, path: str) -> None:
     assert ben.get(path)["ETag"] == '"1"'
     assert ben.get(path).json()["may_decide"] is True
+
+
+def test_it_says_when_a_decision_should_come_for_as_long_as_one_can(ada: Caller, path: str) -> None:
+    asked = AccessRequest.objects.get()
+    assert datetime.fromisoformat(ada.get(path).json()["sla_at"]) == asked.sla_at
+    assert ada.post(f"{path}withdraw/").json()["sla_at"] is None
 
 
 def test_lead_approves_and_a_key_awaits_its_owner(ada: Caller, ben: Caller, path: str) -> None:

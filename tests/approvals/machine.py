@@ -439,8 +439,10 @@ class Approvals(RuleBasedStateMachine):
         askers = {name for name, person in self.people.items() if person.pk == request.requester_id}
         stage = Stage.objects.filter(request=request, revision=request.revision, index=request.stage_index)
         roles = {self.routed(stage.values_list("role", flat=True)[0], held, askers)}
-        waited = min(timedelta(hours=48), (request.decide_by - request.revised_at) / 2)
-        if clock.now() >= request.revised_at + waited:
+        passed = Decision.objects.filter(request=request, revision=request.revision)
+        before = passed.filter(stage_index__lt=request.stage_index).values_list("at", flat=True)
+        began = max(before, default=request.revised_at)
+        if clock.now() >= began + min(timedelta(hours=48), (request.decide_by - began) / 2):
             roles.add(self.routed({2: Role.DIRECTOR, 3: Role.ADMIN}[request.tier_id], held, askers))
         own = set().union(*(held[role] for role in roles)) - askers
         return own | {

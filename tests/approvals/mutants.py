@@ -11,6 +11,7 @@ FIRST = "approvals/migrations/0002_guards.sql"
 GUARDS = "approvals/migrations/0006_request_life_guards.sql"
 BUDGET_GUARDS = "approvals/migrations/0011_budget_request_life.sql"
 DECIDING = "approvals.services.deciding"
+SLACK = ("tests/portal/test_slack.py",)
 RACES = ("tests/approvals/test_races.py",)
 RULES = ("tests/approvals/test_policy.py",)
 BY_HAND = ("tests/approvals/test_guards.py",)
@@ -23,13 +24,20 @@ MUTANTS = (
     Mutant(
         name="nobody locks the request",
         home="approvals.services.common:locked",
-        before='rows.select_for_update(no_key=True, of=("self",))',
-        after="rows",
+        before="lock_first(rows, request.pk)",
+        after="rows.get(pk=request.pk)",
+        tests=RACES,
+    ),
+    Mutant(
+        name="a row is set against what it referred to before it was waited for",
+        home="core.locks:lock_first",
+        before='bare.order_by("pk").values_list("pk", flat=True).get(pk=pk)',
+        after='rows = rows.select_for_update(no_key=True, of=("self",)).order_by("pk")',
         tests=RACES,
     ),
     Mutant(
         name="a request past its time is open",
-        home="approvals.services.common:require_open",
+        home="approvals.services.common:require_in_time",
         before="request.status == RequestStatus.PENDING and past_its_time(request)",
         after="False",
         tests=DECIDED,
@@ -64,7 +72,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a denial needs no reason",
-        home=f"{DECIDING}:_checked_comment",
+        home="approvals.services.common:checked_comment",
         before="if verdict == Verdict.DENY and not text:",
         after="if verdict == Verdict.APPROVE and text == verdict:",
         tests=DECIDED,
@@ -215,6 +223,55 @@ MUTANTS = (
         before="request.stage_index = request.reminders = 0",
         after="request.reminders = 0",
         tests=DECIDED,
+    ),
+    Mutant(
+        name="a second stage waits by the clock of the first",
+        home="approvals.services.revising:begin_next_stage",
+        before="request.stage_began_at, request.reminders = at, 0",
+        after="request.reminders = 0",
+        tests=LIFE,
+    ),
+    Mutant(
+        name="a second stage is not reminded of",
+        home="approvals.services.revising:begin_next_stage",
+        before="request.stage_began_at, request.reminders = at, 0",
+        after="request.stage_began_at = at",
+        tests=LIFE,
+    ),
+    Mutant(
+        name="finance never hears of what lead and director let wait",
+        home="approvals.policy:turn_at",
+        before="while turn.ends_at <= now and turn.index + 1 < roles:",
+        after="if turn.ends_at <= now and turn.index + 1 < roles:",
+        tests=MORE_BUDGET,
+    ),
+    Mutant(
+        name="an account that was linked without a second factor approves",
+        home="portal.factors:lacks_factor_in_slack",
+        before="return not (link.with_second_factor and kept)",
+        after="return not kept",
+        tests=SLACK,
+    ),
+    Mutant(
+        name="an account approves though its person's factor is gone",
+        home="portal.factors:lacks_factor_in_slack",
+        before="return not (link.with_second_factor and kept)",
+        after="return not link.with_second_factor",
+        tests=SLACK,
+    ),
+    Mutant(
+        name="factors that were reset leave their account as it was",
+        home="teams.services.factors:reset_factors.__wrapped__",
+        before="SlackLink.objects.filter(person=mine).update(with_second_factor=False)",
+        after="pass",
+        tests=SLACK,
+    ),
+    Mutant(
+        name="the database lets an escalation be hastened",
+        home="approvals/migrations/0012_stage_clock.sql",
+        before="NEW.stage_began_at IS DISTINCT FROM OLD.stage_began_at",
+        after="NEW.stage_began_at > OLD.stage_began_at",
+        tests=LIFE,
     ),
     Mutant(
         name="a moved project keeps its approvals",

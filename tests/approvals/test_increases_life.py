@@ -109,6 +109,37 @@ def test_the_next_owner_of_a_directors_is_finance_and_the_clock_alone_says_so(
     assert limit_of(budgets["team"]) == 1_200
 
 
+def test_each_owner_in_turn_has_a_clock_of_his_own(cast: Cast, asked: BudgetRequest) -> None:
+    """The lead has two days, then the director two beside him, then finance; each turn has two reminders."""
+    told_at: list[tuple[int, str, list[str]]] = []
+    with time_machine.travel(asked.revised_at, tick=False) as time:
+        for hours in range(0, 7 * 24, 12):
+            time.move_to(asked.revised_at + timedelta(hours=hours))
+            Outbox.objects.filter(topic="budget_increase.reminder").update(topic="seen")
+            if remind_due():
+                event = AuditEvent.objects.filter(action__startswith="budget_increase.").latest("pk")
+                told_at.append((hours, str(event.after["role"]), sorted(told("budget_increase.reminder"))))
+    lead, both = ["ben@example.com"], ["ben@example.com", "cleo@example.com"]
+    everybody = ["ann@example.com", *both, "fay@example.com"]
+    assert told_at == [
+        (24, "", lead),
+        (48, Role.DIRECTOR, both),
+        (72, "", both),
+        (96, Role.FINANCE, everybody),
+        (120, "", everybody),
+        (132, "", everybody),
+    ]
+
+
+def test_finance_decides_when_the_director_let_his_turn_pass_and_not_before(
+    cast: Cast, asked: BudgetRequest
+) -> None:
+    with time_machine.travel(asked.revised_at + timedelta(hours=95), tick=False):
+        assert deciders(asked) == ["Ben Okafor", "Cleo Hart"]
+    with time_machine.travel(asked.revised_at + timedelta(hours=96), tick=False):
+        assert approve(asked, cast.fay).decided_by == cast.fay
+
+
 def test_nobody_comes_after_finance(cast: Cast, budgets: dict[str, Budget]) -> None:
     request = asks(cast, budgets, actor=cast.audrey, name="department", limit_usd=Decimal(4_000))
     with time_machine.travel(request.sla_at, tick=False):
@@ -152,7 +183,7 @@ def test_a_change_starts_the_clock_anew(cast: Cast, asked: BudgetRequest) -> Non
         changed = amend_increase(
             actor=cast.ada, request=asked, seen_revision=1, limit_usd=Decimal(650), reason=WHY
         )
-        assert (changed.reminders, changed.is_escalated) == (0, False)
+        assert (changed.reminders, changed.turn.index) == (0, 0)
         with pytest.raises(NotEligibleError):
             approve(asked, cast.cleo, seen_revision=2)
 

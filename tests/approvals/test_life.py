@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import IntegrityError, transaction
 
 from approvals.cases import case_of
 from approvals.errors import AlreadyDecidedError, ChangedSinceReadError, NotEligibleError
@@ -29,8 +30,9 @@ from budgets.models import Mode, ScopeKind, Window
 from budgets.services import limits
 from core import clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
-from core.models import AuditEvent, Outbox
+from core.models import AuditEvent, Channel, NewsChoice, NewsKind, Outbox, Preference
 from keys.models import Grant
+from portal.tasks import drain_outbox
 from teams.models import Role, User
 from teams.services.changes import archive_project, move_project
 from tests import factories
@@ -91,6 +93,91 @@ def test_an_amendment_starts_the_clock_anew(cast: Cast, asked: AccessRequest) ->
         assert (changed.reminders, changed.is_escalated) == (0, False)
         with pytest.raises(NotEligibleError):
             approve(asked, cast.cleo, revision=2)
+
+
+# ------------------------------------------------------------------------ the clock of each stage
+
+
+@pytest.fixture
+def second_stage(cast: Cast, ask: Ask) -> AccessRequest:
+    """Return a request that the lead let wait for 47 hours and approved; the director is next, then Ann."""
+    factories.new_policy(cast.tier2, [("lead", 1), ("director", 1)], escalation_role="admin")
+    request = ask()
+    with time_machine.travel(request.revised_at + timedelta(hours=47), tick=False):
+        remind_due()
+        approve(request, cast.ben)
+    request.refresh_from_db()
+    return request
+
+
+def reminders(request: AccessRequest, *, after_hours: int) -> set[str]:
+    """Return whom the clock reminds so many hours after the stage began, and of nobody but them."""
+    Outbox.objects.filter(topic="request.reminder").update(topic="seen")
+    with time_machine.travel(request.stage_began_at + timedelta(hours=after_hours), tick=False):
+        remind_due()
+    return told("request.reminder")
+
+
+def test_a_second_stage_has_reminders_and_an_escalation_of_its_own(
+    cast: Cast, second_stage: AccessRequest
+) -> None:
+    assert second_stage.stage_began_at == second_stage.revised_at + timedelta(hours=47)
+    assert reminders(second_stage, after_hours=23) == set()
+    assert reminders(second_stage, after_hours=24) == {"cleo@example.com"}
+    assert reminders(second_stage, after_hours=47) == set()
+    assert reminders(second_stage, after_hours=48) == {"cleo@example.com", "ann@example.com"}
+    assert reminders(second_stage, after_hours=60) == set()
+    events = AuditEvent.objects.filter(action__in=("request.reminded", "request.escalated")).order_by("pk")
+    assert [(event.after["stage"], event.after["role"]) for event in events] == [
+        (0, ""),
+        (1, ""),
+        (1, "admin"),
+    ]
+
+
+def test_the_next_role_waits_for_the_clock_of_the_stage(cast: Cast, second_stage: AccessRequest) -> None:
+    with time_machine.travel(second_stage.stage_began_at + timedelta(hours=47), tick=False):
+        assert case_of(cast.cleo, find(cast.cleo, second_stage.public_id)).escalates_to == "an administrator"
+        with pytest.raises(NotEligibleError):
+            approve(second_stage, cast.ann)
+    with time_machine.travel(second_stage.sla_at, tick=False):
+        assert approve(second_stage, cast.ann).request.status == RequestStatus.APPROVED
+    check_deferred_constraints()
+
+
+def test_a_stage_that_begins_late_has_half_of_what_is_left(cast: Cast, ask: Ask) -> None:
+    factories.new_policy(cast.tier2, [("lead", 1), ("director", 1)], escalation_role="admin")
+    request = ask()
+    with time_machine.travel(request.decide_by - timedelta(hours=2), tick=False):
+        approve(request, cast.ben)
+    request.refresh_from_db()
+    assert request.sla_at == request.decide_by - timedelta(hours=1)
+
+
+def test_nobody_is_announced_where_the_next_role_decides_the_stage_already(cast: Cast, ask: Ask) -> None:
+    factories.new_policy(cast.tier2, [("director", 1)], escalation_role="director")
+    request = ask()
+    with time_machine.travel(request.sla_at, tick=False):
+        remind_due()
+    assert "next role" not in Outbox.objects.get(topic="request.reminder").payload["body"]
+    assert AuditEvent.objects.get(action="request.escalated").after["role"] == ""
+
+
+def test_who_reads_mail_once_a_day_finds_his_stage_and_its_reminder_in_it(
+    cast: Cast, second_stage: AccessRequest
+) -> None:
+    chosen = Preference.objects.create(person=cast.cleo)
+    NewsChoice.objects.create(preference=chosen, kind=NewsKind.WAITING, channel=Channel.DIGEST)
+    with time_machine.travel(second_stage.stage_began_at + timedelta(hours=24), tick=False):
+        remind_due()
+        drain_outbox()
+    waiting = Outbox.objects.filter(recipient=cast.cleo.email, digest_at__isnull=False)
+    assert {row.topic for row in waiting} == {"request.waiting", "request.reminder"}
+
+
+def test_nobody_hastens_an_escalation_by_hand(second_stage: AccessRequest) -> None:
+    with pytest.raises(IntegrityError, match="the clock of a stage starts"), transaction.atomic():
+        execute("UPDATE approvals_accessrequest SET stage_began_at = stage_began_at - interval '3 days'")
 
 
 # --------------------------------------------------------------------------------------- a veto

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -75,9 +75,10 @@ def test_nobody_who_counts_already_may_decide_again() -> None:
 
 
 ids = st.frozensets(st.integers(1, 7), max_size=4)
+some = st.frozensets(st.integers(1, 7), min_size=1, max_size=4)
 
 
-@given(lead=ids, director=ids, admin=ids, askers=ids.filter(bool), role=st.sampled_from(["lead", "director"]))
+@given(lead=ids, director=ids, admin=ids, askers=some, role=st.sampled_from(["lead", "director"]))
 def test_no_asker_ever_decides(
     lead: frozenset[int], director: frozenset[int], admin: frozenset[int], askers: frozenset[int], role: str
 ) -> None:
@@ -148,3 +149,32 @@ def test_the_cap_is_the_least_of_asked_offered_and_current(
 def test_the_deadline_is_hours_after_the_request() -> None:
     asked_at = datetime(2027, 3, 27, 12, tzinfo=UTC)
     assert policy.deadline(asked_at, 168) == datetime(2027, 4, 3, 12, tzinfo=UTC)
+
+
+# ------------------------------------------------------------------------------------ whose turn it is
+
+MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@given(
+    hours=st.integers(0, 400),
+    sla=st.integers(1, 200),
+    within=st.integers(1, 200),
+    roles=st.integers(1, 4),
+)
+def test_turns_follow_each_other_within_the_time_to_decide(
+    hours: int, sla: int, within: int, roles: int
+) -> None:
+    decide_by, an_hour = MONDAY + timedelta(hours=within), timedelta(hours=1)
+
+    def turn_at(moment: datetime) -> policy.Turn:
+        return policy.turn_at(moment, began=MONDAY, decide_by=decide_by, sla=sla * an_hour, roles=roles)
+
+    now = MONDAY + hours * an_hour
+    turn = turn_at(now)
+    assert MONDAY <= turn.began < turn.ends_at < decide_by
+    assert turn.began <= now
+    assert now < turn.ends_at or turn.index == roles - 1
+    assert turn.index * 2 <= policy.reminders_due(now, turn) <= turn.index * 2 + 2
+    later = turn_at(now + an_hour)
+    assert policy.reminders_due(now + an_hour, later) >= policy.reminders_due(now, turn)

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
-from approvals.errors import AlreadyAskedError, AlreadyDecidedError
+from approvals.errors import AlreadyAskedError, AlreadyDecidedError, ChangedSinceReadError
 from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
-from approvals.services import Outcome, amend, ask_increase, decide, expire_due, withdraw
+from approvals.rules import Rules
+from approvals.services import (
+    Outcome,
+    amend,
+    ask_increase,
+    confirm_policy,
+    decide,
+    expire_due,
+    follow_all,
+    propose_policy,
+    withdraw,
+)
 from budgets.models import BudgetLimit, ScopeKind
 from core import clock
 from core.errors import DomainError
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey, Grant
 from teams.models import Role, User
+from teams.services.changes import move_project
 from tests import factories
 from tests.api.world import open_budget
 from tests.approvals.conftest import REASON, ask_for
@@ -128,6 +143,83 @@ def test_nobody_approves_what_is_amended_at_the_same_time(people: Cast, attempt:
     assert len(winners(outcomes)) == 1
     request.refresh_from_db()
     assert (request.status == RequestStatus.APPROVED) == (request.revision == 1)
+
+
+def while_it_waits(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
+    """Start the second act while the first has done its part and not committed; return what came of it."""
+    done = Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            first()
+            done.set()
+            deadline = time.monotonic() + 20
+            while not somebody_waits() and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+    def follow() -> Any:
+        assert done.wait(20)
+        return second()
+
+    held, outcome = at_once(hold, follow)
+    assert held is None, held
+    return outcome
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        (waiting,) = cursor.fetchone()
+    return bool(waiting)
+
+
+def test_project_that_moves_while_somebody_asks_is_where_it_is_then(people: Cast) -> None:
+    factories.MembershipFactory.create(user=people.ada, team=people.cards)
+    made = while_it_waits(
+        lambda: move_project(actor=None, project=people.ranking, team=people.cards, reason="A new owner."),
+        lambda: ask_for(people),
+    )
+    assert made.team == people.cards
+
+
+def test_project_moves_once_though_two_move_it(people: Cast) -> None:
+    def move() -> Any:
+        return move_project(actor=None, project=people.ranking, team=people.cards, reason="A new owner.")
+
+    assert isinstance(while_it_waits(move, move), DomainError)
+
+
+@pytest.mark.parametrize("what", ["team", "policy"])
+def test_request_that_starts_again_while_somebody_decides_is_read_again(people: Cast, what: str) -> None:
+    request = ask_for(people)
+
+    def move() -> None:
+        move_project(actor=None, project=people.ranking, team=people.cards, reason="A new owner.")
+        follow_all(most=10)
+
+    def stricter() -> None:
+        rules = replace(Rules.of(request.policy), max_days=60, default_days=30)
+        proposal = propose_policy(actor=people.ann, base=request.policy, rules=rules, reason="Shorter.")
+        other = factories.RoleAssignmentFactory.create(role=Role.ADMIN).user
+        confirm_policy(actor=other, proposal=proposal)
+
+    refused = while_it_waits({"team": move, "policy": stricter}[what], approval(request, people.ben))
+    assert isinstance(refused, ChangedSinceReadError)
+
+
+def test_second_owner_of_a_budget_reads_who_was_first(people: Cast) -> None:
+    budget = open_budget(people, ScopeKind.PROJECT, people.ranking.pk, "500")
+    more = ask_increase(
+        actor=people.ada, budget=budget, limit_usd=Decimal(600), reason="A launch in December."
+    )
+    first, second = leads(people, 2)
+
+    def denial_of(actor: User) -> Callable[[], Any]:
+        return lambda: decide(actor=actor, request=more, verdict=Verdict.DENY, seen_revision=1, comment="No.")
+
+    refused = while_it_waits(denial_of(first), denial_of(second))
+    assert isinstance(refused, AlreadyDecidedError)
+    assert refused.extra["by"] == str(first)
 
 
 def test_two_approvers_of_a_quorum_of_two_both_count(people: Cast) -> None:

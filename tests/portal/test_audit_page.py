@@ -10,13 +10,20 @@ import pytest
 import time_machine
 from pytest_django.fixtures import Settings
 
+from approvals.models import AccessRequest
+from approvals.services import comment
+from budgets.models import ScopeKind, Window
+from budgets.services.rates import set_rate_limit
+from budgets.types import Rate
 from core import audit, clock, seal
 from core.models import AuditEvent
 from keys.services import rename_key
-from portal.audit import views
-from teams.models import User
+from portal.audit import names, views
+from teams.models import NamedKind, User
 from teams.services import rename_person, rename_project, rename_team
 from tests import factories
+from tests.api.world import open_budget
+from tests.approvals.conftest import ask_for
 from tests.browsing import Page, Visitor
 from tests.cast import Cast
 
@@ -152,6 +159,75 @@ def test_people_projects_and_keys_among_the_values_are_named(cast: Cast) -> None
         ["Project", "—", f"Ranking ({cast.ranking.public_id})"],
         ["Teams", "—", "—"],
     ]
+
+
+@pytest.mark.parametrize("who", ["audrey", "ben"])
+def test_what_has_no_name_among_the_values_is_put_into_words_of_its_time(cast: Cast, who: str) -> None:
+    key = factories.ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
+    grant = factories.approved_grant(key, granted_by=cast.ben)
+    request = AccessRequest.objects.get()
+    said = comment(actor=cast.ada, request=ask_for(cast), text="Why {} so? " + "x" * 90)
+    budget = open_budget(cast, ScopeKind.TEAM, cast.search.pk, "1000")
+    about = (grant, request, request.policy, request.decisions.get(), said, budget)
+    event = record(cast, before={}, after={f"v{number}": each for number, each in enumerate(about)})
+    rename_key(actor=cast.ada, key=key, name="hourly")
+    rename_project(actor=cast.cleo, project=cast.ranking, name="Order", reason="Shorter.")
+    rename_team(actor=cast.cleo, team=cast.search, name="Find", reason="Shorter.")
+    rename_person(actor=cast.ann, user=cast.ben, name="Ben King", reason="Married.")
+
+    rows = Visitor(getattr(cast, who)).get(f"{AUDIT}{event.public_id}/").rows("changes-h")
+
+    assert [row[2] for row in sorted(rows)] == [
+        f"{words} ({each.public_id})"
+        for words, each in zip(
+            (
+                "Tier 2 for nightly",
+                "Tier 2 for Ranking",
+                f"Tier 2 policy, version {request.policy.version}",
+                "Ben Okafor approved",
+                "“Why {} so? " + "x" * 69 + "”",
+                "Search team, monthly budget",
+            ),
+            about,
+            strict=True,
+        )
+    ]
+
+
+def test_each_kind_of_scope_and_window_has_its_words() -> None:
+    """And each name of a place is found again by what it was called."""
+    assert set(names.WINDOW_WORDS) == set(Window)
+    assert set(names.PLACES) | {ScopeKind.ORGANISATION} == set(ScopeKind)
+    assert {kind.value for kind in names.PLACES} <= set(NamedKind.values)
+
+
+def test_budgets_and_rates_are_named_by_their_place_of_then_and_of_now(cast: Cast) -> None:
+    key = factories.ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
+    places = {
+        ScopeKind.KEY: key.pk,
+        ScopeKind.PROJECT: cast.ranking.pk,
+        ScopeKind.TEAM: cast.search.pk,
+        ScopeKind.DEPARTMENT: cast.product.pk,
+    }
+    for kind, number in places.items():
+        open_budget(cast, kind, number, "100")
+    set_rate_limit(
+        actor=cast.ben, scope_kind=ScopeKind.PROJECT, scope_id=cast.ranking.pk,
+        rate=Rate(requests_per_minute=9), reason="A loop.",
+    )  # fmt: skip
+    rename_project(actor=cast.cleo, project=cast.ranking, name="Order", reason="Shorter.")
+    rename_key(actor=cast.ada, key=key, name="hourly")
+
+    shown = subjects(Visitor(cast.audrey).get(AUDIT))[2:]
+
+    assert [text.removesuffix(" Search team").removesuffix(" Search") for text in shown] == [
+        "Rate of Ranking now Rate of Order",
+        "Product department, monthly budget",
+        "Search team, monthly budget",
+        "Ranking, monthly budget now Order, monthly budget",
+        "nightly, monthly budget now hourly, monthly budget",
+    ]
+    assert "Ranking, monthly budget" in str(Visitor(cast.ann).client.get(AUDIT, {"format": "csv"}).getvalue())
 
 
 @pytest.mark.parametrize(("who", "named"), [("audrey", True), ("ben", False)])

@@ -19,6 +19,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from approvals.eligibility import who_can
 from approvals.models import AccessRequest, RequestStatus
+from approvals.reviews import unused_grants
 from budgets.models import Balance, Entry, Reservation
 from budgets.selectors import list_budgets, unbalanced_balances
 from catalog.models import LlmModel, Price, PriceProposal, PriceSource, ProposalState
@@ -181,14 +182,14 @@ def test_requests_wait_for_ben_and_for_cleo_and_others_are_decided(northwind: No
     ]
     statuses = Counter(AccessRequest.objects.values_list("status", flat=True))
     assert statuses[RequestStatus.DENIED] == 1
-    assert statuses[RequestStatus.APPROVED] == 9
+    assert statuses[RequestStatus.APPROVED] == 11
 
 
 def test_keys_are_in_every_state(northwind: None) -> None:
     states = Counter(key.state for key in ApiKey.objects.all())
 
     others = (KeyState.AWAITING_REVEAL, KeyState.SUSPENDED, KeyState.REVOKED)
-    assert states == {KeyState.LIVE: 13, **dict.fromkeys(others, 1)}
+    assert states == {KeyState.LIVE: 15, **dict.fromkeys(others, 1)}
 
 
 def test_the_gateways_journal_matches(northwind: None) -> None:
@@ -306,3 +307,18 @@ def test_the_first_minutes_of_a_month_are_a_fine_time_too(tmp_path: Path) -> Non
     assert unbalanced_balances() == []
     assert spent < 5
     assert re.search(r"password \S{16}\n", output.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("who", "listed"),
+    [
+        ("ben", [("search-rank prototype", True)]),
+        ("grace", [("support-bot load tests", False)]),
+        ("cleo", [("search-rank prototype", True), ("support-bot load tests", False)]),
+    ],
+)
+def test_access_review_lists_what_is_never_or_hardly_used(
+    northwind: None, who: str, listed: list[tuple[str, bool]]
+) -> None:
+    rows = unused_grants(person(who))
+    assert [(row.grant.key.name, row.calls == 0) for row in rows] == listed

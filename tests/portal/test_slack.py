@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 import time_machine
+from allauth.mfa.models import Authenticator
 from django.core import mail
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
@@ -19,6 +20,7 @@ from pytest_django.fixtures import Settings
 from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
 from approvals.services import amend, decide, withdraw
 from core import clock, outbox
+from core.errors import InvalidInputError
 from core.models import (
     AuditEvent,
     Channel,
@@ -34,13 +36,15 @@ from core.slack import is_from_slack
 from portal.news.senders import SENDERS
 from portal.services.slack import confirm_slack_link, start_slack_link
 from portal.tasks import drain_outbox
-from teams.models import Project, RoleAssignment, User
-from tests.approvals.conftest import REASON, ask_for
+from teams.models import Project, Role, RoleAssignment, User
+from teams.services import reset_factors
+from tests.approvals.conftest import REASON, ask_for, lend
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.core.test_wishes import counts, put
-from tests.factories import new_policy
+from tests.factories import RoleAssignmentFactory, new_policy
 from tests.fakes.slack import SIGNING_SECRET, TOKEN, Slack, signature, slack
+from tests.signing import sign_in
 
 BEN = "U0BEN"
 PLACE = {"channel": "D0BEN", "ts": "1700000000.000100"}
@@ -419,3 +423,109 @@ def test_message_that_slack_deleted_is_given_up(cast: Cast, api: Slack) -> None:
     api.answer(ok=False, error="message_not_found")
     drain()
     assert Outbox.objects.get(topic="slack.outcome").dead_at is not None
+
+
+# ---------------------------------------------------------------------------- the second factor
+
+
+def link_from(client: Client, slack_user: str = BEN) -> None:
+    """Link the account of whoever is signed in there, who may approve in Slack."""
+    [code] = re.findall(r"slk_\w+", client.post("/notifications/slack/").content.decode())
+    link = confirm_slack_link(code=code, slack_user=slack_user)
+    Preference.objects.get_or_create(person=link.person, defaults={"slack_decides": True})
+
+
+def with_factor(person: User) -> Client:
+    """Sign somebody in who has an authenticator app."""
+    Authenticator.objects.get_or_create(user=person, type=Authenticator.Type.TOTP, defaults={"data": {}})
+    client = Client()
+    sign_in(client, person, method="mfa")
+    return client
+
+
+def without_factor(person: User) -> Client:
+    client = Client()
+    sign_in(client, person)
+    return client
+
+
+def approves(cast: Cast, api: Slack, trigger: str = "one", user: str = BEN) -> bool:
+    """Press the button for what Ada asks, and return whether it counted; a refusal says why."""
+    asked = AccessRequest.objects.first() or ask_for(cast)
+    press(f"{asked.public_id}:1", trigger=trigger, user=user)
+    if status_of(asked) == RequestStatus.APPROVED:
+        return True
+    drain()
+    assert any("link your Slack account again" in str(message) for message in api.messages)
+    return False
+
+
+def test_who_linked_with_a_second_factor_approves(cast: Cast, api: Slack, settings: Settings) -> None:
+    settings.MFA_REQUIRED = True
+    link_from(with_factor(cast.ben))
+    assert approves(cast, api)
+
+
+@pytest.mark.parametrize("given", ["a role", "a delegation"])
+def test_account_that_was_linked_without_a_factor_approves_nothing(
+    cast: Cast, api: Slack, settings: Settings, given: str
+) -> None:
+    """Dan linked it with a password alone, as he may; what he is given afterwards needs more."""
+    settings.MFA_REQUIRED = True
+    link_from(without_factor(cast.dan))
+    if given == "a role":
+        RoleAssignmentFactory.create(user=cast.dan, role=Role.LEAD, team=cast.search)
+    else:
+        lend(cast, "ben", "dan")
+    assert not approves(cast, api)
+    client = with_factor(cast.dan)
+    assert not approves(cast, api, "two"), "the link is that of a password still"
+    link_from(client)
+    assert approves(cast, api, "three")
+
+
+def test_no_button_without_the_factor(cast: Cast, api: Slack, settings: Settings) -> None:
+    linked(cast.ben)
+    settings.MFA_REQUIRED = True
+    ask_for(cast)
+    drain()
+    assert set(buttons(api.messages[-1])) == {"open"}
+
+
+def test_factors_that_were_reset_end_what_the_account_stands_for(
+    cast: Cast, api: Slack, settings: Settings
+) -> None:
+    settings.MFA_REQUIRED = True
+    link_from(with_factor(cast.ben))
+    reset_factors(actor=cast.ann, user=cast.ben, reason="The phone was stolen.")
+    assert not approves(cast, api)
+    client = with_factor(cast.ben)
+    assert not approves(cast, api, "two"), "a new factor does not vouch for the old account"
+    link_from(client)
+    assert approves(cast, api, "three")
+
+
+def test_a_factor_that_was_taken_away_is_missed(cast: Cast, api: Slack, settings: Settings) -> None:
+    settings.MFA_REQUIRED = True
+    link_from(with_factor(cast.ben))
+    Authenticator.objects.all().delete()
+    assert not approves(cast, api)
+
+
+def test_factor_of_the_provider_counts_as_it_does_on_the_page(
+    cast: Cast, api: Slack, settings: Settings
+) -> None:
+    settings.MFA_REQUIRED = settings.OIDC_PROVIDES_MFA = True
+    client = Client()
+    sign_in(client, cast.ben, method="socialaccount")
+    link_from(client)
+    assert approves(cast, api)
+
+
+def test_code_seen_without_a_factor_does_not_become_one_with(cast: Cast, settings: Settings) -> None:
+    weak = start_slack_link(actor=cast.dan)
+    strong = start_slack_link(actor=cast.dan, with_second_factor=True)
+    assert weak != strong
+    with pytest.raises(InvalidInputError):
+        confirm_slack_link(code=weak, slack_user=BEN)
+    assert confirm_slack_link(code=strong, slack_user=BEN).with_second_factor

@@ -9,14 +9,13 @@ from approvals.errors import AlreadyAskedError, NobodyCanApproveError
 from approvals.models import BudgetRequest, RequestStatus
 from approvals.models.increases import DECIDE_WITHIN
 from approvals.owners import OWNERS, deciders_of, owner_phrase, who_can_decide
+from approvals.services.common import past_its_time, require_seen
 from approvals.services.increases.common import (
     asked_facts,
     end,
-    is_past,
     locked_increase,
     record_increase,
     require_open,
-    require_seen,
     write_expiry,
 )
 from approvals.services.increases.raising import obstacle, require_more, row_of_budget
@@ -156,10 +155,11 @@ def _require_out_of_reach(actor: User, budget: Budget, limit_usd: Decimal, until
 
 def _require_no_other(actor: User, budget: Budget) -> None:
     waiting = BudgetRequest.objects.filter(requester=actor, budget=budget, status=RequestStatus.PENDING)
-    same = waiting.placed().select_for_update(no_key=True, of=("self",)).order_by("pk").first()
-    if same is None:
+    found = waiting.select_for_update(no_key=True).order_by("pk").first()
+    if found is None:
         return
-    if is_past(same):
+    same = BudgetRequest.objects.placed().get(pk=found.pk)
+    if past_its_time(same):
         write_expiry(same)
         return
     raise AlreadyAskedError(

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from django.db.models.functions import Now
-
-from approvals.errors import AlreadyDecidedError, ChangedSinceReadError
+from approvals.errors import AlreadyDecidedError
 from approvals.models import BudgetRequest, RequestStatus
-from approvals.services.common import changes_in
+from approvals.services.common import UNCHANGED, require_in_time
 from approvals.services.mails import mail_about_budget
 from core import audit, clock
-from core.errors import GoneError
+from core.locks import lock_first
 from core.models import AuditEvent
 from core.money import format_usd
 from teams.models import User
@@ -17,8 +15,7 @@ from teams.models import User
 
 def locked_increase(request: BudgetRequest) -> BudgetRequest:
     """Return the request as it is now, locked to the end of the transaction."""
-    rows = BudgetRequest.objects.placed().select_for_update(no_key=True, of=("self",))
-    return rows.order_by("pk").get(pk=request.pk)
+    return lock_first(BudgetRequest.objects.placed(), request.pk)
 
 
 def asked_facts(request: BudgetRequest) -> dict[str, Any]:
@@ -45,20 +42,9 @@ def record_increase(actor: User | None, action: str, request: BudgetRequest, **v
     )
 
 
-def is_past(request: BudgetRequest) -> bool:
-    """Whether the time to decide is over by this machine's clock or by the database's, whichever is ahead."""
-    late = BudgetRequest.objects.filter(pk=request.pk, decide_by__lte=Now())
-    return request.decide_by <= clock.now() or late.exists()
-
-
 def require_open(request: BudgetRequest) -> None:
-    if request.status == RequestStatus.EXPIRED or (
-        request.status == RequestStatus.PENDING and is_past(request)
-    ):
-        raise GoneError(
-            f"Nobody decided this request by {request.decide_by:%d %B %Y at %H:%M} UTC, so it expired."
-            f" {request.requester} can ask again."
-        )
+    """Refuse a request that is over. Raises AlreadyDecidedError, or GoneError when its time has passed."""
+    require_in_time(request)
     if request.status == RequestStatus.PENDING:
         return
     closed = request.status == RequestStatus.CLOSED
@@ -66,30 +52,10 @@ def require_open(request: BudgetRequest) -> None:
     did = "withdrew" if request.status == RequestStatus.WITHDRAWN else str(request.status)
     at = request.decided_at or clock.now()
     raise AlreadyDecidedError(
-        f"{who} {did} this request on {at:%d %B %Y at %H:%M} UTC. Nothing was changed.",
+        f"{who} {did} this request on {at:%d %B %Y at %H:%M} UTC.{UNCHANGED}",
         by=who,
         at=at.isoformat(),
         what=str(request.status),
-    )
-
-
-def require_seen(request: BudgetRequest, seen_revision: int) -> None:
-    if seen_revision == request.revision:
-        return
-    difference = changes_in(
-        AuditEvent.objects.filter(
-            object_type="approvals.budgetrequest",
-            object_id=request.public_id,
-            action__in=("budget_increase.amended", "budget_increase.restarted"),
-            after__revision__gt=seen_revision,
-        )
-    )
-    who = "Purser" if "team" in difference else str(request.requester)
-    raise ChangedSinceReadError(
-        f"{who} changed this request after you read it. Read it again, then decide.",
-        seen_revision=seen_revision,
-        revision=request.revision,
-        difference=difference,
     )
 
 

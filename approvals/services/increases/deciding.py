@@ -10,6 +10,7 @@ from django.db import transaction
 
 from approvals.models import BudgetRequest, RequestStatus, Verdict
 from approvals.owners import require_owner
+from approvals.services.common import checked_comment, require_seen
 from approvals.services.increases.common import (
     asked_facts,
     end,
@@ -17,7 +18,6 @@ from approvals.services.increases.common import (
     outcome_text,
     record_increase,
     require_open,
-    require_seen,
     write_expiry,
 )
 from approvals.services.increases.raising import raise_limit
@@ -62,7 +62,7 @@ def decide_increase(
     require_open(mine)
     require_seen(mine, seen_revision)
     mandate = require_owner(actor, mine)
-    text = _checked_comment(verdict, comment)
+    text = checked_comment(verdict, comment)
     mine.decided_by, mine.comment = actor, text
     mine.on_behalf_of = mandate.giver if mandate else None
     if verdict == Verdict.APPROVE:
@@ -98,15 +98,6 @@ def _record_and_tell(request: BudgetRequest, actor: User) -> None:
         subject=f"{request} was {RequestStatus(request.status).label.lower()}",
         body=text if request.comment else f"{text}.",
     )
-
-
-def _checked_comment(verdict: Verdict, comment: str) -> str:
-    text = comment.strip()
-    if verdict == Verdict.DENY and not text:
-        raise InvalidInputError("Enter why you deny it; the requester will see it.", field="comment")
-    if len(text) > MAX_TEXT_CHARACTERS:
-        raise InvalidInputError(f"Use at most {MAX_TEXT_CHARACTERS:,} characters.", field="comment")
-    return text
 
 
 def _checked_offer(
@@ -152,10 +143,8 @@ def _is_replay(request: BudgetRequest, actor: User, verdict: Verdict, seen_revis
 
 @transaction.atomic
 def _expire(pk: int) -> int:
-    still = BudgetRequest.objects.placed().filter(pk=pk, status=RequestStatus.PENDING)
-    locked = still.select_for_update(no_key=True, skip_locked=True, of=("self",))
-    request = locked.order_by("pk").first()
-    if request is None:
+    still = BudgetRequest.objects.filter(pk=pk, status=RequestStatus.PENDING)
+    if still.select_for_update(no_key=True, skip_locked=True).order_by("pk").first() is None:
         return 0
-    write_expiry(request)
+    write_expiry(BudgetRequest.objects.placed().get(pk=pk))
     return 1

@@ -5,8 +5,9 @@ from django.db.models import F, Q
 
 from approvals.errors import NobodyCanApproveError
 from approvals.models import BudgetRequest, BudgetRequestQuerySet, RequestStatus
+from approvals.services.common import past_its_time
 from approvals.services.increases.asking import start_again
-from approvals.services.increases.common import close_increase, is_past, locked_increase, record_increase
+from approvals.services.increases.common import close_increase, locked_increase, record_increase
 
 
 def stranded_increases() -> BudgetRequestQuerySet:
@@ -34,7 +35,7 @@ def follow_increases(*, most: int) -> int:
 def _follow(pk: int) -> int:
     """Close one stranded request, or start it again in its new team; return how many were changed."""
     request = locked_increase(BudgetRequest(pk=pk))
-    if request.status != RequestStatus.PENDING or is_past(request):
+    if request.status != RequestStatus.PENDING or past_its_time(request):
         return 0
     over = _why_over(request)
     if over:
