@@ -21,6 +21,6 @@ def functions_again(sql: Path) -> str:
     """Return the functions of a file alone, without its types, to be made anew in a database that has an
     earlier text of them.
     """
-    parts = re.split(r"(?m)^(?=CREATE FUNCTION )", sql.read_text(encoding="utf-8"))[1:]
+    parts = re.split(r"(?m)^(?=CREATE (?:OR REPLACE )?FUNCTION )", sql.read_text(encoding="utf-8"))[1:]
     functions = [part[: part.index("$$;") + 3] for part in parts]
     return "\n".join(each.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1) for each in functions)
