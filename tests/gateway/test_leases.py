@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from budgets.models import Balance, Entry, EntryKind, Lease, RateLimit, Reservation, ScopeKind, Window
 from core import clock
@@ -160,6 +161,16 @@ def test_a_wish_is_found_again_after_its_lease_has_ended(world: World) -> None:
     assert again["lease"] == lost["lease"]
     assert again["seconds"] > 29
     assert Balance.objects.get().reserved_usd == 1
+
+
+def test_a_lease_is_reclaimed_after_the_longest_call_that_it_can_have_let_through(
+    world: World, settings: Settings
+) -> None:
+    settings.HOLD_SECONDS = 600
+    settings.HOLD_SECONDS_FOR = {"/v1/responses": 1_800, "/v1/embeddings": 60, "/v1/audio/speech": 7_200}
+    take(world)
+    lease = Lease.objects.get()
+    assert (lease.reclaim_at - lease.expires_at).seconds == 1_800
 
 
 @pytest.mark.parametrize("change", ["refused", "another path"])
