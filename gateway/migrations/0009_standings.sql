@@ -108,7 +108,7 @@ BEGIN
         array_agg(c.standing) FILTER (WHERE c.code IS NULL AND c.dear_unit_usd = '{}' AND coalesce(c.step, 0) = 0), bool_or(c.is_missing),
         array_agg(ROW(c.place, c.code, CASE WHEN c.code = 'allow' THEN gateway_repeated(c.seen) WHEN c.code NOT IN ('request_id_reused', 'gateway_signature_replayed') THEN
             json_build_object('hidden_reason', c.hidden_reason, 'key_name', c.key_name, 'project', c.project_code, 'model', c.model_name, 'tier', c.tier_id, 'suspended_reason', c.suspended_reason,
-              'decided_by', CASE c.code WHEN 'tier_not_granted' THEN gateway_deciders(c.tier_id) END) END,
+              'key_id', c.key_public, 'leads', CASE c.code WHEN 'key_suspended' THEN gateway_leads(c.team_id) END, 'decided_by', CASE c.code WHEN 'tier_not_granted' THEN gateway_deciders(c.tier_id) END) END,
           c.key_id, c.project_id, c.team_id, c.department_id, c.model_id)::gateway_refusal) FILTER (WHERE c.code IS NOT NULL)
       INTO calls, v_standings, v_missing, refused
       FROM standing c;

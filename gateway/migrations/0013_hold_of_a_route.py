@@ -4,7 +4,11 @@ from django.db import migrations
 
 from core.sql import functions_again
 
-AGAIN = functions_again(Path(__file__).with_name("0009_standings.sql"))
+HERE = Path(__file__)
+AGAIN = "\n".join(
+    functions_again(HERE.with_name(name))
+    for name in ("0003_batches.sql", "0006_lease_wishes.sql", "0009_standings.sql")
+)
 # A call holds as long as its route may take: the times come by place, and no longer one for all.
 FORMER = "DROP FUNCTION IF EXISTS gateway_authorize(jsonb, interval);"
 
