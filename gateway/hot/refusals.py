@@ -58,7 +58,7 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str, str]] = {
         "Model without a price",
         (
             "Model {model} has no price in force, and what has no price is not called. "
-            "An administrator can add one."
+            "An administrator can add one at {base}/models/unpriced/."
         ),
     ),
     "lease_not_offered": (

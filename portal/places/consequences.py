@@ -49,8 +49,10 @@ def of_team(user: User, team: Team, department: Department) -> list[str]:
 
 def _with_directors(team: Team, department: Department) -> list[str]:
     waiting = AccessRequest.objects.pending().filter(project__team=team).count()
-    text = f"Where a director decides a request that waits, it is the one of {department}: {waiting} of them."
-    return [text] if waiting else []
+    if not waiting:
+        return []
+    wait = "1 request waits" if waiting == 1 else f"{waiting} requests wait"
+    return [f"{wait}. What a director decides of that is for the director of {department} from now on."]
 
 
 def _bound(kind: ScopeKind, before_id: int, after_id: int) -> list[str]:
@@ -81,8 +83,14 @@ def _own(user: User, place: ScopePlace) -> list[str]:
     others = len(rows) - len(told)
     return [
         *(f"The {_budget(row, name)} goes with it." for row, name in told),
-        *([f"So do {others} more budgets of what belongs to it."] if others else []),
+        *_and_others(others),
     ]
+
+
+def _and_others(number: int) -> list[str]:
+    if not number:
+        return []
+    return ["So does 1 more budget." if number == 1 else f"So do {number} more budgets."]
 
 
 def _budget(row: BudgetRow, name: str) -> str:

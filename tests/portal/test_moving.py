@@ -164,7 +164,7 @@ def test_what_a_move_of_a_team_means_is_read_before_it_is_done(cast: Cast) -> No
         "The month budget of $10.00 for nightly of Ada Moreno goes with it.",
         "Its keys go on calling: nightly of Ada Moreno.",
         "What raises them above Tier 1 stays until it ends: 1 in force.",
-        "Where a director decides a request that waits, it is the one of Payments: 1 of them.",
+        "1 request waits. What a director decides of that is for the director of Payments from now on.",
         "The director of Payments department sets its limits; who directs Product no longer does.",
         "What was used until now stays with Product department in every report.",
     ):
@@ -184,7 +184,7 @@ def test_many_budgets_of_a_team_are_counted_beside_the_first(cast: Cast) -> None
     told = Visitor(cast.ann).post(team_path(cast), department=cast.payments.public_id, reason=WHY)
 
     assert told.words.count("goes with it.") == 5
-    assert "So do 3 more budgets of what belongs to it." in told.words
+    assert "So do 3 more budgets." in told.words
     assert "and 3 more." in told.words
 
 
