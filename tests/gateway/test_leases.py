@@ -258,7 +258,7 @@ def test_what_a_lost_node_never_gave_back_is_in_doubt_until_its_journal_is_read(
     assert reclaim_leases() == 1
 
     assert Lease.objects.get().unheard_usd == Decimal("0.4")
-    said = [record.msg for record in caplog.records if "lease.ended_unheard" in str(record.msg)]
+    said: list[Any] = [record.msg for record in caplog.records if "lease.ended_unheard" in str(record.msg)]
     assert [(line["lease"], line["in_doubt_usd"]) for line in said] == [(lease, "0.400000000000")] * doubted
 
 
