@@ -30,6 +30,7 @@ from budgets.types import ScopePlace
 from core.money import SCALE, ZERO, format_usd
 
 Claim = tuple["Node", Decimal]
+Scope = tuple[ScopeKind, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,13 +177,14 @@ def bounds_of_lead(node: Node, around: Sequence[Node], at: datetime) -> Iterator
             )
 
 
-def pressures(project_id: int, around: Sequence[Node], at: datetime) -> Iterator[Pressure]:
-    """Give how the limits of a project and its keys press on those above the project at a moment."""
+def pressures(scope: Scope, around: Sequence[Node], at: datetime) -> Iterator[Pressure]:
+    """Give how the limits of a scope and of all inside it press on those above the scope at a moment."""
     claims = _claims(around, at)
-    own = [claim for claim in claims if claim[0].place.project_id == project_id]
+    own = [claim for claim in claims if scope in claim[0].place.chain]
     for parent, limit_usd in claims:
         has = format_usd(limit_usd)
-        below = [] if parent.place.project_id else [claim for claim in own if parent.is_above(claim[0])]
+        is_inside = scope in parent.place.chain
+        below = [] if is_inside else [claim for claim in own if parent.is_above(claim[0])]
         for node, usd in below:
             name = "a key" if node.place.kind is ScopeKind.KEY else node.name
             yield Pressure(
@@ -227,7 +229,7 @@ def _claims(nodes: Iterable[Node], at: datetime) -> list[Claim]:
 def _children(parent: Node, claims: Iterable[Claim]) -> list[Claim]:
     """Return those below `parent` with nothing in between."""
     below = [claim for claim in claims if parent.is_above(claim[0])]
-    by_scope: dict[tuple[ScopeKind, int], list[Claim]] = {}
+    by_scope: dict[Scope, list[Claim]] = {}
     for claim in below:
         by_scope.setdefault(claim[0].place.scope, []).append(claim)
     return [

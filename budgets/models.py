@@ -261,9 +261,9 @@ class Lease(models.Model):
 
     `held_usd` is what of it no call has drawn yet: it is reserved on the path's balances while the lease is
     open. What was granted is held, was drawn by calls, or was given back (`returned_usd`). The node stops
-    before `expires_at`; calls it allowed are drawn until `reclaim_at`, when the rest is given back. `wish` is
-    what the node asked for it by: a question without an answer is asked again, and finds the lease that it
-    opened.
+    before `expires_at`; calls it allowed are drawn until `reclaim_at`, when the rest is given back:
+    `unheard_usd` is that rest, which bounds what the node let through and never told of. `wish` is what the
+    node asked for it by: a question without an answer is asked again, and finds the lease that it opened.
     """
 
     public_id = PublicIdField(prefix="lse")
@@ -282,6 +282,7 @@ class Lease(models.Model):
     granted_usd = models.DecimalField(**MONEY)
     held_usd = models.DecimalField(**MONEY)
     returned_usd = models.DecimalField(**MONEY, default=0, db_default=0)
+    unheard_usd = models.DecimalField(**MONEY, default=0, db_default=0)
     opened_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     reclaim_at = models.DateTimeField()
@@ -292,6 +293,7 @@ class Lease(models.Model):
         indexes = (
             models.Index(fields=("reclaim_at",), condition=Q(closed_at__isnull=True), name="lease_open"),
             models.Index(fields=("key_id",), condition=Q(closed_at__isnull=True), name="lease_open_by_key"),
+            models.Index(fields=("closed_at",), condition=Q(unheard_usd__gt=0), name="lease_ended_unheard"),
         )
         constraints = (
             models.CheckConstraint(
@@ -307,6 +309,10 @@ class Lease(models.Model):
             models.CheckConstraint(
                 condition=Q(returned_usd__gte=0, returned_usd__lte=F("granted_usd") - F("held_usd")),
                 name="lease_gives_back_what_it_was_granted",
+            ),
+            models.CheckConstraint(
+                condition=Q(unheard_usd__gte=0, unheard_usd__lte=F("returned_usd")),
+                name="lease_is_in_doubt_about_what_it_gave_back",
             ),
             models.UniqueConstraint(
                 fields=("source", "node", "wish"),

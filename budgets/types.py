@@ -134,7 +134,6 @@ class BudgetRow(Standing):
     """
 
     scope_name: str
-    department_id: int | None
     place: ScopePlace
     window_label: str
     window_anchor: int

@@ -74,8 +74,8 @@ STEMS = {
     "sessions": "sessions",  # for which there is no scope: a token has none
 }
 # A secret is shown to a human, and only humans decide: separation of duties counts them. Who works here, and
-# as what, says who decides. A project's move turns what its spend counts on, what providers say is held
-# against keys and bills, and news leave the house: a person answers for them. A loop must not resume itself.
+# as what, says who decides. A move turns what spend counts on, what providers say is held against keys and
+# bills, and news leave the house: a person answers for them. A loop must not resume itself.
 SIGNED_IN_ONLY = frozenset(
     {
         "keys_reveal",
@@ -97,6 +97,7 @@ SIGNED_IN_ONLY = frozenset(
         "access_reviews_keep",
         "access_reviews_end",
         "projects_move",
+        "teams_move",
         "people_create",
         "people_rename",
         "people_leave",

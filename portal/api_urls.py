@@ -18,7 +18,7 @@ from approvals.api import (
 )
 from budgets.api import BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
-from budgets.services.moves import move_project
+from budgets.services.moves import move_project, move_team
 from catalog.api import LlmModelViewSet, PriceProposalViewSet, PriceViewSet, TierViewSet
 from core.rest.schema import operation
 from core.rest.views import referred
@@ -44,8 +44,8 @@ from teams.api import (
     SessionViewSet,
     TeamViewSet,
 )
-from teams.models import Team, User
-from teams.serializers import ProjectMoveIn, ProjectOut
+from teams.models import Department, Team, User
+from teams.serializers import ProjectMoveIn, ProjectOut, TeamMoveIn, TeamOut
 from teams.services.changes import require_director
 from usage.api import (
     BlockedCallsViewSet,
@@ -78,6 +78,22 @@ class Keys:
         """Return the id of a key that the user may see. One query."""
         found = ApiKey.objects.visible_to(user).filter(public_id=public_id)
         return found.order_by().values_list("pk", flat=True).first()
+
+
+class Teams(TeamViewSet):
+    """Teams that the person works in or oversees."""
+
+    @operation(takes=TeamMoveIn, gives=TeamOut, refuses=(404, 409, 422))
+    @action(detail=True, methods=["post"])
+    def move(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Let a team with its projects, keys and budgets belong to another department; what it used stays."""
+        wanted, team = self.body(TeamMoveIn), self.found(id)
+        require_director(self.actor, team.department_id)
+        departments = Department.objects.visible_to(self.actor)
+        known = wanted["department"]
+        department = referred(departments, field="department", noun="department", public_id=known)
+        move_team(actor=self.actor, team=team, department=department, reason=wanted["reason"])
+        return self.answer(self.found(id))
 
 
 class Projects(ProjectViewSet):
@@ -125,7 +141,7 @@ class BudgetRequests(BudgetRequestViewSet):
 
 router = SimpleRouter()
 router.register("departments", DepartmentViewSet, "departments")
-router.register("teams", TeamViewSet, "teams")
+router.register("teams", Teams, "teams")
 router.register("projects", Projects, "projects")
 router.register("people", People, "people")
 router.register("roles", RoleViewSet, "roles")

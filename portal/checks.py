@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  Django's name for it
 from django.db import DatabaseError, connection
 
+from gateway.hot.holds import unknown_holds
 from portal.roles import standing
 
 HINT = "Serve as a role that owns nothing: docs/operations.md, Two database roles."
@@ -37,6 +38,20 @@ def serving_role_cannot_rewrite_history(**_options: Any) -> list[CheckMessage]:
         text = f"The role {found.role} lacks rights: {', '.join(found.too_little)}."
         warnings.append(Warning(text, hint="Run `manage.py database_roles --apply`.", id="purser.W003"))
     return warnings
+
+
+@register("gateway")
+def holds_are_for_what_there_is(**_options: Any) -> list[CheckMessage]:
+    """Refuse times of holds for what nobody calls, and such as end before they begin."""
+    found: list[CheckMessage] = []
+    if unknown := unknown_holds():
+        text = f"HOLD_SECONDS_FOR names what is neither a route nor a context: {', '.join(unknown)}."
+        hint = "Routes are written as they are called, such as /v1/audio/speech; a context is `batch`."
+        found.append(Error(text, hint=hint, id="purser.E007"))
+    if min((settings.HOLD_SECONDS, *settings.HOLD_SECONDS_FOR.values())) < 1:
+        text = "HOLD_SECONDS and HOLD_SECONDS_FOR must be one second or more: a call takes some time."
+        found.append(Error(text, id="purser.E008"))
+    return found
 
 
 @register("sign_in", deploy=True)

@@ -109,6 +109,8 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:budgets-set-rules": writes,
     "move_project": always,
     "api:projects-move": writes,
+    "move_team": always,
+    "api:teams-move": writes,
     "budgets:close": always,  # what is not limited any more is raised for good
     "api:budgets-close": writes,
     "quarantine:assign": always,

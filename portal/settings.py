@@ -225,6 +225,11 @@ DATABASES = {"default": _database(_database_url())}
 DECISION_POOL_SIZE: int = env.int("DECISION_POOL_SIZE", 4)
 DECISION_DEADLINE_SECONDS: float = env.float("DECISION_DEADLINE_SECONDS", 2.0)
 HOLD_SECONDS: int = env.int("HOLD_SECONDS", 600)
+HOLD_SECONDS_FOR: dict[str, int] = env.dict(
+    "HOLD_SECONDS_FOR",
+    {"/v1/audio/transcriptions": 3_600, "/v1/audio/speech": 1_800, "batch": 90_000},
+    subcast_values=int,
+)
 HOLD_GRACE_SECONDS: int = env.int("HOLD_GRACE_SECONDS", 60)
 LEASE_SECONDS: int = env.int("LEASE_SECONDS", 30)
 LEASE_FLOOR_USD: Decimal = env.decimal("LEASE_FLOOR_USD", Decimal("0.05"))

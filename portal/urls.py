@@ -22,7 +22,7 @@ from portal.leaving import LEAVING
 from portal.metrics import metrics
 from portal.news.preferences import link_slack, notifications, unlink_slack
 from portal.news.slack import slack_action, slack_command
-from portal.places.moving import move
+from portal.places.moving import move_project, move_team
 from portal.places.project import show_project
 from portal.places.team import show_team
 from portal.views import not_ones_own, theme
@@ -60,8 +60,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("budgets/", include(budget_pages)),
     path("blocked/", include(usage.urls.blocked_routes())),
     path("teams/<str:public_id>/", show_team, name="team"),
+    path("teams/<str:public_id>/move/", move_team, name="move_team"),
     path("projects/<str:public_id>/", show_project, name="project"),
-    path("projects/<str:public_id>/move/", move, name="move_project"),
+    path("projects/<str:public_id>/move/", move_project, name="move_project"),
     path("reports/", include(usage.urls.report_routes())),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
     path("sources/", include(usage.urls.source_routes(names_of_sources=source_names))),

@@ -42,6 +42,13 @@ class ProjectMoveIn(In):
     reason = Text(max_length=MAX_REASON_CHARACTERS)
 
 
+class TeamMoveIn(In):
+    """Where a team belongs from now on, and why."""
+
+    department = PublicId("dep")
+    reason = Text(max_length=MAX_REASON_CHARACTERS)
+
+
 class PersonOut(Out):
     """A person: enough to know who it is."""
 

@@ -1,14 +1,14 @@
--- What a budget is never changes (its limit does, by dated rows, and so do its rules), and its scope exists.
+-- What a budget is never changes (its limit does, by dated rows, and so do its rules), and its scope exists. Its department is its scope's.
 CREATE OR REPLACE FUNCTION budgets_budget_is_sound() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   home bigint;
 BEGIN
   IF TG_OP = 'UPDATE' THEN
-    IF (to_jsonb(NEW) - '{closed_at,mode,allocation,overcommit_ratio,roll_over}'::text[])
-       IS DISTINCT FROM (to_jsonb(OLD) - '{closed_at,mode,allocation,overcommit_ratio,roll_over}'::text[]) OR OLD.closed_at IS NOT NULL THEN
+    IF (to_jsonb(NEW) - '{closed_at,mode,allocation,overcommit_ratio,roll_over,department_id}'::text[])
+       IS DISTINCT FROM (to_jsonb(OLD) - '{closed_at,mode,allocation,overcommit_ratio,roll_over,department_id}'::text[]) OR OLD.closed_at IS NOT NULL THEN
       RAISE EXCEPTION 'a budget keeps its scope and window: close it and open another' USING ERRCODE = 'restrict_violation';
     END IF;
-    RETURN NEW;
+    IF NEW.department_id IS NOT DISTINCT FROM OLD.department_id THEN RETURN NEW; END IF;
   END IF;
   IF NEW.scope_kind = 'organisation' THEN RETURN NEW; END IF;
   home := (budgets_scope_of(NEW.scope_kind, NEW.scope_id)).department_id;

@@ -244,7 +244,6 @@ def _row(budget: Any) -> BudgetRow:
     return BudgetRow(
         **_figures(budget),
         scope_name=budget.scope_name,
-        department_id=budget.department_id,
         place=place_of(budget),
         window_label=budget.get_window_display(),
         window_anchor=budget.window_anchor,

@@ -18,6 +18,7 @@ from core.ids import new_ordered_id
 from core.money import wire_usd
 from gateway.auth import Credential
 from gateway.hot.fields import JsonObject
+from gateway.hot.holds import hold_seconds
 from gateway.hot.refusals import (
     already_settled,
     invalid_key,
@@ -37,7 +38,7 @@ from gateway.hot.wire import (
 from keys import secrets
 
 AUTHORIZE_SQL = """
-SELECT place, code, answer::text FROM gateway_authorize(%s::jsonb, make_interval(secs => %s))
+SELECT place, code, answer::text FROM gateway_authorize(%s::jsonb, %s::float8[])
 """
 SETTLE_SQL = "SELECT place, status, charged_usd, held_usd FROM gateway_settle(%s::jsonb, %s::jsonb, %s)"
 
@@ -60,6 +61,7 @@ class Ask:
     nonce: str
     items: list[JsonObject]
     answer: Callable[[Sequence[Row]], Answer]
+    hold_seconds: float = 0.0  # of an authorisation
 
 
 def ask_authorize(body: bytes, *, credential: Credential, nonce: str) -> Ask | Answer:
@@ -74,6 +76,7 @@ def ask_authorize(body: bytes, *, credential: Credential, nonce: str) -> Ask | A
         nonce=nonce,
         items=[item],
         answer=lambda rows: _authorize_answer(rows[0], call),
+        hold_seconds=hold_seconds(call.route, call.context),
     )
 
 
@@ -137,7 +140,7 @@ def statement(kind: Kind, asks: Sequence[Ask]) -> tuple[str, tuple[Any, ...]]:
     """Return the one statement, with its parameters, that answers all of these asks."""
     if kind is Kind.AUTHORIZE:
         calls = [ask.items[0] for ask in asks]
-        return AUTHORIZE_SQL, (orjson.dumps(calls).decode(), float(settings.HOLD_SECONDS))
+        return AUTHORIZE_SQL, (orjson.dumps(calls).decode(), [ask.hold_seconds for ask in asks])
     signatures = [{"gateway": ask.gateway_id, "nonce": ask.nonce} for ask in asks]
     items = [{**item, "signature": place} for place, ask in enumerate(asks, 1) for item in ask.items]
     return SETTLE_SQL, (

@@ -13,6 +13,7 @@ from django.conf import settings
 
 from gateway.auth import Credential
 from gateway.hot.decisions import Row, authorize_item
+from gateway.hot.holds import longest_hold_seconds
 from gateway.hot.refusals import invalid_key, refused, replayed, unknown_lease
 from gateway.hot.wire import Answer, LeaseCall, parse_lease, parse_lease_poll, parse_lease_return, refusal
 from keys import secrets
@@ -47,7 +48,7 @@ def ask_lease(body: bytes, *, credential: Credential, nonce: str) -> Single | An
         lease.want_usd,
         settings.LEASE_FLOOR_USD,
         float(settings.LEASE_SECONDS),
-        float(settings.HOLD_SECONDS),
+        longest_hold_seconds(lease.call.mode),
     )
     return Single(sql=LEASE_SQL, params=params, answer=lambda rows: _lease_answer(rows[0], lease))
 

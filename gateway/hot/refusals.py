@@ -33,7 +33,7 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str, str]] = {
     "key_suspended": (
         HTTPStatus.FORBIDDEN,
         "Key suspended",
-        "Key {key_name} is suspended: {suspended_reason}. The team's lead can resume it at {base}/keys/.",
+        "Key {key_name} is suspended: {suspended_reason}. {leads} can resume it at {base}/keys/{key_id}/.",
     ),
     "project_mismatch": (
         HTTPStatus.FORBIDDEN,
@@ -58,7 +58,7 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str, str]] = {
         "Model without a price",
         (
             "Model {model} has no price in force, and what has no price is not called. "
-            "An administrator can add one."
+            "An administrator can add one at {base}/models/unpriced/."
         ),
     ),
     "lease_not_offered": (
@@ -110,7 +110,8 @@ def refused(code: str, facts: Mapping[str, Any], call: AuthorizeCall) -> Answer:
     ask = f"{settings.BASE_URL}/approvals/ask/?project={facts.get('project')}&tier={facts.get('tier')}"
     roles = facts.get("decided_by") or []
     deciders = f"the {', then the '.join(roles)} decides" if roles else "nobody decides yet"
-    detail = sentence.format(**facts, call=call, base=settings.BASE_URL, ask=ask, deciders=deciders)
+    told = {**facts, "leads": facts.get("leads") or "An administrator"}
+    detail = sentence.format(**told, call=call, base=settings.BASE_URL, ask=ask, deciders=deciders)
     extra = {"tier": facts["tier"], "ask": ask, "decided_by": roles} if code == "tier_not_granted" else {}
     return refusal(DecisionError(code, status, title, detail, **extra))
 

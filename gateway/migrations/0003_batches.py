@@ -24,6 +24,7 @@ DROP FUNCTION gateway_path(bigint, bigint, bigint, bigint, int, bigint, timestam
 DROP FUNCTION gateway_lock_balances(bigint[], timestamptz[], timestamptz);
 DROP FUNCTION gateway_limit(bigint, timestamptz);
 DROP FUNCTION gateway_deciders(int);
+DROP FUNCTION gateway_leads(bigint);
 DROP FUNCTION gateway_callers(jsonb, timestamptz);
 DROP FUNCTION gateway_unit_bounds(jsonb, jsonb, jsonb);
 DROP FUNCTION gateway_round_up(numeric);

@@ -100,6 +100,13 @@ BEGIN
           WHERE p.tier_id = p_tier AND p.retired_at IS NULL);
 END $$;
 
+-- Who leads a team now, for a sentence; null where nobody does.
+CREATE FUNCTION gateway_leads(p_team bigint) RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (SELECT string_agg(u.name, ' or ' ORDER BY u.name, u.id) FROM teams_roleassignment a JOIN teams_user u ON u.id = a.user_id
+          WHERE a.role = 'lead' AND a.team_id = p_team AND u.is_active AND a.valid_from <= clock_timestamp() AND (a.valid_until IS NULL OR a.valid_until > clock_timestamp()));
+END $$;
+
 -- The budgets on the path of a key that calls a model, with the balance of the window that holds `p_now`, null where it is not made yet.
 CREATE FUNCTION gateway_path(p_key bigint, p_project bigint, p_team bigint, p_department bigint, p_tier int, p_model bigint, p_now timestamptz)
 RETURNS TABLE (id bigint, mode text, window_start timestamptz, window_end timestamptz) LANGUAGE sql STABLE AS $$

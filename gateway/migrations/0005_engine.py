@@ -13,6 +13,7 @@ DROP FUNCTION IF EXISTS gateway_path(bigint, bigint, bigint, bigint, int, bigint
 DROP FUNCTION IF EXISTS gateway_lock_balances(bigint[], timestamptz[], timestamptz);
 DROP FUNCTION IF EXISTS gateway_limit(bigint, timestamptz);
 DROP FUNCTION IF EXISTS gateway_deciders(int);
+DROP FUNCTION IF EXISTS gateway_leads(bigint);
 DROP FUNCTION IF EXISTS gateway_callers(jsonb, timestamptz);
 DROP FUNCTION IF EXISTS gateway_unit_bounds(jsonb, jsonb, jsonb);
 DROP FUNCTION IF EXISTS gateway_round_up(numeric);

@@ -33,7 +33,7 @@ BEGIN
     UPDATE budgets_lease SET wish = NULL, expires_at = least(expires_at, v_now + interval '1 microsecond'), reclaim_at = v_now + interval '2 microseconds'  -- a wish that nobody will come for
       WHERE source = p_call->>'source' AND node = p_node AND wish = p_lease AND closed_at IS NULL AND held_usd = granted_usd;
     answer := json_build_object('hidden_reason', q.hidden_reason, 'key_name', q.key_name, 'project', q.project_code, 'model', q.model_name, 'tier', q.tier_id, 'suspended_reason', q.suspended_reason,
-      'decided_by', CASE code WHEN 'tier_not_granted' THEN gateway_deciders(q.tier_id) END);
+      'key_id', q.key_public, 'leads', CASE code WHEN 'key_suspended' THEN gateway_leads(q.team_id) END, 'decided_by', CASE code WHEN 'tier_not_granted' THEN gateway_deciders(q.tier_id) END);
     RETURN;
   END IF;
 

@@ -13,7 +13,8 @@ DROP FUNCTION gateway_callers(jsonb, timestamptz);
 DROP FUNCTION IF EXISTS gateway_authorize(jsonb, interval);
 """
 UNDO = """
-DROP FUNCTION gateway_authorize(jsonb, interval);
+DROP FUNCTION IF EXISTS gateway_authorize(jsonb, interval);
+DROP FUNCTION IF EXISTS gateway_authorize(jsonb, float8[]);
 DROP FUNCTION gateway_look_up(jsonb, int[], timestamptz);
 DROP FUNCTION gateway_remember(gateway_standing[], timestamptz, pg_snapshot, int);
 DROP FUNCTION gateway_costed(int, text, text, bytea, text, text, int, bigint, bigint, jsonb, jsonb, jsonb, gateway_standing);

@@ -108,7 +108,7 @@ BEGIN
         array_agg(c.standing) FILTER (WHERE c.code IS NULL AND c.dear_unit_usd = '{}' AND coalesce(c.step, 0) = 0), bool_or(c.is_missing),
         array_agg(ROW(c.place, c.code, CASE WHEN c.code = 'allow' THEN gateway_repeated(c.seen) WHEN c.code NOT IN ('request_id_reused', 'gateway_signature_replayed') THEN
             json_build_object('hidden_reason', c.hidden_reason, 'key_name', c.key_name, 'project', c.project_code, 'model', c.model_name, 'tier', c.tier_id, 'suspended_reason', c.suspended_reason,
-              'decided_by', CASE c.code WHEN 'tier_not_granted' THEN gateway_deciders(c.tier_id) END) END,
+              'key_id', c.key_public, 'leads', CASE c.code WHEN 'key_suspended' THEN gateway_leads(c.team_id) END, 'decided_by', CASE c.code WHEN 'tier_not_granted' THEN gateway_deciders(c.tier_id) END) END,
           c.key_id, c.project_id, c.team_id, c.department_id, c.model_id)::gateway_refusal) FILTER (WHERE c.code IS NOT NULL)
       INTO calls, v_standings, v_missing, refused
       FROM standing c;
@@ -126,8 +126,9 @@ END $$;
 -- `p_calls` are validated JSON objects {gateway, nonce, source, request_id, request_hash, reservation, digests, model, mode, route, project, input, max_output, choices,
 -- context, units}. When all that is asked for fits every rate and budget, nothing is left to decide call by call; else gateway_fit does it.
 -- Locks in one order: windows that are made, rate limits, balances, then the new reservations. usage_settle locks reservations that exist, rate limits, balances: no cycle,
--- because nobody else can hold a reservation that is not committed yet. `answer` is the body of an allowed call, or what a refusal needs to be told.
-CREATE FUNCTION gateway_authorize(p_calls jsonb, p_ttl interval) RETURNS TABLE (place int, code text, answer json) LANGUAGE plpgsql AS $$
+-- because nobody else can hold a reservation that is not committed yet. `p_hold_seconds` says how long each call may hold money, by its place. `answer` is the body of an
+-- allowed call, or what a refusal needs to be told.
+CREATE FUNCTION gateway_authorize(p_calls jsonb, p_hold_seconds float8[]) RETURNS TABLE (place int, code text, answer json) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := clock_timestamp();
@@ -183,7 +184,7 @@ BEGIN
       INSERT INTO budgets_reservation AS x (public_id, source, request_id, request_hash, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, context, route, input_bound_tokens,
           max_output_tokens, choices, units, held_tokens, rate_ids, held_usd, input_floor_usd, budget_ids, window_starts, warnings, state, authorized_at, expires_at)
         SELECT c.reservation, c.source, c.request_id, c.request_hash, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, c.context, c.route, c.input_bound,
-          nullif(c.output, 0), c.choices, c.units, c.held_tokens, c.rate_ids, c.held_usd, least(c.held_usd, c.floor_usd), c.budget_ids, c.window_starts, c.warnings, 'open', v_now, v_now + p_ttl
+          nullif(c.output, 0), c.choices, c.units, c.held_tokens, c.rate_ids, c.held_usd, least(c.held_usd, c.floor_usd), c.budget_ids, c.window_starts, c.warnings, 'open', v_now, v_now + make_interval(secs => p_hold_seconds[c.place])
         FROM unnest(v_calls) c ORDER BY c.source, c.request_id, c.place ON CONFLICT (source, request_id) DO NOTHING
         RETURNING x.held_usd, x.held_tokens, x.budget_ids, x.window_starts, x.rate_ids
     ), reserved AS (
@@ -203,7 +204,7 @@ BEGIN
         FROM (SELECT c::gateway_call AS call, EXISTS (SELECT FROM budgets_reservation x WHERE x.public_id = c.reservation) AS is_made FROM unnest(v_calls) c) c;
     END IF;
     RETURN QUERY
-      SELECT c.place, 'allow', gateway_allowed(c.reservation, v_now + p_ttl, c.held_usd, nullif(c.output, 0), c.tier_id, c.key_public, c.project_code, c.team_code, c.warnings) FROM unnest(v_calls) c;
+      SELECT c.place, 'allow', gateway_allowed(c.reservation, v_now + make_interval(secs => p_hold_seconds[c.place]), c.held_usd, nullif(c.output, 0), c.tier_id, c.key_public, c.project_code, c.team_code, c.warnings) FROM unnest(v_calls) c;
   END IF;
   IF v_again IS NOT NULL THEN  -- the first answer is the answer
     RETURN QUERY

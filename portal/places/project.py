@@ -25,7 +25,7 @@ from keys.selectors import active_grants, state_in_words, tiers_now
 from portal.context import roles_here
 from portal.home.periods import MONTH, PERIODS, chart_summary, limit_note, period_asked, period_tabs
 from portal.places import snippets
-from portal.places.moving import may_move
+from portal.places.moving import may_move_project
 from teams.models import Project
 from teams.types import PersonRequest
 from usage import selectors
@@ -171,7 +171,7 @@ def _page(
         budget_url=reverse("budgets:detail", args=[budget]) if budget else "",
         make_key_url=f"{reverse('keys:create')}?{for_project}" if works_here else "",
         move_url=reverse("move_project", args=[project.public_id])
-        if may_move(roles_here(request), project)
+        if may_move_project(roles_here(request), project)
         else "",
         blocked_url=f"{reverse('blocked:list')}?{urlencode({'project': project.public_id})}",
         csv_url=addresses.link(request, KEPT, format="csv"),

@@ -19,6 +19,7 @@ from core.sheets import CSV_HEAD, Line, Section, cells, day_of
 from core.spreadsheets import csv_response
 from keys.selectors import usable_by_owner
 from portal.context import roles_here
+from portal.places.moving import may_move_team
 from portal.places.people import DeciderRow, MemberRow, decider_rows, member_rows
 from teams.models import Project, Team
 from teams.selectors import people_of_team
@@ -88,6 +89,7 @@ class TeamPage:
     oversees: bool
     overview_url: str
     statement_url: str
+    move_url: str
     csv_url: str
 
     @property
@@ -140,6 +142,7 @@ def _page(request: PersonRequest, team: Team, projects: Sequence[Project]) -> Te
         oversees=oversees,
         overview_url=f"{reverse('overview')}?scope={team.public_id}",
         statement_url=_statement_url(team.public_id, month) if oversees else "",
+        move_url=reverse("move_team", args=[team.public_id]) if may_move_team(roles, team) else "",
         csv_url=f"{request.path}?format=csv",
     )
 

@@ -38,6 +38,7 @@ TABLE = """
     departments_retrieve         401        404    404    404    200    200    200    200
     teams_list                   401        empty  sees   sees   sees   sees   sees   sees
     teams_retrieve               401        404    200    200    200    200    200    200
+    teams_move                   401        404    403    403    422    403    403    200
     projects_list                401        empty  sees   sees   sees   sees   sees   sees
     projects_retrieve            401        404    200    200    200    200    200    200
     projects_move                401        404    403    403    200    403    403    200
@@ -258,6 +259,7 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
         "amount_usd": "20",
         "reason": "A quiet day.",
     },
+    "teams_move": lambda world: {"department": world.cast.payments.public_id, "reason": "They merge."},
     "projects_move": lambda world: {
         "team": factories.TeamFactory.create(department=world.cast.product).public_id,
         "reason": "The team is split.",

@@ -1,4 +1,4 @@
-"""A project that moves to another team takes its limits along: they must fit what is above them there."""
+"""What moves, a project or a team, takes its limits along: they must fit what is above them there."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from budgets.errors import HeadroomError
 from budgets.models import Allocation, Budget, ScopeKind, Window
 from budgets.services import limits
-from budgets.services.moves import move_project
+from budgets.services.moves import move_project, move_team
+from budgets.services.rules import close_budget
 from core import clock
 from core.models import AuditEvent
 from teams.errors import RoleNeededError
@@ -155,3 +156,89 @@ def test_budgets_of_both_scopes_stay_what_they_are(cast: Cast, maps: Team, budge
         (ScopeKind.PROJECT.value, cast.ranking.pk),
         (ScopeKind.TEAM.value, cast.search.pk),
     }
+
+
+def move_search(cast: Cast) -> Team:
+    """Move the team Search to Payments as an administrator."""
+    return move_team(actor=cast.ann, team=cast.search, department=cast.payments, reason=WHY)
+
+
+def test_team_moves_where_what_it_has_fits(cast: Cast, budget: OpenBudget) -> None:
+    budget(cast.payments, "1000", **STRICT)
+    budget(cast.cards, "600")
+    mine = [budget(cast.search, "400"), budget(cast.ranking, "300")]
+
+    move_search(cast)
+
+    cast.search.refresh_from_db()
+    assert cast.search.department == cast.payments
+    assert Budget.objects.filter(pk__in=[row.pk for row in mine], closed_at__isnull=True).count() == 2
+    assert AuditEvent.objects.filter(action="team.moved").count() == 1
+
+
+def test_department_that_gave_its_money_to_others_takes_no_team(cast: Cast, budget: OpenBudget) -> None:
+    budget(cast.payments, "1000", **STRICT)
+    budget(cast.cards, "600")
+    budget(cast.search, "400.01")
+
+    with pytest.raises(HeadroomError) as refusal:
+        move_search(cast)
+
+    assert "Payments department has $1,000.00 a month, and $1,000.01 would be allocated" in str(refusal.value)
+    assert (refusal.value.extra["excess_usd"], refusal.value.field) == ("0.010000000000", "department")
+    cast.search.refresh_from_db()
+    assert cast.search.department == cast.product
+    assert not AuditEvent.objects.filter(action="team.moved").exists()
+
+
+def test_limits_inside_a_team_press_on_the_new_department(cast: Cast, budget: OpenBudget) -> None:
+    budget(cast.payments, "100", window=Window.DAY)
+    project = budget(cast.ranking, "101", window=Window.DAY)
+
+    with pytest.raises(HeadroomError, match=r"Ranking has \$101.00 a day, Payments department \$100.00"):
+        move_search(cast)
+    limits.change_limit(actor=cast.ann, budget=project, amount_usd=Decimal(100), reason=WHY)
+    move_search(cast)
+
+
+def test_what_a_team_hands_out_inside_itself_is_no_matter_of_its_move(cast: Cast, budget: OpenBudget) -> None:
+    budget(cast.payments, "1000", **STRICT)
+    budget(cast.search, "500")
+    budget(cast.ranking, "400")
+    budget(ProjectFactory.create(team=cast.search), "400")
+
+    move_search(cast)
+
+
+def test_only_who_directs_both_departments_moves_a_team(cast: Cast) -> None:
+    for actor in (cast.ben, cast.cleo, cast.olga, cast.fay):
+        with pytest.raises(RoleNeededError), transaction.atomic():
+            move_team(actor=actor, team=cast.search, department=cast.payments, reason=WHY)
+
+
+@pytest.mark.parametrize("moves", ["team", "project"])
+def test_open_budgets_are_of_the_department_where_their_scope_is_now(
+    cast: Cast, budget: OpenBudget, moves: str
+) -> None:
+    key = ApiKeyFactory.create(project=cast.ranking)
+    inside = [budget(scope, "10", window=Window.DAY) for scope in (cast.ranking, key)]
+    team, ended = budget(cast.search, "10", window=Window.DAY), budget(cast.ranking, "10", window=Window.WEEK)
+    others = [budget(scope, "10", window=Window.DAY) for scope in (cast.product, cast.fraud, None)]
+    close_budget(actor=cast.ann, budget=ended, reason=WHY)
+
+    if moves == "team":
+        move_search(cast)
+    else:
+        move_project(actor=cast.ann, project=cast.ranking, team=cast.cards, reason=WHY)
+
+    home = dict(Budget.objects.values_list("pk", "department__code"))
+    assert [home[row.pk] for row in inside] == ["payments", "payments"]
+    assert home[team.pk] == ("payments" if moves == "team" else "product")
+    assert [home[row.pk] for row in (ended, *others)] == ["product", "product", "payments", None]
+
+
+def test_no_budget_is_given_to_a_department_that_its_scope_is_not_of(cast: Cast, budget: OpenBudget) -> None:
+    mine = budget(cast.search, "10")
+
+    with pytest.raises(DatabaseError, match="does not exist in department"), transaction.atomic():
+        Budget.objects.filter(pk=mine.pk).update(department=cast.payments)

@@ -132,15 +132,21 @@ def _places(visit: Visit) -> list[str]:
 
 
 def _move(visit: Visit) -> list[str]:
-    """Look at the form that moves a project, and at what it says before it is done."""
-    visit.page.goto("/")
-    address = visit.page.locator("main a[href*='/projects/prj_']").first.get_attribute("href") or ""
-    wrong = visit.look(f"{address}move/", WIDE, NARROWEST)
-    visit.page.get_by_label("Team").select_option(index=1)
-    visit.page.get_by_label("Why").fill("The team is split.")
-    visit.page.get_by_role("button", name="See what it means").click()
-    visit.page.get_by_role("heading", name="What happens").wait_for()
-    return wrong + visit.see(NARROWEST)
+    """Look at the forms that move a project and a team, and at what they say before it is done."""
+    wrong = []
+    project, team = "main a[href*='/projects/prj_']", "main a[href*='/teams/tem_']"
+    for field, way in (("Team", [project]), ("Department", [project, team])):
+        visit.page.goto("/")
+        for link in [*way, "main a[href$='/move/']"]:
+            visit.page.goto(visit.page.locator(link).first.get_attribute("href") or "")
+        form = visit.page.url
+        wrong += visit.look(form, WIDE, NARROWEST)
+        visit.page.get_by_label(field).select_option(index=1)
+        visit.page.get_by_label("Why").fill("The team is split.")
+        visit.page.get_by_role("button", name="See what it means").click()
+        visit.page.get_by_role("heading", name="What happens").wait_for()
+        wrong += visit.see(NARROWEST)
+    return wrong
 
 
 def _more_budget(visit: Visit) -> list[str]:

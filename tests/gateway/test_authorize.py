@@ -7,12 +7,14 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.conf import settings
 
 from budgets.models import Balance, Mode, RateLimit, Reservation, ScopeKind, Window
 from catalog.models import Alias
 from core import clock
 from keys import secrets
 from keys.models import ApiKey
+from teams.models import Role
 from tests import factories
 from tests.gateway.conftest import World, make_model
 from usage.models import BlockedHour
@@ -76,12 +78,38 @@ def test_a_key_of_somebody_who_left_is_invalid(world: World) -> None:
     assert world.gus.authorize(world.token).json()["code"] == "invalid_api_key"
 
 
+def link_of(world: World) -> str:
+    return f"{settings.BASE_URL}/keys/{world.key.public_id}/"
+
+
 def test_a_suspended_key_says_why_and_who_can_resume_it(world: World) -> None:
     ApiKey.objects.filter(pk=world.key.pk).update(suspended_at=clock.now(), suspended_reason="a runaway loop")
     answer = world.gus.authorize(world.token)
     assert (answer.status_code, answer.json()["code"]) == (403, "key_suspended")
     assert "a runaway loop" in answer.json()["detail"]
-    assert "lead" in answer.json()["detail"]
+    link = link_of(world)
+    assert f"An administrator can resume it at {link}" in answer.json()["detail"]
+
+
+def test_a_suspended_key_names_the_leads_of_its_team(world: World) -> None:
+    ApiKey.objects.filter(pk=world.key.pk).update(suspended_at=clock.now(), suspended_reason="a runaway loop")
+    for name, is_active in (("Ben Okafor", True), ("Abe Cole", True), ("Old Lead", False)):
+        lead = factories.UserFactory.create(name=name, is_active=is_active)
+        factories.RoleAssignmentFactory.create(user=lead, role=Role.LEAD, team=world.team)
+    wish = {"node": "one", "key": world.token, "model": "small", "route": "/v1/chat/completions"}
+    asked = world.gus.post("/gateway/v1/leases", {**wish, "want_usd": "1"})
+    for answer in (world.gus.authorize(world.token), asked):
+        assert (answer.status_code, answer.json()["code"]) == (403, "key_suspended")
+        assert f". Abe Cole or Ben Okafor can resume it at {link_of(world)}." in answer.json()["detail"]
+
+
+def test_a_refused_call_is_an_answer_and_no_line_of_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="0")
+    assert world.gus.authorize(world.token).status_code == 429
+    assert world.gus.authorize("psr_live_nothing").status_code == 401
+    assert [record for record in caplog.records if record.name.startswith("django")] == []
 
 
 def test_a_project_id_of_another_project_is_refused(world: World) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets as random
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from pytest_django import Settings
 
 from budgets.models import Balance, Reservation, ScopeKind
 from catalog.models import UnpricedCall
@@ -43,6 +45,24 @@ def test_a_request_twice_in_one_batch_holds_once_where_only_one_fits(world: Worl
     assert (first.status, again.status) == (200, 200)
     assert first.body == again.body
     assert Reservation.objects.count() == 1
+
+
+def test_each_call_of_a_batch_holds_as_long_as_its_route_may_take(world: World, settings: Settings) -> None:
+    settings.HOLD_SECONDS, settings.HOLD_SECONDS_FOR = 600, {"/v1/messages": 90, "batch": 7_200}
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0024")  # so that one of the four does not fit
+    found = authorize(
+        world,
+        question(world, input_bytes=90_000),
+        question(world),
+        question(world, route="/v1/messages", max_output_tokens=10),
+        question(world, route="/v1/messages", context="batch", max_output_tokens=10, input_bytes=10),
+    )
+    assert [each.status for each in found] == [429, 200, 200, 200]
+    held = {row.public_id: row for row in Reservation.objects.all()}
+    rows = [held[each.body["reservation"]] for each in found[1:]]
+    told = [datetime.fromisoformat(each.body["expires_at"]) for each in found[1:]]
+    assert told == [row.expires_at for row in rows]
+    assert [(row.expires_at - row.authorized_at).seconds for row in rows] == [600, 90, 7_200]
 
 
 def test_a_request_twice_in_one_batch_leaves_the_room_of_one_call_to_others(world: World) -> None:

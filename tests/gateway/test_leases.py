@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from budgets.models import Balance, Entry, EntryKind, Lease, RateLimit, Reservation, ScopeKind, Window
 from core import clock
 from keys.models import ApiKey
 from tests.gateway.conftest import World
-from usage.models import UsageEvent
+from usage.models import ImportCursor, UsageEvent
 from usage.services import expire_holds, reclaim_leases
 
 pytestmark = pytest.mark.django_db
@@ -162,6 +163,16 @@ def test_a_wish_is_found_again_after_its_lease_has_ended(world: World) -> None:
     assert Balance.objects.get().reserved_usd == 1
 
 
+def test_a_lease_is_reclaimed_after_the_longest_call_that_it_can_have_let_through(
+    world: World, settings: Settings
+) -> None:
+    settings.HOLD_SECONDS = 600
+    settings.HOLD_SECONDS_FOR = {"/v1/responses": 1_800, "/v1/embeddings": 60, "/v1/audio/speech": 7_200}
+    take(world)
+    lease = Lease.objects.get()
+    assert (lease.reclaim_at - lease.expires_at).seconds == 1_800
+
+
 @pytest.mark.parametrize("change", ["refused", "another path"])
 def test_a_wish_that_nobody_will_come_for_is_reclaimed_at_once(world: World, change: str) -> None:
     world.budget("key", kind=ScopeKind.KEY, limit="5")
@@ -178,9 +189,10 @@ def test_a_wish_that_nobody_will_come_for_is_reclaimed_at_once(world: World, cha
     Lease.objects.filter(pk=first.pk).update(
         opened_at=first.opened_at - timedelta(hours=1),
         expires_at=first.opened_at - timedelta(minutes=59),
-        reclaim_at=first.opened_at - timedelta(minutes=58),
+        reclaim_at=first.opened_at - timedelta(minutes=59) + (first.reclaim_at - first.expires_at),
     )
     assert reclaim_leases() == 1
+    assert Lease.objects.get(pk=first.pk).unheard_usd == 0  # its node never knew of it
     assert Balance.objects.earliest("pk").reserved_usd == sum(
         Lease.objects.filter(closed_at=None).values_list("held_usd", flat=True)
     )
@@ -223,6 +235,37 @@ def test_a_dead_nodes_lease_is_reclaimed_and_its_late_call_is_charged_all_the_sa
     entry = Entry.objects.get()
     assert (entry.kind, entry.overrun_usd) == (EntryKind.LATE, COST)
     assert Reservation.objects.get().authorized_at == ago + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("read_at", "doubted"), [(None, True), (-1, True), (31, False)], ids=["never", "before", "since"]
+)
+def test_what_a_lost_node_never_gave_back_is_in_doubt_until_its_journal_is_read(
+    world: World, caplog: pytest.LogCaptureFixture, read_at: int | None, doubted: bool
+) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="5")
+    lease = take(world).json()["lease"]
+    world.gus.post("/gateway/v1/settle", {"items": [leased(lease)]})
+    world.gus.post("/gateway/v1/leases/return", {"lease": lease, "keep_usd": "0.4"})
+    ago = clock.now() - timedelta(hours=1)
+    end = ago + timedelta(seconds=30)
+    Lease.objects.update(opened_at=ago, expires_at=end, reclaim_at=end + timedelta(seconds=30))
+    if read_at is not None:
+        ImportCursor.objects.create(
+            source=world.gus.gateway.public_id, last_success_at=ago + timedelta(seconds=read_at)
+        )
+
+    assert reclaim_leases() == 1
+
+    assert Lease.objects.get().unheard_usd == Decimal("0.4")
+    said: list[Any] = [record.msg for record in caplog.records if "lease.ended_unheard" in str(record.msg)]
+    assert [(line["lease"], line["in_doubt_usd"]) for line in said] == [(lease, "0.400000000000")] * doubted
+
+
+def test_a_lease_that_its_node_gave_back_leaves_no_doubt(world: World) -> None:
+    lease = take(world).json()["lease"]
+    world.gus.post("/gateway/v1/leases/return", {"lease": lease, "keep_usd": "0"})
+    assert Lease.objects.get().unheard_usd == 0
 
 
 def test_nothing_is_recalled_while_nothing_changes(world: World) -> None:

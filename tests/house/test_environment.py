@@ -8,7 +8,7 @@ import re
 from tests.house.source import PROJECT
 
 ASSIGNMENT = re.compile(r"^#? ?([A-Z][A-Z0-9_]*)=")
-READERS = {"bool", "decimal", "float", "int", "json", "list", "str", "url", "_secret"}
+READERS = {"bool", "decimal", "dict", "float", "int", "json", "list", "str", "url", "_secret"}
 
 
 def test_example_names_what_the_settings_read() -> None:

@@ -44,6 +44,7 @@ class Ledger:
     now: datetime
     hold_seconds: int
     grace_seconds: int
+    hold_seconds_for: dict[str, int] = field(default_factory=dict)  # by route, and by context at least
     tiers: dict[int, Tier] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     teams: dict[int, int] = field(default_factory=dict)  # the department of each

@@ -207,7 +207,8 @@ class Ledger(RuleBasedStateMachine):
     def tells_the_truth_when_the_charge_is_booked(self, call: Body, usage: Body, is_released: bool) -> None:
         hold = self.authorize(self.question(call)).hold
         if hold:
-            self.world.pass_time(timedelta(seconds=self.books.hold_seconds + self.books.grace_seconds))
+            grace = timedelta(seconds=self.books.grace_seconds)
+            self.world.pass_time(hold.expires_at - self.books.now + grace)
             self.sweeps()
             if is_released:
                 self.release(hold)

@@ -131,9 +131,14 @@ class Books(Ledger):
             rates=[rate for rate in self.rates if rate.scope in scopes_of(who)],
             warnings=[],
             authorized_at=self.now,
-            expires_at=self.now + timedelta(seconds=self.hold_seconds),
+            expires_at=self.now + timedelta(seconds=self._seconds(body["route"], context)),
         )
         return self._too_fast(hold) or self._too_dear(hold, path) or self._hold(hold)
+
+    def _seconds(self, route: str, context: str) -> int:
+        """Return how long a call may take."""
+        of_route = self.hold_seconds_for.get(route, self.hold_seconds)
+        return max(of_route, self.hold_seconds_for.get(context, 0))
 
     def _is_granted(self, key_id: int, model: Model) -> bool:
         return any(

@@ -502,6 +502,27 @@ MUTANTS = (
         after="expires_at + p_grace <= clock_timestamp()",
     ),
     Mutant(
+        name="what a lost node never gave back is forgotten",
+        home=RECLAIM,
+        before="THEN l.held_usd ELSE 0 END",
+        after="THEN 0 ELSE 0 END",
+        tests=LEASES,
+    ),
+    Mutant(
+        name="a lease that its node never heard of is in doubt",
+        home=RECLAIM,
+        before="THEN l.held_usd ELSE 0 END",
+        after="THEN l.held_usd ELSE l.held_usd END",
+        tests=LEASES,
+    ),
+    Mutant(
+        name="every call of a batch holds as long as its first",
+        home=AUTHORIZE,
+        before="v_now, v_now + make_interval(secs => p_hold_seconds[c.place])",
+        after="v_now, v_now + make_interval(secs => p_hold_seconds[1])",
+        tests=("tests/gateway/test_batches.py",),
+    ),
+    Mutant(
         name="a lease goes on when its key is suspended",
         home=RECALL,
         before=" AND k.suspended_at IS NULL",

@@ -348,6 +348,7 @@ def build_world() -> World:
     books = Lending(
         now=START,
         hold_seconds=settings.HOLD_SECONDS,
+        hold_seconds_for=settings.HOLD_SECONDS_FOR,
         grace_seconds=settings.HOLD_GRACE_SECONDS,
         lease_seconds=settings.LEASE_SECONDS,
         lease_floor=settings.LEASE_FLOOR_USD,

@@ -1,4 +1,4 @@
-"""The page that moves a project: who may, what it says before, and that nothing moves unread."""
+"""The pages that move a project or a team: who may, what they say before, and that nothing moves unread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from budgets.models import Allocation, Lease, ScopeKind
 from core import clock
-from teams.models import Team
+from teams.models import Role, Team
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.factories import (
@@ -17,6 +17,7 @@ from tests.factories import (
     ApiKeyFactory,
     BudgetFactory,
     BudgetLimitFactory,
+    RoleAssignmentFactory,
     TeamFactory,
     approved_grant,
 )
@@ -123,3 +124,111 @@ def test_what_was_read_of_one_team_moves_it_to_no_other(cast: Cast, maps: Team) 
 
     assert "from Search team to Routes team?" in page.words
     assert team_now(cast) == "Search"
+
+
+def team_path(cast: Cast) -> str:
+    return f"/teams/{cast.search.public_id}/move/"
+
+
+def department_now(cast: Cast) -> str:
+    cast.search.refresh_from_db()
+    return cast.search.department.name
+
+
+def test_what_a_move_of_a_team_means_is_read_before_it_is_done(cast: Cast) -> None:
+    key = ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
+    approved_grant(key, tier_number=2, model_ids=[cast.large.pk], granted_by=cast.ben)
+    AccessRequestFactory.create(requester=cast.ada, project=cast.ranking)
+    for kind, scope_id, usd in (
+        (ScopeKind.DEPARTMENT, cast.product.pk, 2000),
+        (ScopeKind.TEAM, cast.search.pk, 900),
+        (ScopeKind.PROJECT, cast.ranking.pk, 40),
+        (ScopeKind.KEY, key.pk, 10),
+    ):
+        limited(cast, kind, scope_id, usd)
+    payments = BudgetFactory.create(
+        scope_kind=ScopeKind.DEPARTMENT, scope_id=cast.payments.pk, department=cast.payments, mode="hard"
+    )
+    BudgetLimitFactory.create(budget=payments, amount_usd=5000)
+    visitor = Visitor(cast.ann)
+
+    told = visitor.post(team_path(cast), department=cast.payments.public_id, reason=WHY)
+
+    assert (told.status, department_now(cast)) == (200, "Product")
+    for sentence in (
+        "From the next call on it counts on the month budget of $5,000.00 for Payments department.",
+        "It no longer counts on the month budget of $2,000.00 for Product department.",
+        "Its projects go with it: Ranking.",
+        "The month budget of $900.00 for Search team goes with it.",
+        "The month budget of $40.00 for Ranking goes with it.",
+        "The month budget of $10.00 for nightly of Ada Moreno goes with it.",
+        "Its keys go on calling: nightly of Ada Moreno.",
+        "What raises them above Tier 1 stays until it ends: 1 in force.",
+        "1 request waits. What a director decides of that is for the director of Payments from now on.",
+        "The director of Payments department sets its limits; who directs Product no longer does.",
+        "What was used until now stays with Product department in every report.",
+    ):
+        assert sentence in told.words
+
+    visitor.post(
+        team_path(cast), department=cast.payments.public_id, reason=WHY, confirm=cast.payments.public_id
+    )
+    assert department_now(cast) == "Payments"
+
+
+def test_many_budgets_of_a_team_are_counted_beside_the_first(cast: Cast) -> None:
+    for number in range(8):
+        key = ApiKeyFactory.create(name=f"key {number}", project=cast.ranking, owner=cast.ada)
+        limited(cast, ScopeKind.KEY, key.pk, number + 1)
+
+    told = Visitor(cast.ann).post(team_path(cast), department=cast.payments.public_id, reason=WHY)
+
+    assert told.words.count("goes with it.") == 5
+    assert "So do 3 more budgets." in told.words
+    assert "and 3 more." in told.words
+
+
+def test_refusal_of_the_budgets_of_the_department_is_said_with_its_numbers(cast: Cast) -> None:
+    payments = BudgetFactory.create(
+        scope_kind=ScopeKind.DEPARTMENT, scope_id=cast.payments.pk, department=cast.payments, mode="hard"
+    )
+    BudgetLimitFactory.create(budget=payments, amount_usd=50)
+    limited(cast, ScopeKind.PROJECT, cast.ranking.pk, 60)
+
+    page = Visitor(cast.ann).post(
+        team_path(cast), department=cast.payments.public_id, reason=WHY, confirm=cast.payments.public_id
+    )
+
+    assert (page.status, department_now(cast)) == (422, "Product")
+    assert "The team's budgets do not fit there" in page.words
+    assert "Ranking has $60.00 a month, Payments department $50.00" in page.words
+
+
+def test_who_directs_one_department_alone_is_told_whom_to_ask(cast: Cast) -> None:
+    page = Visitor(cast.cleo).get(team_path(cast))
+
+    assert page.status == 403
+    assert "Only an administrator may move a team to a department that you do not direct" in page.words
+    assert "Ask Ann Keller" in page.words
+
+
+def test_director_of_both_departments_moves_a_team(cast: Cast) -> None:
+    RoleAssignmentFactory.create(user=cast.cleo, role=Role.DIRECTOR, department=cast.payments)
+    visitor = Visitor(cast.cleo)
+
+    assert team_path(cast) in visitor.get(f"/teams/{cast.search.public_id}/").links
+    visitor.post(
+        team_path(cast), department=cast.payments.public_id, reason=WHY, confirm=cast.payments.public_id
+    )
+
+    assert department_now(cast) == "Payments"
+
+
+def test_page_of_the_team_leads_there_for_those_who_may(cast: Cast) -> None:
+    here = f"/teams/{cast.search.public_id}/"
+
+    shown = {
+        who: team_path(cast) in Visitor(getattr(cast, who)).get(here).links for who in ("ben", "cleo", "ann")
+    }
+
+    assert shown == {"ben": False, "cleo": False, "ann": True}

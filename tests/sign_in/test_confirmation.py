@@ -80,6 +80,8 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "api:budgets-set-rules": ("ben", "post", lambda w: url("api:budgets-set-rules", w.budget.public_id), {}),
     "move_project": ("cleo", "get", lambda w: url("move_project", w.cast.ranking.public_id), {}),
     "api:projects-move": ("cleo", "post", lambda w: url("api:projects-move", w.cast.ranking.public_id), {}),
+    "move_team": ("ann", "get", lambda w: url("move_team", w.cast.search.public_id), {}),
+    "api:teams-move": ("ann", "post", lambda w: url("api:teams-move", w.cast.search.public_id), {}),
     "budgets:close": ("ben", "get", lambda w: url("budgets:close", w.budget.public_id), {}),
     "api:budgets-close": ("ben", "post", lambda w: url("api:budgets-close", w.budget.public_id), {}),
     "people:add": ("ann", "get", lambda _: "/people/add/", {}),

@@ -66,6 +66,22 @@ def test_each_wrong_setting_is_refused(code: str, changes: dict[str, Any], setti
     assert found(settings, **changes) == [code]
 
 
+@pytest.mark.parametrize(
+    ("code", "seconds", "of"),
+    [
+        ("purser.E007", 600, {"/v1/audio/speach": 60}),
+        ("purser.E008", 600, {"batch": 0}),
+        ("purser.E008", 0, {}),
+    ],
+)
+def test_a_hold_of_nothing_that_there_is_or_of_no_time_is_refused(
+    code: str, seconds: int, of: dict[str, int], settings: Settings
+) -> None:
+    assert run_checks(tags=["gateway"]) == []
+    settings.HOLD_SECONDS, settings.HOLD_SECONDS_FOR = seconds, of
+    assert [message.id for message in run_checks(tags=["gateway"])] == [code]
+
+
 def test_the_settings_themselves_limit_attempts() -> None:
     assert real_settings.ACCOUNT_RATE_LIMITS["login_failed"] == "10/m/ip,5/5m/key"
     assert real_settings.SESSION_COOKIE_HTTPONLY

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from budgets.models import Lease
 from core import clock
 from core.models import AuditEvent
 from gateway.models import GatewayLog
@@ -55,6 +57,34 @@ def test_a_source_says_how_it_stands(
     assert ("cannot be read. Until then nothing" in page.words) == (
         state in {"No credential", "Not readable"}
     )
+
+
+def test_a_gateway_that_was_lost_says_what_its_last_calls_may_have_used(cast: Cast) -> None:
+    lost, back = GatewayFactory.create(name="lost"), GatewayFactory.create(name="back")
+    ended = clock.now() - timedelta(days=2)
+    for gateway, usd, closed in ((lost, "0.50", ended), (lost, "0.25", ended), (back, "3", ended)):
+        unheard_lease(cast, gateway.public_id, usd, closed)
+    unheard_lease(cast, lost.public_id, "7", clock.now() - timedelta(days=31))
+    for gateway, read_at in ((lost, ended - timedelta(hours=2)), (back, clock.now())):
+        ImportCursor.objects.create(source=gateway.public_id, last_success_at=read_at)
+
+    rows = {row[0]: row[1] for row in Visitor(cast.fay).get("/sources/").rows("gateways-h")}
+
+    said = "2 leases of the last 30 days ended without a word from it."
+    assert said in rows["lost Gateway journal"]
+    assert "used at most $0.75 of what they held" in rows["lost Gateway journal"]
+    assert "In doubt" not in rows["back Gateway journal"]
+
+
+def unheard_lease(cast: Cast, source: str, usd: str, closed_at: datetime) -> None:
+    """Write a lease that ended an hour before it was reclaimed, with money that nobody gave back."""
+    amounts = {"granted_usd": Decimal(1) + Decimal(usd), "held_usd": Decimal(0)}
+    Lease.objects.create(
+        source=source, node="one", key_id=1, owner=cast.ada, project=cast.ranking, team=cast.search,
+        department=cast.product, model=cast.small, tier_id=1, budget_ids=[], window_starts=[], **amounts,
+        returned_usd=Decimal(usd), unheard_usd=Decimal(usd), opened_at=closed_at - timedelta(hours=2),
+        expires_at=closed_at - timedelta(hours=1), reclaim_at=closed_at, closed_at=closed_at,
+    )  # fmt: skip
 
 
 def test_every_gateway_and_log_is_listed_also_before_it_was_read(cast: Cast) -> None:

@@ -7,7 +7,7 @@ from allauth.usersessions.models import UserSession
 from django.test import override_settings
 
 import teams.services
-from budgets.services.moves import move_project
+from budgets.services.moves import move_project, move_team
 from teams.models import DirectoryGroup, Role, RoleAssignment, RoleSource
 from tests.cast import Cast
 from tests.walk import WHY, Walk
@@ -118,6 +118,10 @@ WALK: Walk = {
     "budgets.move_project": (
         lambda cast: move_project(actor=cast.ann, project=cast.ranking, team=cast.cards, reason=WHY),
         ["project.moved"],
+    ),
+    "budgets.move_team": (
+        lambda cast: move_team(actor=cast.ann, team=cast.search, department=cast.payments, reason=WHY),
+        ["team.moved"],
     ),
     "teams.move_team": (
         lambda cast: teams.services.move_team(

@@ -41,13 +41,15 @@ BEGIN
   END LOOP;
 END $$;
 
--- Gives back what one lease holds whose last call must have ended `p_grace` ago; false when there is none. One a transaction: two would lock balances out of order.
-CREATE FUNCTION usage_reclaim_lease(p_grace interval) RETURNS boolean LANGUAGE plpgsql AS $$
+-- Gives back what one lease holds whose last call must have ended `p_grace` ago, and returns it; null when there is none. One a transaction: two would lock balances out of
+-- order. Its node never gave that back, so calls may have used it that nobody told of; but not of a lease that its node has not heard of, whose end was brought forward.
+CREATE FUNCTION usage_reclaim_lease(p_grace interval) RETURNS budgets_lease LANGUAGE plpgsql AS $$
 DECLARE
   l budgets_lease;
 BEGIN
   SELECT * INTO l FROM budgets_lease WHERE closed_at IS NULL AND reclaim_at + p_grace <= clock_timestamp() ORDER BY reclaim_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
-  IF NOT FOUND THEN RETURN false; END IF;
+  IF NOT FOUND THEN RETURN NULL; END IF;
   PERFORM usage_shrink_lease(l, 0);
-  RETURN true;
+  UPDATE budgets_lease x SET unheard_usd = CASE WHEN l.reclaim_at - l.expires_at > interval '2 microseconds' THEN l.held_usd ELSE 0 END WHERE x.id = l.id RETURNING * INTO l;
+  RETURN l;
 END $$;

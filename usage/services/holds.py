@@ -2,10 +2,15 @@
 
 from datetime import timedelta
 
+import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
+from budgets.models import Lease
 from core import clock
+from usage.selectors.doubt import in_doubt
+
+log = structlog.get_logger(__name__)
 
 BATCH = 200
 
@@ -33,17 +38,31 @@ def expire_holds() -> int:
 def reclaim_leases() -> int:
     """Give back what ended leases still hold, HOLD_GRACE_SECONDS after their last call must have ended.
 
-    Return how many there were.
+    Return how many there were. What calls of a lost gateway may have used of it, and nobody is charged, is
+    told to the log.
     """
     done = 0
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
-                "SELECT usage_reclaim_lease(make_interval(secs => %s))", [settings.HOLD_GRACE_SECONDS]
+                "SELECT id FROM usage_reclaim_lease(make_interval(secs => %s))", [settings.HOLD_GRACE_SECONDS]
             )
-            if not cursor.fetchone()[0]:
-                return done
+            (lease_id,) = cursor.fetchone()
+        if lease_id is None:
+            return done
+        _tell_of_doubt(lease_id)
         done += 1
+
+
+def _tell_of_doubt(lease_id: int) -> None:
+    for lease in in_doubt(Lease.objects.filter(pk=lease_id)):
+        log.warning(
+            "lease.ended_unheard",
+            lease=lease.public_id,
+            gateway=lease.source,
+            node=lease.node,
+            in_doubt_usd=f"{lease.unheard_usd:f}",
+        )
 
 
 def make_partitions() -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -10,12 +10,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from core import clock
 from core.shapes import Tone
 from teams.types import PersonRequest
 from usage import services
 from usage.models import ImportCursor, ProviderAccount, SourceKind
 from usage.ports import SourceNames
 from usage.selectors.accounts import all_accounts, all_cursors
+from usage.selectors.doubt import Doubt, doubts_by_gateway
 from usage.selectors.sources import SEPARATOR, SourceState, accounts_by_id, state_of
 from usage.views.access import keeps_the_books, require_books, tabs
 
@@ -28,11 +30,12 @@ TONES = {
     SourceState.CLOSED: "",
 }
 REPORTS = (SourceKind.USAGE, SourceKind.COST)
+DOUBTED_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRow:
-    """One source; without `read_url` nobody can have it read."""
+    """One source; without `read_url` nobody can have it read. `doubt` is of a gateway's leases."""
 
     name: str
     kind: str
@@ -40,6 +43,7 @@ class SourceRow:
     state: SourceState
     status: Tone
     notice: str
+    doubt: Doubt | None
     last_success_at: datetime | None
     last_row_at: datetime | None
     rows: int
@@ -56,10 +60,12 @@ def list_sources(request: PersonRequest, *, names_of_sources: SourceNames) -> Ht
     names = names_of_sources()
     cursors = all_cursors()
     unread = [ImportCursor(source=source) for source in names.keys() - {cursor.source for cursor in cursors}]
-    rows = _rows([*cursors, *unread], accounts, names)
+    doubts = doubts_by_gateway(since=clock.now() - timedelta(days=DOUBTED_DAYS))
+    rows = _rows([*cursors, *unread], accounts, names, doubts)
     context = {
         "gateways": [row for row, kind in rows if kind not in REPORTS],
         "providers": [row for row, kind in rows if kind in REPORTS and row.state != SourceState.CLOSED],
+        "doubted_days": DOUBTED_DAYS,
         "unread": sum(row.status.tone == "bad" for row, _ in rows),
         "may_read": keeps_the_books(request),
         "tabs": tabs("sources:list"),
@@ -77,10 +83,13 @@ def read_now(request: PersonRequest, source: str) -> HttpResponse:
 
 
 def _rows(
-    cursors: Iterable[ImportCursor], accounts: dict[str, ProviderAccount], names: Mapping[str, str]
+    cursors: Iterable[ImportCursor],
+    accounts: dict[str, ProviderAccount],
+    names: Mapping[str, str],
+    doubts: Mapping[str, Doubt],
 ) -> list[tuple[SourceRow, SourceKind]]:
     rows = [
-        (_row(cursor, state_of(cursor, accounts), accounts, names), SourceKind(cursor.kind))
+        (_row(cursor, state_of(cursor, accounts), accounts, names, doubts), SourceKind(cursor.kind))
         for cursor in cursors
     ]
     return sorted(rows, key=lambda one: (one[0].name, one[1].label))
@@ -91,6 +100,7 @@ def _row(
     state: SourceState,
     accounts: Mapping[str, ProviderAccount],
     names: Mapping[str, str],
+    doubts: Mapping[str, Doubt],
 ) -> SourceRow:
     account = accounts.get(cursor.source.partition(SEPARATOR)[0])
     readable = state not in {SourceState.NO_CREDENTIAL, SourceState.CLOSED}
@@ -101,6 +111,7 @@ def _row(
         state=state,
         status=Tone(tone=TONES[state], text=state.label),
         notice=_notice(cursor, state),
+        doubt=doubts.get(cursor.source) if cursor.kind == SourceKind.JOURNAL else None,
         last_success_at=cursor.last_success_at,
         last_row_at=cursor.last_row_at,
         rows=cursor.rows_read,

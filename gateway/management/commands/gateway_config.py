@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand
 from catalog.selectors import models_with_aliases, unpriced_models
 from gateway.adapters.litellm import CACHES, ConfigOptions, ModelRoute, render_config
 from gateway.auth import secret_for
+from gateway.hot.holds import shortest_hold_seconds
 from gateway.models import Gateway, GatewayKind
 from gateway.services import register_gateway, rotate_gateway_secret
 
@@ -21,6 +22,7 @@ PLUGIN = Path(settings.BASE_DIR) / "gateway" / "plugins" / "litellm"
 ENVIRONMENT_FILE = "gateway.env"
 # A call may not outlive its hold: the portal would charge its bound first and correct it later.
 CALL_MARGIN_SECONDS = 30
+SERVED_MODES = ("chat", "embedding")
 
 
 class Command(BaseCommand):
@@ -65,10 +67,11 @@ class Command(BaseCommand):
             gateway = rotate_gateway_secret(actor=None, gateway=gateway)
         out: Path = options["out"].resolve()
         routes = model_routes()
+        hold = min(shortest_hold_seconds(mode) for mode in SERVED_MODES)
         config = ConfigOptions(
             upstream=options["upstream"],
             cache=options["cache"],
-            call_seconds=max(CALL_MARGIN_SECONDS, settings.HOLD_SECONDS - CALL_MARGIN_SECONDS),
+            call_seconds=max(CALL_MARGIN_SECONDS, int(hold) - CALL_MARGIN_SECONDS),
             fallbacks=not options["no_fallbacks"],
         )
         write_plugin(out)

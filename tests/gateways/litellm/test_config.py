@@ -13,6 +13,7 @@ import pytest
 import yaml
 from django.conf import settings
 from django.core.management import call_command
+from pytest_django import Settings
 
 from core.models import AuditEvent
 from gateway.adapters.litellm import ConfigOptions, LiteLlmJournal, ModelRoute, fallbacks, render_config
@@ -128,6 +129,16 @@ def out(world: World, tmp_path: Path) -> Path:
 def test_the_command_writes_priced_models_only(world: World, out: Path) -> None:
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert {entry["model_name"] for entry in config["model_list"]} == {"small", "large"}
+
+
+def test_a_call_ends_before_the_shortest_hold_of_what_the_gateway_serves(
+    out: Path, settings: Settings
+) -> None:
+    settings.HOLD_SECONDS = 600
+    settings.HOLD_SECONDS_FOR = {"/v1/messages": 120, "/v1/audio/speech": 60, "batch": 9_000}
+    call_command("gateway_config", "litellm", out=out, verbosity=0)
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert config["litellm_settings"]["request_timeout"] == config["router_settings"]["timeout"] == 90
 
 
 def test_the_environment_is_private_complete_and_stable(out: Path) -> None:

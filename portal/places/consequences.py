@@ -1,0 +1,119 @@
+"""Says what a move means before it is done: for budgets, keys, grants, leases, requests and the past."""
+
+from collections.abc import Iterable, Sequence
+
+from django.db.models import QuerySet
+
+from approvals.models import AccessRequest
+from budgets.models import Lease, ScopeKind
+from budgets.selectors import budget_rows, open_budgets_above, open_budgets_below, scope_place
+from budgets.types import BudgetRow, ScopePlace
+from core import clock
+from core.money import format_usd
+from keys.directory import key_labels
+from keys.models import ApiKey, Grant
+from teams.models import Department, Project, Team, User
+
+MANY = 5  # names that a sentence holds, and budgets that have a line each
+
+
+def of_project(user: User, project: Project, team: Team) -> list[str]:
+    """Return what a project's move to another team means."""
+    projects = Project.objects.filter(pk=project.pk)
+    waiting = AccessRequest.objects.pending().filter(project=project).count()
+    return [
+        *_bound(ScopeKind.TEAM, project.team.pk, team.pk),
+        *_own(user, scope_place(ScopeKind.PROJECT, project.pk)),
+        *_calls(projects),
+        *([f"Requests that wait start again with the new lead: {waiting}."] if waiting else []),
+        f"The lead of {team} team answers for it, its members see it; {project.team} team no longer does.",
+        f"What was used until now stays with {project.team} team in every report.",
+    ]
+
+
+def of_team(user: User, team: Team, department: Department) -> list[str]:
+    """Return what a team's move to another department means."""
+    projects = Project.objects.filter(team=team, archived_at__isnull=True)
+    before = team.department
+    names = _some(projects.order_by("name", "pk").values_list("name", flat=True))
+    return [
+        *_bound(ScopeKind.DEPARTMENT, before.pk, department.pk),
+        *([f"Its projects go with it: {names}."] if names else []),
+        *_own(user, scope_place(ScopeKind.TEAM, team.pk)),
+        *_calls(projects),
+        *_with_directors(team, department),
+        f"The director of {department} department sets its limits; who directs {before} no longer does.",
+        f"What was used until now stays with {before} department in every report.",
+    ]
+
+
+def _with_directors(team: Team, department: Department) -> list[str]:
+    waiting = AccessRequest.objects.pending().filter(project__team=team).count()
+    if not waiting:
+        return []
+    wait = "1 request waits" if waiting == 1 else f"{waiting} requests wait"
+    return [f"{wait}. What a director decides of that is for the director of {department} from now on."]
+
+
+def _bound(kind: ScopeKind, before_id: int, after_id: int) -> list[str]:
+    """Say which budgets bind from the next call on, and which no longer."""
+    before, after = (
+        list(budget_rows(open_budgets_above(scope_place(kind, each)))) for each in (before_id, after_id)
+    )
+    stays = {row.id for row in before} & {row.id for row in after}
+    return [
+        *_each(after, stays, "From the next call on it counts on the {}."),
+        *_each(before, stays, "It no longer counts on the {}."),
+    ]
+
+
+def _each(rows: Sequence[BudgetRow], stays: set[int], sentence: str) -> list[str]:
+    return [sentence.format(_budget(row, row.name)) for row in rows if row.id not in stays]
+
+
+def _own(user: User, place: ScopePlace) -> list[str]:
+    """Say which budgets go along, those of wide scopes first."""
+    here = open_budgets_above(place).filter(scope_kind=place.kind, scope_id=place.id)
+    rows = budget_rows(open_budgets_below(place) | here)
+    labels = key_labels(user, [row.scope_id for row in rows if row.scope_kind is ScopeKind.KEY])
+    told = [
+        (row, labels.get(row.scope_id, "a key") if row.scope_kind is ScopeKind.KEY else row.name)
+        for row in rows[:MANY]
+    ]
+    others = len(rows) - len(told)
+    return [
+        *(f"The {_budget(row, name)} goes with it." for row, name in told),
+        *_and_others(others),
+    ]
+
+
+def _and_others(number: int) -> list[str]:
+    if not number:
+        return []
+    return ["So does 1 more budget." if number == 1 else f"So do {number} more budgets."]
+
+
+def _budget(row: BudgetRow, name: str) -> str:
+    limit = "without a limit" if row.limit_usd is None else f"of {format_usd(row.limit_usd)}"
+    return f"{row.window_label.lower()} budget {limit} for {name}"
+
+
+def _calls(projects: QuerySet[Project]) -> list[str]:
+    """Say what becomes of the keys of projects, of what raises them, and of money held for them."""
+    now = clock.now()
+    keys = ApiKey.objects.filter(project__in=projects, revoked_at__isnull=True, expires_at__gt=now)
+    names = _some(f"{key.name} of {key.owner}" for key in keys.select_related("owner").order_by("name", "pk"))
+    grants = Grant.objects.filter(key__in=keys, revoked_at__isnull=True, expires_at__gt=now).count()
+    leases = Lease.objects.filter(project__in=projects, closed_at__isnull=True).count()
+    return [
+        *([f"Its keys go on calling: {names}."] if names else []),
+        *([f"What raises them above Tier 1 stays until it ends: {grants} in force."] if grants else []),
+        *([f"Gateways give back the money that they hold for it: {leases} leases."] if leases else []),
+    ]
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first names, and how many there are besides."""
+    found = list(names)
+    others = len(found) - MANY
+    return ", ".join(found[:MANY]) + (f" and {others} more" if others > 0 else "")
