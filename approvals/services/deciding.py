@@ -21,10 +21,9 @@ from approvals.services.revising import bring_up_to_date
 from core import clock
 from core.errors import InvalidInputError
 from core.money import format_usd, quantise
+from core.reasons import checked_comment
 from teams.models import User
 from teams.selectors import works_in
-
-MAX_COMMENT_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +124,7 @@ def _decide(
         raise decided_before(earlier)
     on_behalf_of = require_may_decide(actor, mine, denies=verdict == Verdict.DENY)
     offer = _checked_offer(mine, verdict, monthly_cap_usd, duration_days)
-    text = _checked_comment(verdict, comment)
+    text = checked_comment(comment, denies=verdict == Verdict.DENY)
     if verdict == Verdict.APPROVE:
         _require_beneficiary(mine)
     decision = _count(mine, actor, verdict, offer, on_behalf_of=on_behalf_of, comment=text)
@@ -223,12 +222,3 @@ def _checked_offer(
         )
     cap = None if monthly_cap_usd is None else quantise(monthly_cap_usd)
     return policy.Offer(monthly_cap_usd=cap, duration_days=duration_days)
-
-
-def _checked_comment(verdict: Verdict, comment: str) -> str:
-    text = comment.strip()
-    if verdict == Verdict.DENY and not text:
-        raise InvalidInputError("Enter why you deny it; the requester will see it.", field="comment")
-    if len(text) > MAX_COMMENT_CHARACTERS:
-        raise InvalidInputError(f"Use at most {MAX_COMMENT_CHARACTERS:,} characters.", field="comment")
-    return text

@@ -9,6 +9,7 @@ from catalog.models import Provider
 from core import audit, clock, outbound
 from core.errors import AlreadyDoneError, InvalidInputError
 from core.outbound import UnsafeAddressError
+from core.reasons import checked_reason
 from core.references import SecretReferenceError, check_reference
 from teams.models import User
 from teams.selectors import require_admin
@@ -17,7 +18,7 @@ from usage.services.cursors import open_cursor
 from usage.services.reports import source_name
 
 MAY = "register providers' accounts and keys"
-MAX_NAME, MAX_REFERENCE, MAX_REASON = 100, 240, 240
+MAX_NAME, MAX_REFERENCE = 100, 240
 REPORTING = (Provider.OPENAI, Provider.ANTHROPIC)
 
 
@@ -73,7 +74,7 @@ def change_credential(*, actor: User, account: ProviderAccount, admin_credential
 def close_account(*, actor: User, account: ProviderAccount, reason: str) -> ProviderAccount:
     """Read an account's reports no more; its figures stay. Raises AlreadyDoneError for a closed one."""
     require_admin(actor, MAY)
-    text = _text(reason, field="reason", most=MAX_REASON, what="a reason")
+    text = checked_reason(reason)
     mine = _open(account)
     mine.closed_at = clock.now()
     mine.save(update_fields=["closed_at"])
@@ -132,7 +133,7 @@ def retire_key(*, actor: User, key: UpstreamCredential, reason: str) -> Upstream
     Raises RoleNeededError, InvalidInputError without a reason, and AlreadyDoneError for a retired one.
     """
     require_admin(actor, MAY)
-    text = _text(reason, field="reason", most=MAX_REASON, what="a reason")
+    text = checked_reason(reason)
     mine = UpstreamCredential.objects.select_for_update(no_key=True).order_by("pk").get(pk=key.pk)
     if mine.retired_at is not None:
         raise AlreadyDoneError("This key is retired already.")

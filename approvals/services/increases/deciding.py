@@ -25,6 +25,7 @@ from approvals.services.mails import mail_about_budget
 from core import clock
 from core.errors import InvalidInputError
 from core.money import format_usd, quantise
+from core.reasons import checked_comment
 from teams.models import User
 
 MAX_TEXT_CHARACTERS = 2_000
@@ -62,7 +63,7 @@ def decide_increase(
     require_open(mine)
     require_seen(mine, seen_revision)
     mandate = require_owner(actor, mine)
-    text = _checked_comment(verdict, comment)
+    text = checked_comment(comment, denies=verdict == Verdict.DENY)
     mine.decided_by, mine.comment = actor, text
     mine.on_behalf_of = mandate.giver if mandate else None
     if verdict == Verdict.APPROVE:
@@ -98,15 +99,6 @@ def _record_and_tell(request: BudgetRequest, actor: User) -> None:
         subject=f"{request} was {RequestStatus(request.status).label.lower()}",
         body=text if request.comment else f"{text}.",
     )
-
-
-def _checked_comment(verdict: Verdict, comment: str) -> str:
-    text = comment.strip()
-    if verdict == Verdict.DENY and not text:
-        raise InvalidInputError("Enter why you deny it; the requester will see it.", field="comment")
-    if len(text) > MAX_TEXT_CHARACTERS:
-        raise InvalidInputError(f"Use at most {MAX_TEXT_CHARACTERS:,} characters.", field="comment")
-    return text
 
 
 def _checked_offer(
