@@ -12,7 +12,7 @@ from gateway.adapters.nginx import checked_path
 from gateway.auth import MAX_SKEW_SECONDS
 from gateway.models import Gateway, GatewayKind, GatewayLog, LogKind, Standing, StandingChange, UsedNonce
 from usage.ports import SourceUnavailableError
-from usage.services.cursors import leave_gateway
+from usage.services.cursors import close_cursors
 
 # A signature is accepted within MAX_SKEW_SECONDS of the portal's clock, so its nonce counts for twice that.
 KEEP_NONCES = timedelta(seconds=4 * MAX_SKEW_SECONDS)
@@ -107,7 +107,7 @@ def close_log(*, actor: audit.Actor | None, log: GatewayLog) -> GatewayLog:
     found = GatewayLog.objects.select_for_update(no_key=True).order_by("pk").get(pk=log.pk)
     found.closed_at = found.closed_at or clock.now()
     found.save(update_fields=["closed_at"])
-    leave_gateway(source=found.public_id)
+    close_cursors(sources=[found.public_id])
     after = {"closed_at": found.closed_at}
     audit.record(actor=actor, action="gateway.log_closed", subject=found, after=after)
     return found

@@ -31,9 +31,9 @@ class SourceState(models.TextChoices):
 
 def state_of(cursor: ImportCursor, accounts: dict[str, ProviderAccount]) -> SourceState:
     """Return how a source stands. `accounts` are those of the providers by their public id."""
-    account = accounts.get(cursor.source.partition(SEPARATOR)[0])
-    if account is not None and account.closed_at is not None:
+    if cursor.closed_at is not None:
         return SourceState.CLOSED
+    account = accounts.get(cursor.source.partition(SEPARATOR)[0])
     if account is not None and not account.admin_credential:
         return SourceState.NO_CREDENTIAL
     if cursor.last_error:
@@ -45,10 +45,11 @@ def state_of(cursor: ImportCursor, accounts: dict[str, ProviderAccount]) -> Sour
 
 
 def reads_of_gateways() -> list[tuple[str, datetime | None]]:
-    """Return the gateway, and when it was last read, of every journal and log. One query."""
+    """Return the gateway, and when it was last read, of every journal and log that is read. One query."""
     of_gateways = Q(kind=SourceKind.JOURNAL) | Q(kind=SourceKind.LOG) & ~Q(gateway="")
-    rows = ImportCursor.objects.filter(of_gateways).values_list("gateway", "source", "last_success_at")
-    return [(gateway or source, read_at) for gateway, source, read_at in rows]
+    rows = ImportCursor.objects.filter(of_gateways, closed_at=None)
+    told = rows.values_list("gateway", "source", "last_success_at")
+    return [(gateway or source, read_at) for gateway, source, read_at in told]
 
 
 def gateways_told() -> list[str]:

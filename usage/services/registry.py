@@ -14,7 +14,7 @@ from core.references import SecretReferenceError, check_reference
 from teams.models import User
 from teams.selectors import require_admin
 from usage.models import ImportCursor, ProviderAccount, SourceKind, UpstreamCredential
-from usage.services.cursors import open_cursor
+from usage.services.cursors import close_cursors, open_cursor
 from usage.services.reports import source_name
 
 MAY = "register providers' accounts and keys"
@@ -58,8 +58,7 @@ def change_credential(*, actor: User, account: ProviderAccount, admin_credential
     before = {"refers_to": mine.admin_credential}
     mine.admin_credential = admin_credential
     mine.save(update_fields=["admin_credential"])
-    sources = [source_name(mine, kind) for kind in (SourceKind.USAGE, SourceKind.COST)]
-    ImportCursor.objects.filter(source__in=sources).update(next_attempt_at=None)
+    ImportCursor.objects.filter(source__in=_sources(mine)).update(next_attempt_at=None)
     audit.record(
         actor=actor,
         action="provider_account.credential_changed",
@@ -78,6 +77,7 @@ def close_account(*, actor: User, account: ProviderAccount, reason: str) -> Prov
     mine = _open(account)
     mine.closed_at = clock.now()
     mine.save(update_fields=["closed_at"])
+    close_cursors(sources=_sources(mine))
     audit.record(
         actor=actor,
         action="provider_account.closed",
@@ -148,6 +148,10 @@ def retire_key(*, actor: User, key: UpstreamCredential, reason: str) -> Upstream
         reason=text,
     )
     return mine
+
+
+def _sources(account: ProviderAccount) -> list[str]:
+    return [source_name(account, kind) for kind in (SourceKind.USAGE, SourceKind.COST)]
 
 
 def _open(account: ProviderAccount) -> ProviderAccount:
