@@ -9,8 +9,8 @@ import pytest
 from catalog.models import Provider
 from core import clock
 from core.errors import NotFoundError
-from gateway.models import GatewayLog, LogKind
-from gateway.services import close_log, register_log
+from gateway.models import GatewayKind, GatewayLog, LogKind
+from gateway.services import close_log, register_gateway, register_log
 from gateway.tasks import log_of, pull_logs, pull_one_log
 from tests.browsing import Visitor
 from tests.cast import Cast
@@ -26,7 +26,8 @@ from usage.models import (
 )
 from usage.selectors.closing import Check, checklist
 from usage.selectors.metrics import told_by, usage_lag_seconds
-from usage.services import add_account, close_account, pull_log, read_now
+from usage.selectors.sources import gateways_told
+from usage.services import add_account, close_account, pull_log, read_now, reconcile_day
 from usage.services.cursors import open_cursor
 
 LAST_MONTH = (clock.now().date().replace(day=1) - timedelta(days=1)).replace(day=1)
@@ -106,3 +107,14 @@ def test_a_source_that_is_read_again_is_open_again(spend: GatewayLog) -> None:
     open_cursor(source=spend.public_id, kind=SourceKind.LOG)
     cursor = ImportCursor.objects.get()
     assert (cursor.closed_at, cursor.gateway) == (None, "gw_one")
+
+
+def test_a_gateway_with_an_address_is_red_until_its_journal_is_read(world: World) -> None:
+    def at(base_url: str) -> list[str]:
+        register_gateway(actor=None, name="edge", kind=GatewayKind.LITELLM, base_url=base_url)
+        return gateways_told()
+
+    assert at("") == []
+    [edge] = at("https://edge.internal")
+    assert reconcile_day(source=edge, day=LAST_MONTH).state == RunState.UNREADABLE
+    assert at("") == []
