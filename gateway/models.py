@@ -12,6 +12,7 @@ class GatewayKind(models.TextChoices):
     """The product that runs as this gateway."""
 
     LITELLM = "litellm", "LiteLLM Proxy"
+    NGINX = "nginx", "nginx"
 
 
 class Gateway(models.Model):

@@ -11,8 +11,9 @@ from core.references import SecretReferenceError, check_reference
 from gateway.adapters.nginx import checked_path
 from gateway.auth import MAX_SKEW_SECONDS
 from gateway.models import Gateway, GatewayKind, GatewayLog, LogKind, Standing, StandingChange, UsedNonce
+from usage.models import SourceKind
 from usage.ports import SourceUnavailableError
-from usage.services.cursors import leave_gateway
+from usage.services.cursors import close_cursors, open_cursor
 
 # A signature is accepted within MAX_SKEW_SECONDS of the portal's clock, so its nonce counts for twice that.
 KEEP_NONCES = timedelta(seconds=4 * MAX_SKEW_SECONDS)
@@ -40,17 +41,19 @@ def forget_standings() -> int:
 def register_gateway(*, actor: audit.Actor | None, name: str, kind: GatewayKind, base_url: str) -> Gateway:
     """Return the gateway of this name, made or moved to `base_url` as needed.
 
-    A new one starts with one live secret.
+    A new one starts with one live secret. The journal of one that has an address is to be read from now on.
     """
     found = Gateway.objects.select_for_update(no_key=True).order_by("pk").filter(name=name).first()
     if found is None:
         gateway = Gateway.objects.create(name=name, kind=kind, base_url=base_url, live_versions=[1])
+        _expect_journal(gateway)
         audit.record(actor=actor, action="gateway.registered", subject=gateway, after={"base_url": base_url})
         return gateway
     if found.base_url != base_url:
         before = {"base_url": found.base_url}
         found.base_url = base_url
         found.save(update_fields=["base_url"])
+        _expect_journal(found)
         audit.record(
             actor=actor, action="gateway.moved", subject=found, before=before, after={"base_url": base_url}
         )
@@ -96,6 +99,7 @@ def register_log(
     log = found or GatewayLog(gateway=gateway, kind=kind)
     log.place, log.admin_credential = place, admin_credential
     log.save()
+    open_cursor(source=log.public_id, kind=SourceKind.LOG, gateway=gateway.public_id)
     after = {"place": place, "refers_to": admin_credential}
     audit.record(actor=actor, action="gateway.log_registered", subject=log, before=before, after=after)
     return log
@@ -107,7 +111,15 @@ def close_log(*, actor: audit.Actor | None, log: GatewayLog) -> GatewayLog:
     found = GatewayLog.objects.select_for_update(no_key=True).order_by("pk").get(pk=log.pk)
     found.closed_at = found.closed_at or clock.now()
     found.save(update_fields=["closed_at"])
-    leave_gateway(source=found.public_id)
+    close_cursors(sources=[found.public_id])
     after = {"closed_at": found.closed_at}
     audit.record(actor=actor, action="gateway.log_closed", subject=found, after=after)
     return found
+
+
+def _expect_journal(gateway: Gateway) -> None:
+    """Let a gateway be red until its journal is read; one without an address has none that can be."""
+    if gateway.base_url:
+        open_cursor(source=gateway.public_id, kind=SourceKind.JOURNAL)
+    else:
+        close_cursors(sources=[gateway.public_id])

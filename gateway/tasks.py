@@ -72,7 +72,7 @@ def pull_logs() -> list[str]:
 @shared_task(name="gateway.pull_one_log", time_limit=PULL_SECONDS, soft_time_limit=PULL_SOFT_SECONDS)
 def pull_one_log(public_id: str) -> dict[str, int]:
     """Read one log from where it was left, unless somebody does already."""
-    log = GatewayLog.objects.select_related("gateway").get(public_id=public_id)
+    log = GatewayLog.objects.select_related("gateway").get(public_id=public_id, closed_at=None)
     return asdict(pull_log(source=log_of(log)))
 
 

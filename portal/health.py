@@ -171,7 +171,7 @@ def _heartbeat() -> tuple[bool, str]:
 
 
 def _pull() -> tuple[bool, str]:
-    cursors = list(ImportCursor.objects.filter(kind=SourceKind.JOURNAL))
+    cursors = list(ImportCursor.objects.filter(kind=SourceKind.JOURNAL, closed_at=None))
     if not cursors:
         return True, "no gateway is pulled yet"
     lags = [

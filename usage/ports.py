@@ -119,7 +119,7 @@ class UsageFigure:
     output_tokens: int
     requests: int | None
     reasoning_tokens: int = 0
-    units: Mapping[str, int] = field(default_factory=dict)
+    units: Mapping[str, int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,18 +135,23 @@ class CostFigure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageDayRead:
-    """All that a provider says of the usage of one UTC day: every page of it, or it is not told at all."""
+    """All that a provider says of the usage of one UTC day: every page of it, or it is not told at all.
+
+    `refreshed_at` is up to when it says that it has counted; None where it does not say.
+    """
 
     day: date
     figures: Sequence[UsageFigure]
+    refreshed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostDayRead:
-    """All that a provider says of the cost of one UTC day: every page of it, or it is not told at all."""
+    """All that a provider says of the cost of one UTC day, as UsageDayRead has its usage."""
 
     day: date
     figures: Sequence[CostFigure]
+    refreshed_at: datetime | None = None
 
 
 class ProviderReports(Protocol):

@@ -142,6 +142,9 @@ class ReconciliationRunOut(Out):
     notice = serializers.CharField(help_text="Why the source could not be read.")
     provisional = serializers.BooleanField(help_text="The provider may still change its figures.")
     data_refreshed_at = Moment(allow_null=True)
+    alone = serializers.BooleanField(
+        help_text="The gateway keeps no record: only calls that came twice or cost nothing are looked for."
+    )
     portal_calls = serializers.IntegerField()
     gateway_calls = serializers.IntegerField()
     portal_input_tokens = serializers.IntegerField()

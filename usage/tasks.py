@@ -1,12 +1,13 @@
 """The alarm clock's side of usage: each task loads, calls a service and returns counts. All may run twice."""
 
 from datetime import timedelta
+from itertools import product
 
 from celery import shared_task
 
 from core import clock
 from usage import services
-from usage.selectors.sources import gateways_told
+from usage.selectors.sources import gateways_alone, gateways_told
 
 REPRICING_TIME = timedelta(seconds=40)
 
@@ -50,14 +51,11 @@ def check_prices() -> dict[str, int]:
 
 @shared_task(name="usage.reconcile_recent_days")
 def reconcile_recent_days() -> dict[str, str]:
-    """Reconcile today and the two days before with every gateway that is read."""
+    """Reconcile today and the two days before with every gateway, those without a record of their own too."""
     today = clock.now().date()
     days = [today - timedelta(days=back) for back in (2, 1, 0)]
-    return {
-        f"{source} {day}": services.reconcile_day(source=source, day=day).state
-        for source in gateways_told()
-        for day in days
-    }
+    due = [*product(gateways_told(), days), *gateways_alone(days)]
+    return {f"{source} {day}": services.reconcile_day(source=source, day=day).state for source, day in due}
 
 
 @shared_task(name="usage.reconcile_new_figures")

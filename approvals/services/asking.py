@@ -12,6 +12,7 @@ from approvals.models import AccessRequest, Policy, Stage
 from catalog.models import LlmModel, Tier
 from core.errors import InvalidInputError
 from core.money import format_usd, quantise
+from core.reasons import checked_purpose
 from keys.models import ApiKey
 from keys.selectors import DEFAULT_TIER, USABLE
 from teams.models import Project, Role, User
@@ -138,14 +139,12 @@ def _model_ids(tier: Tier, names: Collection[str]) -> list[int]:
 
 
 def _reason(reason: str, terms: Policy) -> str:
-    text = reason.strip()
-    if not terms.min_reason_characters <= len(text) <= MAX_REASON_CHARACTERS:
-        raise InvalidInputError(
-            "Say what you need it for and why a cheaper tier will not do,"
-            f" in {terms.min_reason_characters} to {MAX_REASON_CHARACTERS:,} characters.",
-            field="reason",
-        )
-    return text
+    return checked_purpose(
+        reason,
+        purpose="what you need it for and why a cheaper tier will not do",
+        least=terms.min_reason_characters,
+        most=MAX_REASON_CHARACTERS,
+    )
 
 
 def _ticket(ticket: str, terms: Policy) -> str:

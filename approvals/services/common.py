@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from approvals.errors import AlreadyDecidedError, ChangedSinceReadError
 from approvals.models import AccessRequest, BudgetRequest, Decision, RequestStatus, Verdict
 from core import audit, clock
-from core.errors import GoneError, InvalidInputError
+from core.errors import GoneError
 from core.locks import lock_first
 from core.models import AuditEvent
 from teams.models import User
@@ -121,16 +121,6 @@ def require_seen(request: AnyRequest, seen_revision: int) -> None:
 def revisions_of(request: AnyRequest) -> QuerySet[AuditEvent]:
     """Return the events by which a request became another revision."""
     return audit.about(request).filter(action__in=(f"{request.ACTS}.amended", f"{request.ACTS}.restarted"))
-
-
-def checked_comment(verdict: Verdict, comment: str) -> str:
-    """Return what is said with a verdict. Raises InvalidInputError: a denial needs a reason."""
-    text = comment.strip()
-    if verdict == Verdict.DENY and not text:
-        raise InvalidInputError("Enter why you deny it; the requester will see it.", field="comment")
-    if len(text) > MAX_COMMENT_CHARACTERS:
-        raise InvalidInputError(f"Use at most {MAX_COMMENT_CHARACTERS:,} characters.", field="comment")
-    return text
 
 
 def changes_in(events: QuerySet[AuditEvent]) -> dict[str, dict[str, Any]]:

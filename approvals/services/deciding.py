@@ -12,7 +12,6 @@ from approvals.eligibility import current_stage, decisions_of, require_may_decid
 from approvals.errors import BeneficiaryLeftError
 from approvals.models import AccessRequest, BudgetRequest, Decision, RequestStatus, Verdict
 from approvals.services.common import (
-    checked_comment,
     decided_before,
     locked,
     record_decision,
@@ -28,6 +27,7 @@ from approvals.services.revising import begin_next_stage, bring_up_to_date
 from core import clock
 from core.errors import InvalidInputError
 from core.money import format_usd, quantise
+from core.reasons import checked_comment
 from teams.models import User
 from teams.selectors import works_in
 
@@ -130,7 +130,7 @@ def _decide(
         raise decided_before(earlier)
     on_behalf_of = require_may_decide(actor, mine, denies=verdict == Verdict.DENY)
     offer = _checked_offer(mine, verdict, monthly_cap_usd, duration_days)
-    text = checked_comment(verdict, comment)
+    text = checked_comment(comment, denies=verdict == Verdict.DENY)
     if verdict == Verdict.APPROVE:
         _require_beneficiary(mine)
     decision = _count(mine, actor, verdict, offer, on_behalf_of=on_behalf_of, comment=text)

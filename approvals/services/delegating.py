@@ -12,6 +12,7 @@ from approvals.models import LONGEST_DELEGATION, Delegation
 from core import audit, clock, outbox
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
 from core.models import AuditEvent
+from core.reasons import checked_remark
 from teams.models import Department, Role, RoleAssignment, Team, User
 
 MAX_REASON_CHARACTERS = 240
@@ -39,9 +40,7 @@ def delegate(
     _require_held(actor, place)
     _require_taker(actor, taker)
     _require_span(valid_from, valid_until)
-    text = reason.strip()
-    if len(text) > MAX_REASON_CHARACTERS:
-        raise InvalidInputError(f"Use at most {MAX_REASON_CHARACTERS} characters.", field="reason")
+    text = checked_remark(reason, most=MAX_REASON_CHARACTERS)
     same = Delegation.objects.filter(giver=actor, taker=taker, **place)
     if same.filter(valid_from__lt=valid_until, valid_until__gt=valid_from).exists():
         raise AlreadyDoneError(f"{taker} is your delegate there at that time already.")

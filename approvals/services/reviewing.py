@@ -4,7 +4,8 @@ from django.db import transaction
 
 from approvals.models import GrantReview
 from core import audit, clock
-from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
+from core.errors import AlreadyDoneError, NotAllowedError
+from core.reasons import checked_remark
 from keys.models import ApiKey, Grant, GrantState
 from keys.services import revoke_grant
 from teams.models import User
@@ -29,9 +30,7 @@ def review_grant(*, actor: User, grant: Grant, keeps: bool, reason: str = "") ->
         raise NotAllowedError(f"Only the lead of {team}, its director or an administrator reviews this.")
     if mine.state is not GrantState.ACTIVE:
         raise AlreadyDoneError(f"{mine} has ended already. Nothing needs to be done.")
-    text = reason.strip()
-    if len(text) > MAX_REASON_CHARACTERS:
-        raise InvalidInputError(f"Use at most {MAX_REASON_CHARACTERS} characters.", field="reason")
+    text = checked_remark(reason, most=MAX_REASON_CHARACTERS)
     review = GrantReview.objects.create(grant=mine, reviewer=actor, keeps=keeps, reason=text, at=clock.now())
     if not keeps:
         revoke_grant(actor=actor, grant=mine, reason=text or "Hardly used: not kept in the access review.")

@@ -14,6 +14,7 @@ from approvals.services.revising import restart
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError, StaleError
 from core.locks import lock_first
+from core.reasons import checked_reason
 from teams.models import User
 from teams.selectors import require_admin
 
@@ -29,9 +30,7 @@ def propose_policy(*, actor: User, base: Policy, rules: Rules | None, reason: st
     StaleError when `base` is not in force any more, AlreadyDoneError while another proposal waits.
     """
     require_admin(actor, "change a policy")
-    text = reason.strip()
-    if not text or len(text) > MAX_REASON_CHARACTERS:
-        raise InvalidInputError("Enter why the rules change; it is kept with them.", field="reason")
+    text = checked_reason(reason, kept="it is kept with the rules", most=MAX_REASON_CHARACTERS)
     mine = _locked_policy(base)
     if rules is not None:
         check_rules(rules, tier=mine.tier_id)

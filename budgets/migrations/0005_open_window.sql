@@ -1,3 +1,10 @@
+-- The open budgets that bind a call of this key and model: its own, and those of every scope above it. As one query, so that the planner takes it into the statement.
+CREATE FUNCTION budgets_path(p_key bigint, p_project bigint, p_team bigint, p_department bigint, p_tier int, p_model bigint) RETURNS SETOF budgets_budget LANGUAGE sql STABLE AS $$
+  SELECT b.* FROM (VALUES ('key', p_key), ('project', p_project), ('team', p_team), ('department', p_department), ('organisation', 0)) AS scope (kind, id)
+  JOIN budgets_budget b ON b.scope_kind = scope.kind AND b.scope_id = scope.id AND b.closed_at IS NULL
+    AND (b.only_tier_id IS NULL OR b.only_tier_id = p_tier) AND (b.only_model_id IS NULL OR b.only_model_id = p_model)
+$$;
+
 -- Makes the balance of the window that holds `p_at`, once, with what the window before it passes on. Calls in flight count as spent until they settle;
 -- budgets.services.rollover corrects the carry when they have, so a carry of nothing is written too. A window without any call has no balance: it spent nothing.
 CREATE FUNCTION budgets_open_window(p_budget bigint, p_at timestamptz) RETURNS void LANGUAGE plpgsql AS $$

@@ -14,13 +14,12 @@ from catalog.selectors import price_rows
 from catalog.services import overriding
 from catalog.services.importing import ModelChange, apply_change, database_now, lock_prices
 from core import audit, clock
-from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
+from core.errors import AlreadyDoneError, NotAllowedError
+from core.reasons import checked_reason
 from teams.models import User
 from teams.selectors import require_admin
 
 log = structlog.get_logger(__name__)
-
-MOST_CHARACTERS = 240
 
 
 @transaction.atomic
@@ -60,9 +59,7 @@ def reject_prices(*, actor: User, proposal: PriceProposal, reason: str) -> Price
     Raises RoleNeededError, InvalidInputError without a reason, AlreadyDoneError when it has ended.
     """
     require_admin(actor, "reject prices")
-    answer = reason.strip()
-    if not answer or len(answer) > MOST_CHARACTERS:
-        raise InvalidInputError("Enter why, in at most 240 characters. It is kept.", field="reason")
+    answer = checked_reason(reason)
     mine = _locked(proposal)
     mine.answer = answer
     _end(mine, ProposalState.REJECTED, actor)

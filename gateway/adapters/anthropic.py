@@ -12,7 +12,7 @@ from typing import Any
 
 from catalog.models import Context
 from core.money import quantise
-from gateway.adapters.buckets import added_up, daily
+from gateway.adapters.buckets import DayTold, added_up, daily
 from gateway.adapters.calls import moment_of, secret_of, text_of, whole_number
 from usage.models import ProviderAccount
 from usage.ports import CostDayRead, CostFigure, SourceUnavailableError, UsageDayRead, UsageFigure
@@ -43,17 +43,17 @@ class AnthropicReports:
 
     def usage(self, first: date, last: date) -> Iterator[UsageDayRead]:
         """Give the usage of the days [first, last]. Raises SourceUnavailableError."""
-        for day, results in self._days(USAGE_PATH, USAGE_GROUPS, first, last):
-            yield UsageDayRead(day=day, figures=added_up(_usage(result) for result in results))
+        for told in self._days(USAGE_PATH, USAGE_GROUPS, first, last):
+            figures = added_up(_usage(result) for result in told.results)
+            yield UsageDayRead(day=told.day, figures=figures, refreshed_at=told.refreshed_at)
 
     def costs(self, first: date, last: date) -> Iterator[CostDayRead]:
         """Give the costs of the days [first, last]. Raises SourceUnavailableError."""
-        for day, results in self._days(COSTS_PATH, COST_GROUPS, first, last):
-            yield CostDayRead(day=day, figures=added_up(_cost(result) for result in results))
+        for told in self._days(COSTS_PATH, COST_GROUPS, first, last):
+            figures = added_up(_cost(result) for result in told.results)
+            yield CostDayRead(day=told.day, figures=figures, refreshed_at=told.refreshed_at)
 
-    def _days(
-        self, path: str, groups: tuple[str, ...], first: date, last: date
-    ) -> Iterator[tuple[date, list[Mapping[str, Any]]]]:
+    def _days(self, path: str, groups: tuple[str, ...], first: date, last: date) -> Iterator[DayTold]:
         asked = [
             ("starting_at", f"{first}T00:00:00Z"),
             ("ending_at", f"{last + timedelta(days=1)}T00:00:00Z"),

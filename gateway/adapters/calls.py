@@ -92,6 +92,17 @@ def whole_number(row: Mapping[str, Any], name: str, *, who: str) -> int:
     return value
 
 
+def number(row: Mapping[str, Any], name: str, *, who: str) -> int | float:
+    """Return what a report counts of something that has parts, such as seconds; 0 for one that is missing.
+
+    Raises SourceUnavailableError.
+    """
+    value = row.get(name)
+    if isinstance(value, Decimal) and value >= 0:
+        return float(value)
+    return whole_number(row, name, who=who)
+
+
 def text_of(row: Mapping[str, Any], name: str, *, most: int = 100) -> str:
     """Return a text of a report, empty for one that is null, without what the database cannot keep."""
     value = row.get(name)

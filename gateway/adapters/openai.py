@@ -1,29 +1,56 @@
-"""OpenAI's own figures: usage of completions and costs of an organisation, by UTC day.
+"""OpenAI's own figures: usage and costs of an organisation, by UTC day.
 
-Source of the shapes: OpenAI API reference, Usage: completions and Costs (buckets of 1d, 31 and 180 at most).
-Input tokens are inclusive of cached and cache-write tokens. Audio tokens are told beside them.
+Source of the shapes: OpenAI API reference, Usage and Costs (buckets of 1d, 31 and 180 at most). Each kind of
+work has an address of its own. Input tokens are inclusive of cached and cache-write tokens; audio tokens are
+told beside them. Storage, sessions of the code interpreter and searches of files name no model and mostly no
+key: they are part of the costs alone.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from catalog.models import Context
+from catalog.models import Context, Unit
 from core.money import quantise
-from gateway.adapters.buckets import added_up, daily
-from gateway.adapters.calls import secret_of, text_of, whole_number
+from gateway.adapters.buckets import DayTold, added_up, daily, side_by_side
+from gateway.adapters.calls import number, secret_of, text_of, whole_number
 from usage.models import ProviderAccount
 from usage.ports import CostDayRead, CostFigure, SourceUnavailableError, UsageDayRead, UsageFigure
 
 WHO = "OpenAI"
 ADDRESS = "https://api.openai.com"
-USAGE_PATH, COSTS_PATH = "/v1/organization/usage/completions", "/v1/organization/costs"
-USAGE_GROUPS = ("project_id", "api_key_id", "model", "batch", "service_tier")
+USAGE_PATH, COSTS_PATH = "/v1/organization/usage/", "/v1/organization/costs"
+GROUPS = ("project_id", "api_key_id", "model")
 COST_GROUPS = ("project_id", "line_item", "api_key_id")
 DAYS_A_PAGE = 7
 CONTEXTS = {"flex": Context.FLEX, "priority": Context.PRIORITY, "batch": Context.BATCH}
-UNITS = ("input_audio_tokens", "output_audio_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One kind of work: the name of its report, what it is grouped by, and its field for each of our units.
+
+    Where `tells_calls` is false its model requests are those of another report.
+    """
+
+    name: str
+    groups: tuple[str, ...] = GROUPS
+    units: Mapping[str, str] = field(default_factory=dict)
+    tells_calls: bool = True
+
+
+AUDIO_TOKENS = {name: name for name in ("input_audio_tokens", "output_audio_tokens")}
+WORKS = (
+    Work(name="completions", groups=(*GROUPS, "batch", "service_tier"), units=AUDIO_TOKENS),
+    Work(name="embeddings"),
+    Work(name="moderations"),
+    Work(name="images", units={Unit.IMAGE: "images"}),
+    Work(name="audio_speeches", units={Unit.CHARACTER: "characters"}),
+    Work(name="audio_transcriptions", units={Unit.SECOND: "seconds"}),
+    Work(name="web_search_calls", units={Unit.SEARCH: "num_requests"}, tells_calls=False),
+)
 
 
 class OpenAiReports:
@@ -34,17 +61,19 @@ class OpenAiReports:
 
     def usage(self, first: date, last: date) -> Iterator[UsageDayRead]:
         """Give the usage of the days [first, last]. Raises SourceUnavailableError."""
-        for day, results in self._days(USAGE_PATH, USAGE_GROUPS, first, last):
-            yield UsageDayRead(day=day, figures=added_up(_usage(result) for result in results))
+        reports = [self._days(USAGE_PATH + work.name, work.groups, first, last) for work in WORKS]
+        for day, told in side_by_side(reports):
+            figures = (
+                _usage(result, WORKS[place]) for place, part in told.items() for result in part.results
+            )
+            yield UsageDayRead(day=day, figures=added_up(figures))
 
     def costs(self, first: date, last: date) -> Iterator[CostDayRead]:
         """Give the costs of the days [first, last]. Raises SourceUnavailableError."""
-        for day, results in self._days(COSTS_PATH, COST_GROUPS, first, last):
-            yield CostDayRead(day=day, figures=added_up(_cost(result) for result in results))
+        for told in self._days(COSTS_PATH, COST_GROUPS, first, last):
+            yield CostDayRead(day=told.day, figures=added_up(_cost(result) for result in told.results))
 
-    def _days(
-        self, path: str, groups: tuple[str, ...], first: date, last: date
-    ) -> Iterator[tuple[date, list[Mapping[str, Any]]]]:
+    def _days(self, path: str, groups: tuple[str, ...], first: date, last: date) -> Iterator[DayTold]:
         asked = [
             ("start_time", _seconds(first)),
             ("end_time", _seconds(last + timedelta(days=1))),
@@ -69,10 +98,10 @@ def _day(bucket: Mapping[str, Any]) -> date:
         raise SourceUnavailableError(f"{WHO} tells of a day without its date.") from error
 
 
-def _usage(result: Mapping[str, Any]) -> UsageFigure:
+def _usage(result: Mapping[str, Any], work: Work) -> UsageFigure:
     tier = Context.BATCH if result.get("batch") is True else CONTEXTS.get(str(result.get("service_tier")))
-    counts = {name: whole_number(result, name, who=WHO) for name in UNITS}
-    requests = result.get("num_model_requests")
+    counts = {unit: number(result, name, who=WHO) for unit, name in work.units.items()}
+    requests = result.get("num_model_requests") if work.tells_calls else 0
     return UsageFigure(
         upstream_key=text_of(result, "api_key_id"),
         upstream_project=text_of(result, "project_id"),
@@ -82,8 +111,8 @@ def _usage(result: Mapping[str, Any]) -> UsageFigure:
         cached_tokens=whole_number(result, "input_cached_tokens", who=WHO),
         cache_write_tokens=whole_number(result, "input_cache_write_tokens", who=WHO),
         output_tokens=whole_number(result, "output_tokens", who=WHO),
-        requests=None if requests is None else whole_number(result, "num_model_requests", who=WHO),
-        units={name: count for name, count in counts.items() if count},
+        requests=requests and whole_number(result, "num_model_requests", who=WHO),
+        units={str(unit): count for unit, count in counts.items() if count},
     )
 
 

@@ -111,9 +111,7 @@ END $$;
 CREATE FUNCTION gateway_path(p_key bigint, p_project bigint, p_team bigint, p_department bigint, p_tier int, p_model bigint, p_now timestamptz)
 RETURNS TABLE (id bigint, mode text, window_start timestamptz, window_end timestamptz) LANGUAGE sql STABLE AS $$
   SELECT b.id, b.mode, x.window_start, x.window_end
-  FROM (VALUES ('key', p_key), ('project', p_project), ('team', p_team), ('department', p_department), ('organisation', 0)) AS scope (kind, id)
-  JOIN budgets_budget b ON b.scope_kind = scope.kind AND b.scope_id = scope.id AND b.closed_at IS NULL
-    AND (b.only_tier_id IS NULL OR b.only_tier_id = p_tier) AND (b.only_model_id IS NULL OR b.only_model_id = p_model)
+  FROM budgets_path(p_key, p_project, p_team, p_department, p_tier, p_model) b
   LEFT JOIN LATERAL (SELECT o.window_start, o.window_end FROM budgets_balance o WHERE o.budget_id = b.id AND o.window_start <= p_now ORDER BY o.window_start DESC LIMIT 1) x
     ON x.window_end > p_now
 $$;

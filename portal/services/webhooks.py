@@ -14,6 +14,7 @@ from core.errors import AlreadyDoneError, InvalidInputError, NotFoundError
 from core.models import Outbox, Webhook
 from core.outbound import NameNotFoundError, UnsafeAddressError
 from core.outbox import RefusedError
+from core.reasons import checked_reason
 from teams.models import Role, RoleAssignment, User
 from teams.selectors import require_admin
 
@@ -157,7 +158,7 @@ def send_test_event(*, actor: User, webhook: Webhook) -> Outbox:
 def disable_webhook(*, actor: User, webhook: Webhook, reason: str) -> Webhook:
     """Tell an address nothing more. Raises InvalidInputError without a reason, AlreadyDoneError when off."""
     require_admin(actor, MAY)
-    text = _text(reason, "reason", MAX_TEXT)
+    text = checked_reason(reason, most=MAX_TEXT)
     mine = _locked(webhook)
     if mine.disabled_at is not None:
         raise AlreadyDoneError(f"This webhook is off already: {mine.disabled_reason}")
@@ -185,7 +186,7 @@ def enable_webhook(*, actor: User, webhook: Webhook) -> Webhook:
 def remove_webhook(*, actor: User, webhook: Webhook, reason: str) -> Webhook:
     """Switch a webhook off for good; what it was told stays in the deliveries. Raises as disabling does."""
     require_admin(actor, MAY)
-    text = _text(reason, "reason", MAX_TEXT)
+    text = checked_reason(reason, most=MAX_TEXT)
     mine = _locked(webhook)
     mine.removed_at = clock.now()
     if mine.disabled_at is None:

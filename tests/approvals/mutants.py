@@ -72,9 +72,9 @@ MUTANTS = (
     ),
     Mutant(
         name="a denial needs no reason",
-        home="approvals.services.common:checked_comment",
-        before="if verdict == Verdict.DENY and not text:",
-        after="if verdict == Verdict.APPROVE and text == verdict:",
+        home="core.reasons:checked_comment",
+        before="if denies and not text:",
+        after="if denies and text is None:",
         tests=DECIDED,
     ),
     Mutant(

@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import InvalidInputError
-from core.reasons import LONGEST, MOST_CHARACTERS, checked_reason
+from core.reasons import LONGEST, MOST_CHARACTERS, checked_purpose, checked_reason, checked_remark
 
 
 def test_a_reason_is_kept_without_the_space_around_it() -> None:
@@ -24,3 +24,18 @@ def test_a_reason_that_is_too_long_is_told_the_limit() -> None:
         checked_reason("x" * (MOST_CHARACTERS + 1))
     with pytest.raises(InvalidInputError, match="at most 2,000 characters"):
         checked_reason("x" * (LONGEST + 1), most=LONGEST)
+
+
+def test_a_remark_may_be_left_out_and_has_a_limit() -> None:
+    assert checked_remark(" \n") == ""
+    assert checked_remark(" The plan. ") == "The plan."
+    with pytest.raises(InvalidInputError, match="at most 240 characters"):
+        checked_remark("x" * (MOST_CHARACTERS + 1))
+
+
+@pytest.mark.parametrize("reason", ["", " " * 50, "too short", "x" * 51])
+def test_a_purpose_has_as_many_characters_as_an_approver_needs(reason: str) -> None:
+    assert checked_purpose(" It is for the spring release. ", purpose="", least=10, most=50)[0] == "I"
+    with pytest.raises(InvalidInputError, match="Say what it is for, in 10 to 50 characters") as refusal:
+        checked_purpose(reason, purpose="what it is for", least=10, most=50)
+    assert refusal.value.field == "reason"

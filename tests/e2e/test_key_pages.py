@@ -49,17 +49,16 @@ def test_pages_of_a_key_and_of_tokens_are_accessible_and_fit(demo: Server, brows
     assert wrong == []
 
 
-def test_pages_of_stopped_keys_and_of_plans_are_accessible_and_fit(portal: Server, browser: Browser) -> None:
+def test_pages_of_stopped_keys_and_of_plans_are_accessible_and_fit(demo: Server, browser: Browser) -> None:
     wrong: list[str] = []
-    for person, name, forms, scheme, narrow in (
-        ("grace", "triage notebook", ("", "resume/"), "light", NARROWEST),
-        ("ben", KEY, ("", "suspend/", "plan/"), "dark", NARROW),
+    for person, name, forms in (
+        ("grace", "triage notebook", ("", "resume/")),
+        ("ben", KEY, ("", "suspend/", "plan/")),
     ):
-        visit = Visit(browser, portal, person, scheme)
+        visit = Visit(browser, demo, person, ("light", "dark"), password=PASSWORD)
         visit.page.goto("/keys/?tab=team")
         key = visit.page.get_by_role("link", name=name, exact=True).get_attribute("href") or ""
-        for path in [f"{key}{form}" for form in forms]:
-            wrong += [each for width in (WIDE, narrow) for each in visit.look(path, width)]
+        wrong += [each for form in forms for each in visit.look(f"{key}{form}", WIDE, NARROWEST)]
         visit.context.close()
     assert wrong == []
 

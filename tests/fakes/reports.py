@@ -18,12 +18,22 @@ from urllib.parse import parse_qs, urlsplit
 
 ADMIN_KEY = "sk-admin-of-a-test-0123456789"
 OPENAI_USAGE, OPENAI_COSTS = "/v1/organization/usage/completions", "/v1/organization/costs"
+OPENAI_WORK = {
+    name: f"/v1/organization/usage/{name}"
+    for name in (
+        *("embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions"),
+        "web_search_calls",
+    )
+}
 ANTHROPIC_USAGE, ANTHROPIC_COSTS = (
     "/v1/organizations/usage_report/messages",
     "/v1/organizations/cost_report",
 )
 GROUPS = {
     OPENAI_USAGE: {"project_id", "user_id", "api_key_id", "model", "batch", "service_tier"},
+    **{path: {"project_id", "user_id", "api_key_id", "model"} for path in OPENAI_WORK.values()},
+    OPENAI_WORK["images"]: {"project_id", "user_id", "api_key_id", "model", "size", "source"},
+    OPENAI_WORK["web_search_calls"]: {"project_id", "user_id", "api_key_id", "model", "context_level"},
     OPENAI_COSTS: {"project_id", "line_item", "api_key_id"},
     ANTHROPIC_USAGE: {
         *("api_key_id", "workspace_id", "model", "service_tier", "context_window", "inference_geo"),
@@ -31,7 +41,8 @@ GROUPS = {
     },
     ANTHROPIC_COSTS: {"workspace_id", "description"},
 }
-MOST_DAYS = {OPENAI_USAGE: 31, OPENAI_COSTS: 180, ANTHROPIC_USAGE: 31, ANTHROPIC_COSTS: 31}
+MOST_DAYS = dict.fromkeys(GROUPS, 31) | {OPENAI_COSTS: 180}
+OPENAI = frozenset({OPENAI_USAGE, OPENAI_COSTS, *OPENAI_WORK.values()})
 
 
 @dataclass
@@ -46,13 +57,19 @@ class Trouble:
 
 @dataclass
 class Reports:
-    """The figures by path and day. `results_a_page` splits days over pages; 0 is `limit` days a page."""
+    """The figures by path and day. `results_a_page` splits days over pages; 0 is `limit` days a page.
+
+    Troubles come one by one, to calls of `troubled` alone when it names a path. `refreshed_at` is what every
+    page says of how fresh it is, as Anthropic's reports for analytics do.
+    """
 
     port: int = 0
     days: dict[str, dict[date, list[dict[str, Any]]]] = field(default_factory=dict)
     results_a_page: int = 0
     days_a_page: int = 0
+    refreshed_at: str = ""
     troubles: list[Trouble | None] = field(default_factory=list)
+    troubled: str = ""
     asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -76,7 +93,8 @@ def reports() -> Iterator[Reports]:
         def do_GET(self) -> None:
             with kept.lock:
                 kept.asked.append(self.path)
-                trouble = kept.troubles.pop(0) if kept.troubles else None
+                is_meant = urlsplit(self.path).path == kept.troubled or not kept.troubled
+                trouble = kept.troubles.pop(0) if kept.troubles and is_meant else None
             status, document = _answer(kept, self.path, {k.lower(): v for k, v in self.headers.items()})
             body = json.dumps(document).encode()
             if trouble is not None and trouble.status != 200:
@@ -114,7 +132,7 @@ def _answer(kept: Reports, target: str, headers: dict[str, str]) -> tuple[int, d
     query = parse_qs(parts.query)
     if parts.path not in GROUPS:
         return 404, _error("no such path")
-    openai = parts.path in {OPENAI_USAGE, OPENAI_COSTS}
+    openai = parts.path in OPENAI
     given = headers.get("authorization", "").removeprefix("Bearer ") if openai else headers.get("x-api-key")
     if given != ADMIN_KEY:
         return 401, _error(f"Incorrect API key provided: {given}")
@@ -169,6 +187,8 @@ def _page(
         "has_more": has_more,
         "next_page": f"page_{at + size}" if has_more else None,
     }
+    if kept.refreshed_at:
+        page["data_refreshed_at"] = kept.refreshed_at
     return {"object": "page", **page} if openai else page
 
 
@@ -197,6 +217,20 @@ def openai_usage(**fields: Any) -> dict[str, Any]:
         "input_audio_tokens": 0, "output_audio_tokens": 0, "num_model_requests": 5,
         "project_id": "proj_abc", "user_id": None, "api_key_id": "key_abc", "model": "gpt-5-mini",
         "batch": False, "service_tier": "default",
+    } | fields  # fmt: skip
+
+
+def openai_work(name: str, **fields: Any) -> dict[str, Any]:
+    """Return one result of another kind of usage than completions; `name` is that of its report."""
+    counted: dict[str, dict[str, Any]] = {
+        "embeddings": {"input_tokens": 16_000}, "moderations": {"input_tokens": 16},
+        "images": {"images": 2, "size": None, "source": None}, "audio_speeches": {"characters": 45},
+        "audio_transcriptions": {"seconds": 20}, "web_search_calls": {"num_requests": 3},
+    }  # fmt: skip
+    kind = "web_searches" if name == "web_search_calls" else name
+    return {
+        "object": f"organization.usage.{kind}.result", **counted[name], "num_model_requests": 2,
+        "project_id": "proj_abc", "user_id": None, "api_key_id": "key_abc", "model": "gpt-5-mini",
     } | fields  # fmt: skip
 
 

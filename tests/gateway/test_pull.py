@@ -25,11 +25,13 @@ from usage.models import (
     ImportCursor,
     Quarantine,
     RunState,
+    SourceKind,
     UsageDay,
     UsageEvent,
 )
 from usage.ports import SourceUnavailableError, UsagePage
 from usage.services import ingest_page, pull_source, reconcile_day
+from usage.services.cursors import open_cursor
 
 
 @dataclass
@@ -196,6 +198,7 @@ def test_two_equal_sides_match(world: World, journal: Journal) -> None:
 
 
 def test_a_source_that_was_not_read_is_red_and_never_no_difference(world: World, journal: Journal) -> None:
+    open_cursor(source=journal.name, kind=SourceKind.JOURNAL)
     assert reconcile_day(source=journal.name, day=clock.now().date()).state == RunState.UNREADABLE
     pull_source(source=journal)
     ImportCursor.objects.update(last_success_at=clock.now() - timedelta(hours=1))

@@ -190,7 +190,7 @@ def test_lag_and_drift_are_told_by_provider(cast: Cast) -> None:
     for source, minutes in (("gw_one", 2), *((f"{each}:usage", 50) for each in known)):
         ImportCursor.objects.create(source=source, last_success_at=now - timedelta(minutes=minutes))
     ImportCursor.objects.create(source=f"{accounts[1].public_id}:cost")
-    ImportCursor.objects.create(source=f"{closed.public_id}:usage")
+    ImportCursor.objects.create(source=f"{closed.public_id}:usage", closed_at=now)
     for source, usd in (("gw_one", "-1"), (bill, "8"), *zip(known, ("2", "-4"), strict=False)):
         differ(source, usd)
 

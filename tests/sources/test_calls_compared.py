@@ -14,6 +14,8 @@ from core.money import told_usd
 from gateway.models import GatewayLog
 from gateway.services import close_log
 from gateway.tasks import log_of
+from teams.models import Role, RoleAssignment, User
+from tests.browsing import Visitor
 from tests.fakes.spend_logs import SpendLogs
 from tests.fakes.spend_logs import row as spend_row
 from tests.gateway.conftest import World
@@ -22,6 +24,7 @@ from tests.gateway.test_push import push
 from tests.gateway.test_push import row as pushed_row
 from usage.models import (
     DiscrepancyClass,
+    DiscrepancyState,
     GatewayCall,
     ImportCursor,
     Level,
@@ -30,6 +33,7 @@ from usage.models import (
     UsageEvent,
 )
 from usage.selectors.sources import gateways_told
+from usage.serializers import ReconciliationRunOut
 from usage.services import pull_log, pull_source, reconcile_day
 from usage.tasks import reconcile_recent_days
 
@@ -157,6 +161,67 @@ def test_a_pushed_call_that_costs_nothing_or_came_twice_is_found(world: World, j
         (DiscrepancyClass.DUPLICATE, "b"),
         (DiscrepancyClass.ZERO_COST, "free"),
     }
+
+
+def alone_pushes(world: World) -> ReconciliationRun:
+    """Push twins, a free call and a good one to a gateway without a record, beside a call that it decided."""
+    world.budget("key", kind=ScopeKind.KEY, limit="10")
+    settled(world)
+    at = (clock.now() - timedelta(days=1)).isoformat()
+    twins = [pushed_row(world, name, at=at, provider_id="resp-1") for name in ("a", "b")]
+    push(world.gus, [*twins, pushed_row(world, "free", at=at), pushed_row(world, "good", at=at)])
+    UsageEvent.objects.filter(external_id="free").update(cost_usd=0)
+    UsageEvent.objects.update(recorded_at=clock.now() - timedelta(hours=3))
+    assert reconcile_recent_days() == {f"{world.gus.gateway.public_id} {yesterday()}": RunState.DIFFERENT}
+    return ReconciliationRun.objects.get()
+
+
+def test_a_gateway_without_a_record_has_no_other_side_and_its_own_faults_are_found(world: World) -> None:
+    run = alone_pushes(world)
+    assert (run.alone, run.portal_calls, run.gateway_calls) == (True, 5, 0)
+    assert set(run.discrepancies.values_list("kind", "external_id")) == {
+        (DiscrepancyClass.DUPLICATE, "b"),
+        (DiscrepancyClass.ZERO_COST, "free"),
+    }
+    run.discrepancies.update(state=DiscrepancyState.ACCEPTED, closed_at=clock.now())
+    assert reconcile_recent_days() == {f"{run.source} {run.day}": RunState.ALONE}
+
+
+def test_a_gateway_that_gets_a_journal_is_compared_by_it_from_then_on(world: World) -> None:
+    run = alone_pushes(world)
+    pull_source(source=Journal(run.source))
+    states = reconcile_recent_days()
+    run.refresh_from_db()
+    assert (run.alone, states[f"{run.source} {run.day}"]) == (False, RunState.DIFFERENT)
+    assert (DiscrepancyClass.MISSING_AT_GATEWAY,) in run.discrepancies.values_list("kind")
+
+
+def test_a_day_that_was_compared_with_a_log_stays_when_the_log_is_closed(
+    world: World, litellm: SpendLogs, spend: GatewayLog
+) -> None:
+    settled(world)
+    pull_log(source=log_of(spend))
+    assert reconcile_recent_days()[f"{world.gus.gateway.public_id} {yesterday()}"] == RunState.DIFFERENT
+    close_log(actor=None, log=spend)
+    assert reconcile_recent_days() == {}
+
+
+def test_pages_and_api_say_that_there_is_no_other_side(world: World) -> None:
+    run = alone_pushes(world)
+    run.discrepancies.update(state=DiscrepancyState.ACCEPTED, closed_at=clock.now())
+    reconcile_recent_days()
+    fay = User.objects.create(email="fay@example.com", name="Fay")
+    RoleAssignment.objects.create(user=fay, role=Role.FINANCE)
+    fay_sees = Visitor(fay)
+
+    [row] = fay_sees.get("/reconciliation/").rows("days-h")
+    page = fay_sees.get(f"/reconciliation/{run.source}/{run.day}/")
+
+    assert (row[1], row[2], row[3]) == ("No other side", "5", "—")
+    assert "keeps no journal or log that Purser reads" in page.words
+    assert page.rows("sums-h")[0] == ["Calls", "5", "—", "—"]
+    assert ReconciliationRunOut(ReconciliationRun.objects.get()).data["state"] == "alone"
+    assert ReconciliationRunOut(ReconciliationRun.objects.get()).data["alone"] is True
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from gateway.tasks import pull_one_report, pull_reports, reports_of
 from tests.fakes import reports as fake
 from tests.fakes.reports import Reports, Trouble
 from usage.models import ImportCursor, ProviderAccount, ProviderCost, ProviderUsage, SourceKind
-from usage.ports import CostFigure
+from usage.ports import CostDayRead, CostFigure
 from usage.services import pull_report
 from usage.services import reports as service
 from usage.services.reports import VersionCounts, source_name
@@ -223,6 +223,7 @@ def test_a_day_that_was_read_half_is_not_there(openai: ProviderAccount, provider
     provider.tell(fake.OPENAI_USAGE, D17, fake.openai_usage(), fake.openai_usage(api_key_id="key_2"))
     provider.tell(fake.OPENAI_USAGE, D18, fake.openai_usage(), fake.openai_usage(api_key_id="key_2"))
     # One page a day for 15 and 16 November and after, two for the 17th and 18th: the 6th is the other half.
+    provider.troubled = fake.OPENAI_USAGE
     provider.troubles = [None] * 5 + [Trouble(cut_after=40)]
     counts = pull(openai)
     assert (counts.days, {row.day for row in current()}) == (3, {D17})
@@ -282,9 +283,9 @@ def test_an_older_reading_changes_nothing(openai: ProviderAccount, clockwork: ti
             )
         ]
 
-    keep = {"account": openai, "kind": SourceKind.COST, "day": D19}
-    service.keep_day(**keep, figures=told("2"), read_at=now)  # type: ignore[arg-type]
-    service.keep_day(**keep, figures=told("1"), read_at=now - timedelta(minutes=1))  # type: ignore[arg-type]
+    for amount, read_at in (("2", now), ("1", now - timedelta(minutes=1))):
+        read = CostDayRead(day=D19, figures=told(amount))
+        service.keep_day(account=openai, kind=SourceKind.COST, told=read, read_at=read_at)
     assert current(ProviderCost).get().amount_usd == 2
 
 

@@ -20,6 +20,7 @@ from usage.models import PeriodClose, PeriodState, UsageDay, UsageEvent
 from usage.selectors.adjustments import adjustments
 from usage.selectors.closing import adjustments as after_close
 from usage.selectors.closing import end_of_month
+from usage.services.holds import expire_holds
 from usage.types import Period
 
 
@@ -137,5 +138,29 @@ def test_what_a_late_settlement_takes_back_is_carried_too(world: World) -> None:
 
     assert spent(period.month)[0] == charged_usd
     assert spent(clock.now().date().replace(day=1))[0] == Decimal("0.0003") - charged_usd
+    assert Balance.objects.get().spent_usd == Decimal("0.0003")
+    assert ledger.verify().findings == ()
+
+
+def test_a_call_that_nobody_told_of_until_its_month_was_closed_is_carried(world: World) -> None:
+    world.budget("team", kind=ScopeKind.TEAM, limit="10", window=Window.LIFETIME)
+    at = of_last_month()
+    reservation = allowed(world)
+    Reservation.objects.update(authorized_at=at, expires_at=at + timedelta(minutes=10))
+    period = close(at)
+
+    assert expire_holds() == 1
+
+    charged_usd = Entry.objects.get(kind=EntryKind.UNSETTLED).amount_usd
+    this_month = clock.now().date().replace(day=1)
+    assert charged_usd > 0
+    assert (spent(period.month)[0], spent(this_month)[0]) == (0, charged_usd)
+    assert Entry.objects.get(prior_period=period.month).amount_usd == charged_usd
+    assert Balance.objects.get().spent_usd == charged_usd
+    assert ledger.verify().findings == ()
+
+    world.gus.settle(reservation)
+
+    assert (spent(period.month)[0], spent(this_month)[0]) == (0, Decimal("0.0003"))
     assert Balance.objects.get().spent_usd == Decimal("0.0003")
     assert ledger.verify().findings == ()

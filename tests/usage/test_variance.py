@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from catalog.pricing import Rates, TokenUsage
 from core.money import ZERO, quantise
 from usage.services.reconciliation.posting import whole_shares
-from usage.services.reconciliation.volumes import excess_calls, same_reasoning
+from usage.services.reconciliation.volumes import excess_calls, same_kinds
 from usage.variance import Counted, Holder, ModelBooks, beyond, shares, variance
 
 MONEY = st.decimals(-10_000, 10_000, places=12, allow_nan=False)
@@ -132,8 +132,8 @@ def test_calls_are_estimated_from_tokens_where_a_provider_counts_none() -> None:
 def test_reasoning_is_ours_where_a_provider_does_not_tell_it() -> None:
     ours = Counted(calls=1, tokens=TokenUsage(input_tokens=1, output_tokens=10, reasoning_tokens=7))
 
-    assert same_reasoning(counted(1, 10), ours).tokens.reasoning_tokens == 7
-    assert same_reasoning(counted(1, 5), ours).tokens.reasoning_tokens == 5
+    assert same_kinds(counted(1, 10), ours).tokens.reasoning_tokens == 7
+    assert same_kinds(counted(1, 5), ours).tokens.reasoning_tokens == 5
 
 
 def test_units_are_compared_where_the_provider_counts_them() -> None:

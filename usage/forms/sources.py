@@ -11,9 +11,10 @@ from django.core.files.uploadedfile import UploadedFile
 
 from catalog.models import Provider
 from core.forms import AMOUNT_ATTRIBUTES, ReasonField
+from core.reasons import MOST_CHARACTERS
 from core.uploads import MAX_FILE_BYTES
 from usage.invoices import InvoiceDocumentError, Line, read_amount, read_document
-from usage.services.registry import MAX_NAME, MAX_REASON, MAX_REFERENCE
+from usage.services.registry import MAX_NAME, MAX_REFERENCE
 
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 REFERENCE_HELP = (
@@ -80,7 +81,7 @@ class KeyForm(forms.Form):
 class WhyForm(forms.Form):
     """Why something ends."""
 
-    reason = ReasonField(label="Reason", max_length=MAX_REASON)
+    reason = ReasonField(label="Reason", max_length=MOST_CHARACTERS)
 
 
 class InvoiceForm(forms.Form):

@@ -15,6 +15,7 @@ DROP FUNCTION IF EXISTS usage_write(budgets_reservation, text, bigint, int, nume
 """
 UNDO = """
 DROP FUNCTION usage_expire(interval, int, text);
+DROP FUNCTION usage_carry_booked(usage_posting[], text);
 DROP FUNCTION usage_settled_before(jsonb, bigint);
 DROP FUNCTION usage_settle(jsonb, text);
 DROP FUNCTION usage_lock(bigint[]);

@@ -189,10 +189,7 @@ BEGIN
         FROM unnest(v_postings) p LEFT JOIN budgets_entry e ON e.reservation_id = (p.reservation).id AND e.kind = 'unsettled' WHERE (p.reservation).state = 'unsettled';
     END IF;
     PERFORM usage_book(v_postings, p_zone);
-    IF EXISTS (SELECT FROM unnest(v_answers) a WHERE a.status = 'late') THEN  -- of a month that may be closed since
-      PERFORM usage_carry(to_jsonb(p.reservation) || to_jsonb(p) - 'reservation' || jsonb_build_object('at', (p.reservation).authorized_at, 'external_id', NULL), p.external_id, p_zone)
-        FROM unnest(v_postings) p WHERE p.kind IN ('late', 'correction') AND usage_closed_month((p.reservation).authorized_at, p_zone) IS NOT NULL;
-    END IF;
+    IF EXISTS (SELECT FROM unnest(v_answers) a WHERE a.status = 'late') THEN PERFORM usage_carry_booked(v_postings, p_zone); END IF;
   END IF;
   IF v_again IS NOT NULL THEN
     RETURN QUERY SELECT v_again[a.place], a.status, a.charged_usd, a.held_usd FROM usage_settle((SELECT jsonb_agg(p_items->(n - 1) ORDER BY n) FROM unnest(v_again) n), p_zone) a;
@@ -219,16 +216,26 @@ BEGIN
   END IF;
 END $$;
 
+-- Carries what was just booked in months that are closed to the open one: what came late, what it takes back, and what nobody told of.
+CREATE FUNCTION usage_carry_booked(p_postings usage_posting[], p_zone text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM usage_carry(to_jsonb(p.reservation) || to_jsonb(p) - 'reservation' || jsonb_build_object('at', (p.reservation).authorized_at, 'external_id', NULL), p.external_id, p_zone)
+    FROM unnest(p_postings) p WHERE p.kind IN ('late', 'correction', 'unsettled') AND usage_closed_month((p.reservation).authorized_at, p_zone) IS NOT NULL;
+END $$;
+
 -- Charges calls that were allowed and never settled, `p_grace` after their time: hold and charge change places in one step.
 CREATE FUNCTION usage_expire(p_grace interval, p_most int, p_zone text) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
   due bigint[];
+  v_postings usage_posting[];
 BEGIN
   due := ARRAY(SELECT id FROM budgets_reservation WHERE state = 'open' AND expires_at + p_grace <= clock_timestamp() ORDER BY id LIMIT p_most FOR NO KEY UPDATE SKIP LOCKED);
   IF due = '{}' THEN RETURN 0; END IF;
   PERFORM usage_lock(due);
-  PERFORM usage_book(array_agg(ROW(r, 'unsettled', r.input_floor_usd, r.held_usd, r.public_id || ':unsettled', r.model_id, r.tier_id, '{}', 1, r.input_bound_tokens, 0, 0, 0, 0, '{}', 'error',
-      false, true, true, '', greatest(r.input_floor_usd - r.held_usd, 0), '', NULL, 'unsettled', r.held_tokens - r.input_bound_tokens)::usage_posting), p_zone)
-    FROM budgets_reservation r WHERE r.id = ANY (due);
+  SELECT array_agg(ROW(r, 'unsettled', r.input_floor_usd, r.held_usd, r.public_id || ':unsettled', r.model_id, r.tier_id, '{}', 1, r.input_bound_tokens, 0, 0, 0, 0, '{}', 'error',
+      false, true, true, '', greatest(r.input_floor_usd - r.held_usd, 0), '', NULL, 'unsettled', r.held_tokens - r.input_bound_tokens)::usage_posting)
+    INTO v_postings FROM budgets_reservation r WHERE r.id = ANY (due);
+  PERFORM usage_book(v_postings, p_zone);
+  PERFORM usage_carry_booked(v_postings, p_zone);
   RETURN cardinality(due);
 END $$;

@@ -6,6 +6,7 @@ from django.db import migrations
 SETTLE = Path(__file__).with_name("0005_settle.sql").read_text(encoding="utf-8")
 FORMER = """
 DROP FUNCTION IF EXISTS usage_expire(interval, int, text);
+DROP FUNCTION IF EXISTS usage_carry_booked(usage_posting[], text);
 DROP FUNCTION IF EXISTS usage_settled_before(budgets_reservation, jsonb, bigint);
 DROP FUNCTION IF EXISTS usage_settled_before(jsonb, bigint);
 DROP FUNCTION IF EXISTS usage_settle(jsonb, text);

@@ -17,9 +17,7 @@ CREATE FUNCTION usage_path(p_at timestamptz, p_key bigint, p_project bigint, p_t
 LANGUAGE plpgsql AS $$
 BEGIN
   SELECT coalesce(array_agg(b.id ORDER BY b.id), '{}'), coalesce(array_agg(w.window_start ORDER BY b.id), '{}') INTO budget_ids, window_starts
-    FROM budgets_budget b CROSS JOIN LATERAL budgets_window(b.window, b.window_anchor, b.time_zone, p_at) w
-    WHERE b.closed_at IS NULL AND (b.only_tier_id IS NULL OR b.only_tier_id = p_tier) AND (b.only_model_id IS NULL OR b.only_model_id = p_model)
-      AND (b.scope_kind = 'organisation' OR (b.scope_kind, b.scope_id) IN (('key', p_key), ('project', p_project), ('team', p_team), ('department', p_department)));
+    FROM budgets_path(p_key, p_project, p_team, p_department, p_tier, p_model) b CROSS JOIN LATERAL budgets_window(b.window, b.window_anchor, b.time_zone, p_at) w;
   PERFORM budgets_open_window(id, p_at) FROM unnest(budget_ids) id;
 END $$;
 

@@ -14,6 +14,9 @@ FUNCTIONS = "\n".join(
     for name in ("0005_settle", "0014_import", "0015_retire", "0018_corrections", "0021_put_right")
 )
 
+# There is no way back: the functions that wrote and read wide rows are not kept, and without them the books
+# would stand still. docs/operations.md ("Going back to an earlier version") says what to do instead.
+
 
 class Migration(migrations.Migration):
     dependencies = [

@@ -31,16 +31,32 @@ class TokenCounts(models.Model):
         abstract = True
 
 
-class Attribution(models.Model):
-    """Who a call belonged to when it was written; never follows a later move or rename."""
+class Place(models.Model):
+    """Where a call belonged when it was written; never follows a later move or rename."""
 
-    key_id = models.BigIntegerField()
-    owner = models.ForeignKey(User, **COPIED)
     project = models.ForeignKey(Project, **COPIED)
     team = models.ForeignKey(Team, **COPIED)
     department = models.ForeignKey(Department, **COPIED)
+
+    class Meta:
+        abstract = True
+
+
+class Cut(Place):
+    """A place, and the model that was served there with its tier of then: what sums are cut by."""
+
     model = models.ForeignKey(LlmModel, **COPIED)
     tier = models.ForeignKey(Tier, **COPIED)
+
+    class Meta:
+        abstract = True
+
+
+class Attribution(Cut):
+    """Whose call it was, and all else that it was attributed to when it was written."""
+
+    key_id = models.BigIntegerField()
+    owner = models.ForeignKey(User, **COPIED)
 
     class Meta:
         abstract = True
@@ -108,16 +124,13 @@ class UsageDay(Attribution, TokenCounts):
         return f"{self.day}: {self.cost_usd}"
 
 
-class BlockedHour(models.Model):
+class BlockedHour(Place):
     """Refused calls of known keys, counted by hour, key, code and what refused: a budget, or a rate of a key,
     project or team.
     """
 
     hour = models.DateTimeField()
     key_id = models.BigIntegerField()
-    project = models.ForeignKey(Project, **COPIED)
-    team = models.ForeignKey(Team, **COPIED)
-    department = models.ForeignKey(Department, **COPIED)
     code = models.CharField(max_length=40)
     budget = models.ForeignKey(Budget, null=True, **COPIED)
     rate_scope = models.CharField(max_length=16, blank=True, default="", db_default="")
@@ -168,15 +181,10 @@ class GatewayCall(TokenCounts):
         return f"{self.source}/{self.external_id}"
 
 
-class UsageHour(TokenCounts):
+class UsageHour(Cut, TokenCounts):
     """Sums by UTC hour, project and model for the last 14 days: charts by the hour, and fingerprints."""
 
     hour = models.DateTimeField()
-    project = models.ForeignKey(Project, **COPIED)
-    team = models.ForeignKey(Team, **COPIED)
-    department = models.ForeignKey(Department, **COPIED)
-    model = models.ForeignKey(LlmModel, **COPIED)
-    tier = models.ForeignKey(Tier, **COPIED)
     calls = models.BigIntegerField(default=0)
     cost_usd = models.DecimalField(**MONEY, default=0)
 

@@ -29,7 +29,8 @@ class ImportCursor(models.Model):
     `gateway` is the gateway whose log it is, by its public id; a journal is called as its gateway is.
 
     A source that fails is asked again at `next_attempt_at`, later with each of its `failures` in a row; empty
-    is at once. One reader at a time holds it, until `claimed_until` at most.
+    is at once. One reader at a time holds it, until `claimed_until` at most. One that is closed is read no
+    more, and nothing waits for it; what was read of it stays.
     """
 
     source = models.CharField(max_length=40, unique=True)
@@ -44,6 +45,7 @@ class ImportCursor(models.Model):
     failures = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     claimed_until = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return self.source

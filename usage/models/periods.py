@@ -3,11 +3,10 @@
 from django.db import models
 from django.db.models import Q
 
-from budgets.models import COPIED, MONEY
-from catalog.models import LlmModel, Tier
+from budgets.models import MONEY
 from core.ids import PublicIdField
-from teams.models import Department, Project, Team, User
-from usage.models.events import TokenCounts
+from teams.models import User
+from usage.models.events import Cut, TokenCounts
 
 
 class PeriodState(models.TextChoices):
@@ -63,7 +62,7 @@ class PeriodClose(models.Model):
         return f"{self.month:%B %Y}"
 
 
-class PeriodFigure(TokenCounts):
+class PeriodFigure(Cut, TokenCounts):
     """What a month came to when it was closed, by project, model and tier. Insert-only (trigger).
 
     `closed_at` tells the closes of a month apart that was reopened between them.
@@ -71,11 +70,6 @@ class PeriodFigure(TokenCounts):
 
     period = models.ForeignKey(PeriodClose, on_delete=models.PROTECT, related_name="figures")
     closed_at = models.DateTimeField()
-    project = models.ForeignKey(Project, **COPIED)
-    team = models.ForeignKey(Team, **COPIED)
-    department = models.ForeignKey(Department, **COPIED)
-    model = models.ForeignKey(LlmModel, **COPIED)
-    tier = models.ForeignKey(Tier, **COPIED)
     calls = models.BigIntegerField()
     cost_usd = models.DecimalField(**MONEY)
 

@@ -14,6 +14,7 @@ class RunState(models.TextChoices):
     MATCHED = "matched", "Matched"
     DIFFERENT = "different", "Differences found"
     UNREADABLE = "unreadable", "A source could not be read"
+    ALONE = "alone", "No other side"
 
 
 class Level(models.IntegerChoices):
@@ -31,6 +32,7 @@ class ReconciliationRun(models.Model):
     `period_end`. `portal_*` are the ledger's figures, `gateway_*` the source's. In money the difference is
     cut into what keys used that are known elsewhere, keys nobody knows, more or less volume at our price, the
     provider's volume at another price, and what belongs to no model; the parts are the difference exactly.
+    A gateway that keeps no journal or log is `alone`: only what is wrong among its own calls is looked for.
     `no_twins` stands for the ledger's calls when no answer was among them twice (level 1).
     """
 
@@ -56,6 +58,7 @@ class ReconciliationRun(models.Model):
     price_usd = models.DecimalField(**MONEY, default=0, db_default=0)
     other_usd = models.DecimalField(**MONEY, default=0, db_default=0)
     drift_usd = models.DecimalField(**MONEY, default=0)
+    alone = models.BooleanField(default=False, db_default=False)
     no_twins = models.CharField(max_length=64, blank=True, default="", db_default="")
     runs = models.PositiveIntegerField(default=0)
     first_run_at = models.DateTimeField()

@@ -58,15 +58,13 @@ def all_accounts() -> list[ProviderAccount]:
 
 
 def open_cursors() -> QuerySet[ImportCursor, Any]:
-    """Return the cursors of gateways and of accounts that are not closed, with `lacks_credential` where an
-    account has none.
-    """
+    """Return the cursors that are not closed, with `lacks_credential` where an account has none."""
     account = Func(F("source"), Value(SEPARATOR), Value(1), function="split_part", output_field=CharField())
     theirs = ProviderAccount.objects.filter(public_id=OuterRef("account"))
-    found = ImportCursor.objects.annotate(
+    found = ImportCursor.objects.filter(closed_at=None).annotate(
         account=account, lacks_credential=Exists(theirs.filter(admin_credential=""))
     )
-    return found.exclude(Exists(theirs.filter(closed_at__isnull=False))).order_by("source")
+    return found.order_by("source")
 
 
 def all_cursors() -> list[ImportCursor]:

@@ -67,7 +67,7 @@ WITH portal AS MATERIALIZED (
 )
 SELECT hour, coalesce(p.calls, 0), coalesce(p.input_tokens, 0), coalesce(p.output_tokens, 0),
   coalesce(p.cost_usd, 0), coalesce(g.calls, 0), coalesce(g.input_tokens, 0), coalesce(g.output_tokens, 0),
-  (p.calls, p.mark) IS DISTINCT FROM (g.calls, g.mark) OR p.odd > 0 OR g.odd > 0, p.mark
+  NOT %(alone)s AND (p.calls, p.mark) IS DISTINCT FROM (g.calls, g.mark) OR p.odd > 0 OR g.odd > 0, p.mark
 FROM portal p FULL JOIN gateway g USING (hour) ORDER BY hour
 """
 # Of the hours that differ, those in which not even the same calls are known.
@@ -109,7 +109,8 @@ WHERE {LOOKED_AT} AND calls = 1 AND {TOLD} AND NOT EXISTS (SELECT FROM usage_gat
 CALLS_SQL = f"""
 WITH booked AS MATERIALIZED (
   SELECT external_id, at, recorded_at, model_id, cache_hit, provider_call_id, calls, input_tokens,
-    cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_usd, {TOLD} AS told
+    cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_usd,
+    %(alone)s OR {TOLD} AS told
   FROM usage_event WHERE {LOOKED_AT} AND ({A_CALL} OR {PUTS_RIGHT})
 ), put_right AS (
   SELECT regexp_replace(external_id, ':[^:]*$', '') AS external_id, sum(calls) AS calls,
@@ -229,12 +230,13 @@ class DayOfCalls:
         return CALLS_SQL.format(spans=spans, turn=TURN), {**window, **params, **wide}
 
 
-def day_of_calls(source: str, day: date, *, no_twins: str = "") -> DayOfCalls:
+def day_of_calls(source: str, day: date, *, no_twins: str = "", alone: bool = False) -> DayOfCalls:
     """Compare a UTC day of a source by the hour. No single call leaves the database.
 
-    Rows of the ledger are never changed: while its calls are those of `no_twins`, none is there twice.
+    Rows of the ledger are never changed: while its calls are those of `no_twins`, none is there twice. A
+    source that is `alone` keeps no record of its own, so none of its calls is missed there.
     """
-    window = window_of(source, day)
+    window = window_of(source, day) | {"alone": alone}
     with connection.cursor() as cursor:
         cursor.execute(ABOUT_SQL, window)
         source_id, free, is_priced = cursor.fetchone()
@@ -245,13 +247,13 @@ def day_of_calls(source: str, day: date, *, no_twins: str = "") -> DayOfCalls:
     rows = [row for row in found if row[0] >= window["start"]]
     hours = tuple(row[0] for row in rows if row[8])
     twice = () if calls == no_twins else _twice(window, LEDGER, window["nearby"], window["end"])
-    others = _others(window, hours)
+    others = () if alone else _others(window, hours)
     at_gateway = (
         _twice(window, "usage_gateway_call", others[0] - NEARBY, others[-1] + 2 * NEARBY) if others else ()
     )
     return DayOfCalls(
         portal=_sums(row[1:5] for row in rows),
-        gateway=_sums([*(row[5:8] for row in rows), *_pushed(window, hours)]),
+        gateway=_sums([*(row[5:8] for row in rows), *([] if alone else _pushed(window, hours))]),
         hours=hours,
         twice=tuple(sorted({*twice, *at_gateway})),
         no_twins="" if twice else calls,

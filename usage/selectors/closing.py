@@ -6,7 +6,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from budgets.models import Entry, EntryKind
 from core import clock
@@ -18,6 +18,7 @@ from usage.models import (
     DiscrepancyState,
     ImportCursor,
     Invoice,
+    Level,
     PeriodClose,
     PeriodFigure,
     PeriodState,
@@ -29,6 +30,7 @@ from usage.selectors.adjustments import PRIOR
 from usage.selectors.periods import day_starts_at, organisation_today
 from usage.selectors.rollup import EVERYTHING, days_of
 from usage.selectors.runs import require_books
+from usage.selectors.sources import gateways_told
 
 SOFT_AFTER_DAYS = 3
 MONTHS_SHOWN = 13
@@ -126,7 +128,7 @@ def soft_close_from(first_day: date) -> date:
 
 
 def checklist(first_day: date) -> list[Check]:
-    """Return what must hold before a month is closed. Six queries."""
+    """Return what must hold before a month is closed. Seven queries."""
     return [_is_over(first_day), _all_read(first_day), _nothing_open(first_day), _bills_there(first_day)]
 
 
@@ -154,22 +156,31 @@ def _is_over(first_day: date) -> Check:
 
 
 def _all_read(first_day: date) -> Check:
+    """Whether every source that is not closed was read to the end, and no comparison with one is red."""
     needed = min(day_starts_at(end_of_month(first_day)), clock.now())
-    cursors = ImportCursor.objects.order_by("source").values_list("source", "last_success_at", "last_error")
-    late = [source for source, at, error in cursors if at is None or at < needed or error]
-    red = (
-        ReconciliationRun.objects.filter(
-            day__gte=first_day, day__lt=end_of_month(first_day), state=RunState.UNREADABLE
-        )
-        .order_by()
-        .count()
-    )
+    cursors = ImportCursor.objects.filter(closed_at=None).order_by("source")
+    late = [
+        source
+        for source, at, error in cursors.values_list("source", "last_success_at", "last_error")
+        if at is None or at < needed or error
+    ]
+    red = _compared_still().filter(
+        day__gte=first_day, day__lt=end_of_month(first_day), state=RunState.UNREADABLE
+    ).count()  # fmt: skip
     detail = "Every source was read after the end of the month."
     if late:
         detail = f"Not read to the end of the month: {', '.join(late[:5])}."
     elif red:
         detail = f"{red} comparisons of the month are red because a source was not read."
     return Check(holds=not late and not red, title="All sources are read", detail=detail)
+
+
+def _compared_still() -> QuerySet[ReconciliationRun]:
+    """Return the comparisons whose other side is still read: not those of a closed log or account."""
+    closed = ProviderAccount.objects.filter(closed_at__isnull=False)
+    runs = ReconciliationRun.objects.exclude(source__in=closed.values("public_id"))
+    runs = runs.exclude(source__in=Invoice.objects.filter(account__in=closed).values("public_id"))
+    return runs.exclude(~Q(source__in=gateways_told()), level=Level.CALLS).order_by()
 
 
 def _nothing_open(first_day: date) -> Check:

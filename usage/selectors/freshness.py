@@ -8,8 +8,9 @@ from usage.types import Freshness
 SQL = """
     SELECT (SELECT recorded_at FROM budgets_entry WHERE kind IN ('settle', 'late', 'unsettled')
             ORDER BY id DESC LIMIT 1),
-           (SELECT min(last_success_at) FROM usage_importcursor WHERE kind = 'journal'),
-           (SELECT count(*) FROM usage_importcursor WHERE kind = 'journal' AND last_error <> ''),
+           (SELECT min(last_success_at) FROM usage_importcursor WHERE kind = 'journal' AND closed_at IS NULL),
+           (SELECT count(*) FROM usage_importcursor
+            WHERE kind = 'journal' AND closed_at IS NULL AND last_error <> ''),
            (SELECT max(last_run_at) FROM usage_reconciliationrun),
            (SELECT count(*) FROM usage_discrepancy d JOIN usage_reconciliationrun r ON r.id = d.run_id
             WHERE d.state = 'open' AND r.level = 1)

@@ -11,9 +11,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import F, Min, Sum, Value
+from django.db.models import F, Min, Sum
 from django.db.models.functions import Abs
-from django.db.models.lookups import IsNull
 
 from budgets.models import Budget, Lease, Mode, Reservation, ReservationState, ScopeKind, Window
 from budgets.selectors import budget_rows, by_scope
@@ -57,10 +56,9 @@ SERIES = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldBy:
-    """Which provider tells by a source, an account or a bill, and the accounts that are closed."""
+    """Which provider tells by a source, an account or a bill."""
 
     provider: Mapping[str, str]
-    closed: frozenset[str]
 
     def of(self, source: str) -> str:
         """Return the provider that a source is of; `gateway` for a gateway's."""
@@ -178,26 +176,21 @@ def month_budgets(*, limit: int) -> list[MonthBudget]:
 
 def told_by() -> ToldBy:
     """Return which provider each account and bill is of. One query."""
-    accounts = ProviderAccount.objects.order_by()
-    bills = Invoice.objects.order_by().values_list("public_id", "account__provider", Value(value=False))
-    rows = list(accounts.values_list("public_id", "provider", IsNull(F("closed_at"), False)).union(bills))
-    return ToldBy(
-        provider={source: provider for source, provider, _ in rows},
-        closed=frozenset(source for source, _, is_closed in rows if is_closed),
-    )
+    accounts = ProviderAccount.objects.order_by().values_list("public_id", "provider")
+    bills = Invoice.objects.order_by().values_list("public_id", "account__provider")
+    return ToldBy(provider=dict(accounts.union(bills)))
 
 
 def usage_lag_seconds(told: ToldBy, at: datetime) -> dict[str, float]:
     """Return how long ago the stalest source of the gateways and of each provider was read; infinite for one
-    that never was. One query. Accounts that are closed are not read any more.
+    that never was. One query. Sources that are closed are not read any more.
     """
     found: dict[str, float] = {}
-    for source, last in ImportCursor.objects.order_by().values_list("source", "last_success_at"):
-        account = source.partition(SEPARATOR)[0]
-        if account not in told.closed:
-            age = float("inf") if last is None else max((at - last).total_seconds(), 0.0)
-            provider = told.of(account)
-            found[provider] = max(found.get(provider, 0.0), age)
+    cursors = ImportCursor.objects.filter(closed_at=None).order_by()
+    for source, last in cursors.values_list("source", "last_success_at"):
+        age = float("inf") if last is None else max((at - last).total_seconds(), 0.0)
+        provider = told.of(source.partition(SEPARATOR)[0])
+        found[provider] = max(found.get(provider, 0.0), age)
     return found
 
 

@@ -75,8 +75,8 @@ class Drift:
 
 
 def cursors() -> list[ImportCursor]:
-    """Return how far each gateway's journal has been read. One query."""
-    return list(ImportCursor.objects.filter(kind=SourceKind.JOURNAL).order_by("source"))
+    """Return how far the journal of each gateway that is read has been read. One query."""
+    return list(ImportCursor.objects.filter(kind=SourceKind.JOURNAL, closed_at=None).order_by("source"))
 
 
 def source_names() -> dict[str, str]:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from core.errors import InvalidInputError
+from core.reasons import checked_reason
 from teams.models import User
 
 log = structlog.get_logger(__name__)
@@ -61,8 +62,7 @@ def correct_calls(
     """
     if len(corrections) > MOST_AT_ONCE:
         raise InvalidInputError(f"At most {MOST_AT_ONCE:,} calls are corrected at once. Cut the run.")
-    if not reason.strip():
-        raise InvalidInputError("Enter a reason: it stands in the ledger.", field="reason")
+    text = checked_reason(reason, kept="it stands in the ledger")
     if not corrections:
         return []
     with connection.cursor() as cursor:
@@ -71,7 +71,7 @@ def correct_calls(
             [
                 ref,
                 actor.pk if actor else None,
-                reason.strip(),
+                text,
                 orjson.dumps([asdict(each) for each in corrections], default=str).decode(),
                 settings.TIME_ZONE,
             ],

@@ -1,6 +1,7 @@
 """When a source is read: one reader at a time, later after each failure, at once when somebody asks."""
 
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 
 import structlog
@@ -36,18 +37,20 @@ MAX_ERROR = 500
 
 
 def open_cursor(*, source: str, kind: SourceKind, gateway: str = "") -> None:
-    """Make the cursor of a source that has none yet; a new one is due at once.
+    """Make the cursor of a source that has none yet, and open one that was closed; a new one is due at once.
 
     `gateway` is the one whose log it is: its calls are compared with the ledger from then on.
     """
-    ImportCursor.objects.get_or_create(source=source, defaults={"kind": kind, "gateway": gateway})
-    if gateway:
-        ImportCursor.objects.filter(source=source).exclude(gateway=gateway).update(gateway=gateway)
+    stands = {"gateway": gateway or F("gateway"), "closed_at": None}
+    _, made = ImportCursor.objects.get_or_create(source=source, defaults={"kind": kind, "gateway": gateway})
+    if not made:
+        changed = Q(closed_at__isnull=False) | (~Q(gateway=gateway) if gateway else Q())
+        ImportCursor.objects.filter(changed, source=source).update(**stands)
 
 
-def leave_gateway(*, source: str) -> None:
-    """Let a log that is read no more stand for no gateway: what it lacks from now on is no difference."""
-    ImportCursor.objects.filter(source=source).update(gateway="")
+def close_cursors(*, sources: Collection[str]) -> None:
+    """Let sources be read no more: what they lack from now on is no difference, and no month waits for it."""
+    ImportCursor.objects.filter(source__in=sources, closed_at=None).update(closed_at=clock.now())
 
 
 def due() -> QuerySet[ImportCursor]:
@@ -56,6 +59,7 @@ def due() -> QuerySet[ImportCursor]:
     return ImportCursor.objects.filter(
         Q(next_attempt_at=None) | Q(next_attempt_at__lte=now),
         Q(claimed_until=None) | Q(claimed_until__lte=now),
+        closed_at=None,
     )
 
 
@@ -106,8 +110,8 @@ def read_now(*, actor: User, source: str) -> ImportCursor:
     """
     require_bookkeeper(actor, "have a source read")
     cursor = ImportCursor.objects.select_for_update(no_key=True).order_by("pk").filter(source=source).first()
-    if cursor is None:
-        raise NotFoundError("There is no such source.")
+    if cursor is None or cursor.closed_at is not None:
+        raise NotFoundError("There is no such source, or it is read no more.")
     before = {"until": cursor.next_attempt_at}
     cursor.next_attempt_at = None
     cursor.save(update_fields=["next_attempt_at"])

@@ -17,9 +17,9 @@ from django.db import connection, transaction
 from budgets.models import Lease, Reservation
 from core import clock
 from usage.journal import JournalRow, JournalRowError, read_row
-from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason
+from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason, SourceKind
 from usage.ports import SourceUnavailableError, UsageSource
-from usage.services.cursors import note_failure
+from usage.services.cursors import note_failure, open_cursor
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ def pull_source(*, source: UsageSource) -> IngestCounts:
     raises no further.
     """
     total = IngestCounts()
-    ImportCursor.objects.get_or_create(source=source.name)
+    open_cursor(source=source.name, kind=SourceKind.JOURNAL)
     for _ in range(PAGES_PER_PULL):
         try:
             counts, has_more = _pull_page(source)

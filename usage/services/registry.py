@@ -9,15 +9,16 @@ from catalog.models import Provider
 from core import audit, clock, outbound
 from core.errors import AlreadyDoneError, InvalidInputError
 from core.outbound import UnsafeAddressError
+from core.reasons import checked_reason
 from core.references import SecretReferenceError, check_reference
 from teams.models import User
 from teams.selectors import require_admin
 from usage.models import ImportCursor, ProviderAccount, SourceKind, UpstreamCredential
-from usage.services.cursors import open_cursor
+from usage.services.cursors import close_cursors, open_cursor
 from usage.services.reports import source_name
 
 MAY = "register providers' accounts and keys"
-MAX_NAME, MAX_REFERENCE, MAX_REASON = 100, 240, 240
+MAX_NAME, MAX_REFERENCE = 100, 240
 REPORTING = (Provider.OPENAI, Provider.ANTHROPIC)
 
 
@@ -57,8 +58,7 @@ def change_credential(*, actor: User, account: ProviderAccount, admin_credential
     before = {"refers_to": mine.admin_credential}
     mine.admin_credential = admin_credential
     mine.save(update_fields=["admin_credential"])
-    sources = [source_name(mine, kind) for kind in (SourceKind.USAGE, SourceKind.COST)]
-    ImportCursor.objects.filter(source__in=sources).update(next_attempt_at=None)
+    ImportCursor.objects.filter(source__in=_sources(mine)).update(next_attempt_at=None)
     audit.record(
         actor=actor,
         action="provider_account.credential_changed",
@@ -73,10 +73,11 @@ def change_credential(*, actor: User, account: ProviderAccount, admin_credential
 def close_account(*, actor: User, account: ProviderAccount, reason: str) -> ProviderAccount:
     """Read an account's reports no more; its figures stay. Raises AlreadyDoneError for a closed one."""
     require_admin(actor, MAY)
-    text = _text(reason, field="reason", most=MAX_REASON, what="a reason")
+    text = checked_reason(reason)
     mine = _open(account)
     mine.closed_at = clock.now()
     mine.save(update_fields=["closed_at"])
+    close_cursors(sources=_sources(mine))
     audit.record(
         actor=actor,
         action="provider_account.closed",
@@ -132,7 +133,7 @@ def retire_key(*, actor: User, key: UpstreamCredential, reason: str) -> Upstream
     Raises RoleNeededError, InvalidInputError without a reason, and AlreadyDoneError for a retired one.
     """
     require_admin(actor, MAY)
-    text = _text(reason, field="reason", most=MAX_REASON, what="a reason")
+    text = checked_reason(reason)
     mine = UpstreamCredential.objects.select_for_update(no_key=True).order_by("pk").get(pk=key.pk)
     if mine.retired_at is not None:
         raise AlreadyDoneError("This key is retired already.")
@@ -147,6 +148,10 @@ def retire_key(*, actor: User, key: UpstreamCredential, reason: str) -> Upstream
         reason=text,
     )
     return mine
+
+
+def _sources(account: ProviderAccount) -> list[str]:
+    return [source_name(account, kind) for kind in (SourceKind.USAGE, SourceKind.COST)]
 
 
 def _open(account: ProviderAccount) -> ProviderAccount:

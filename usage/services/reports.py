@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from core import clock
 from usage.models import ImportCursor, ProviderAccount, ProviderCost, ProviderUsage, SourceKind
@@ -103,27 +103,27 @@ def pull_report(*, account: ProviderAccount, kind: SourceKind, reports: Provider
 
 @transaction.atomic
 def keep_day(
-    *, account: ProviderAccount, kind: SourceKind, day: date, figures: Sequence[Any], read_at: datetime
+    *, account: ProviderAccount, kind: SourceKind, told: UsageDayRead | CostDayRead, read_at: datetime
 ) -> VersionCounts:
     """Keep all that a provider says of one UTC day, as it was told at `read_at`.
 
-    An unchanged figure writes nothing (it may become final), a changed one supersedes the version before, and
-    one that is told no more is superseded by none. A reading older than what is there changes nothing.
+    An unchanged figure writes nothing but how fresh it is (it may become final), a changed one supersedes the
+    version before, and one that is told no more is superseded by none. A reading older than what is there
+    changes nothing. Figures are final by the moment up to which the provider says it has counted, or without
+    one by that of the reading.
     """
     report = REPORTS[kind]
     ProviderAccount.objects.select_for_update(no_key=True).order_by("pk").get(pk=account.pk)
     table: Any = report.table
     current = {
         _values(row, report.identity): row
-        for row in table.objects.filter(account=account, day=day, superseded_at=None)
+        for row in table.objects.filter(account=account, day=told.day, superseded_at=None)
     }
-    counts = VersionCounts(days=1, read=len(figures))
+    counts = VersionCounts(days=1, read=len(told.figures))
     if any(row.read_at > read_at for row in current.values()):
         return VersionCounts()
-    final = read_at >= _end_of(day) + report.final_after
-    told = {_values(figure, report.identity): figure for figure in figures}
     new, old = [], []
-    for identity, figure in told.items():
+    for identity, figure in {_values(figure, report.identity): figure for figure in told.figures}.items():
         row = current.pop(identity, None)
         if row is not None and _values(row, report.says) == _values(figure, report.says):
             counts.unchanged += 1
@@ -131,14 +131,23 @@ def keep_day(
         if row is not None:
             old.append(row.pk)
         values = {name: getattr(figure, name) for name in (*report.identity, *report.says)}
-        new.append(table(account=account, day=day, read_at=read_at, **values))
+        new.append(table(account=account, day=told.day, read_at=read_at, **values))
     counts.changed, counts.new, counts.gone = len(old), len(new) - len(old), len(current)
     old += [row.pk for row in current.values()]
     table.objects.filter(pk__in=old).update(superseded_at=read_at)
     table.objects.bulk_create(new)
-    if final:
-        table.objects.filter(account=account, day=day, superseded_at=None, final=False).update(final=True)
+    _freshen(table.objects.filter(account=account, day=told.day, superseded_at=None), report, told, read_at)
     return counts
+
+
+def _freshen(
+    rows: QuerySet[Any], report: Report, told: UsageDayRead | CostDayRead, read_at: datetime
+) -> None:
+    """Write down up to when the provider has counted, and that the figures are final when they are."""
+    if told.refreshed_at is not None:
+        rows.exclude(data_refreshed_at=told.refreshed_at).update(data_refreshed_at=told.refreshed_at)
+    if (told.refreshed_at or read_at) >= _end_of(told.day) + report.final_after:
+        rows.filter(final=False).update(final=True)
 
 
 def _read_days(
@@ -158,7 +167,7 @@ def _read_days(
     newest = None
     for read in days:
         with transaction.atomic():
-            counts = keep_day(account=account, kind=kind, day=read.day, figures=read.figures, read_at=started)
+            counts = keep_day(account=account, kind=kind, told=read, read_at=started)
             _move(
                 name, read.day, counts, told_until=min(_end_of(read.day), started) if read.figures else None
             )

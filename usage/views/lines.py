@@ -68,14 +68,16 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayLine:
-    """One day of one source; the difference is the cost of the calls that differ, in US dollars."""
+    """One day of one source; the difference is the cost of the calls that differ, in US dollars. A gateway
+    that keeps no record is no side.
+    """
 
     url: str
     day: date
     source: str
     status: Tone
     portal: Side
-    gateway: Side
+    gateway: Side | None
     cost_usd: Decimal
     difference_usd: Decimal
 
@@ -168,7 +170,9 @@ def day_line(run: Any, *, names: Mapping[str, str]) -> DayLine:
         source=source_words(run, names),
         status=run_status(run),
         portal=Side(calls=run.portal_calls, tokens=run.portal_input_tokens + run.portal_output_tokens),
-        gateway=Side(calls=run.gateway_calls, tokens=run.gateway_input_tokens + run.gateway_output_tokens),
+        gateway=None
+        if run.alone
+        else Side(calls=run.gateway_calls, tokens=run.gateway_input_tokens + run.gateway_output_tokens),
         cost_usd=run.portal_cost_usd,
         difference_usd=run.drift_usd,
     )
@@ -192,6 +196,8 @@ def run_status(run: Any) -> Tone:
     match run.state:
         case RunState.MATCHED:
             return Tone(tone="ok", text="Equal, provisional" if run.provisional else "Equal")
+        case RunState.ALONE:
+            return Tone(tone="info", text=run.get_state_display())
         case RunState.DIFFERENT if not run.open_calls:
             return Tone(tone="warn", text="Differs")
         case RunState.DIFFERENT:
@@ -221,7 +227,12 @@ def sum_lines(run: ReconciliationRun) -> tuple[SumLine, ...]:
     )
     return (
         *(
-            SumLine(label=label, portal=f"{ours:,}", gateway=f"{theirs:,}", difference=f"{theirs - ours:,}")
+            SumLine(
+                label=label,
+                portal=f"{ours:,}",
+                gateway=NOTHING if run.alone else f"{theirs:,}",
+                difference=NOTHING if run.alone else f"{theirs - ours:,}",
+            )
             for label, ours, theirs in counted
         ),
         cost,

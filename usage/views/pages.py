@@ -96,6 +96,7 @@ def show_day(request: PersonRequest, source: str, day: str, *, names_of_sources:
         "other_side": "Gateway" if run.level == Level.CALLS else "Provider",
         "reconciled_at": run.last_run_at,
         "notice": run.notice,
+        "alone": run.alone,
         "provisional": run.provisional,
         "refreshed_at": run.data_refreshed_at,
         "status": run_status(run),

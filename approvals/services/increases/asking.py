@@ -25,6 +25,7 @@ from budgets.selectors import scope_place
 from core import clock
 from core.errors import InvalidInputError, NotAllowedError
 from core.money import format_usd, quantise
+from core.reasons import checked_purpose
 from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
 
@@ -131,12 +132,9 @@ def withdraw_increase(*, actor: User, request: BudgetRequest) -> BudgetRequest:
 
 def _checked(budget: Budget, limit_usd: Decimal, reason: str, until: datetime | None) -> tuple[Decimal, str]:
     """Return the amount and the reason when one can ask for them. Raises InvalidInputError."""
-    text = reason.strip()
-    if not MIN_REASON_CHARACTERS <= len(text) <= MAX_REASON_CHARACTERS:
-        raise InvalidInputError(
-            f"Say what the money is for, in {MIN_REASON_CHARACTERS} to {MAX_REASON_CHARACTERS:,} characters.",
-            field="reason",
-        )
+    text = checked_purpose(
+        reason, purpose="what the money is for", least=MIN_REASON_CHARACTERS, most=MAX_REASON_CHARACTERS
+    )
     if until is not None and not clock.now() < until <= clock.now() + LONGEST:
         raise InvalidInputError("Enter an end that is still to come, within a year.", field="until")
     if budget.closed_at is not None:

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from approvals.models import BudgetRequest, RequestStatus, Verdict
 from approvals.owners import require_owner
-from approvals.services.common import checked_comment, require_seen
+from approvals.services.common import require_seen
 from approvals.services.increases.common import (
     asked_facts,
     end,
@@ -25,6 +25,7 @@ from approvals.services.mails import mail_about_budget
 from core import clock
 from core.errors import InvalidInputError
 from core.money import format_usd, quantise
+from core.reasons import checked_comment
 from teams.models import User
 
 MAX_TEXT_CHARACTERS = 2_000
@@ -62,7 +63,7 @@ def decide_increase(
     require_open(mine)
     require_seen(mine, seen_revision)
     mandate = require_owner(actor, mine)
-    text = checked_comment(verdict, comment)
+    text = checked_comment(comment, denies=verdict == Verdict.DENY)
     mine.decided_by, mine.comment = actor, text
     mine.on_behalf_of = mandate.giver if mandate else None
     if verdict == Verdict.APPROVE:

@@ -1,24 +1,27 @@
-"""`manage.py gateway_config litellm --out DIR`: all that a gateway needs, written into one directory."""
+"""`manage.py gateway_config PRODUCT --out DIR`: all that a gateway needs, written into one directory."""
 
 import os
 import secrets
 import shutil
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from catalog.selectors import models_with_aliases, unpriced_models
+from core.errors import InvalidInputError
 from gateway.adapters.litellm import CACHES, ConfigOptions, ModelRoute, render_config
+from gateway.adapters.nginx_config import ADDRESSES, NginxOptions, render_conf, render_models
 from gateway.auth import secret_for
 from gateway.hot.holds import shortest_hold_seconds
-from gateway.models import Gateway, GatewayKind
-from gateway.services import register_gateway, rotate_gateway_secret
+from gateway.models import Gateway, GatewayKind, LogKind
+from gateway.services import register_gateway, register_log, rotate_gateway_secret
 
-PLUGIN = Path(settings.BASE_DIR) / "gateway" / "plugins" / "litellm"
+PLUGINS = Path(settings.BASE_DIR) / "gateway" / "plugins"
+PLUGIN, NGINX = PLUGINS / "litellm", PLUGINS / "nginx"
 ENVIRONMENT_FILE = "gateway.env"
 # A call may not outlive its hold: the portal would charge its bound first and correct it later.
 CALL_MARGIN_SECONDS = 30
@@ -35,7 +38,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--out", type=Path, required=True, help="The directory to write; made when missing."
         )
-        parser.add_argument("--name", default="litellm", help="The gateway's name in Purser.")
+        parser.add_argument("--name", help="The gateway's name in Purser; the product's unless set.")
         parser.add_argument(
             "--base-url", default=settings.GATEWAY_PUBLIC_URL, help="Where Purser reaches the gateway."
         )
@@ -49,6 +52,8 @@ class Command(BaseCommand):
             default="local",
             help="The cache of answers; redis reads GATEWAY_REDIS_URL.",
         )
+        parser.add_argument("--listen", default="127.0.0.1:4400", help="Where nginx listens.")
+        parser.add_argument("--log", type=Path, help="nginx's log of usage, in GATEWAY_LOG_DIRECTORY.")
         parser.add_argument(
             "--no-fallbacks", action="store_true", help="Never serve a call by another model."
         )
@@ -57,30 +62,76 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
+        kind = GatewayKind(options["product"])
         gateway = register_gateway(
             actor=None,
-            name=options["name"],
-            kind=GatewayKind(options["product"]),
-            base_url=options["base_url"].rstrip("/"),
+            name=options["name"] or kind.value,
+            kind=kind,
+            base_url="" if kind == GatewayKind.NGINX else options["base_url"].rstrip("/"),
         )
         if options["rotate"]:
             gateway = rotate_gateway_secret(actor=None, gateway=gateway)
         out: Path = options["out"].resolve()
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
         routes = model_routes()
-        hold = min(shortest_hold_seconds(mode) for mode in SERVED_MODES)
-        config = ConfigOptions(
-            upstream=options["upstream"],
-            cache=options["cache"],
-            call_seconds=max(CALL_MARGIN_SECONDS, int(hold) - CALL_MARGIN_SECONDS),
-            fallbacks=not options["no_fallbacks"],
-        )
-        write_plugin(out)
-        template = (PLUGIN / "config.yaml.template").read_text()
-        (out / "config.yaml").write_text(render_config(routes, config, template=template))
-        write_environment(out, gateway, portal_url=options["portal_url"].rstrip("/"))
+        WRITERS[kind](out, gateway, routes, options)
         self.stdout.write(
             f"Wrote {len(routes)} models for gateway {gateway.name} ({gateway.public_id}) to {out}."
         )
+
+
+def write_litellm(
+    out: Path, gateway: Gateway, routes: Sequence[ModelRoute], options: Mapping[str, Any]
+) -> None:
+    """Write LiteLLM's configuration, the plugin and the environment."""
+    config = ConfigOptions(
+        upstream=options["upstream"],
+        cache=options["cache"],
+        call_seconds=call_seconds(),
+        fallbacks=not options["no_fallbacks"],
+    )
+    write_plugin(out)
+    template = (PLUGIN / "config.yaml.template").read_text()
+    (out / "config.yaml").write_text(render_config(routes, config, template=template))
+    write_environment(out, gateway, portal_url=options["portal_url"].rstrip("/"))
+
+
+def write_nginx(
+    out: Path, gateway: Gateway, routes: Sequence[ModelRoute], options: Mapping[str, Any]
+) -> None:
+    """Write nginx's configuration, its program and its secret, and have its log read.
+
+    Raises CommandError for a log outside of the directory of logs.
+    """
+    log = options["log"] or Path(settings.GATEWAY_LOG_DIRECTORY) / f"{gateway.name}.log"
+    try:
+        register_log(actor=None, gateway=gateway, kind=LogKind.NGINX, place=str(log.resolve()))
+    except InvalidInputError as error:
+        raise CommandError(error.detail) from error
+    conf = NginxOptions(
+        out=out,
+        log=log.resolve(),
+        gateway=gateway.public_id,
+        portal=options["portal_url"].rstrip("/"),
+        upstream=(options["upstream"] or ADDRESSES["openai"]).rstrip("/"),
+        listen=options["listen"],
+        call_seconds=call_seconds(),
+    )
+    (out / "tmp").mkdir(exist_ok=True)
+    (out / "nginx.conf").write_text(render_conf(conf, template=(NGINX / "nginx.conf.template").read_text()))
+    (out / "purser_models.js").write_text(render_models(routes, provider="openai"))
+    shutil.copy(NGINX / "purser.js", out)
+    secret = secret_for(gateway, max(gateway.live_versions))
+    write_private(out / ENVIRONMENT_FILE, {"PURSER_GATEWAY_SECRET": secret})
+
+
+WRITERS = {GatewayKind.LITELLM: write_litellm, GatewayKind.NGINX: write_nginx}
+
+
+def call_seconds() -> int:
+    """Return how long a call may last: less than the shortest hold of what is served."""
+    hold = min(shortest_hold_seconds(mode) for mode in SERVED_MODES)
+    return max(CALL_MARGIN_SECONDS, int(hold) - CALL_MARGIN_SECONDS)
 
 
 def model_routes() -> list[ModelRoute]:
@@ -131,6 +182,11 @@ def write_environment(out: Path, gateway: Gateway, *, portal_url: str) -> None:
         "LITELLM_MASTER_KEY": before.get("LITELLM_MASTER_KEY") or f"sk-{secrets.token_urlsafe(32)}",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     }
+    write_private(path, values)
+
+
+def write_private(path: Path, values: Mapping[str, str]) -> None:
+    """Write an environment file that its owner alone can read, in place of an older one."""
     fresh = path.with_suffix(".fresh")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from core import clock
 from core.money import format_usd
 from usage.models import Level, ReconciliationRun, RunState
-from usage.selectors.sources import gateways_told
+from usage.selectors.sources import gateways_alone, gateways_told
 from usage.services import reconcile_costs, reconcile_day, reconcile_volumes
 from usage.services.reconciliation.due import compared_accounts, tells_costs
 
@@ -63,7 +63,7 @@ class Command(BaseCommand):
 def jobs_of(day: date, levels: tuple[int, ...], source: str) -> Iterator[Job]:
     """Give what is to be compared, each with a name."""
     if Level.CALLS in levels:
-        for name in gateways_told():
+        for name in [*gateways_told(), *(name for name, _ in gateways_alone([day]))]:
             if source in {"", name}:
                 yield f"calls of {name}", partial(reconcile_day, source=name, day=day)
     for account in compared_accounts():

@@ -19,7 +19,7 @@ from usage.models import (
     RunState,
 )
 from usage.selectors.call_books import FOR_LONG_READS, DayOfCalls, day_of_calls, window_of
-from usage.selectors.sources import reads_of_gateways
+from usage.selectors.sources import gateways_told, reads_of_gateways
 from usage.services.reconciliation import runs
 
 log = structlog.get_logger(__name__)
@@ -55,10 +55,12 @@ def reconcile_day(*, source: str, day: date) -> ReconciliationRun:
     Sums of hours are compared first, and only the calls of hours that differ are looked at. What the gateway
     has and the ledger lacks is booked late where the portal authorised it. Running it again updates the same
     run: differences that went away are closed as corrected, new ones are opened. A source that was not read
-    lately makes the run red ("unreadable"), never "no difference".
+    lately makes the run red ("unreadable"), never "no difference". One that keeps no journal or log has no
+    other side: only calls that came twice or cost nothing are looked for, and the run says so.
     """
     with transaction.atomic():
         run = runs.locked_run(source=source, day=day, level=Level.CALLS)
+        run.alone = source not in gateways_told()
         _allow_long_queries()
         books = _compare(run)
         while book_late(run):
@@ -71,8 +73,9 @@ def reconcile_day(*, source: str, day: date) -> ReconciliationRun:
         run.gateway_output_tokens = books.gateway.output_tokens
         run.portal_cost_usd, run.no_twins = books.portal.cost_usd, books.no_twins
         run.drift_usd = runs.open_amount(run)
-        notice = _unreadable(source, day)
-        state = RunState.DIFFERENT if runs.is_open(run) else RunState.MATCHED
+        notice = "" if run.alone else _unreadable(source, day)
+        agrees = RunState.ALONE if run.alone else RunState.MATCHED
+        state = RunState.DIFFERENT if runs.is_open(run) else agrees
         runs.finish(run, state=RunState.UNREADABLE if notice else state, notice=notice)
     log.info("usage.reconciled", source=source, day=str(day), level=1, state=run.state)
     return run
@@ -101,9 +104,9 @@ def book_late(run: ReconciliationRun, *, only: Discrepancy | None = None) -> int
 
 
 def _compare(run: ReconciliationRun) -> DayOfCalls:
-    books = day_of_calls(run.source, run.day, no_twins=run.no_twins)
+    books = day_of_calls(run.source, run.day, no_twins=run.no_twins, alone=run.alone)
     if books.may_differ:
-        runs.keep_calls(run, *books.calls(window_of(run.source, run.day)))
+        runs.keep_calls(run, *books.calls(window_of(run.source, run.day) | {"alone": run.alone}))
     else:
         runs.keep_calls(run, NONE_FOUND, {})
     return books

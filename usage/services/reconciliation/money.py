@@ -31,7 +31,7 @@ from usage.services.reconciliation.volumes import (
     books_of,
     dominant_context,
     first_joined,
-    same_reasoning,
+    same_kinds,
     summed,
 )
 from usage.variance import (
@@ -200,9 +200,7 @@ def _model_books(books: DayBooks, model: str, charged: Charged) -> ModelBooks:
         holder: summed(each.counted for each in told if each.holder is holder)
         for holder in {each.holder for each in told}
     }
-    theirs[Holder.GATEWAY] = (
-        same_reasoning(theirs.get(Holder.GATEWAY, Counted()), ours) if books.told else ours
-    )
+    theirs[Holder.GATEWAY] = same_kinds(theirs.get(Holder.GATEWAY, Counted()), ours) if books.told else ours
     dearest = max(mine, key=lambda ledger: ledger.usd, default=None)
     return ModelBooks(
         ledger_usd=sum((ledger.usd for ledger in mine), ZERO),

@@ -60,13 +60,20 @@ def reading(
 
 
 def _notice(account: ProviderAccount, ends_at: datetime, *, has_figures: bool) -> str:
-    """Say why the provider's figures are not known. What reads an account is named after it."""
+    """Say why the provider's figures are not known. What reads an account is named after it; one that is
+    closed has said all that it ever will.
+    """
+    if account.closed_at is not None:
+        return "" if has_figures else "The account is closed, and told nothing of this day."
     cursors = list(ImportCursor.objects.filter(source__startswith=account.public_id).order_by("source"))
-    for cursor in cursors:
-        if cursor.last_error:
-            return f"The provider cannot be read: {cursor.last_error}"
-    if has_figures:
-        return ""
+    failing = next((cursor.last_error for cursor in cursors if cursor.last_error), "")
+    if failing:
+        return f"The provider cannot be read: {failing}"
+    return "" if has_figures else _not_read(account, cursors, ends_at)
+
+
+def _not_read(account: ProviderAccount, cursors: Sequence[ImportCursor], ends_at: datetime) -> str:
+    """Say why a provider that told nothing of a day was not read to its end, if it was not."""
     if not cursors and not account.admin_credential:
         return "No credential is set for this account, and no figures were uploaded."
     reached = [cursor.last_success_at for cursor in cursors if cursor.last_success_at is not None]

@@ -140,7 +140,7 @@ def _held_keys(books: DayBooks) -> Iterable[Found]:
 
 
 def _judged(books: DayBooks, name: str, model: str, ledger: Ledger, told: Sequence[Told]) -> Found | None:
-    theirs = same_reasoning(summed(each.counted for each in told), ledger.counted)
+    theirs = same_kinds(summed(each.counted for each in told), ledger.counted)
     more = theirs.minus(ledger.counted)
     rate = books.rates(model, ledger, dominant_context(told))
     worth = more.worth(rate) if rate else ZERO
@@ -173,8 +173,14 @@ def excess_calls(theirs: Counted, ours: Counted) -> int:
     return int(more * ours.calls / our_tokens)
 
 
-def same_reasoning(theirs: Counted, ours: Counted) -> Counted:
-    """Return the provider's count with our reasoning tokens where it does not tell them apart."""
+def same_kinds(theirs: Counted, ours: Counted) -> Counted:
+    """Return the provider's count with ours of what it does not tell.
+
+    That is the reasoning tokens where it does not tell them apart, and all tokens where it counts a model in
+    seconds, characters or images.
+    """
+    if theirs.units and theirs.tokens == Counted().tokens:
+        return replace(theirs, tokens=ours.tokens)
     if theirs.tokens.reasoning_tokens or not ours.tokens.reasoning_tokens:
         return theirs
     tokens = theirs.tokens
