@@ -410,6 +410,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ScopeKindEnum": "budgets.models.ScopeKind",
         "BudgetModeEnum": "budgets.models.Mode",
+        "ModelModeEnum": "catalog.models.Mode",
         "RoleEnum": "teams.models.Role",
         "DecidingRoleEnum": "approvals.serializers.policies.DECIDES",
         "NewsChannelEnum": "core.models.Channel",
