@@ -74,6 +74,7 @@ promtool: $(DEVELOP) ## Check /metrics, the rules and their tests with promtool;
 check: $(DEVELOP) ## Check style, types, import rules, migrations and the house rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml approvals budgets catalog core gateway keys portal teams usage
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(if $(TEMPLATES),$(BIN)/djade --check --target-version 5.2 $(TEMPLATES))
