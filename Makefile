@@ -95,6 +95,7 @@ check-imports:
 check-style:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml approvals budgets catalog core gateway keys portal teams usage
 	$(if $(TEMPLATES),$(BIN)/djade --check --target-version 5.2 $(TEMPLATES))
 
 fmt: $(DEVELOP) ## Format Python and templates

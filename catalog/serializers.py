@@ -26,6 +26,11 @@ BY_HAND = [(source, source.label) for source in (PriceSource.CONTRACT, PriceSour
 HIGHEST_TIER = 9
 
 
+def for_one(help_text: str = "US dollars for one, not for a million.") -> Usd:
+    """Return a field for the price of one unit that may be left out."""
+    return Usd(places=UNIT_PLACES, required=False, help_text=help_text)
+
+
 class TierOut(Out):
     """A tier: what it is for and how much output its calls get when they name no limit."""
 
@@ -45,7 +50,7 @@ class PricesOut(Out):
 
 
 class LlmModelOut(Out):
-    """A model that may be called, at today's prices; without a price its calls are refused."""
+    """A model at today's prices; without a price its calls are refused, unless it is free."""
 
     id = serializers.CharField(source="model.public_id")
     name = serializers.CharField(help_text="What callers send.")
@@ -56,7 +61,43 @@ class LlmModelOut(Out):
     context_window_tokens = serializers.IntegerField(source="context_tokens")
     max_output_tokens = serializers.IntegerField(allow_null=True)
     priced = serializers.BooleanField()
+    free = serializers.BooleanField(
+        source="model.declared_free", help_text="An administrator said that it costs nothing."
+    )
     per_million_tokens = PricesOut(source="*")
+
+
+class UnpricedModelOut(NamedOut):
+    """A model whose calls are refused because no price is in force, and how many were."""
+
+    provider = serializers.ChoiceField(Provider.choices)
+    mode = serializers.ChoiceField(Mode.choices)
+    tier = serializers.IntegerField(source="tier_id")
+    refused_calls = serializers.IntegerField()
+    first_refused_at = Moment(allow_null=True)
+    last_refused_at = Moment(allow_null=True)
+
+
+class ModelPricesIn(In):
+    """What one unit of a model costs in US dollars, where it has no price, and where that is from.
+
+    A chat needs input and output, an embedding input; the others one of what they are sold by.
+    """
+
+    input = for_one()
+    output = for_one()
+    cached = for_one("Without it cached input is charged like other input.")
+    request = for_one()
+    second = for_one()
+    character = for_one()
+    image = for_one()
+    reason = Text(max_length=MOST_CHARACTERS)
+
+
+class ModelFreeIn(In):
+    """Why a model costs nothing; kept in the audit."""
+
+    reason = Text(max_length=MOST_CHARACTERS)
 
 
 class PriceOut(Out):
@@ -134,6 +175,21 @@ class PriceProposalOut(Out):
     def get_moves(self, proposal: PriceProposal) -> Any:
         """What would be charged, as whoever approves it sees it."""
         return MoveOut(moves_of(proposal.difference), many=True).data
+
+
+class PriceListOut(Out):
+    """What following the price list did, or would do."""
+
+    version = serializers.CharField(help_text="Of the list, as it is installed.")
+    added_models = serializers.ListField(child=serializers.CharField())
+    at_once = MoveOut(many=True, source="moves_at_once", help_text="Prices that move by at most 20 %.")
+    to_approve = MoveOut(
+        many=True, source="moves_to_approve", help_text="All prices of models of which one moves further."
+    )
+    unpriced_models = serializers.ListField(child=serializers.CharField(), source="unpriced")
+    proposal = PriceProposalOut(
+        source="waiting", allow_null=True, help_text="What another administrator must approve."
+    )
 
 
 class PriceRejectIn(In):

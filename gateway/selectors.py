@@ -12,3 +12,8 @@ def source_names() -> dict[str, str]:
     """Return the name of each gateway and of each of their logs by its public id. Two queries."""
     logs = {log.public_id: str(log) for log in GatewayLog.objects.select_related("gateway")}
     return gateway_names() | logs
+
+
+def serving_gateways() -> list[Gateway]:
+    """Return the gateways that may ask for decisions, by name. One query."""
+    return list(Gateway.objects.filter(disabled_at__isnull=True).order_by("name"))

@@ -19,7 +19,14 @@ from approvals.api import (
 from budgets.api import BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
 from budgets.services.moves import move_project, move_team
-from catalog.api import LlmModelViewSet, PriceProposalViewSet, PriceViewSet, TierViewSet
+from catalog.api import (
+    LlmModelViewSet,
+    PriceListViewSet,
+    PriceProposalViewSet,
+    PriceViewSet,
+    TierViewSet,
+    UnpricedModelViewSet,
+)
 from core.rest.schema import operation
 from core.rest.views import referred
 from keys.api import (
@@ -56,6 +63,7 @@ from usage.api import (
     ProviderAccountViewSet,
     QuarantineViewSet,
     ReconciliationRunViewSet,
+    RepricingViewSet,
     SourceViewSet,
     UpstreamKeyViewSet,
     UsageDayViewSet,
@@ -147,8 +155,10 @@ router.register("people", People, "people")
 router.register("roles", RoleViewSet, "roles")
 router.register("tiers", TierViewSet, "tiers")
 router.register("models", LlmModelViewSet, "models")
+router.register("unpriced-models", UnpricedModelViewSet, "unpriced_models")
 router.register("prices", PriceViewSet, "prices")
 router.register("price-proposals", PriceProposalViewSet, "price_proposals")
+router.register("repricings", RepricingViewSet, "repricings")
 router.register("budgets", Budgets, "budgets")
 router.register("rate-limits", RateLimits, "rate_limits")
 router.register("keys", ApiKeyViewSet, "keys")
@@ -180,12 +190,16 @@ router.register("webhooks", WebhookViewSet, "webhooks")
 router.register("deliveries", DeliveryViewSet, "deliveries")
 router.register("me/sessions", SessionViewSet, "sessions")
 
-# What is one's own, of which there is one.
+# Of these there is one: the list as it is installed, and what is one's own.
+price_list = PriceListViewSet.as_view({"get": "read", "post": "follow"}, basename="price_list")
 notifications = NotificationsViewSet.as_view({"get": "read", "post": "change"}, basename="notifications")
-own = [path("me/notifications/", notifications, name="notifications")]
+single = [
+    path("price-list/", price_list, name="price_list"),
+    path("me/notifications/", notifications, name="notifications"),
+]
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("v1/", include(([*router.urls, *own], "api"))),
+    path("v1/", include(([*router.urls, *single], "api"))),
     path("schema/", OpenApiDocument.as_view(), name="api-schema"),
     re_path("", unknown_address),
 ]

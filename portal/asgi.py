@@ -19,6 +19,7 @@ django_application = get_asgi_application()
 from gateway.hot.asgi import Receive, Scope, Send, decisions  # noqa: E402  the app registry must be ready
 from gateway.hot.http import DecisionProtocol  # noqa: E402
 from gateway.urls import PUSH_PATH  # noqa: E402
+from portal.bodies import cut_off  # noqa: E402
 
 COLLECT_AFTER = 20_000  # new objects that hold others
 
@@ -32,7 +33,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif scope["path"].startswith("/gateway/v1/") and scope["path"] != PUSH_PATH:
         await decisions(scope, receive, send)
     else:
-        await django_application(cast("dict[str, Any]", scope), receive, cast("Any", send))
+        asked = dict(scope)
+        await django_application(asked, cast("Any", cut_off(asked, receive)), cast("Any", send))
 
 
 def _collect_less() -> None:

@@ -129,6 +129,7 @@ SECTIONS = (
         group=ORGANISATION, label="Deliveries", view="deliveries:list", icon="mail", shown_to=administers
     ),
     Section(group=ORGANISATION, label="Webhooks", view="webhooks:list", icon="webhook", shown_to=administers),
+    Section(group=ORGANISATION, label="API", view="developers", icon="terminal"),
     Section(group=ORGANISATION, label="Status", view="status", icon="activity"),
 )
 

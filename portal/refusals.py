@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable
 from http import HTTPStatus
 
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from psycopg.errors import ReadOnlySqlTransaction
 
 from portal.api import failed
 from portal.context import theme_of
@@ -35,7 +36,7 @@ def bare_refusals(get_response: Handler) -> Handler:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Say that the portal failed, or that its database is away (503), without asking the database."""
-    away = isinstance(sys.exc_info()[1], DATABASE_IS_AWAY)
+    away = _is_away(sys.exc_info()[1])
     status = HTTPStatus.SERVICE_UNAVAILABLE if away else HTTPStatus.INTERNAL_SERVER_ERROR
     response = (
         failed(status) if request.path.startswith(("/api/", "/scim/")) else _failure_page(request, status)
@@ -44,6 +45,12 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if away:
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether the database cannot be reached, has no room, or only reads."""
+    only_reads = isinstance(error, DatabaseError) and isinstance(error.__cause__, ReadOnlySqlTransaction)
+    return only_reads or isinstance(error, DATABASE_IS_AWAY)
 
 
 def _failure_page(request: HttpRequest, status: HTTPStatus) -> HttpResponse:

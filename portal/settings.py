@@ -31,7 +31,6 @@ env = FileAwareEnv()
 
 DEBUG = env.bool("DEBUG", False)
 SECRET_KEY: str = env.str("SECRET_KEY")
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
 PORT: int = env.int("PORT", 8000)
 WEB_WORKERS: int = env.int("WEB_WORKERS", 0)
 BASE_URL: str = env.str("BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
@@ -108,6 +107,16 @@ def _bearer_tokens(name: str, tokens: list[str]) -> list[bytes]:
     return [token.encode() for token in tokens]
 
 
+def _hosts(hosts: list[str]) -> list[str]:
+    if "*" in hosts:
+        raise ImproperlyConfigured(
+            "ALLOWED_HOSTS may not be *: links in mails would lead to whatever host a request names. Name"
+            " the hosts that people use, such as purser.example.com."
+        )
+    return hosts
+
+
+ALLOWED_HOSTS = _hosts(env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"]))
 KEY_PEPPERS = _key_peppers(env.str("KEY_PEPPERS"))
 GATEWAY_ROOT_SECRET = _secret("GATEWAY_ROOT_SECRET")
 AUDIT_HMAC_KEY = _secret("AUDIT_HMAC_KEY")
@@ -149,6 +158,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "portal.bodies.refuse_cut_bodies",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "portal.middleware.request_context",
@@ -415,6 +425,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ScopeKindEnum": "budgets.models.ScopeKind",
         "BudgetModeEnum": "budgets.models.Mode",
+        "ModelModeEnum": "catalog.models.Mode",
         "RoleEnum": "teams.models.Role",
         "DecidingRoleEnum": "approvals.serializers.policies.DECIDES",
         "NewsChannelEnum": "core.models.Channel",

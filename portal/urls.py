@@ -22,6 +22,7 @@ from portal.leaving import LEAVING
 from portal.metrics import metrics
 from portal.news.preferences import link_slack, notifications, unlink_slack
 from portal.news.slack import slack_action, slack_command
+from portal.places.developers import developers
 from portal.places.moving import move_project, move_team
 from portal.places.project import show_project
 from portal.places.team import show_team
@@ -44,6 +45,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", overview, name="overview"),
     path("search/", search, name="search"),
     path("status/", status, name="status"),
+    path("developers/", developers, name="developers"),
     path("audit/", include(portal.audit.views.routes())),
     path("notifications/", notifications, name="notifications"),
     path("notifications/slack/", link_slack, name="link_slack"),

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from django.db.models import TextChoices
+
 from teams.models import User
 
 
@@ -14,11 +16,34 @@ class Ending(Protocol):
         """End it and return how many of what. Again changes nothing."""
 
 
+class ConsequenceKind(TextChoices):
+    """What a consequence of leaving is about."""
+
+    KEY = "key", "A key is revoked"
+    GRANTS = "grants", "Access to higher tiers ends"
+    REQUESTS = "requests", "Requests are closed"
+    API_TOKEN = "api_token", "An API token is revoked"
+    DELEGATIONS = "delegations", "Delegations end"
+    ROLE = "role", "A role ends"
+    PROJECT = "project", "A project stays without an owner"
+    SERVICE_ACCOUNT = "service_account", "A service stays with nobody to answer for it"
+    SESSIONS = "sessions", "Sign-ins end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consequence:
+    """What ends, or stays behind, when a person leaves; `public_id` where it is about one object."""
+
+    kind: ConsequenceKind
+    text: str
+    public_id: str | None = None
+
+
 class Consequences(Protocol):
     """Reads what will end when a person leaves."""
 
-    def __call__(self, person: User, /) -> Sequence[str]:
-        """Return it in sentences, the gravest first."""
+    def __call__(self, person: User, /) -> Sequence[Consequence]:
+        """Return it, the gravest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from django.db.models import BigIntegerField, CharField, Prefetch, Q, QuerySet, Value
 
+from core.errors import AlreadyDoneError
 from teams.errors import RoleNeededError
 from teams.models import (
     ORGANISATION_WIDE,
@@ -20,6 +21,7 @@ from teams.models import (
     Team,
     User,
 )
+from teams.ports import Consequence, Leaving
 
 _Key = TypeVar("_Key", int, str)
 MEMBER = "member"  # works in a team; not a role that anybody assigns
@@ -212,6 +214,17 @@ def people_listed(user: User, *, active: bool, query: str) -> QuerySet[User]:
         Prefetch("memberships", teams, to_attr="live_memberships"),
         Prefetch("role_assignments", roles, to_attr="live_roles"),
     )
+
+
+def what_ends(user: User, person: User, leaving: Leaving) -> Sequence[Consequence]:
+    """Return what ends when a person leaves; administrators may see it.
+
+    Raises RoleNeededError, and AlreadyDoneError when he has left.
+    """
+    require_admin(user, "let people leave")
+    if not person.is_active:
+        raise AlreadyDoneError(f"{person} has left already. Nothing needs to be done.")
+    return leaving.consequences(person)
 
 
 def working_in(teams: QuerySet[Team]) -> Q:

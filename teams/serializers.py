@@ -7,6 +7,7 @@ from core.rest.fields import Moment, PublicId, Text
 from core.rest.serializers import CodedOut, In, NamedOut, Out, PageQuery
 from teams.browsers import browser_of, session_id
 from teams.models import Role, RoleSource
+from teams.ports import ConsequenceKind
 
 MAX_PERSON_CHARACTERS, MAX_ADDRESS_CHARACTERS = 150, 254
 MAX_REASON_CHARACTERS = 2_000
@@ -76,6 +77,23 @@ class PersonWhyIn(In):
     """Why something about a person is done; kept in the audit."""
 
     reason = Text(max_length=MAX_REASON_CHARACTERS)
+
+
+class ConsequenceOut(Out):
+    """What ends or stays behind when a person leaves, the gravest first."""
+
+    kind = serializers.ChoiceField(ConsequenceKind.choices)
+    id = serializers.CharField(
+        source="public_id", allow_null=True, help_text="Of the object, where it is about one."
+    )
+    text = serializers.CharField(help_text="What happens, for people.")
+
+
+class LeavingOut(Out):
+    """What a person's leaving would end; nothing of it has happened yet."""
+
+    person = NamedOut()
+    consequences = ConsequenceOut(many=True)
 
 
 class RoleOut(Out):

@@ -17,7 +17,6 @@ from core.models import AuditEvent
 from teams.models import User
 
 UNCHANGED = " Nothing was changed."
-MAX_COMMENT_CHARACTERS = 2_000
 
 AnyRequest = AccessRequest | BudgetRequest
 

@@ -20,7 +20,7 @@ from catalog.models import (
     Tier,
 )
 from catalog.price_diff import SlotChange, slot_changes
-from catalog.proposals import moves_of, moves_of_list, published_as_json
+from catalog.proposals import Move, moves_of, moves_of_list, published_as_json
 from catalog.selectors import price_rows, unpriced_models
 from catalog.services.telling import tell_of_proposal
 from core import audit, clock
@@ -47,7 +47,10 @@ class ModelChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What an import did, or would do. `waiting` holds what somebody else must approve first."""
+    """What an import did, or would do.
+
+    `waiting` is the proposal of what somebody else must approve first; None after a dry run.
+    """
 
     version: str
     added_models: tuple[str, ...]
@@ -59,6 +62,20 @@ class ImportReport:
     def needs_acceptance(self) -> bool:
         """Whether a person must agree first."""
         return any(change.needs_acceptance for change in self.changes)
+
+    @property
+    def moves_at_once(self) -> list[Move]:
+        """Return what comes into force with the import itself."""
+        return self._moves(loud=False)
+
+    @property
+    def moves_to_approve(self) -> list[Move]:
+        """Return what waits for another administrator: all of a model of which one price moves far."""
+        return self._moves(loud=True)
+
+    def _moves(self, *, loud: bool) -> list[Move]:
+        chosen = (change for change in self.changes if change.needs_acceptance is loud)
+        return [move for change in chosen for move in moves_of_list(change.model.name, change.slots)]
 
 
 @transaction.atomic
@@ -91,12 +108,13 @@ def import_prices(
         proposal = _keep(quiet, prices, actor=actor, version=version, state=ProposalState.APPLIED)
         for change in quiet:
             apply_change(change, actor=actor, proposal=proposal)
+    waiting = _wait(loud, prices, actor=actor, version=version)
     report = ImportReport(
         version=version,
         added_models=tuple(model.name for model in added),
         changes=tuple(changes),
         unpriced=tuple(model.name for model in unpriced_models(at=at)),
-        waiting=_wait(loud, prices, actor=actor, version=version),
+        waiting=None if dry_run else waiting,
     )
     if dry_run:
         transaction.set_rollback(True)

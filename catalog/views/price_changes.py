@@ -11,7 +11,7 @@ from catalog.errors import StaleProposalError
 from catalog.forms import EndPriceForm, OverrideForm, WhyForm
 from catalog.models import Price, PriceProposal, ProposalState
 from catalog.price_tables import find_model, per_text, shown_usd
-from catalog.proposals import Move, moves_of, moves_of_list
+from catalog.proposals import Move, moves_of
 from catalog.views.prices import history_url
 from core.errors import AlreadyDoneError, DomainError, InvalidInputError, NotFoundError
 from teams.models import Role
@@ -42,12 +42,10 @@ def import_list(request: PersonRequest) -> HttpResponse:
         messages.success(request, f"Prices follow list {report.version}.")
         return redirect("prices:list")
     report = services.import_prices(actor=request.user, dry_run=True)
-    moves = [move for change in report.changes for move in moves_of_list(change.model.name, change.slots)]
-    loud = {change.model.name for change in report.changes if change.needs_acceptance}
     context = {
         "report": report,
-        "quiet": [_shown(move) for move in moves if move.model not in loud],
-        "loud": [_shown(move) for move in moves if move.model in loud],
+        "quiet": [_shown(move) for move in report.moves_at_once],
+        "loud": [_shown(move) for move in report.moves_to_approve],
     }
     return render(request, "catalog/prices/import.html", context)
 

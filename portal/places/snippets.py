@@ -18,6 +18,22 @@ answer = client.chat.completions.create(
     messages=[{{"role": "user", "content": "Hello"}}],
 )
 print(answer.choices[0].message.content)"""
+MESSAGES = """import os
+
+from anthropic import Anthropic
+
+client = Anthropic(
+    base_url="{base_url}",
+    api_key=os.environ["PURSER_KEY"],
+)
+answer = client.messages.create(
+    model="{model}",
+    max_tokens=500,
+    messages=[{{"role": "user", "content": "Hello"}}],
+)
+print(answer.content[0].text)"""
+MANAGEMENT = """curl {base_url}/api/v1/budgets/ \\
+  -H "Authorization: Bearer $PURSER_TOKEN\""""
 NO_MODEL = "a-model"
 
 
@@ -29,3 +45,8 @@ def curl(*, base_url: str, model: str) -> str:
 def python(*, base_url: str, model: str) -> str:
     """Return the call with OpenAI's client for Python."""
     return PYTHON.format(base_url=base_url, model=model or NO_MODEL)
+
+
+def messages(*, base_url: str, model: str) -> str:
+    """Return the call with Anthropic's client for Python."""
+    return MESSAGES.format(base_url=base_url, model=model or NO_MODEL)

@@ -14,6 +14,7 @@ from teams import selectors, services
 from teams.models import Department, Role, RoleAssignment, Team, User
 from teams.ports import Leaving
 from teams.serializers import (
+    LeavingOut,
     PersonCreateIn,
     PersonOut,
     PersonQuery,
@@ -64,6 +65,14 @@ class PersonViewSet(NounViewSet):
         wanted = self.body(PersonRenameIn)
         services.rename_person(actor=self.actor, user=self.found(id), **wanted)
         return self.answer(self.found(id))
+
+    @operation(gives=LeavingOut, reads=True, refuses=(403, 404, 409))
+    @action(detail=True, methods=["get"], url_path="leaving")
+    def what_ends(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Say what ends, and what stays behind, when a person leaves. Only administrators may."""
+        person = self.found(id)
+        ends = selectors.what_ends(self.actor, person, self.leaving)
+        return Response(LeavingOut({"person": person, "consequences": ends}).data)
 
     @operation(takes=PersonWhyIn, gives=PersonOut, refuses=(404,))
     @action(detail=True, methods=["post"])

@@ -18,7 +18,7 @@ from teams import services
 from teams.forms import PersonForm, RenameForm, RoleForm, WhyForm
 from teams.models import Department, Role, RoleAssignment, Team, User
 from teams.ports import Leaving
-from teams.selectors import people_visible_to, require_admin
+from teams.selectors import people_visible_to, require_admin, what_ends
 from teams.types import PersonRequest
 from teams.views.people import find_person
 from teams.views.shapes import role_in_words
@@ -110,9 +110,7 @@ def end_role(request: PersonRequest, public_id: str) -> HttpResponse:
 def let_leave(request: PersonRequest, public_id: str, *, leaving: Leaving) -> HttpResponse:
     """Name what ends when a person leaves; on POST end it all at once."""
     person = find_person(request.user, public_id)
-    require_admin(request.user, "let people leave")
-    if not person.is_active:
-        raise AlreadyDoneError(f"{person} has left already. Nothing needs to be done.")
+    ends = what_ends(request.user, person, leaving)
     form = WhyForm(request.POST or None)
 
     def leave(entered: dict[str, Any]) -> User:
@@ -127,7 +125,7 @@ def let_leave(request: PersonRequest, public_id: str, *, leaving: Leaving) -> Ht
         request,
         form,
         title=f"Let {person.name} leave?",
-        lines=leaving.consequences(person),
+        lines=[each.text for each in ends],
         submit="Let the person leave",
         back=_page_of(person),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from allauth.mfa.models import Authenticator
 
 from catalog.importer import Slot
-from catalog.models import PriceProposal
+from catalog.models import LlmModel, PriceProposal
 from catalog.proposals import Override
 from catalog.services import override_price
 from core import clock
@@ -19,9 +19,11 @@ from keys.services import make_token, open_service_account, plan_activity, suspe
 from teams.models import Role, User
 from tests import factories
 from tests.api.world import World
-from tests.usage.books import set_aside
+from tests.usage.books import overcharge, set_aside
 from tests.walk.usage import differing, long_past
-from usage.models import Discrepancy, ImportCursor, PeriodClose, PeriodState, Quarantine
+from usage.models import Discrepancy, ImportCursor, PeriodClose, PeriodState, Quarantine, Repricing
+from usage.selectors.periods import organisation_today
+from usage.services import propose_repricing
 
 Body = Callable[[World], dict[str, Any]]
 Id = Callable[[World], str]
@@ -97,6 +99,33 @@ def proposed_price(world: World) -> PriceProposal:
     return override_price(actor=admin, model=world.cast.large, override=dearer, reason=WHY)
 
 
+def unpriced(world: World) -> LlmModel:
+    """Return the one model that nobody priced, added when it is first looked for."""
+    there = LlmModel.objects.filter(name="mystery").first()
+    return there or factories.LlmModelFactory.create(name="mystery", tier=world.cast.tier2)
+
+
+def wrong_days(world: World) -> dict[str, Any]:
+    """Have a call charged wrongly, and name the days to price again."""
+    overcharge(world.cast.ranking, world.cast.large)
+    today = organisation_today()
+    days = {"first_day": (today - timedelta(days=1)).isoformat(), "last_day": today.isoformat()}
+    return {"model": world.cast.large.public_id, **days, "reason": WHY}
+
+
+def proposed_repricing(world: World) -> Repricing:
+    """Return another administrator's one repricing of the larger model, which waits."""
+    there = Repricing.objects.filter(model=world.cast.larger).first()
+    if there:
+        return there
+    now = clock.now()
+    overcharge(world.cast.ranking, world.cast.larger)
+    admin = factories.RoleAssignmentFactory.create().user
+    return propose_repricing(
+        actor=admin, model=world.cast.larger, starts_at=now - timedelta(days=1), ends_at=now, reason=WHY
+    )
+
+
 def row_of_a_gateway() -> Quarantine:
     """Set a row of a registered gateway aside."""
     return set_aside(factories.GatewayFactory.create(name="log").public_id, "call-2")
@@ -130,14 +159,17 @@ IDS: Mapping[str, Id] = {
     "roles": lambda world: world.cast.ben.role_assignments.get().public_id,
     "api_tokens": lambda world: token_of(world.cast.ada).public_id,
     "service_accounts": lambda world: service_of(world.cast.ada).user.public_id,
+    "unpriced_models": lambda world: unpriced(world).public_id,
+    "repricings": lambda world: proposed_repricing(world).public_id,
+    "price_list": lambda _: "",
     "price_proposals": lambda world: proposed_price(world).public_id,
 }
 # Of another object than the noun's other acts.
 SPECIAL_IDS: Mapping[str, Id] = {
-    "suspensions": lambda world: suspended(world).public_id,
-    "planned_activities": lambda world: planned_activity(world).public_id,
     "keys_suspend": lambda world: world.key.public_id,
     "keys_resume": lambda world: suspended(world).key.public_id,
+    "models_enter_prices": lambda world: unpriced(world).public_id,
+    "models_declare_free": lambda world: unpriced(world).public_id,
     "prices_end": lambda _: factories.PriceFactory.create(model=factories.LlmModelFactory.create()).public_id,
     "quarantine_book": lambda _: row_of_a_gateway().public_id,
     "discrepancies_correct": lambda world: differing(world.cast).public_id,
@@ -180,6 +212,12 @@ BODIES: Mapping[str, Body] = {
     "api_tokens_revoke": lambda _: {"reason": WHY},
     "service_accounts_create": lambda world: {"name": "Nightly", "responsible": world.cast.ben.email},
     "service_accounts_hand_over": lambda world: {"responsible": world.cast.ben.email},
+    "models_enter_prices": lambda _: {"input": "0.000001", "output": "0.000002", "reason": WHY},
+    "models_declare_free": lambda _: {"reason": WHY},
+    "price_list_follow": lambda _: {},
+    "repricings_create": wrong_days,
+    "repricings_approve": lambda _: {},
+    "repricings_reject": lambda _: {"reason": WHY},
     "prices_create": contract_price,
     "prices_end": lambda _: {"reason": WHY},
     "price_proposals_approve": lambda _: {},

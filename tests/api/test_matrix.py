@@ -46,6 +46,7 @@ TABLE = """
     people_retrieve              401        404    200    200    200    200    200    200
     people_create                401        403    403    403    403    403    403    201
     people_rename                401        404    403    403    403    403    403    200
+    people_what_ends             401        404    403    403    403    403    403    200
     people_leave                 401        404    403    403    403    403    403    200
     people_come_back             401        404    404    404    404    403    403    200
     people_reset_factors         401        404    403    403    403    403    403    200
@@ -57,6 +58,16 @@ TABLE = """
     tiers_retrieve               401        200    200    200    200    200    200    200
     models_list                  401        sees   sees   sees   sees   sees   sees   sees
     models_retrieve              401        200    200    200    200    200    200    200
+    models_enter_prices          401        403    403    403    403    403    403    200
+    models_declare_free          401        403    403    403    403    403    403    200
+    unpriced_models_list         401        403    403    403    403    403    403    sees
+    price_list_read              401        403    403    403    403    403    403    200
+    price_list_follow            401        403    403    403    403    403    403    200
+    repricings_list              401        403    403    403    403    403    403    sees
+    repricings_retrieve          401        403    403    403    403    403    403    200
+    repricings_create            401        403    403    403    403    403    403    201
+    repricings_approve           401        403    403    403    403    403    403    200
+    repricings_reject            401        403    403    403    403    403    403    200
     prices_list                  401        sees   sees   sees   sees   sees   sees   sees
     prices_retrieve              401        200    200    200    200    200    200    200
     prices_create                401        403    403    403    403    403    403    201

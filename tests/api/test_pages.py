@@ -17,12 +17,12 @@ from core.models import DeliveryAttempt, OutboxKind
 from keys.models import Suspension
 from keys.services import make_token, open_service_account, plan_activity
 from tests import factories
-from tests.api.acts import proposed_price
+from tests.api.acts import proposed_price, proposed_repricing
 from tests.api.test_errors import problem
 from tests.api.world import Caller, World, make_run
 from tests.browsing import own_queries
 from tests.usage.books import book, refuse
-from usage.models import Discrepancy
+from usage.models import Discrepancy, Repricing
 from usage.selectors import organisation_today
 
 Grow = Callable[[World, int], None]
@@ -108,6 +108,19 @@ def some_models(world: World, number: int) -> None:
         factories.priced_model(f"model-{count}", tier_number=2, input_usd="1", output_usd="2")
 
 
+def some_unpriced(world: World, number: int) -> None:
+    for model in factories.LlmModelFactory.create_batch(number + 1, tier=world.cast.tier2):
+        factories.UnpricedCallFactory.create(model=model)
+
+
+def some_repricings(world: World, number: int) -> None:
+    proposed_repricing(world)
+    for model in factories.LlmModelFactory.create_batch(number, tier=world.cast.tier2):
+        again = proposed_repricing(world)
+        again.pk, again.public_id, again.model = None, Repricing().public_id, model
+        again.save()
+
+
 def some_budgets(world: World, number: int) -> None:
     for _ in range(number):
         key = factories.ApiKeyFactory.create(project=world.cast.ranking)
@@ -176,6 +189,8 @@ LISTS: dict[str, Grow] = {
     "people/": some_organisation,
     "roles/": some_roles,
     "models/": some_models,
+    "unpriced-models/": some_unpriced,
+    "repricings/": some_repricings,
     "prices/": some_models,
     "budgets/": some_budgets,
     "rate-limits/": some_rate_limits,

@@ -9,6 +9,7 @@ import pytest
 
 from core import clock
 from core.models import AuditEvent
+from portal.leaving import consequences
 from teams.models import Role, RoleAssignment, User
 from teams.selectors import has_role, works_in
 from tests import factories
@@ -152,3 +153,20 @@ def test_roles_are_narrowed_down(ann: Caller, cast: Cast) -> None:
     assert ids(team=cast.search.public_id) == {ours.public_id}
     assert ids(role="finance", in_force="yes") == {cast.fay.role_assignments.get().public_id}
     assert ids(department=cast.product.public_id) == {cast.cleo.role_assignments.get().public_id}
+
+
+def test_what_ends_is_said_before_a_person_leaves(ann: Caller, world: World) -> None:
+    ada, path = world.cast.ada, f"people/{world.cast.ada.public_id}/leaving/"
+
+    shown = ann.get(path).json()
+
+    assert shown["person"] == {"id": ada.public_id, "name": "Ada Moreno"}
+    ends = {(each["kind"], each["id"]) for each in shown["consequences"]}
+    assert {("key", world.key.public_id), ("key", world.fresh_key.public_id), ("grants", None)} <= ends
+    assert {("requests", None), ("sessions", None)} <= ends
+    assert shown["consequences"][0]["kind"] == "key"
+    assert [each["text"] for each in shown["consequences"]] == [each.text for each in consequences(ada)]
+    ada.refresh_from_db()
+    assert ada.is_active
+    assert ann.post(f"people/{ada.public_id}/leave/", WHY).status_code == 200
+    problem(ann.get(path), 409, "already_done")

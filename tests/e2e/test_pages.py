@@ -31,6 +31,7 @@ BEN = (
     "/audit/",
     "/notifications/",
     "/status/",
+    "/developers/",
     "/search/?q=search",
 )
 ADA = ("/approvals/ask/", "/approvals/break-glass/", "/approvals/?tab=team", "/keys/", "/blocked/?code=none")

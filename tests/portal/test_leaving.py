@@ -127,7 +127,7 @@ def test_the_page_says_before_what_ends_and_ends_it(world: World) -> None:
     page = ann.get(path)
 
     for line in consequences(cast.ada):
-        assert line in page.words
+        assert line.text in page.words
     assert "The key prod of project Ranking" in page.words
     assert "The API token ci (" in page.words
     assert "of Nightly report is revoked." in page.words
@@ -141,7 +141,7 @@ def test_the_page_says_before_what_ends_and_ends_it(world: World) -> None:
 
 
 def test_a_lead_who_leaves_is_named_with_what_stays_behind(cast: Cast) -> None:
-    lines = consequences(cast.ben)
+    lines = [each.text for each in consequences(cast.ben)]
 
     assert "Team lead of Search: the role ends." in lines
     assert "Project Ranking stays and still names this person as its owner: name another one." in lines

@@ -17,7 +17,7 @@ from keys.services import make_token
 from portal.gates import SENSITIVE
 from teams.models import Role
 from tests import factories
-from tests.api.acts import proposed_price, service_of
+from tests.api.acts import proposed_price, proposed_repricing, service_of, unpriced
 from tests.api.routes import routes
 from tests.api.test_matrix import planned, undone
 from tests.api.world import World, make_world
@@ -167,6 +167,34 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
         "ann",
         "post",
         lambda w: url("api:price_proposals-reject", proposed_price(w).public_id),
+        {},
+    ),
+    "enter_prices": ("ann", "get", lambda w: url("enter_prices", unpriced(w).public_id), {}),
+    "declare_free": ("ann", "get", lambda w: url("declare_free", unpriced(w).public_id), {}),
+    "api:models-enter-prices": (
+        "ann",
+        "post",
+        lambda w: url("api:models-enter-prices", unpriced(w).public_id),
+        {},
+    ),
+    "api:models-declare-free": (
+        "ann",
+        "post",
+        lambda w: url("api:models-declare-free", unpriced(w).public_id),
+        {},
+    ),
+    "api:price_list": ("ann", "post", lambda _: reverse("api:price_list"), {}),
+    "api:repricings-list": ("ann", "post", lambda _: reverse("api:repricings-list"), {}),
+    "api:repricings-approve": (
+        "ann",
+        "post",
+        lambda w: url("api:repricings-approve", proposed_repricing(w).public_id),
+        {},
+    ),
+    "api:repricings-reject": (
+        "ann",
+        "post",
+        lambda w: url("api:repricings-reject", proposed_repricing(w).public_id),
         {},
     ),
     "prices:new_repricing": ("ann", "get", lambda _: reverse("prices:new_repricing"), {}),

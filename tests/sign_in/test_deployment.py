@@ -10,12 +10,14 @@ import redis
 from django.conf import settings as real_settings
 from django.core.cache import caches
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from core.clients import client_address
 from core.models import AuditEvent
 from portal.cache import SharedCache
+from portal.settings import _hosts
 from tests.browsing import Page, Visitor
 from tests.cast import Cast
 
@@ -80,6 +82,9 @@ def test_a_hold_of_nothing_that_there_is_or_of_no_time_is_refused(
     assert run_checks(tags=["gateway"]) == []
     settings.HOLD_SECONDS, settings.HOLD_SECONDS_FOR = seconds, of
     assert [message.id for message in run_checks(tags=["gateway"])] == [code]
+def test_with_any_host_the_portal_does_not_start() -> None:
+    with pytest.raises(ImproperlyConfigured, match="ALLOWED_HOSTS"):
+        _hosts(["purser.example.com", "*"])
 
 
 def test_the_settings_themselves_limit_attempts() -> None:

@@ -1,16 +1,17 @@
-"""Writes usage for tests of what is read: roll-up rows alone, as the settlement would have left them."""
+"""Writes usage for tests of what is read: single rows, as the settlement would have left them."""
 
 import hashlib
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection
 
 from catalog.models import LlmModel
+from core import clock
 from keys.models import ApiKey
 from teams.models import Project, User
-from usage.models import BlockedHour, Quarantine, QuarantineReason, UsageDay
+from usage.models import BlockedHour, Quarantine, QuarantineReason, UsageDay, UsageEvent
 
 
 def book(
@@ -38,6 +39,17 @@ def book(
         cost_usd=Decimal(amount),
         **{**tokens, **fields},
     )
+
+
+def overcharge(project: Project, model: LlmModel) -> UsageEvent:
+    """Keep a call of ten tokens, made an hour ago, that was charged a dollar."""
+    now = clock.now()
+    return UsageEvent.objects.create(
+        source="gw", external_id=f"rsv_{model.name}", at=now - timedelta(hours=1), recorded_at=now,
+        key_id=1, owner=project.owner, project=project, team=project.team,
+        department=project.team.department, model=model, tier=model.tier, cost_usd=1, input_tokens=10,
+        finish="stop",
+    )  # fmt: skip
 
 
 def refuse(

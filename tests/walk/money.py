@@ -22,9 +22,10 @@ from tests import factories
 from tests.api.world import open_budget
 from tests.cast import Cast
 from tests.catalog.test_import_prices import listed
+from tests.usage.books import overcharge
 from tests.walk import WHY, Walk
 from usage.invoices import Line
-from usage.models import ImportCursor, ProviderAccount, Repricing, UpstreamCredential, UsageEvent
+from usage.models import ImportCursor, ProviderAccount, Repricing, UpstreamCredential
 from usage.services import cursors, registry
 
 
@@ -103,11 +104,7 @@ def second() -> User:
 def wrong_calls(cast: Cast) -> Repricing:
     """Keep a call that was charged a cent too much, and propose to correct it."""
     now = clock.now()
-    UsageEvent.objects.create(
-        source="gw", external_id="rsv_walk", at=now - timedelta(hours=1), recorded_at=now,
-        key_id=1, owner=cast.ada, project=cast.ranking, team=cast.search, department=cast.product,
-        model=cast.large, tier=cast.tier2, cost_usd=1, input_tokens=10, finish="stop",
-    )  # fmt: skip
+    overcharge(cast.ranking, cast.large)
     return usage.services.propose_repricing(
         actor=cast.ann, model=cast.large, starts_at=now - timedelta(days=1), ends_at=now, reason=WHY
     )

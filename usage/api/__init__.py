@@ -5,6 +5,7 @@ from usage.api.days import BlockedCallsViewSet, FocusViewSet, UsageDayViewSet
 from usage.api.periods import PeriodViewSet
 from usage.api.quarantine import QuarantineViewSet
 from usage.api.reconciliation import DiscrepancyViewSet, ReconciliationRunViewSet
+from usage.api.repricing import RepricingViewSet
 
 __all__ = [
     "BlockedCallsViewSet",
@@ -15,6 +16,7 @@ __all__ = [
     "ProviderAccountViewSet",
     "QuarantineViewSet",
     "ReconciliationRunViewSet",
+    "RepricingViewSet",
     "SourceViewSet",
     "UpstreamKeyViewSet",
     "UsageDayViewSet",

@@ -1,13 +1,13 @@
 """What an administrator enters to have past calls priced again."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django import forms
 
 from catalog.models import LlmModel
 from core.forms import ReasonField
-from usage.selectors.periods import day_starts_at
+from usage.selectors.periods import moments_of
 
 DAY_MISSING = dict.fromkeys(("required", "invalid"), "Enter a day, such as 2026-11-23")
 DAY_INPUT = {"type": "date", "class": "short"}
@@ -40,8 +40,7 @@ class RepricingForm(forms.Form):
 
     def period(self) -> tuple[datetime, datetime]:
         """Return the moments at which the chosen days begin and end."""
-        first, last = self.cleaned_data["first_day"], self.cleaned_data["last_day"]
-        return day_starts_at(first), day_starts_at(last + timedelta(days=1))
+        return moments_of(self.cleaned_data["first_day"], self.cleaned_data["last_day"])
 
 
 class WhyForm(forms.Form):

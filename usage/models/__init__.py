@@ -40,7 +40,7 @@ from usage.models.reconciliation import (
     ReconciliationRun,
     RunState,
 )
-from usage.models.repricing import Repricing, RepricingState
+from usage.models.repricing import Repricing, RepricingState, TeamSum
 from usage.models.stored import CallAttribution, CallSource, StoredCall
 
 __all__ = [
@@ -77,6 +77,7 @@ __all__ = [
     "RunState",
     "SourceKind",
     "StoredCall",
+    "TeamSum",
     "TokenCounts",
     "UpstreamCredential",
     "UsageDay",

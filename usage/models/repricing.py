@@ -1,5 +1,10 @@
 """Pricing past calls again: proposed with its figures, approved by a second person, booked in batches."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -17,6 +22,40 @@ class RepricingState(models.TextChoices):
     RUNNING = "running", "Being booked"
     DONE = "done", "Booked"
     REJECTED = "rejected", "Rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamSum:
+    """What changes for one team: calls, what they are charged, and what they would be, in US dollars."""
+
+    team: str
+    calls: int
+    old_usd: Decimal
+    new_usd: Decimal
+
+    @property
+    def difference_usd(self) -> Decimal:
+        """Return what is corrected: negative when the team gets money back."""
+        return self.new_usd - self.old_usd
+
+    def as_json(self) -> dict[str, str | int]:
+        """Return it as a repricing keeps it."""
+        return {
+            "team": self.team,
+            "calls": self.calls,
+            "old_usd": str(self.old_usd),
+            "new_usd": str(self.new_usd),
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "TeamSum":
+        """Read what a repricing keeps."""
+        return cls(
+            team=kept["team"],
+            calls=kept["calls"],
+            old_usd=Decimal(kept["old_usd"]),
+            new_usd=Decimal(kept["new_usd"]),
+        )
 
 
 class Repricing(models.Model):
@@ -73,3 +112,13 @@ class Repricing(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model}, priced again"
+
+    @property
+    def difference_usd(self) -> Decimal:
+        """Return what is corrected in all: negative when money is given back."""
+        return self.new_usd - self.old_usd
+
+    @property
+    def team_sums(self) -> list[TeamSum]:
+        """Return what changes for each team, the largest rise first."""
+        return [TeamSum.from_json(kept) for kept in self.teams]

@@ -25,6 +25,12 @@ def end_of(day: date) -> datetime:
     return day_starts_at(day + timedelta(days=1)) - timedelta(microseconds=1)
 
 
+def moments_of(first_day: date, last_day: date) -> tuple[datetime, datetime]:
+    """Return when the first day starts and the last one ends; days to come end with today."""
+    last = min(last_day, organisation_today())
+    return day_starts_at(first_day), day_starts_at(last + timedelta(days=1))
+
+
 def elapsed_share(at: datetime) -> Decimal:
     """Return the share of its day that has passed at a moment, from 0 to 1."""
     today = organisation_today(at)

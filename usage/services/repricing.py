@@ -1,9 +1,7 @@
 """Prices the past again: figures first, a second person's word, then corrections in batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 import structlog
 from django.db import IntegrityError, connection, transaction
@@ -15,7 +13,7 @@ from core.money import ZERO
 from core.reasons import checked_reason
 from teams.models import Team, User
 from teams.selectors import require_admin
-from usage.models import Repricing, RepricingState
+from usage.models import Repricing, RepricingState, TeamSum
 from usage.selectors.closing import closed_between
 from usage.services.corrections import MOST_AT_ONCE, Correction, correct_calls
 
@@ -35,25 +33,6 @@ BATCH_SQL = f"""
     SELECT source, external_id, at, new_usd - old_usd, price_ids FROM usage_reprice(%s, %s, %s, %s)
     WHERE {CHANGED} ORDER BY at FETCH FIRST %s ROWS WITH TIES
 """  # noqa: S608  as above
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TeamSum:
-    """What changes for one team: calls, what they are charged, and what they would be, in US dollars."""
-
-    team: str
-    calls: int
-    old_usd: Decimal
-    new_usd: Decimal
-
-    def as_json(self) -> dict[str, str | int]:
-        """Return it as a repricing keeps it."""
-        return {
-            "team": self.team,
-            "calls": self.calls,
-            "old_usd": str(self.old_usd),
-            "new_usd": str(self.new_usd),
-        }
 
 
 @transaction.atomic

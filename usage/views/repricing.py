@@ -1,7 +1,5 @@
 """Pricing the past again: what it would correct, the second person's word, and how far it is booked."""
 
-from decimal import Decimal
-
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -82,9 +80,7 @@ def show_repricing(request: PersonRequest, public_id: str) -> HttpResponse:
             return redirect("prices:repricing", repricing.public_id)
     context = {
         "repricing": repricing,
-        "difference_usd": repricing.new_usd - repricing.old_usd,
         "tone": TONES[RepricingState(repricing.state)],
-        "teams": [_team(each) for each in repricing.teams],
         "is_open": repricing.state == RepricingState.WAITING,
         "may_approve": request.user.pk != repricing.proposed_by_id,
         "refusal": refusal,
@@ -100,11 +96,6 @@ def _act(request: PersonRequest, repricing: Repricing, form: WhyForm) -> str:
         return "Approved. The corrections are booked in the background; this page says how far they are."
     services.reject_repricing(actor=request.user, repricing=repricing, reason=form.cleaned_data["reason"])
     return "Rejected. Nothing changed."
-
-
-def _team(kept: dict[str, str]) -> dict[str, object]:
-    old, new = Decimal(kept["old_usd"]), Decimal(kept["new_usd"])
-    return {"name": kept["team"], "calls": kept["calls"], "old": old, "new": new, "difference": new - old}
 
 
 def _require_admin(request: PersonRequest) -> None:

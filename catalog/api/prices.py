@@ -1,81 +1,33 @@
-"""The catalogue in the API: tiers, models at today's prices, every dated price, and changes of prices."""
+"""Prices in the API: every dated one, the published list, and changes that wait for a second person."""
 
-import re
-from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 from django.db.models import Q, QuerySet
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog import selectors, services
+from catalog import services
 from catalog.importer import Slot
-from catalog.models import LlmModel, Price, PriceProposal, Tier
+from catalog.models import LlmModel, Price, PriceProposal
 from catalog.proposals import Override
-from catalog.selectors import ModelPrices
 from catalog.serializers import (
-    LlmModelOut,
-    LlmModelQuery,
     PriceCreateIn,
     PriceEndIn,
+    PriceListOut,
     PriceOut,
     PriceProposalOut,
     PriceProposalQuery,
     PriceQuery,
     PriceRejectIn,
-    TierOut,
 )
 from core.rest.fields import id_pattern
+from core.rest.repeats import Repeatable
 from core.rest.schema import operation
 from core.rest.serializers import NothingIn
 from core.rest.views import NounViewSet, referred
+from teams.models import User
 from teams.selectors import require_admin
-
-
-class TierViewSet(NounViewSet):
-    """Tiers, by their number."""
-
-    noun = "tier"
-    out = TierOut
-    order = "pk"
-    lookup_value_regex = "[1-9]"
-
-    def get_queryset(self) -> QuerySet[Tier]:
-        """Return all tiers."""
-        return Tier.objects.all()
-
-    def by_id(self, rows: QuerySet[Any], public_id: str) -> QuerySet[Any]:
-        """Narrow tiers down to a number."""
-        return (
-            rows.filter(number=public_id) if re.fullmatch(self.lookup_value_regex, public_id) else rows.none()
-        )
-
-    def id_of(self, row: Tier) -> str:
-        """Return the number of a tier."""
-        return str(row.number)
-
-
-class LlmModelViewSet(NounViewSet):
-    """Models that may be called, at the prices in force now."""
-
-    noun = "model"
-    out = LlmModelOut
-    list_query = LlmModelQuery
-    lookup_value_regex = id_pattern("mdl")
-
-    def get_queryset(self) -> QuerySet[LlmModel]:
-        """Return the models that may be called."""
-        return LlmModel.objects.filter(retired_at__isnull=True)
-
-    def chosen(self, rows: QuerySet[LlmModel]) -> QuerySet[LlmModel]:
-        """Narrow the list down to a tier."""
-        return self.narrowed(rows, tier="tier")
-
-    def presented(self, rows: Sequence[LlmModel]) -> Sequence[ModelPrices]:
-        """Return the rows of the Models page."""
-        prices = {row.model.pk: row for tier in selectors.catalogue().tiers for row in tier.models}
-        return [prices[model.pk] for model in rows]
 
 
 class PriceViewSet(NounViewSet):
@@ -165,3 +117,22 @@ class PriceProposalViewSet(NounViewSet):
         reason = self.body(PriceRejectIn)["reason"]
         services.reject_prices(actor=self.actor, proposal=self.found(id), reason=reason)
         return self.answer(self.found(id))
+
+
+class PriceListViewSet(Repeatable):
+    """The published price list, as it is installed; for administrators."""
+
+    http_method_names = ["get", "head", "post"]
+
+    @operation(gives=PriceListOut, reads=True, refuses=(403,))
+    def read(self, request: Request) -> Response:
+        """Return what following the list would do now; nothing is written."""
+        report = services.import_prices(actor=cast("User", request.user), dry_run=True)
+        return Response(PriceListOut(report).data)
+
+    @operation(takes=NothingIn, gives=PriceListOut)
+    def follow(self, request: Request) -> Response:
+        """Let prices follow the list; what moves by more than 20 % waits for another administrator's word."""
+        NothingIn(data=request.data).is_valid(raise_exception=True)
+        report = services.import_prices(actor=cast("User", request.user))
+        return Response(PriceListOut(report).data)

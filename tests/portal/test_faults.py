@@ -1,0 +1,112 @@
+"""What still works when a part of the house does not: a database that only reads, and no Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+from celery.app.task import Task
+from django.db import connection, transaction
+from django.test import Client
+
+from budgets.models import Reservation
+from core import outbox
+from core.models import Outbox
+from keys.models import ApiKey
+from portal.news.senders import SENDERS
+from tests.api.routes import routes
+from tests.api.world import World, make_world
+from tests.browsing import Visitor
+from tests.cast import Cast
+from tests.gateway.conftest import build_world
+from tests.portal.test_matrix import CELLS, IDS, QUERIES
+from tests.signing import sign_in
+
+
+@pytest.fixture
+def world(cast: Cast) -> World:
+    """Make one of everything."""
+    return make_world(cast)
+
+
+@contextmanager
+def only_reading() -> Iterator[None]:
+    """Let the database refuse every write, as one does whose disk is full or that is a standby."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def without_valkey(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Valkey be gone, and Celery unable to send."""
+
+    def gone(*arguments: object, **options: object) -> None:
+        raise redis.ConnectionError("stopped")
+
+    monkeypatch.setattr(redis.connection.AbstractConnection, "connect", gone)
+    monkeypatch.setattr(Task, "apply_async", gone)
+
+
+def everything_that_ann_reads(world: World) -> Iterator[str]:
+    """Give every page and every list of the API that answers an administrator with 200."""
+    ids = {name: made(world) for name, made in IDS.items()}
+    for page, cells in CELLS.items():
+        query = QUERIES.get(page)
+        if cells["ann"] == "200":
+            yield f"{page.format(**ids)}{query(world) if query else ''}"
+    yield from (route.path for route in routes() if route.operation.endswith("_list"))
+
+
+def test_pages_are_read_while_the_database_only_reads(world: World) -> None:
+    client = Client(raise_request_exception=False)
+    sign_in(client, world.cast.ann)
+    addresses = list(everything_that_ann_reads(world))
+    with only_reading():
+        answered = {path: client.get(path).status_code for path in addresses}
+    assert {path: status for path, status in answered.items() if status != 200} == {}
+
+
+def test_an_act_is_refused_while_the_database_only_reads(world: World) -> None:
+    client = Client(raise_request_exception=False)
+    sign_in(client, world.cast.ada)
+    path = f"/keys/{world.key.public_id}/revoke/"
+    with only_reading():
+        page = client.post(path, {"reason": "Lost."})
+    with only_reading():
+        api = client.post(f"/api/v1{path}", {"reason": "Lost."}, content_type="application/json")
+    assert [answer.status_code for answer in (page, api)] == [503, 503]
+    assert [answer["Retry-After"] for answer in (page, api)] == ["10", "10"]
+    assert ApiKey.objects.get(pk=world.key.pk).revoked_at is None
+
+
+@pytest.mark.django_db
+def test_decisions_are_refused_while_the_database_only_reads() -> None:
+    world = build_world()
+    with only_reading():
+        refused = world.gus.authorize(world.token)
+    assert refused.status_code == 503
+    assert refused["Retry-After"]
+    assert world.gus.authorize(world.token).status_code == 200
+    assert Reservation.objects.count() == 1
+
+
+@pytest.mark.usefixtures("without_valkey")
+def test_without_valkey_pages_work_sessions_live_and_news_wait_for_the_next_scan(world: World) -> None:
+    ada, ben = Visitor(world.cast.ada), Visitor(world.cast.ben)
+    for page in ("/", "/keys/", "/budgets/", "/approvals/", "/status/"):
+        assert ben.get(page).status == 200
+    assert "not reachable" in ben.get("/status/").words
+
+    assert ben.post(f"/keys/{world.key.public_id}/revoke/", reason="Lost.").status == 302
+
+    told = Outbox.objects.get(topic="key.revoked", recipient=world.cast.ada.email)
+    assert told.delivered_at is None
+    assert ada.get("/keys/").status == 200
+    outbox.drain(senders=SENDERS)
+    told.refresh_from_db()
+    assert told.delivered_at is not None
