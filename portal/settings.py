@@ -458,7 +458,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "recount-logs": {"task": "gateway.recount_logs", "schedule": crontab(hour=1, minute=20)},
     "pull-reports": {"task": "gateway.pull_reports", "schedule": 60.0},
     "expire-holds": {"task": "usage.expire_holds", "schedule": 15.0},
-    "watch-pace": {"task": "usage.watch_pace", "schedule": 60.0},
+    "stop-runaways": {"task": "usage.stop_runaways", "schedule": 60.0},
     "tell-of-suspensions": {"task": "keys.tell_of_suspensions", "schedule": 10.0},
     "reclaim-leases": {"task": "usage.reclaim_leases", "schedule": 15.0},
     "forget-nonces": {"task": "gateway.forget_nonces", "schedule": 60.0},

@@ -24,11 +24,11 @@ def reclaim_leases() -> int:
     return services.reclaim_leases()
 
 
-@shared_task(name="usage.watch_pace")
-def watch_pace() -> int:
+@shared_task(name="usage.stop_runaways")
+def stop_runaways() -> int:
     """Look at keys that spend now, where no settlement of theirs could, and forget old minutes."""
     services.join_minutes()
-    return services.watch()
+    return services.stop_runaways()
 
 
 @shared_task(name="usage.make_partitions")

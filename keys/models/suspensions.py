@@ -24,7 +24,7 @@ class Suspension(models.Model):
     """A time in which a key is refused; open until somebody resumes the key. Its facts never change.
 
     `evidence` is what the breaker saw: amounts in US dollars as texts, and the minutes of the last hour. The
-    statement that settles the call writes it (usage_watch); `told_at` is when people were told.
+    statement that settles the call writes it (usage_stop_runaways); `told_at` is when people were told.
     """
 
     public_id = PublicIdField(prefix="sus")

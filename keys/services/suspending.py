@@ -1,5 +1,5 @@
 """Stops a key for a time and lets it go on. The breaker stops keys itself, in the statement that settles the
-call (usage_watch); here people do, and are told of what it did.
+call (usage_stop_runaways); here people do, and are told of what it did.
 """
 
 import structlog

@@ -20,7 +20,7 @@ from tests import factories
 from tests.gateway.conftest import Gus, World, build_world
 from tests.racing import at_once
 from usage.models import KeyMinute
-from usage.services import expire_holds, watch
+from usage.services import expire_holds, stop_runaways
 
 OUTPUT_TOKENS_A_DOLLAR = 500_000
 
@@ -108,13 +108,13 @@ def test_a_key_that_goes_on_as_fast_is_stopped_again(world: World, ben: User) ->
     soon = clock.now() + timedelta(minutes=2)
     KeyMinute.objects.create(key_id=world.key.pk, minute=soon.replace(second=0, microsecond=0), cost_usd=11)
 
-    assert watch_at(world, soon) == 1
+    assert stopped_at(world, soon) == 1
 
 
-def watch_at(world: World, moment: datetime) -> int:
+def stopped_at(world: World, moment: datetime) -> int:
     """Look at the key as if it were another time."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT usage_watch(%s, %s)", [[world.key.pk], moment])
+        cursor.execute("SELECT usage_stop_runaways(%s, %s)", [[world.key.pk], moment])
         stopped: int = cursor.fetchone()[0]
     return stopped
 
@@ -192,7 +192,7 @@ class TestTogether:
         burn(world, "9")
         KeyMinute.objects.update(cost_usd=11)
 
-        assert sorted(at_once(watch, watch, watch)) == [0, 0, 1]
+        assert sorted(at_once(stop_runaways, stop_runaways, stop_runaways)) == [0, 0, 1]
         assert Suspension.objects.count() == 1
         assert AuditEvent.objects.filter(action="key.suspended").count() == 1
 
@@ -201,9 +201,9 @@ class TestTogether:
         KeyMinute.objects.update(cost_usd=11)
         with transaction.atomic():
             ApiKey.objects.select_for_update(no_key=True).get()
-            assert at_once(watch) == [0]
+            assert at_once(stop_runaways) == [0]
 
-        assert watch() == 1
+        assert stop_runaways() == 1
 
     def test_calls_that_settle_together_stop_the_key_once_and_none_is_lost(self, world: World) -> None:
         held = [world.gus.authorize(world.token).json()["reservation"] for _ in range(6)]

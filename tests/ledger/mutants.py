@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 CALLS = "gateway/migrations/0003_batches.sql"
 AUTHORIZE = "gateway/migrations/0009_standings.sql"
 SETTLE = "usage/migrations/0005_settle.sql"
-PACE = "usage/migrations/0028_pace.sql"
+PACE = "usage/migrations/0032_runaways.sql"
 CARDS = "catalog/migrations/0006_price_review.sql"
 LEND = "gateway/migrations/0006_lease_wishes.sql"
 POLL = "gateway/migrations/0011_calls_in_flight.sql"
@@ -557,8 +557,8 @@ MUTANTS = (
     Mutant(
         name="nobody looks how fast a key spends",
         home=SETTLE,
-        before="IF v_keys IS NOT NULL THEN PERFORM usage_watch",
-        after="IF v_keys IS NULL THEN PERFORM usage_watch",
+        before="IF v_keys IS NOT NULL THEN PERFORM usage_stop_runaways",
+        after="IF v_keys IS NULL THEN PERFORM usage_stop_runaways",
         tests=RUNAWAY,
     ),
     Mutant(

@@ -82,7 +82,7 @@ BOOKS = {
     "usage.recount",
     "usage.recount_yesterday",
     "usage.retire_months",
-    "usage.watch",
+    "usage.stop_runaways",
 }
 # Who acts is found by the code that he types.
 BY_ITS_CODE = {"portal.confirm_slack_link"}

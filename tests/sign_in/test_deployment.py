@@ -82,6 +82,8 @@ def test_a_hold_of_nothing_that_there_is_or_of_no_time_is_refused(
     assert run_checks(tags=["gateway"]) == []
     settings.HOLD_SECONDS, settings.HOLD_SECONDS_FOR = seconds, of
     assert [message.id for message in run_checks(tags=["gateway"])] == [code]
+
+
 def test_with_any_host_the_portal_does_not_start() -> None:
     with pytest.raises(ImproperlyConfigured, match="ALLOWED_HOSTS"):
         _hosts(["purser.example.com", "*"])

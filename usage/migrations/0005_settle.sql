@@ -102,7 +102,7 @@ BEGIN
       RETURNING m.key_id, m.xmax = 0 AS is_first
   )
   SELECT array_agg(m.key_id) FILTER (WHERE m.is_first) INTO v_keys FROM minutely m;
-  IF v_keys IS NOT NULL THEN PERFORM usage_watch(v_keys, v_now); END IF;  -- once a minute for each key that spends
+  IF v_keys IS NOT NULL THEN PERFORM usage_stop_runaways(v_keys, v_now); END IF;  -- once a minute for each key that spends
 END $$;
 
 -- Locks reservations, then the rate limits and every balance on their paths, each in one order, so that no two batches can wait for each other.

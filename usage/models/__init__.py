@@ -20,7 +20,6 @@ from usage.models.intake import (
     RetiredMonth,
     SourceKind,
 )
-from usage.models.pace import KeyHour, KeyMinute
 from usage.models.periods import PeriodClose, PeriodFigure, PeriodState
 from usage.models.provider import (
     Invoice,
@@ -41,6 +40,7 @@ from usage.models.reconciliation import (
     RunState,
 )
 from usage.models.repricing import Repricing, RepricingState, TeamSum
+from usage.models.runaways import KeyHour, KeyMinute
 from usage.models.stored import CallAttribution, CallSource, StoredCall
 
 __all__ = [

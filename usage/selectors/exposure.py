@@ -52,6 +52,8 @@ def key_exposure(key_id: int) -> KeyExposure:
 
 def _pace(key_id: int) -> KeyPace:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT hour_usd, most_usd_an_hour FROM usage_pace(%s, clock_timestamp())", [key_id])
+        cursor.execute(
+            "SELECT hour_usd, most_usd_an_hour FROM usage_pace_of_key(%s, clock_timestamp())", [key_id]
+        )
         hour_usd, most_usd = cursor.fetchone()
     return KeyPace(hour_usd=hour_usd, most_usd_an_hour=most_usd)

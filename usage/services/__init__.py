@@ -9,7 +9,6 @@ from usage.services.holds import expire_holds, make_partitions, reclaim_leases
 from usage.services.ingest import IngestCounts, ingest_page, pull_source
 from usage.services.invoices import upload_invoice
 from usage.services.logs import book_log_rows, pull_log
-from usage.services.pace import join_minutes, watch
 from usage.services.periods import close_period, reopen_period, soft_close_period
 from usage.services.price_checks import check_prices
 from usage.services.reconciliation import (
@@ -28,6 +27,7 @@ from usage.services.registry import add_account, close_account, register_key, re
 from usage.services.reports import keep_day, pull_report
 from usage.services.repricing import approve_repricing, propose_repricing, reject_repricing, run_repricings
 from usage.services.retention import Recount, forget_hours, recount, recount_yesterday, retire_months
+from usage.services.runaways import join_minutes, stop_runaways
 
 __all__ = [
     "Corrected",
@@ -74,6 +74,6 @@ __all__ = [
     "retire_months",
     "run_repricings",
     "soft_close_period",
+    "stop_runaways",
     "upload_invoice",
-    "watch",
 ]

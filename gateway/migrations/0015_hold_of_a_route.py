@@ -14,7 +14,7 @@ FORMER = "DROP FUNCTION IF EXISTS gateway_authorize(jsonb, interval);"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gateway", "0012_asked_before")]
+    dependencies = [("gateway", "0014_nginx")]
     operations = [
         migrations.RunSQL(FORMER, migrations.RunSQL.noop),
         migrations.RunSQL(AGAIN, migrations.RunSQL.noop),

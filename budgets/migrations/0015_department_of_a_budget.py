@@ -13,7 +13,7 @@ DROP FUNCTION budgets_follow_the_scope();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("budgets", "0013_entry_of_a_prior_period")]
+    dependencies = [("budgets", "0014_path")]
     operations = [
         migrations.RunSQL(RULES, migrations.RunSQL.noop),
         sql_beside(__file__, undo=UNDO),

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("budgets", "0014_department_of_a_budget"),
+        ("budgets", "0015_department_of_a_budget"),
     ]
 
     operations = [

@@ -1,4 +1,4 @@
-"""The alarm clock's part of the breaker. Settlements suspend a key that runs away themselves (usage_watch);
+"""The alarm clock's part of the breaker. Settlements suspend a key that runs away themselves
 this looks again at keys of which nothing settles any more, or that were locked when they did.
 """
 
@@ -6,12 +6,12 @@ from django.db import connection, transaction
 
 WATCH_SQL = """
 WITH recent AS (SELECT DISTINCT key_id FROM usage_key_minute WHERE minute > now() - interval '10 minutes')
-SELECT usage_watch(ARRAY(SELECT key_id FROM recent), now())
+SELECT usage_stop_runaways(ARRAY(SELECT key_id FROM recent), now())
 """
 
 
 @transaction.atomic
-def watch() -> int:
+def stop_runaways() -> int:
     """Suspend the keys that run away, and return how many."""
     with connection.cursor() as cursor:
         cursor.execute(WATCH_SQL)

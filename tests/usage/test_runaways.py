@@ -29,7 +29,7 @@ WEEKS_AGO = range(7 * 24, 28 * 24)  # hours before
 
 @dataclass(frozen=True)
 class Pace:
-    """What usage_pace says."""
+    """What usage_pace_of_key says."""
 
     cause: str | None
     five_minutes_usd: Decimal
@@ -50,7 +50,7 @@ def key(cast: Cast) -> ApiKey:
 
 def pace(key: ApiKey, at: datetime = FRIDAY) -> Pace:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM usage_pace(%s, %s)", [key.pk, at])
+        cursor.execute("SELECT * FROM usage_pace_of_key(%s, %s)", [key.pk, at])
         return Pace(*cursor.fetchone())
 
 
@@ -341,9 +341,9 @@ def test_the_statement_follows_the_rule(
     assert pace(key).cause == expected_cause(minutes, busiest=busiest, an_hour=Decimal(limit) / 168)
 
 
-def watch(*keys: ApiKey, at: datetime = FRIDAY) -> int:
+def stop(*keys: ApiKey, at: datetime = FRIDAY) -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT usage_watch(%s, %s)", [[key.pk for key in keys], at])
+        cursor.execute("SELECT usage_stop_runaways(%s, %s)", [[key.pk for key in keys], at])
         stopped: int = cursor.fetchone()[0]
     return stopped
 
@@ -353,7 +353,7 @@ def test_a_runaway_is_suspended_with_its_evidence_and_its_audit_row(cast: Cast, 
     factories.revealed(key)
     spend(key, {0: "2", 1: "5", 58: "52", 61: "7"})
 
-    assert watch(key) == 1
+    assert stop(key) == 1
 
     key.refresh_from_db()
     suspension = Suspension.objects.get()
@@ -395,7 +395,7 @@ def test_the_reason_says_what_was_too_much(cast: Cast, key: ApiKey, set_up: str,
             budget(cast, cast.search, "160", window=Window.WEEK, window_anchor=1)
             history(key, dict.fromkeys(WEEKS_AGO, "40"))
             spend(key, {10: "9", 200: "27"})
-    watch(key)
+    stop(key)
 
     assert Suspension.objects.get().reason == why
 
@@ -410,8 +410,8 @@ def test_only_the_keys_that_run_away_are_suspended_and_once(cast: Cast, key: Api
         revoked_at=FRIDAY, revoked_by=cast.ben, revoked_reason="Not used."
     )
 
-    assert watch(key, calm, gone) == 1
-    assert watch(key, calm, gone) == 0
+    assert stop(key, calm, gone) == 1
+    assert stop(key, calm, gone) == 0
     assert set(Suspension.objects.values_list("key", flat=True)) == {key.pk}
 
 
@@ -437,5 +437,5 @@ def test_old_minutes_join_their_hours_and_nothing_is_lost(key: ApiKey) -> None:
 def test_the_alarm_clock_looks_at_keys_of_which_nothing_settles_any_more(key: ApiKey) -> None:
     spend(key, {3: "11"}, at=datetime.now(UTC))
 
-    assert services.watch() == 1
+    assert services.stop_runaways() == 1
     assert Suspension.objects.get().key == key

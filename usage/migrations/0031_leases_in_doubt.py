@@ -13,7 +13,7 @@ FORMER = "DROP FUNCTION IF EXISTS usage_reclaim_lease(interval);"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0027_names"), ("budgets", "0015_lease_in_doubt")]
+    dependencies = [("usage", "0030_gateways_alone"), ("budgets", "0016_lease_in_doubt")]
     operations = [
         migrations.RunSQL(FORMER, migrations.RunSQL.noop),
         migrations.RunSQL(AGAIN, migrations.RunSQL.noop),

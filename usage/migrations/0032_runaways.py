@@ -8,15 +8,15 @@ from core.sql import functions_again, sql_beside
 AGAIN = functions_again(Path(__file__).with_name("0005_settle.sql"))
 UNDO = """
 DROP FUNCTION usage_join_minutes(timestamptz);
-DROP FUNCTION usage_watch(bigint[], timestamptz);
-DROP FUNCTION usage_pace(bigint, timestamptz);
+DROP FUNCTION usage_stop_runaways(bigint[], timestamptz);
+DROP FUNCTION usage_pace_of_key(bigint, timestamptz);
 DROP TYPE usage_key_pace;
 """
 
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("usage", "0027_names"),
+        ("usage", "0031_leases_in_doubt"),
         ("keys", "0005_suspensions"),
     ]
 

@@ -16,7 +16,7 @@ CREATE TYPE usage_key_pace AS (
 );
 
 -- Of calls that were authorised in the last minutes: those before the key was last resumed, and those of planned activities, are not held against it.
-CREATE FUNCTION usage_pace(p_key bigint, p_now timestamptz) RETURNS usage_key_pace LANGUAGE plpgsql STABLE AS $$
+CREATE FUNCTION usage_pace_of_key(p_key bigint, p_now timestamptz) RETURNS usage_key_pace LANGUAGE plpgsql STABLE AS $$
 DECLARE
   r usage_key_pace;
   v_minute timestamptz := date_trunc('minute', p_now);
@@ -63,7 +63,7 @@ BEGIN
 END $$;
 
 -- Suspends those of the keys that run away, with the evidence and the audit row of it, and returns how many. One that somebody holds locked is looked at again with the next minute.
-CREATE FUNCTION usage_watch(p_keys bigint[], p_now timestamptz) RETURNS int LANGUAGE plpgsql AS $$
+CREATE FUNCTION usage_stop_runaways(p_keys bigint[], p_now timestamptz) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
   q record;
   v_reason text;
@@ -73,7 +73,7 @@ BEGIN
     SELECT k.id, k.public_id, k.name, p.team_id, t.department_id, pace.*, b.public_id AS budget
       FROM (SELECT m.key_id FROM usage_key_minute m WHERE m.key_id = ANY (p_keys) AND m.minute > p_now - interval '6 hours' GROUP BY 1 HAVING sum(m.cost_usd) > 10) fast
       JOIN keys_apikey k ON k.id = fast.key_id AND k.suspended_at IS NULL AND k.revoked_at IS NULL JOIN teams_project p ON p.id = k.project_id JOIN teams_team t ON t.id = p.team_id
-      CROSS JOIN LATERAL usage_pace(k.id, p_now) pace LEFT JOIN budgets_budget b ON b.id = pace.budget_id
+      CROSS JOIN LATERAL usage_pace_of_key(k.id, p_now) pace LEFT JOIN budgets_budget b ON b.id = pace.budget_id
       WHERE pace.cause IS NOT NULL ORDER BY k.id
   LOOP
     PERFORM FROM keys_apikey k WHERE k.id = q.id AND k.suspended_at IS NULL AND k.revoked_at IS NULL FOR NO KEY UPDATE SKIP LOCKED;
