@@ -23,6 +23,18 @@ def reclaim_leases() -> int:
     return services.reclaim_leases()
 
 
+@shared_task(name="usage.tell_of_spend")
+def tell_of_spend() -> int:
+    """Tell of budgets that passed a share of their limit."""
+    return services.tell_of_spend()
+
+
+@shared_task(name="usage.tell_of_forecasts")
+def tell_of_forecasts() -> int:
+    """Tell of budgets that are forecast to pass their limit."""
+    return services.tell_of_forecasts()
+
+
 @shared_task(name="usage.make_partitions")
 def make_partitions() -> int:
     """Make next months' tables."""

@@ -1,5 +1,12 @@
 """What is read of budgets: rows for pages, places, limits over time, the ledger."""
 
+from budgets.selectors.alerts import (
+    alerts_of_windows,
+    newly_passed,
+    not_forecast_to_pass,
+    passed_before,
+    visible_alerts,
+)
 from budgets.selectors.books import carried_into, keys_spending_on, unbalanced_balances
 from budgets.selectors.history import limit_history, limits_of
 from budgets.selectors.neighbours import neighbourhood
@@ -20,6 +27,7 @@ from budgets.selectors.rows import (
 )
 
 __all__ = [
+    "alerts_of_windows",
     "binding_with",
     "budget_detail",
     "budget_rows",
@@ -32,8 +40,11 @@ __all__ = [
     "limits_of",
     "list_budgets",
     "neighbourhood",
+    "newly_passed",
+    "not_forecast_to_pass",
     "open_budgets_above",
     "open_budgets_below",
+    "passed_before",
     "rate_here",
     "scope_place",
     "seen_by",
@@ -41,6 +52,7 @@ __all__ = [
     "tightest",
     "tightest_of_their_calls",
     "unbalanced_balances",
+    "visible_alerts",
     "visible_budgets",
     "visible_rate_limits",
 ]

@@ -53,12 +53,12 @@ def budget_rows(
     budgets: QuerySet[Budget], *, at: datetime | None = None, part: slice = ALL
 ) -> list[BudgetRow]:
     """Return budgets with limits and balances, the widest scope first, or a part of that list. One query."""
-    moment = _moment(at)
+    moment = moment_of(at)
     base = BudgetLimit.objects.filter(
         budget_id=OuterRef("pk"), kind=LimitKind.BASE, valid_from__lte=moment
     ).order_by("-valid_from", "-id")
     found = (
-        _standing(with_places(budgets), moment)
+        with_standings(with_places(budgets), moment)
         .select_related("only_model")
         .annotate(
             since=Subquery(base.values("valid_from")[:1]),
@@ -178,8 +178,8 @@ def standings_of_scopes(
     wanted = Q(pk__in=[])
     for kind, ids in scopes.items():
         wanted |= of_scopes(kind, list(ids))
-    budgets = _standing(Budget.objects.filter(wanted, closed_at__isnull=True), _moment(at))
-    return by_scope(Standing(**_figures(budget)) for budget in budgets.order_by("pk"))
+    budgets = with_standings(Budget.objects.filter(wanted, closed_at__isnull=True), moment_of(at))
+    return by_scope(standing_of(budget) for budget in budgets.order_by("pk"))
 
 
 def by_scope(rows: Iterable[AnyStanding]) -> dict[tuple[ScopeKind, int], list[AnyStanding]]:
@@ -190,12 +190,13 @@ def by_scope(rows: Iterable[AnyStanding]) -> dict[tuple[ScopeKind, int], list[An
     return found
 
 
-def _moment(at: datetime | None) -> Expression:
+def moment_of(at: datetime | None) -> Expression:
+    """Return a moment in SQL, the database's own unless one is given."""
     return ClockTimestamp() if at is None else Value(at, output_field=DateTimeField())
 
 
-def _standing(budgets: QuerySet[Any], moment: Expression) -> QuerySet[Any]:
-    """Return budgets with their limit and balance, for `_figures`."""
+def with_standings(budgets: QuerySet[Any], moment: Expression) -> QuerySet[Any]:
+    """Return budgets with their limit and balance at a moment, for `standing_of`."""
     balance = Balance.objects.filter(budget_id=OuterRef("pk"), window_start=OuterRef("starts_at"))
     windowed = budgets.annotate(
         starts_at=WindowEdge(moment, edge="window_start"),
@@ -220,8 +221,13 @@ def _breadth() -> Case:
     return Case(*(When(scope_kind=kind, then=Value(place)) for place, kind in enumerate(WIDEST_FIRST)))
 
 
+def standing_of(budget: Any) -> Standing:
+    """Return how a budget of `with_standings` stands."""
+    return Standing(**_figures(budget))
+
+
 def _figures(budget: Any) -> dict[str, Any]:
-    """Return what a `Standing` says of a budget of `_standing`."""
+    """Return what a `Standing` says of a budget of `with_standings`."""
     return {
         "id": budget.pk,
         "public_id": budget.public_id,

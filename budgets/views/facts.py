@@ -13,15 +13,10 @@ from budgets.forms import MONTHS, WEEKDAYS
 from budgets.models import Allocation, Mode, RollOver, Window
 from budgets.ports import Expected
 from budgets.types import BudgetRow, LimitRow, LimitState, Rate
-from budgets.views.lines import WINDOW_TEXTS
+from budgets.wording import MODE_TEXTS, WINDOW_TEXTS
 from core.money import format_usd
 from core.shapes import Tone
 
-MODE_TEXTS = {
-    Mode.HARD: "Calls are refused with 429 until the window starts again or the limit is raised.",
-    Mode.SOFT: "Calls go on and carry a warning.",
-    Mode.NOTIFY: "Calls go on; the people in charge are told.",
-}
 ROLL_OVER_TEXTS = {
     RollOver.NONE: "Nothing: each window starts anew.",
     RollOver.UNUSED: "What is left is added to the next window, and adds up while nobody calls.",

@@ -7,9 +7,10 @@ from decimal import Decimal
 
 from django.urls import reverse
 
-from budgets.models import Mode, ScopeKind, Window
+from budgets.models import Mode, ScopeKind
 from budgets.ports import Expected
 from budgets.types import BudgetRow
+from budgets.wording import WINDOW_TEXTS
 from core.shapes import Tone
 
 TITLES = {
@@ -18,14 +19,6 @@ TITLES = {
     ScopeKind.TEAM: "Teams",
     ScopeKind.PROJECT: "Projects",
     ScopeKind.KEY: "Keys",
-}
-WINDOW_TEXTS = {
-    Window.DAY: "each day",
-    Window.WEEK: "each week",
-    Window.MONTH: "each month",
-    Window.QUARTER: "each quarter",
-    Window.FISCAL_YEAR: "each fiscal year",
-    Window.LIFETIME: "in all",
 }
 
 

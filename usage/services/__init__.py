@@ -2,6 +2,7 @@
 charged, keep the tables in shape.
 """
 
+from usage.services.alerts import tell_of_forecasts, tell_of_spend
 from usage.services.bulk import import_page, import_rows
 from usage.services.corrections import Corrected, Correction, correct_calls
 from usage.services.cursors import read_now
@@ -72,5 +73,7 @@ __all__ = [
     "retire_months",
     "run_repricings",
     "soft_close_period",
+    "tell_of_forecasts",
+    "tell_of_spend",
     "upload_invoice",
 ]
