@@ -9,7 +9,7 @@ READS = frozenset({"GET", "HEAD", "OPTIONS"})
 SCOPES = {
     "organisation:read": "See departments, teams, projects, people and their roles",
     "catalogue:read": "See tiers, models and prices",
-    "budgets:read": "See budgets, limits and rates",
+    "budgets:read": "See budgets, limits, rates and alerts",
     "budgets:write": "Change budgets, limits and rates",
     "budgets:raise": "Raise limits, also by a plan, a top-up, softer rules or closing a budget",
     "keys:read": "See keys and grants",
@@ -44,6 +44,7 @@ STEMS = {
     "price_proposals": "catalogue",
     "budgets": "budgets",
     "rate_limits": "budgets",
+    "budget_alerts": "budgets",
     "keys": "keys",
     "grants": "keys",
     "api_tokens": "tokens",

@@ -16,7 +16,7 @@ from approvals.api import (
     PolicyProposalViewSet,
     PolicyViewSet,
 )
-from budgets.api import BudgetViewSet, RateLimitViewSet
+from budgets.api import BudgetAlertViewSet, BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
 from budgets.services.moves import move_project
 from catalog.api import LlmModelViewSet, PriceProposalViewSet, PriceViewSet, TierViewSet
@@ -107,6 +107,13 @@ class Budgets(BudgetViewSet):
     keys = Keys()
 
 
+class BudgetAlerts(BudgetAlertViewSet):
+    """Alerts of budgets with the keys that some of them limit."""
+
+    __doc__ = BudgetAlertViewSet.__doc__
+    keys = Keys()
+
+
 class RateLimits(RateLimitViewSet):
     """Rate limits with the keys that some of them limit."""
 
@@ -132,6 +139,7 @@ router.register("models", LlmModelViewSet, "models")
 router.register("prices", PriceViewSet, "prices")
 router.register("price-proposals", PriceProposalViewSet, "price_proposals")
 router.register("budgets", Budgets, "budgets")
+router.register("budget-alerts", BudgetAlerts, "budget_alerts")
 router.register("rate-limits", RateLimits, "rate_limits")
 router.register("keys", ApiKeyViewSet, "keys")
 router.register("grants", GrantViewSet, "grants")

@@ -43,7 +43,7 @@ def subject_of(facts: AlertFacts) -> str:
     what = f"{facts.name}, {WINDOW_TEXTS[facts.window]}"
     limit = format_usd(facts.limit_usd)
     if facts.kind is AlertKind.SPENT:
-        return f"{what}: {facts.percent} % of {limit} is spent"
+        return f"{what}: {facts.percent}% of {limit} is spent"
     when = f" on {_day(facts.passes_on)}" if facts.passes_on else ""
     return f"{what}: forecast to pass {limit}{when}"
 
@@ -63,7 +63,7 @@ def body_of(facts: AlertFacts) -> str:
 def at_the_limit(facts: AlertFacts) -> str:
     """Say what happens at the limit, or that it happens now."""
     is_passed = facts.kind is AlertKind.SPENT and facts.spent_usd >= facts.limit_usd
-    return f"{'The limit is reached' if is_passed else f'At {ALL_OF_IT} %'}: {MODE_TEXTS[facts.mode]}"
+    return f"{'The limit is reached' if is_passed else f'At {ALL_OF_IT}%'}: {MODE_TEXTS[facts.mode]}"
 
 
 def _amounts(facts: AlertFacts) -> str:
@@ -72,7 +72,7 @@ def _amounts(facts: AlertFacts) -> str:
     text = f"{spent} of {limit} is spent{only}{_window(facts)}, and {format_usd(facts.held_usd)} is held"
     text += " for calls in flight."
     if facts.with_it:
-        shares = " and ".join(f"{percent} %" for percent in facts.with_it)
+        shares = " and ".join(f"{percent}%" for percent in facts.with_it)
         text += f" {shares} {'was' if len(facts.with_it) == 1 else 'were'} passed with it."
     return text
 

@@ -1,7 +1,6 @@
 """What is read of budgets: rows for pages, places, limits over time, the ledger."""
 
 from budgets.selectors.alerts import (
-    alerts_of_windows,
     newly_passed,
     not_forecast_to_pass,
     passed_before,
@@ -27,7 +26,6 @@ from budgets.selectors.rows import (
 )
 
 __all__ = [
-    "alerts_of_windows",
     "binding_with",
     "budget_detail",
     "budget_rows",

@@ -106,19 +106,6 @@ def not_forecast_to_pass(
     return [(standing_of(budget), budget.limit_since) for budget in rows.order_by("pk")]
 
 
-def alerts_of_windows(rows: Collection[Standing]) -> dict[int, list[BudgetAlert]]:
-    """Return what these budgets passed in their present windows, by budget, the latest first. One query."""
-    alerts = BudgetAlert.objects.filter(
-        budget__in=[row.id for row in rows], window_start__in={row.window_starts_at for row in rows}
-    )
-    starts = {row.id: row.window_starts_at for row in rows}
-    found: dict[int, list[BudgetAlert]] = {}
-    for alert in alerts.order_by("-pk"):
-        if alert.window_start == starts[alert.budget_id]:
-            found.setdefault(alert.budget_id, []).append(alert)
-    return found
-
-
 def visible_alerts(
     user: User, *, key_ids: Iterable[int] = (), roles: RolesHeld | None = None
 ) -> QuerySet[BudgetAlert]:

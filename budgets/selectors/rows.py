@@ -5,16 +5,32 @@ Limits and windows are those of the database's clock, which decides calls, unles
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from django.db.models import Case, DateTimeField, Expression, F, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.db.models.functions import Collate
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import (
+    Case,
+    CharField,
+    DateTimeField,
+    Expression,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Collate, JSONObject
 
 from budgets.expressions import ClockTimestamp, LimitAt, WindowEdge
 from budgets.models import (
+    AlertKind,
     Allocation,
     Balance,
     Budget,
+    BudgetAlert,
     BudgetLimit,
     LimitKind,
     Mode,
@@ -32,7 +48,16 @@ from budgets.selectors.places import (
     seen_by,
     with_places,
 )
-from budgets.types import AnyStanding, BudgetDetail, BudgetRow, Headroom, PastWindow, Standing, Standings
+from budgets.types import (
+    AnyStanding,
+    BudgetDetail,
+    BudgetRow,
+    Headroom,
+    PassedShare,
+    PastWindow,
+    Standing,
+    Standings,
+)
 from core.errors import NotFoundError
 from core.money import ZERO
 from teams.models import Project, User
@@ -64,6 +89,7 @@ def budget_rows(
             since=Subquery(base.values("valid_from")[:1]),
             set_by=Subquery(base.values("actor__name")[:1]),
             why=Subquery(base.values("reason")[:1]),
+            passed=_passed_in_the_window(),
         )
         .order_by(_breadth(), Collate(F("scope_name"), "C"), "scope_id", "pk")
     )
@@ -245,6 +271,32 @@ def _figures(budget: Any) -> dict[str, Any]:
     }
 
 
+def _passed_in_the_window() -> ArraySubquery:
+    """Give the alerts of a budget's window as JSON, the latest first, for `_share`."""
+    alerts = BudgetAlert.objects.filter(budget_id=OuterRef("pk"), window_start=OuterRef("starts_at"))
+    text = CharField()
+    facts = JSONObject(
+        percent="percent",
+        kind="kind",
+        is_told="is_told",
+        limit_usd=Cast("limit_usd", text),  # a number of JSON is a float
+        limit_since="limit_since",
+        passed_at="passed_at",
+    )
+    return ArraySubquery(alerts.order_by("-pk").values(facts=facts))
+
+
+def _share(facts: Mapping[str, Any]) -> PassedShare:
+    return PassedShare(
+        percent=facts["percent"],
+        is_forecast=facts["kind"] == AlertKind.FORECAST,
+        is_told=facts["is_told"],
+        limit_usd=Decimal(facts["limit_usd"]),
+        limit_since=datetime.fromisoformat(facts["limit_since"]),
+        passed_at=datetime.fromisoformat(facts["passed_at"]),
+    )
+
+
 def _row(budget: Any) -> BudgetRow:
     """Make the plain row of a budget that `budget_rows` annotated."""
     return BudgetRow(
@@ -258,6 +310,8 @@ def _row(budget: Any) -> BudgetRow:
         allocation=Allocation(budget.allocation),
         overcommit_ratio=budget.overcommit_ratio,
         roll_over=RollOver(budget.roll_over),
+        alert_percents=tuple(budget.alert_percents),
+        passed=tuple(map(_share, budget.passed)),
         only=str(budget.only_model or "") or (f"Tier {budget.only_tier_id}" if budget.only_tier_id else ""),
         in_force_since=budget.since,
         set_by=budget.set_by or PURSER,

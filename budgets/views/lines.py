@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from budgets.models import Mode, ScopeKind
 from budgets.ports import Expected
-from budgets.types import BudgetRow
+from budgets.types import BudgetRow, PassedShare
 from budgets.wording import WINDOW_TEXTS
 from core.shapes import Tone
 
@@ -39,6 +39,7 @@ class BudgetLine:
     forecast_percent: Decimal | None
     resets_at: datetime | None
     is_tightest: bool
+    told: PassedShare | None
     url: str
     change_url: str
     plan_url: str
@@ -100,6 +101,7 @@ def budget_line(
         forecast_percent=_forecast_percent(row, forecast),
         resets_at=row.resets_at,
         is_tightest=is_tightest,
+        told=next((share for share in row.passed if share.is_told), None),
         url=reverse("budgets:detail", args=[row.public_id]),
         change_url=reverse("budgets:change", args=[row.public_id]),
         plan_url=reverse("budgets:plan", args=[row.public_id]),
