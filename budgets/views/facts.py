@@ -114,9 +114,7 @@ def alert_facts(row: BudgetRow) -> AlertFacts | None:
         return None
     newest = row.passed[0].limit_since if row.passed and row.passed[0].limit_usd == row.limit_usd else None
     passed_at = {
-        (each.is_forecast, each.percent): each.passed_at
-        for each in row.passed
-        if each.limit_since == newest
+        (each.is_forecast, each.percent): each.passed_at for each in row.passed if each.limit_since == newest
     }
     wanted = {(False, percent) for percent in row.alert_percents} | {(True, ALL_OF_IT)} | passed_at.keys()
     return AlertFacts(
@@ -125,9 +123,7 @@ def alert_facts(row: BudgetRow) -> AlertFacts | None:
                 percent=percent,
                 of_usd=row.limit_usd * percent / 100,
                 is_forecast=is_forecast,
-                passed_at=passed[is_forecast, percent].passed_at
-                if (is_forecast, percent) in passed
-                else None,
+                passed_at=passed_at.get((is_forecast, percent)),
             )
             for is_forecast, percent in sorted(wanted)
         ),
