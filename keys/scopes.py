@@ -58,6 +58,7 @@ STEMS = {
     "access_reviews": "requests",
     "usage_days": "usage",
     "blocked_calls": "usage",
+    "spend_warnings": "usage",
     "reconciliation_runs": "reconciliation",
     "discrepancies": "reconciliation",
     "sources": "reconciliation",

@@ -55,6 +55,7 @@ from usage.api import (
     QuarantineViewSet,
     ReconciliationRunViewSet,
     SourceViewSet,
+    SpendWarningViewSet,
     UpstreamKeyViewSet,
     UsageDayViewSet,
 )
@@ -154,6 +155,7 @@ router.register("policy-proposals", PolicyProposalViewSet, "policy_proposals")
 router.register("access-reviews", AccessReviewViewSet, "access_reviews")
 router.register("usage/days", UsageDayViewSet, "usage_days")
 router.register("usage", FocusViewSet, "usage")
+router.register("spend-warnings", SpendWarningViewSet, "spend_warnings")
 router.register("blocked-calls", BlockedCallsViewSet, "blocked_calls")
 router.register("reconciliation/runs", ReconciliationRunViewSet, "reconciliation_runs")
 router.register("reconciliation/discrepancies", DiscrepancyViewSet, "discrepancies")

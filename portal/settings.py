@@ -457,6 +457,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "verify-audit": {"task": "portal.verify_audit", "schedule": crontab(hour=3, minute=10)},
     "tell-of-spend": {"task": "usage.tell_of_spend", "schedule": 60.0},
     "tell-of-forecasts": {"task": "usage.tell_of_forecasts", "schedule": 600.0},
+    "watch-spend": {"task": "usage.watch_spend", "schedule": 300.0},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
     "recount-usage": {"task": "usage.recount_yesterday", "schedule": crontab(hour=1, minute=40)},
     "retire-months": {"task": "usage.retire_months", "schedule": crontab(hour=4, minute=10)},

@@ -53,8 +53,8 @@ def body_of(facts: AlertFacts) -> str:
     parts = (
         _amounts(facts),
         _forecast(facts),
-        _most("Keys", facts.top_keys),
-        _most("Models", facts.top_models),
+        most_of("Keys", facts.top_keys),
+        most_of("Models", facts.top_models),
         at_the_limit(facts),
     )
     return "\n\n".join(part for part in parts if part)
@@ -94,7 +94,8 @@ def _forecast(facts: AlertFacts) -> str:
     return f"{text}." if facts.spent_usd >= facts.limit_usd else f"{text}, within the limit."
 
 
-def _most(what: str, rows: Sequence[tuple[str, Decimal]]) -> str:
+def most_of(what: str, rows: Sequence[tuple[str, Decimal]]) -> str:
+    """Name what spent most; nothing where nothing did."""
     named = ", ".join(f"{name} {format_usd(usd)}" for name, usd in rows)
     return f"{what} that spent most: {named}." if rows else ""
 

@@ -35,6 +35,12 @@ def tell_of_forecasts() -> int:
     return services.tell_of_forecasts()
 
 
+@shared_task(name="usage.watch_spend")
+def watch_spend() -> int:
+    """Warn of projects that spend more than they usually do."""
+    return services.watch_spend()
+
+
 @shared_task(name="usage.make_partitions")
 def make_partitions() -> int:
     """Make next months' tables."""
@@ -79,6 +85,7 @@ def reconcile_providers() -> dict[str, str]:
 
 @shared_task(name="usage.retire_months", time_limit=3600, soft_time_limit=3600 - 60)
 def retire_months() -> dict[str, str]:
-    """Drop what is no longer kept: the calls of old months, and the roll-up's hours of before two weeks."""
+    """Drop what is no longer kept: the calls of old months, and the hours of before some weeks."""
     services.forget_hours()
+    services.forget_pace()
     return services.retire_months()

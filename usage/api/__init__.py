@@ -5,6 +5,7 @@ from usage.api.days import BlockedCallsViewSet, FocusViewSet, UsageDayViewSet
 from usage.api.periods import PeriodViewSet
 from usage.api.quarantine import QuarantineViewSet
 from usage.api.reconciliation import DiscrepancyViewSet, ReconciliationRunViewSet
+from usage.api.warnings import SpendWarningViewSet
 
 __all__ = [
     "BlockedCallsViewSet",
@@ -16,6 +17,7 @@ __all__ = [
     "QuarantineViewSet",
     "ReconciliationRunViewSet",
     "SourceViewSet",
+    "SpendWarningViewSet",
     "UpstreamKeyViewSet",
     "UsageDayViewSet",
 ]

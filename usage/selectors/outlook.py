@@ -55,11 +55,11 @@ def forecast_budgets(rows: Sequence[Standing], *, at: datetime | None = None) ->
     return {budget: forecast for budget, forecast in found.items() if forecast is not None}
 
 
-def scope_of(rows: Iterable[Standing]) -> Scope:
-    """Return the usage of all these budgets' scopes together."""
+def scope_of(scopes: Iterable[tuple[ScopeKind, int]]) -> Scope:
+    """Return the usage of all these scopes together."""
     ids: dict[ScopeKind, set[int]] = {kind: set() for kind in ScopeKind}
-    for row in rows:
-        ids[row.scope_kind].add(row.scope_id)
+    for kind, scope_id in scopes:
+        ids[kind].add(scope_id)
     return Scope(
         label="Scopes of budgets",
         everything=bool(ids[ScopeKind.ORGANISATION]),
@@ -99,7 +99,7 @@ def _cells(
     """Read the usage of these budgets' scopes, and sort it by scope."""
     kinds = {row.scope_kind for row in rows}
     columns = {kind: column for kind, column in COLUMNS.items() if kind in kinds}
-    found = days_in(scope_of(rows), custom(days[0], days[-1]))
+    found = days_in(scope_of([row.scope for row in rows]), custom(days[0], days[-1]))
     filters = [name for name in FILTERS if any(getattr(row, FILTERS[name]) is not None for row in rows)]
     if by_model and "model_id" not in filters:
         filters.append("model_id")

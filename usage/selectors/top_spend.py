@@ -1,19 +1,18 @@
-"""Which keys and models spend most of what budgets count."""
+"""Which keys and models spend most."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
 
-from budgets.types import Standing
+from budgets.models import ScopeKind
 from catalog.models import LlmModel
-from core import clock
 from keys.models import ApiKey
 from usage.selectors.outlook import scope_of
-from usage.selectors.periods import custom, organisation_today
+from usage.selectors.periods import custom
 from usage.selectors.rollup import days_in
 
 SHOWN = 3
@@ -22,60 +21,70 @@ TOP = """
     WITH day AS ({days}),
     asked AS (SELECT * FROM
               unnest(%s::bigint[], %s::text[], %s::bigint[], %s::date[], %s::int[], %s::bigint[])
-              AS a (budget_id, kind, scope_id, first_day, only_tier, only_model)),
+              AS a (number, kind, scope_id, first_day, only_tier, only_model)),
     spent AS (
-      SELECT a.budget_id, d.key_id, d.model_id, sum(d.cost_usd) AS usd FROM asked a JOIN day d
+      SELECT a.number, d.key_id, d.model_id, sum(d.cost_usd) AS usd FROM asked a JOIN day d
         ON d.day >= a.first_day
        AND CASE a.kind WHEN 'organisation' THEN true WHEN 'department' THEN d.department_id = a.scope_id
              WHEN 'team' THEN d.team_id = a.scope_id WHEN 'project' THEN d.project_id = a.scope_id
              ELSE d.key_id = a.scope_id END
        AND (a.only_tier IS NULL OR d.tier_id = a.only_tier)
        AND (a.only_model IS NULL OR d.model_id = a.only_model)
-      GROUP BY GROUPING SETS ((a.budget_id, d.key_id), (a.budget_id, d.model_id))
+      GROUP BY GROUPING SETS ((a.number, d.key_id), (a.number, d.model_id))
     ),
     ranked AS (
-      SELECT budget_id, key_id, model_id, usd, row_number() OVER (
-        PARTITION BY budget_id, key_id IS NULL ORDER BY usd DESC, key_id, model_id) AS place
+      SELECT number, key_id, model_id, usd, row_number() OVER (
+        PARTITION BY number, key_id IS NULL ORDER BY usd DESC, key_id, model_id) AS place
       FROM spent WHERE usd > 0
     )
-    SELECT budget_id, key_id, model_id, usd FROM ranked WHERE place <= {shown}
-    ORDER BY budget_id, key_id IS NULL, place
+    SELECT number, key_id, model_id, usd FROM ranked WHERE place <= {shown}
+    ORDER BY number, key_id IS NULL, place
 """
 Named = tuple[str, Decimal]
-Cell = tuple[int, int | None, int | None, Decimal]  # the budget, the key or the model, US dollars
+Cell = tuple[int, int | None, int | None, Decimal]  # the caller's number, the key or the model, US dollars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What is looked at under a number of the caller's: a scope from a day on, or what a budget counts."""
+
+    id: int
+    scope_kind: ScopeKind
+    scope_id: int
+    first_day: date
+    only_tier: int | None = None
+    only_model_id: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class TopSpend:
-    """The keys and models that spent most in a budget's window, the dearest first, in US dollars."""
+    """The keys and models that spent most, the dearest first, in US dollars."""
 
     keys: list[Named] = field(default_factory=list)
     models: list[Named] = field(default_factory=list)
 
 
-def top_spend(rows: Sequence[Standing], *, at: datetime | None = None) -> dict[int, TopSpend]:
-    """Return what spent most of each budget's window, by budget. Three queries.
-
-    By the organisation's days, from that in which the window begins: all of a day counts.
-    """
-    cells = _cells(rows, organisation_today(at or clock.now()))
+def top_spend(rows: Sequence[Counted], *, until: date) -> dict[int, TopSpend]:
+    """Return what spent most of each by its number, to the organisation's day `until`. Three queries."""
+    cells = _cells(rows, until)
     keys = _key_names({key for _, key, _, _ in cells if key is not None})
     names = {model for _, _, model, _ in cells if model is not None}
     models = dict(LlmModel.objects.filter(pk__in=names).values_list("pk", "name"))
     found = {row.id: TopSpend() for row in rows}
-    for budget, key, model, usd in cells:
+    for number, key, model, usd in cells:
         if key is not None:
-            found[budget].keys.append((keys.get(key, "A key"), usd))
+            found[number].keys.append((keys.get(key, "A key"), usd))
         elif model is not None:
-            found[budget].models.append((models.get(model, "A model"), usd))
+            found[number].models.append((models.get(model, "A model"), usd))
     return found
 
 
-def _cells(rows: Sequence[Standing], today: date) -> list[Cell]:
+def _cells(rows: Sequence[Counted], until: date) -> list[Cell]:
     if not rows:
         return []
-    firsts = [organisation_today(row.window_starts_at) for row in rows]
-    days = days_in(scope_of(rows), custom(min(firsts), today)).values(*COLUMNS).order_by()
+    first = min(row.first_day for row in rows)
+    scope = scope_of([(row.scope_kind, row.scope_id) for row in rows])
+    days = days_in(scope, custom(first, until)).values(*COLUMNS).order_by()
     try:
         sql, terms = days.query.sql_with_params()
     except EmptyResultSet:
@@ -84,7 +93,7 @@ def _cells(rows: Sequence[Standing], today: date) -> list[Cell]:
         [row.id for row in rows],
         [row.scope_kind.value for row in rows],
         [row.scope_id for row in rows],
-        firsts,
+        [row.first_day for row in rows],
         [row.only_tier for row in rows],
         [row.only_model_id for row in rows],
     )

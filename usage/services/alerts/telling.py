@@ -8,12 +8,13 @@ from django.urls import reverse
 
 from budgets.models import AlertKind, BudgetAlert, ScopeKind
 from budgets.types import BudgetRow
-from core import events, outbox
+from core import clock, events, outbox
 from core.money import wire_usd
 from keys.models import ApiKey
 from usage.alert_texts import AlertFacts, at_the_limit, body_of, subject_of
+from usage.selectors.periods import organisation_today
 from usage.selectors.responsible import Recipient, responsible_for
-from usage.selectors.top_spend import TopSpend, top_spend
+from usage.selectors.top_spend import Counted, TopSpend, top_spend
 
 TOPIC = "budget.alert"
 
@@ -32,7 +33,7 @@ def tell(
     """
     shown = [rows[alert.budget_id] for alert in told]
     people = responsible_for([row.place for row in shown])
-    top = top_spend(shown, at=at)
+    top = top_spend([_counted(row) for row in shown], until=organisation_today(at or clock.now()))
     names = _names(shown)
     mails: list[outbox.Mail] = []
     findings: list[events.Finding] = []
@@ -55,6 +56,18 @@ def _names(rows: Sequence[BudgetRow]) -> dict[int, str]:
         for pk, name, owner in ApiKey.objects.filter(pk__in=keys).values_list("pk", "name", "owner__name")
     }
     return {row.id: labels[row.scope_id] if row.scope_kind is ScopeKind.KEY else row.name for row in rows}
+
+
+def _counted(row: BudgetRow) -> Counted:
+    """By the organisation's days, from that in which the window begins: all of a day counts."""
+    return Counted(
+        id=row.id,
+        scope_kind=row.scope_kind,
+        scope_id=row.scope_id,
+        first_day=organisation_today(row.window_starts_at),
+        only_tier=row.only_tier,
+        only_model_id=row.only_model_id,
+    )
 
 
 def _with_it(alert: BudgetAlert, passed: Sequence[BudgetAlert]) -> list[int]:
