@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -31,7 +32,7 @@ from usage.services import tell_of_forecasts
 pytestmark = pytest.mark.django_db
 
 
-def steady(cast: Cast, amount: str = "200", *, per_day: str = "10", **fields: object) -> Budget:
+def steady(cast: Cast, amount: str = "200", *, per_day: str = "10", **fields: Any) -> Budget:
     """Open a budget of a project that spends the same each day: $95 by now, $299 by the end of November."""
     ranking = budget_of(cast.ranking, amount, **fields)
     for day in days_before(14):
@@ -93,8 +94,8 @@ def test_the_next_window_is_forecast_anew(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"window": Window.DAY}, {"window": Window.LIFETIME}, {"amount": None}])
-def test_what_cannot_be_forecast_is_no_alert(cast: Cast, fields: dict[str, object]) -> None:
-    steady(cast, **{"amount": "1", **fields})  # type: ignore[arg-type]
+def test_what_cannot_be_forecast_is_no_alert(cast: Cast, fields: dict[str, Any]) -> None:
+    steady(cast, **{"amount": "1", **fields})
     spent(Budget.objects.get(), "0.5")
     assert look_ahead() == 0
 

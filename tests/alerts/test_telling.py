@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMultiAlternatives
 
 from budgets.models import Mode, Window
 from core import clock, outbox
@@ -166,7 +167,8 @@ def test_a_mail_has_a_text_and_the_same_as_html(cast: Cast) -> None:
     look()
     outbox.drain(senders=SENDERS)
     (sent,) = mail.outbox
-    (html, kind), *_ = sent.alternatives  # type: ignore[attr-defined]
+    assert isinstance(sent, EmailMultiAlternatives)
+    (html, kind), *_ = sent.alternatives
     assert kind == "text/html"
     for text in (str(sent.body), str(html)):
         assert "$84.00 of $100.00 is spent" in text
