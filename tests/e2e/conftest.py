@@ -78,7 +78,7 @@ def house(transactional_db: None, programs: Path, tmp_path: Path) -> Iterator[Ho
         person.save()
     call_command("import_prices", verbosity=0)
     portal = portal_server(log=tmp_path / "web.log")
-    portal.environment |= {"PULL_EVERY_SECONDS": "2", "WEB_WORKERS": "1"}
+    portal.environment |= {"PULL_EVERY_SECONDS": "2", "ALERT_EVERY_SECONDS": "2", "WEB_WORKERS": "1"}
     subprocess.run(
         [sys.executable, "manage.py", "collectstatic", "--noinput", "-v", "0"],
         cwd=ROOT,
