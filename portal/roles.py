@@ -20,6 +20,7 @@ RECORDS = frozenset(
         "approvals_decision",
         "approvals_grantreview",
         "approvals_stage",
+        "budgets_budgetalert",
         "budgets_budgetlimit",
         "budgets_entry",
         "core_auditevent",
@@ -34,6 +35,7 @@ RECORDS = frozenset(
         "usage_period_figure",
         "usage_retired_month",
         "usage_source",
+        "usage_spendwarning",
     }
 )
 # Filled by `migrate`, only read afterwards.
@@ -67,6 +69,7 @@ PASSING = frozenset(
         "teams_directorygroup_members",
         "usage_hour",
         "usage_importcursor",
+        "usage_pace",
         "usersessions_usersession",
     }
 )
