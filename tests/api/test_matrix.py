@@ -209,10 +209,8 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "models": lambda world: world.cast.large.public_id,
     "prices": lambda world: world.cast.large.prices.order_by("pk")[0].public_id,
     "budgets": lambda world: world.budget.public_id,
-    "budget_alerts": lambda world: factories.BudgetAlertFactory.create(budget=world.budget).public_id,
-    "spend_warnings": lambda world: (
-        factories.SpendWarningFactory.create(project=world.cast.ranking).public_id
-    ),
+    "budget_alerts": lambda world: world.alert.public_id,
+    "spend_warnings": lambda world: world.warning.public_id,
     "rate_limits": lambda world: world.rate_limit.public_id,
     "keys": lambda world: world.fresh_key.public_id,
     "grants": lambda world: world.grant.public_id,

@@ -149,16 +149,15 @@ def some_messages(world: World, number: int) -> None:
 
 
 def some_alerts(world: World, number: int) -> None:
-    for back in range(number + 1):
-        since = clock.now() - timedelta(days=back + 1)
+    for back in range(number):
+        since = clock.now() - timedelta(days=back + 20)
         factories.BudgetAlertFactory.create(budget=world.budget, window_start=since)
 
 
 def some_warnings(world: World, number: int) -> None:
-    for back in range(number + 1):
-        factories.SpendWarningFactory.create(
-            project=world.cast.ranking, warned_at=clock.now() - timedelta(days=back)
-        )
+    for back in range(number):
+        at = clock.now() - timedelta(days=back + 1)
+        factories.SpendWarningFactory.create(project=world.cast.ranking, warned_at=at)
 
 
 LISTS: dict[str, Grow] = {
