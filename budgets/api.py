@@ -11,10 +11,12 @@ from rest_framework.response import Response
 
 from budgets import selectors
 from budgets.errors import NeedsConfirmationError
-from budgets.models import Allocation, Budget, Mode, RateLimit, RollOver, ScopeKind, Window
+from budgets.models import Allocation, Budget, BudgetAlert, Mode, RateLimit, RollOver, ScopeKind, Window
 from budgets.ports import KeyDirectory
 from budgets.scopes import find_scope, scope_names
 from budgets.serializers import (
+    BudgetAlertOut,
+    BudgetAlertQuery,
     BudgetCloseIn,
     BudgetOpenIn,
     BudgetOut,
@@ -194,8 +196,31 @@ class RateLimitViewSet(NounViewSet):
         return self.answer(rates.remove_rate_limit(actor=self.actor, limit=self.found(id), **wanted))
 
 
+class BudgetAlertViewSet(NounViewSet):
+    """Shares of their limits that budgets passed, of what the person may see, the latest first."""
+
+    noun = "alert"
+    out = BudgetAlertOut
+    list_query = BudgetAlertQuery
+    lookup_value_regex = id_pattern("alr")
+    keys: ClassVar[KeyDirectory]
+
+    def get_queryset(self) -> QuerySet[BudgetAlert]:
+        """Return the alerts in scope."""
+        visible = self.keys.visible_ids(self.actor)
+        return selectors.visible_alerts(self.actor, key_ids=visible).select_related("budget")
+
+    def chosen(self, rows: QuerySet[BudgetAlert]) -> QuerySet[BudgetAlert]:
+        """Narrow the list down to a budget and a kind."""
+        return self.narrowed(rows, budget="budget__public_id", kind="kind")
+
+    def about(self, rows: Sequence[BudgetAlert]) -> dict[str, Any]:
+        """Return what the scopes are called."""
+        return named_scopes(self, [(ScopeKind(row.budget.scope_kind), row.budget.scope_id) for row in rows])
+
+
 def named_scopes(
-    view: BudgetViewSet | RateLimitViewSet, scopes: Sequence[tuple[ScopeKind, int]]
+    view: BudgetViewSet | RateLimitViewSet | BudgetAlertViewSet, scopes: Sequence[tuple[ScopeKind, int]]
 ) -> dict[str, Any]:
     """Return what scopes are called, those of keys too. Two queries."""
     keys = {scope_id for kind, scope_id in scopes if kind is ScopeKind.KEY}

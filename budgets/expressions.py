@@ -36,6 +36,13 @@ class LimitAt(Func):
     output_field = DecimalField(**MONEY)
 
 
+class LimitSince(Func):
+    """Since when, in a window that began at a moment, the limit of a budget is what it is at another."""
+
+    function = "budgets_limit_since"
+    output_field = DateTimeField()
+
+
 class ScopePart(Func):
     """The project, team or department that a budget's scope is part of now; `part` is `team_id` and so on."""
 

@@ -1,5 +1,6 @@
 """What a person enters about budgets: limits, rules, rates. Rules stand in the services."""
 
+import re
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
@@ -8,10 +9,11 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from budgets.models import Allocation, Mode, RollOver, Window
+from budgets.models import MOST_PERCENTS, Allocation, Mode, RollOver, Window, usual_percents
 from core.forms import ReasonField, UsdField
 
 MISSING = "Enter a limit in US dollars, or tick “No limit here”"
+PERCENTS_INVALID = "Enter whole numbers such as 50, 80, 100"
 DAY_MISSING = "Enter a day such as 2026-12-01"
 NUMBER_ATTRIBUTES = {"inputmode": "numeric", "autocomplete": "off", "class": "short"}
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -37,6 +39,24 @@ class DayField(forms.DateField):
         if day is not None and day.year not in YEARS:
             raise ValidationError(DAY_MISSING, code="invalid")
         return day
+
+
+class PercentsField(forms.CharField):
+    """Shares of a limit as people write them down: `50, 80, 100`. Empty is the usual ones."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, widget=forms.TextInput(attrs=NUMBER_ATTRIBUTES), **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return shares as text."""
+        return value if isinstance(value, str) or value is None else ", ".join(map(str, value))
+
+    def clean(self, value: Any) -> list[int]:
+        """Return the shares. Raises ValidationError for what is no list of whole numbers."""
+        words = str(super().clean(value)).replace("%", " ").replace(",", " ").split()
+        if not all(re.fullmatch("[0-9]{1,3}", word) for word in words):
+            raise ValidationError(PERCENTS_INVALID, code="invalid")
+        return [int(word) for word in words] or usual_percents()
 
 
 class LimitForm(forms.Form):
@@ -109,6 +129,12 @@ class RulesForm(forms.Form):
     roll_over = forms.ChoiceField(
         label="What a window passes on to the next", choices=RollOver.choices, initial=RollOver.NONE
     )
+    alert_percents = PercentsField(
+        label="Tell people at these per cent of the limit",
+        help_text=f"Up to {MOST_PERCENTS} whole numbers. Empty is 50, 80 and 100. A forecast over the limit"
+        " is told in any case.",
+        initial=usual_percents,
+    )
     reason = ReasonField(
         label="Why", help_text="It stays in the audit.", missing="Enter why the rules change"
     )
@@ -173,7 +199,7 @@ class OpenForm(RulesForm, LimitForm):
     )
     field_order = (
         "scope", "key", "only", "window", "week_start", "year_start", "time_zone", "limit_usd", "unlimited",
-        "mode", "allocation", "overcommit_ratio", "roll_over", "reason",
+        "mode", "allocation", "overcommit_ratio", "roll_over", "alert_percents", "reason",
     )  # fmt: skip
 
     def __init__(

@@ -17,6 +17,7 @@ from core.ids import PublicIdField
 from teams.models import Department, Project, Team, User
 
 MONEY: Any = {"max_digits": 28, "decimal_places": 12}
+MOST_PERCENTS, HIGHEST_PERCENT = 6, 200  # of the shares of a limit at which people are told
 # Attribution is copied, never followed: no foreign-key check and no index on the path of every call. The rows
 # it names are never deleted (trigger `is_never_deleted`).
 COPIED: Any = {
@@ -72,8 +73,16 @@ class RollOver(models.TextChoices):
     DEBT = "debt", "What was overspent is taken off"
 
 
+def usual_percents() -> list[int]:
+    """Return at which shares of a limit, in per cent, people are told unless they choose others."""
+    return [50, 80, 100]
+
+
 class Budget(models.Model):
-    """One limit on one scope for one window. A call must fit every budget on its path."""
+    """One limit on one scope for one window. A call must fit every budget on its path.
+
+    `alert_percents` are the shares of the limit, in per cent, at which the people in charge are told.
+    """
 
     public_id = PublicIdField(prefix="bdg")
     scope_kind = models.CharField(max_length=16, choices=ScopeKind)
@@ -95,6 +104,9 @@ class Budget(models.Model):
     only_tier = models.ForeignKey(Tier, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     only_model = models.ForeignKey(
         LlmModel, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    alert_percents = ArrayField(
+        models.PositiveSmallIntegerField(), default=usual_percents, db_default=usual_percents()
     )
     created_at = models.DateTimeField(default=now)
     closed_at = models.DateTimeField(null=True, blank=True)
@@ -125,6 +137,10 @@ class Budget(models.Model):
             models.CheckConstraint(
                 condition=~Q(window=Window.LIFETIME) | Q(roll_over=RollOver.NONE),
                 name="budget_for_a_lifetime_does_not_roll_over",
+            ),
+            models.CheckConstraint(
+                condition=Q(alert_percents__len__range=(1, MOST_PERCENTS)),
+                name="budget_tells_at_one_share_of_its_limit_or_some",
             ),
             models.UniqueConstraint(
                 fields=("scope_kind", "scope_id", "window", "mode", "only_tier", "only_model"),
@@ -213,6 +229,61 @@ class Balance(models.Model):
 
     def __str__(self) -> str:
         return f"{self.spent_usd} spent, {self.reserved_usd} held"
+
+
+class AlertKind(models.TextChoices):
+    """What passed a share of the limit: what is spent, or what the window is expected to come to."""
+
+    SPENT = "spent", "Spent"
+    FORECAST = "forecast", "Forecast"
+
+
+class BudgetAlert(models.Model):
+    """A share of its limit that a budget passed in a window: once while that limit is in force. Insert-only.
+
+    `limit_since` is since when, in the window, the limit is what it is: another limit arms every share again.
+    `is_told` is False where nobody was told of it by itself: a higher share was passed with it, or people
+    knew (budgets.thresholds). `passes_on` is the organisation's day on which the limit is expected to be
+    passed, if it is.
+    """
+
+    public_id = PublicIdField(prefix="alr")
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="alerts")
+    window_start = models.DateTimeField()
+    window_end = models.DateTimeField()
+    kind = models.CharField(max_length=8, choices=AlertKind)
+    percent = models.PositiveSmallIntegerField()
+    limit_since = models.DateTimeField()
+    limit_usd = models.DecimalField(**MONEY)
+    spent_usd = models.DecimalField(**MONEY)
+    held_usd = models.DecimalField(**MONEY)
+    forecast_usd = models.DecimalField(**MONEY, null=True)
+    passes_on = models.DateField(null=True)
+    is_told = models.BooleanField()
+    passed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("budget", "window_start", "limit_since", "kind", "percent"),
+                name="alert_once_per_budget_window_limit_kind_and_percent",
+            ),
+            models.CheckConstraint(
+                condition=Q(percent__range=(1, HIGHEST_PERCENT)), name="alert_is_about_a_share_of_a_limit"
+            ),
+            models.CheckConstraint(
+                condition=Q(limit_since__gte=F("window_start"), limit_since__lt=F("window_end")),
+                name="alert_limit_is_in_force_in_its_window",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind=AlertKind.FORECAST) | Q(forecast_usd__isnull=False),
+                name="alert_of_a_forecast_has_one",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.percent} % of {self.limit_usd}, {self.kind}"
 
 
 class RateLimit(models.Model):

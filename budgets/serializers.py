@@ -9,10 +9,22 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import Direction, extend_schema_field
 from rest_framework import serializers
 
-from budgets.models import Allocation, LimitKind, Mode, RateLimit, RollOver, ScopeKind, Window
+from budgets.models import (
+    HIGHEST_PERCENT,
+    MOST_PERCENTS,
+    AlertKind,
+    Allocation,
+    Budget,
+    LimitKind,
+    Mode,
+    RateLimit,
+    RollOver,
+    ScopeKind,
+    Window,
+)
 from budgets.scopes import Scopes
 from budgets.types import BudgetRow, LimitRow, LimitState
-from core.rest.fields import Flag, Moment, PublicId, Text, Usd, WholeNumber
+from core.rest.fields import Day, Flag, Moment, PublicId, Text, Usd, WholeNumber
 from core.rest.serializers import In, Out, PageQuery
 
 MAX_REASON_CHARACTERS = 240
@@ -20,6 +32,7 @@ MAX_RATE, MAX_TOKEN_RATE = 2**31 - 1, 2**53
 ANCHOR_HELP = "First weekday of a week (1 is Monday), first month of a fiscal year; else 1."
 ALLOCATION_HELP = "How much of the limit the budgets below may have, added up."
 ROLL_OVER_HELP = "What a window passes on to the next."
+PERCENTS_HELP = "Shares of the limit, in per cent, at which the people in charge are told."
 RATIO_PATTERN = r"^[1-9][0-9]{0,2}(\.[0-9]{1,2})?$"
 RATIO_HELP = "How many times the limit the budgets below may have; only for overcommit."
 
@@ -66,6 +79,7 @@ class BudgetOut(Out):
     allocation = serializers.ChoiceField(Allocation.choices, help_text=ALLOCATION_HELP)
     overcommit_ratio = serializers.DecimalField(max_digits=5, decimal_places=2)
     roll_over = serializers.ChoiceField(RollOver.choices, help_text=ROLL_OVER_HELP)
+    alert_percents = serializers.ListField(child=serializers.IntegerField(), help_text=PERCENTS_HELP)
     only = serializers.CharField(help_text="The tier or model whose calls alone count; empty for all calls.")
     limit_usd = Usd(allow_null=True)
     spent_usd = Usd()
@@ -141,6 +155,14 @@ class RulesIn(In):
     overcommit_ratio = Ratio(default=Decimal(1), help_text=RATIO_HELP)
     roll_over = serializers.ChoiceField(
         RollOver.choices, default=RollOver.NONE.value, help_text=ROLL_OVER_HELP
+    )
+    alert_percents = serializers.ListField(
+        child=WholeNumber(min_value=1, max_value=HIGHEST_PERCENT),
+        min_length=1,
+        max_length=MOST_PERCENTS,
+        allow_null=True,
+        default=None,
+        help_text=f"{PERCENTS_HELP} Left out they stay as they are; of a new budget they are 50, 80 and 100.",
     )
     reason = Text(max_length=MAX_REASON_CHARACTERS, help_text="Kept in the audit.")
 
@@ -220,6 +242,48 @@ class RateLimitOut(Out):
         scopes: Scopes = self.context["scopes"]
         named = scopes[ScopeKind(row.scope_kind), row.scope_id]
         return {"kind": row.scope_kind, "id": named.public_id, "name": named.name}
+
+
+class AlertBudgetOut(Out):
+    """The budget of an alert."""
+
+    id = serializers.CharField(source="public_id")
+    scope = serializers.SerializerMethodField()
+    window = serializers.ChoiceField(Window.choices)
+
+    @extend_schema_field(ScopeOut)
+    def get_scope(self, budget: Budget) -> dict[str, str | None]:
+        """Return what the budget limits, by its public id."""
+        scopes: Scopes = self.context["scopes"]
+        named = scopes[ScopeKind(budget.scope_kind), budget.scope_id]
+        return {"kind": budget.scope_kind, "id": named.public_id, "name": named.name}
+
+
+class BudgetAlertOut(Out):
+    """A share of its limit that a budget passed, once while that limit is in force; figures are of then."""
+
+    id = serializers.CharField(source="public_id")
+    budget = AlertBudgetOut()
+    kind = serializers.ChoiceField(AlertKind.choices, help_text="What passed it: spend, or the forecast.")
+    percent = serializers.IntegerField()
+    is_told = serializers.BooleanField(
+        help_text="Whether people were told of this share, and not of a higher one passed with it."
+    )
+    passed_at = Moment()
+    limit_usd = Usd()
+    spent_usd = Usd()
+    held_usd = Usd(help_text="Set aside for calls in flight.")
+    forecast_usd = Usd(allow_null=True, help_text="What the window was expected to come to.")
+    passes_on = Day(allow_null=True, help_text="The day on which the limit was expected to be passed.")
+    window_starts_at = Moment(source="window_start")
+    window_ends_at = Moment(source="window_end")
+
+
+class BudgetAlertQuery(PageQuery):
+    """Which alerts to list."""
+
+    budget = PublicId("bdg", required=False)
+    kind = serializers.ChoiceField(AlertKind.choices, required=False)
 
 
 class RateLimitQuery(PageQuery):

@@ -126,6 +126,18 @@ Standings = Mapping[tuple[ScopeKind, int], Sequence[Standing]]  # by what they a
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassedShare:
+    """A share of a limit that a budget passed in its present window; `limit_since` says which limit."""
+
+    percent: int
+    is_forecast: bool
+    is_told: bool
+    limit_usd: Decimal
+    limit_since: datetime
+    passed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetRow(Standing):
     """A budget as it stands, with all that a page tells of it.
 
@@ -141,6 +153,8 @@ class BudgetRow(Standing):
     allocation: Allocation
     overcommit_ratio: Decimal
     roll_over: RollOver
+    alert_percents: tuple[int, ...]
+    passed: tuple[PassedShare, ...]  # the latest first
     only: str
     in_force_since: datetime | None
     set_by: str

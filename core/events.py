@@ -1,9 +1,21 @@
-"""Tells webhooks of what was done: an outbox row for each that listens, in the transaction of the act."""
+"""Tells webhooks of what was done or found: an outbox row for each that listens, in the transaction of it."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from core import outbox
 from core.models import AuditEvent, Webhook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that nobody did, such as a limit that was passed; `data` is plain JSON."""
+
+    public_id: str
+    at: datetime
+    data: Mapping[str, Any]
 
 
 def tell(event: AuditEvent) -> None:
@@ -16,6 +28,27 @@ def tell(event: AuditEvent) -> None:
                 dedupe_key=f"{webhook.public_id}:{event.public_id}",
                 payload=payload(event),
             )
+
+
+def tell_of_findings(action: str, findings: Sequence[Finding]) -> None:
+    """Queue each finding for every webhook that listens to its action. Two queries, one when nobody does."""
+    hooks = [each for each in Webhook.objects.filter(disabled_at__isnull=True) if listens(each, action)]
+    events = [
+        outbox.Event(
+            webhook_id=webhook.public_id,
+            topic=action,
+            dedupe_key=f"{webhook.public_id}:{finding.public_id}",
+            payload={
+                "type": action,
+                "timestamp": finding.at.isoformat(),
+                "data": {"id": finding.public_id, **finding.data},
+            },
+        )
+        for webhook in hooks
+        for finding in findings
+    ]
+    if events:
+        outbox.put_together(events)
 
 
 def listens(webhook: Webhook, action: str) -> bool:

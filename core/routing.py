@@ -25,6 +25,7 @@ KINDS = (
     ("key.", NewsKind.KEYS),
     ("grant.", NewsKind.KEYS),
     ("budget.", NewsKind.BUDGETS),
+    ("spend.", NewsKind.BUDGETS),
 )
 DIGEST_TOPIC = "digest"
 

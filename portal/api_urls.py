@@ -16,7 +16,7 @@ from approvals.api import (
     PolicyProposalViewSet,
     PolicyViewSet,
 )
-from budgets.api import BudgetViewSet, RateLimitViewSet
+from budgets.api import BudgetAlertViewSet, BudgetViewSet, RateLimitViewSet
 from budgets.scopes import ScopeName
 from budgets.services.moves import move_project, move_team
 from catalog.api import (
@@ -65,6 +65,7 @@ from usage.api import (
     ReconciliationRunViewSet,
     RepricingViewSet,
     SourceViewSet,
+    SpendWarningViewSet,
     UpstreamKeyViewSet,
     UsageDayViewSet,
 )
@@ -133,6 +134,13 @@ class Budgets(BudgetViewSet):
     keys = Keys()
 
 
+class BudgetAlerts(BudgetAlertViewSet):
+    """Alerts of budgets with the keys that some of them limit."""
+
+    __doc__ = BudgetAlertViewSet.__doc__
+    keys = Keys()
+
+
 class RateLimits(RateLimitViewSet):
     """Rate limits with the keys that some of them limit."""
 
@@ -160,6 +168,7 @@ router.register("prices", PriceViewSet, "prices")
 router.register("price-proposals", PriceProposalViewSet, "price_proposals")
 router.register("repricings", RepricingViewSet, "repricings")
 router.register("budgets", Budgets, "budgets")
+router.register("budget-alerts", BudgetAlerts, "budget_alerts")
 router.register("rate-limits", RateLimits, "rate_limits")
 router.register("keys", ApiKeyViewSet, "keys")
 router.register("grants", GrantViewSet, "grants")
@@ -176,6 +185,7 @@ router.register("policy-proposals", PolicyProposalViewSet, "policy_proposals")
 router.register("access-reviews", AccessReviewViewSet, "access_reviews")
 router.register("usage/days", UsageDayViewSet, "usage_days")
 router.register("usage", FocusViewSet, "usage")
+router.register("spend-warnings", SpendWarningViewSet, "spend_warnings")
 router.register("blocked-calls", BlockedCallsViewSet, "blocked_calls")
 router.register("reconciliation/runs", ReconciliationRunViewSet, "reconciliation_runs")
 router.register("reconciliation/discrepancies", DiscrepancyViewSet, "discrepancies")

@@ -20,6 +20,7 @@ RECORDS = frozenset(
         "approvals_decision",
         "approvals_grantreview",
         "approvals_stage",
+        "budgets_budgetalert",
         "budgets_budgetlimit",
         "budgets_entry",
         "core_auditevent",
@@ -34,6 +35,7 @@ RECORDS = frozenset(
         "usage_period_figure",
         "usage_retired_month",
         "usage_source",
+        "usage_spendwarning",
     }
 )
 # Filled by `migrate`, only read afterwards.
@@ -69,6 +71,7 @@ PASSING = frozenset(
         "usage_importcursor",
         "usage_key_hour",
         "usage_key_minute",
+        "usage_pace",
         "usersessions_usersession",
     }
 )

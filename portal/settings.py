@@ -452,6 +452,7 @@ USAGE_KEEP_MONTHS: int = env.int("USAGE_KEEP_MONTHS", 0)
 # Days for which messages that ended are kept; 0 keeps all. The least is the database's: 30.
 OUTBOX_KEEP_DAYS: int = env.int("OUTBOX_KEEP_DAYS", 90)
 PULL_EVERY_SECONDS: float = env.float("PULL_EVERY_SECONDS", 60.0)
+ALERT_EVERY_SECONDS: float = env.float("ALERT_EVERY_SECONDS", 60.0)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "pull-usage": {"task": "gateway.pull_usage", "schedule": PULL_EVERY_SECONDS},
     "pull-logs": {"task": "gateway.pull_logs", "schedule": 60.0},
@@ -473,6 +474,9 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
     "seal-audit": {"task": "portal.seal_audit", "schedule": 60.0},
     "verify-audit": {"task": "portal.verify_audit", "schedule": crontab(hour=3, minute=10)},
+    "tell-of-spend": {"task": "usage.tell_of_spend", "schedule": ALERT_EVERY_SECONDS},
+    "tell-of-forecasts": {"task": "usage.tell_of_forecasts", "schedule": 600.0},
+    "watch-spend": {"task": "usage.watch_spend", "schedule": 300.0},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
     "recount-usage": {"task": "usage.recount_yesterday", "schedule": crontab(hour=1, minute=40)},
     "retire-months": {"task": "usage.retire_months", "schedule": crontab(hour=4, minute=10)},

@@ -16,7 +16,17 @@ from django.db import transaction
 from factory.django import DjangoModelFactory
 
 from approvals.models import AccessRequest, Decision, Delegation, Policy, RequestStatus, Stage, Verdict
-from budgets.models import Budget, BudgetLimit, Entry, EntryKind, Mode, ScopeKind, Window
+from budgets.models import (
+    AlertKind,
+    Budget,
+    BudgetAlert,
+    BudgetLimit,
+    Entry,
+    EntryKind,
+    Mode,
+    ScopeKind,
+    Window,
+)
 from catalog.models import Alias, LlmModel, Price, PriceSource, Provider, Tier, Unit, UnpricedCall
 from core import clock
 from core.ids import new_id
@@ -25,7 +35,7 @@ from gateway.models import Gateway
 from keys import secrets
 from keys.models import ApiKey, ApiToken, Grant
 from teams.models import Department, Membership, Project, Role, RoleAssignment, Team, User
-from usage.models import Invoice, ProviderAccount, UpstreamCredential
+from usage.models import Invoice, ProviderAccount, SpendWarning, UpstreamCredential
 
 LONG_AGO = timedelta(days=400)
 TIER_NAMES = {1: "Everyday", 2: "Project", 3: "Experimental"}
@@ -290,6 +300,39 @@ class BudgetLimitFactory(DjangoModelFactory[BudgetLimit]):
     amount_usd = Decimal(100)
     valid_from = factory.LazyFunction(lambda: clock.now() - timedelta(seconds=1))
     reason = "A test."
+
+
+class BudgetAlertFactory(DjangoModelFactory[BudgetAlert]):
+    """80 % of a limit of 100 US dollars, passed a second ago in a month of 30 days."""
+
+    class Meta:
+        model = BudgetAlert
+
+    budget = factory.SubFactory(BudgetFactory)
+    window_start = factory.LazyFunction(lambda: clock.now() - timedelta(days=10))
+    window_end = factory.LazyAttribute(lambda alert: alert.window_start + timedelta(days=30))
+    kind = AlertKind.SPENT
+    percent = 80
+    limit_since = factory.SelfAttribute("window_start")
+    limit_usd = Decimal(100)
+    spent_usd = Decimal(84)
+    held_usd = Decimal(0)
+    is_told = True
+    passed_at = factory.LazyFunction(lambda: clock.now() - timedelta(seconds=1))
+
+
+class SpendWarningFactory(DjangoModelFactory[SpendWarning]):
+    """A project that spends 8 US dollars an hour where 1 is usual, since ten hours ago."""
+
+    class Meta:
+        model = SpendWarning
+
+    project = factory.SubFactory(ProjectFactory)
+    warned_at = factory.LazyFunction(lambda: clock.now() - timedelta(seconds=1))
+    since = factory.LazyAttribute(lambda warning: warning.warned_at - timedelta(hours=10))
+    day = factory.LazyAttribute(lambda warning: warning.warned_at.date())
+    spent_usd = Decimal(80)
+    usual_usd = Decimal(10)
 
 
 class PolicyFactory(DjangoModelFactory[Policy]):

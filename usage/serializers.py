@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.rest.fields import MONTH_PATTERN, Day, Moment, PublicId, QueryNumber, Text, Usd
-from core.rest.serializers import NamedOut, Out, PageQuery, Query
+from core.rest.serializers import CodedOut, NamedOut, Out, PageQuery, Query
 from usage.models import (
     Discrepancy,
     DiscrepancyClass,
@@ -49,6 +49,26 @@ class LineModelOut(Out):
 
     id = serializers.CharField(source="model_public_id")
     name = serializers.CharField(source="model_name")
+
+
+class SpendWarningOut(Out):
+    """A project that spends more than it usually does at these hours of the week: once a day."""
+
+    id = serializers.CharField(source="public_id")
+    project = CodedOut()
+    day = Day(help_text="The organisation's day.")
+    since = Moment(help_text="From when on it was above its usual without a break.")
+    warned_at = Moment()
+    spent_usd = Usd(help_text="What it cost since then.")
+    usual_usd = Usd(help_text="What that time usually costs.")
+    usd_per_hour = Usd()
+    usual_usd_per_hour = Usd()
+
+
+class SpendWarningQuery(PageQuery):
+    """Which warnings to list."""
+
+    project = PublicId("prj", required=False)
 
 
 class UsageDayOut(Out):

@@ -31,6 +31,24 @@ def stop_runaways() -> int:
     return services.stop_runaways()
 
 
+@shared_task(name="usage.tell_of_spend")
+def tell_of_spend() -> int:
+    """Tell of budgets that passed a share of their limit."""
+    return services.tell_of_spend()
+
+
+@shared_task(name="usage.tell_of_forecasts")
+def tell_of_forecasts() -> int:
+    """Tell of budgets that are forecast to pass their limit."""
+    return services.tell_of_forecasts()
+
+
+@shared_task(name="usage.watch_spend")
+def watch_spend() -> int:
+    """Warn of projects that spend more than they usually do."""
+    return services.watch_spend()
+
+
 @shared_task(name="usage.make_partitions")
 def make_partitions() -> int:
     """Make next months' tables."""
@@ -72,6 +90,7 @@ def reconcile_providers() -> dict[str, str]:
 
 @shared_task(name="usage.retire_months", time_limit=3600, soft_time_limit=3600 - 60)
 def retire_months() -> dict[str, str]:
-    """Drop what is no longer kept: the calls of old months, and the roll-up's hours of before two weeks."""
+    """Drop what is no longer kept: the calls of old months, and the hours of before some weeks."""
     services.forget_hours()
+    services.forget_pace()
     return services.retire_months()

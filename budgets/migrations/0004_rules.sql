@@ -4,8 +4,8 @@ DECLARE
   home bigint;
 BEGIN
   IF TG_OP = 'UPDATE' THEN
-    IF (to_jsonb(NEW) - '{closed_at,mode,allocation,overcommit_ratio,roll_over,department_id}'::text[])
-       IS DISTINCT FROM (to_jsonb(OLD) - '{closed_at,mode,allocation,overcommit_ratio,roll_over,department_id}'::text[]) OR OLD.closed_at IS NOT NULL THEN
+    IF (to_jsonb(NEW) - '{closed_at,mode,allocation,overcommit_ratio,roll_over,department_id,alert_percents}'::text[])
+       IS DISTINCT FROM (to_jsonb(OLD) - '{closed_at,mode,allocation,overcommit_ratio,roll_over,department_id,alert_percents}'::text[]) OR OLD.closed_at IS NOT NULL THEN
       RAISE EXCEPTION 'a budget keeps its scope and window: close it and open another' USING ERRCODE = 'restrict_violation';
     END IF;
     IF NEW.department_id IS NOT DISTINCT FROM OLD.department_id THEN RETURN NEW; END IF;

@@ -1,5 +1,11 @@
 """What is read of budgets: rows for pages, places, limits over time, the ledger."""
 
+from budgets.selectors.alerts import (
+    newly_passed,
+    not_forecast_to_pass,
+    passed_before,
+    visible_alerts,
+)
 from budgets.selectors.books import carried_into, keys_spending_on, unbalanced_balances
 from budgets.selectors.history import limit_history, limits_of
 from budgets.selectors.neighbours import neighbourhood
@@ -32,8 +38,11 @@ __all__ = [
     "limits_of",
     "list_budgets",
     "neighbourhood",
+    "newly_passed",
+    "not_forecast_to_pass",
     "open_budgets_above",
     "open_budgets_below",
+    "passed_before",
     "rate_here",
     "scope_place",
     "seen_by",
@@ -41,6 +50,7 @@ __all__ = [
     "tightest",
     "tightest_of_their_calls",
     "unbalanced_balances",
+    "visible_alerts",
     "visible_budgets",
     "visible_rate_limits",
 ]

@@ -5,16 +5,32 @@ Limits and windows are those of the database's clock, which decides calls, unles
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from django.db.models import Case, DateTimeField, Expression, F, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.db.models.functions import Collate
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import (
+    Case,
+    CharField,
+    DateTimeField,
+    Expression,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Collate, JSONObject
 
 from budgets.expressions import ClockTimestamp, LimitAt, WindowEdge
 from budgets.models import (
+    AlertKind,
     Allocation,
     Balance,
     Budget,
+    BudgetAlert,
     BudgetLimit,
     LimitKind,
     Mode,
@@ -32,7 +48,16 @@ from budgets.selectors.places import (
     seen_by,
     with_places,
 )
-from budgets.types import AnyStanding, BudgetDetail, BudgetRow, Headroom, PastWindow, Standing, Standings
+from budgets.types import (
+    AnyStanding,
+    BudgetDetail,
+    BudgetRow,
+    Headroom,
+    PassedShare,
+    PastWindow,
+    Standing,
+    Standings,
+)
 from core.errors import NotFoundError
 from core.money import ZERO
 from teams.models import Project, User
@@ -53,17 +78,18 @@ def budget_rows(
     budgets: QuerySet[Budget], *, at: datetime | None = None, part: slice = ALL
 ) -> list[BudgetRow]:
     """Return budgets with limits and balances, the widest scope first, or a part of that list. One query."""
-    moment = _moment(at)
+    moment = moment_of(at)
     base = BudgetLimit.objects.filter(
         budget_id=OuterRef("pk"), kind=LimitKind.BASE, valid_from__lte=moment
     ).order_by("-valid_from", "-id")
     found = (
-        _standing(with_places(budgets), moment)
+        with_standings(with_places(budgets), moment)
         .select_related("only_model")
         .annotate(
             since=Subquery(base.values("valid_from")[:1]),
             set_by=Subquery(base.values("actor__name")[:1]),
             why=Subquery(base.values("reason")[:1]),
+            passed=_passed_in_the_window(),
         )
         .order_by(_breadth(), Collate(F("scope_name"), "C"), "scope_id", "pk")
     )
@@ -178,8 +204,8 @@ def standings_of_scopes(
     wanted = Q(pk__in=[])
     for kind, ids in scopes.items():
         wanted |= of_scopes(kind, list(ids))
-    budgets = _standing(Budget.objects.filter(wanted, closed_at__isnull=True), _moment(at))
-    return by_scope(Standing(**_figures(budget)) for budget in budgets.order_by("pk"))
+    budgets = with_standings(Budget.objects.filter(wanted, closed_at__isnull=True), moment_of(at))
+    return by_scope(standing_of(budget) for budget in budgets.order_by("pk"))
 
 
 def by_scope(rows: Iterable[AnyStanding]) -> dict[tuple[ScopeKind, int], list[AnyStanding]]:
@@ -190,12 +216,13 @@ def by_scope(rows: Iterable[AnyStanding]) -> dict[tuple[ScopeKind, int], list[An
     return found
 
 
-def _moment(at: datetime | None) -> Expression:
+def moment_of(at: datetime | None) -> Expression:
+    """Return a moment in SQL, the database's own unless one is given."""
     return ClockTimestamp() if at is None else Value(at, output_field=DateTimeField())
 
 
-def _standing(budgets: QuerySet[Any], moment: Expression) -> QuerySet[Any]:
-    """Return budgets with their limit and balance, for `_figures`."""
+def with_standings(budgets: QuerySet[Any], moment: Expression) -> QuerySet[Any]:
+    """Return budgets with their limit and balance at a moment, for `standing_of`."""
     balance = Balance.objects.filter(budget_id=OuterRef("pk"), window_start=OuterRef("starts_at"))
     windowed = budgets.annotate(
         starts_at=WindowEdge(moment, edge="window_start"),
@@ -220,8 +247,13 @@ def _breadth() -> Case:
     return Case(*(When(scope_kind=kind, then=Value(place)) for place, kind in enumerate(WIDEST_FIRST)))
 
 
+def standing_of(budget: Any) -> Standing:
+    """Return how a budget of `with_standings` stands."""
+    return Standing(**_figures(budget))
+
+
 def _figures(budget: Any) -> dict[str, Any]:
-    """Return what a `Standing` says of a budget of `_standing`."""
+    """Return what a `Standing` says of a budget of `with_standings`."""
     return {
         "id": budget.pk,
         "public_id": budget.public_id,
@@ -239,6 +271,32 @@ def _figures(budget: Any) -> dict[str, Any]:
     }
 
 
+def _passed_in_the_window() -> ArraySubquery:
+    """Give the alerts of a budget's window as JSON, the latest first, for `_share`."""
+    alerts = BudgetAlert.objects.filter(budget_id=OuterRef("pk"), window_start=OuterRef("starts_at"))
+    text = CharField()
+    facts = JSONObject(
+        percent="percent",
+        kind="kind",
+        is_told="is_told",
+        limit_usd=Cast("limit_usd", text),  # a number of JSON is a float
+        limit_since="limit_since",
+        passed_at="passed_at",
+    )
+    return ArraySubquery(alerts.order_by("-pk").values(facts=facts))
+
+
+def _share(facts: Mapping[str, Any]) -> PassedShare:
+    return PassedShare(
+        percent=facts["percent"],
+        is_forecast=facts["kind"] == AlertKind.FORECAST,
+        is_told=facts["is_told"],
+        limit_usd=Decimal(facts["limit_usd"]),
+        limit_since=datetime.fromisoformat(facts["limit_since"]),
+        passed_at=datetime.fromisoformat(facts["passed_at"]),
+    )
+
+
 def _row(budget: Any) -> BudgetRow:
     """Make the plain row of a budget that `budget_rows` annotated."""
     return BudgetRow(
@@ -251,6 +309,8 @@ def _row(budget: Any) -> BudgetRow:
         allocation=Allocation(budget.allocation),
         overcommit_ratio=budget.overcommit_ratio,
         roll_over=RollOver(budget.roll_over),
+        alert_percents=tuple(budget.alert_percents),
+        passed=tuple(map(_share, budget.passed)),
         only=str(budget.only_model or "") or (f"Tier {budget.only_tier_id}" if budget.only_tier_id else ""),
         in_force_since=budget.since,
         set_by=budget.set_by or PURSER,

@@ -1,5 +1,6 @@
 """Opens budgets and changes limits. A limit is a row, never edited; the newest is in force at its commit."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +15,19 @@ from budgets.allocation import Node
 from budgets.authority import Change, powers, require_room
 from budgets.errors import BudgetExistsError
 from budgets.expressions import ClockTimestamp
-from budgets.models import Allocation, Budget, BudgetLimit, LimitKind, Mode, RollOver, ScopeKind, Window
+from budgets.models import (
+    HIGHEST_PERCENT,
+    MOST_PERCENTS,
+    Allocation,
+    Budget,
+    BudgetLimit,
+    LimitKind,
+    Mode,
+    RollOver,
+    ScopeKind,
+    Window,
+    usual_percents,
+)
 from budgets.schedules import Schedule, Step
 from budgets.services.common import (
     Standing,
@@ -57,6 +70,7 @@ def open_budget(
     allocation: Allocation = Allocation.POOL,
     overcommit_ratio: Decimal = Decimal(1),
     roll_over: RollOver = RollOver.NONE,
+    alert_percents: Sequence[int] | None = None,
 ) -> Budget:
     """Open a budget with its first limit, in force at once; `actor` None is the system itself.
 
@@ -85,11 +99,12 @@ def open_budget(
         roll_over=roll_over,
         only_tier=only_tier,
         only_model=only_model,
+        alert_percents=require_percents(alert_percents or usual_percents()),
     )
     node = _require_opening(actor, budget, place, amount_usd)
     write_once(budget)
     _write(actor=actor, budget=budget, amount_usd=amount_usd, reason=text)
-    what = ("scope_kind", "window", "mode", "allocation", "overcommit_ratio", "roll_over")
+    what = ("scope_kind", "window", "mode", "allocation", "overcommit_ratio", "roll_over", "alert_percents")
     after = {"limit_usd": amount_usd, **{name: getattr(budget, name) for name in what}}
     record(actor, "budget.opened", budget, node, after=after, reason=text)
     return budget
@@ -223,6 +238,17 @@ def require_rules(
         raise InvalidInputError("A ratio has two decimals at most.", field="overcommit_ratio")
     if window is Window.LIFETIME and roll_over is not RollOver.NONE:
         raise InvalidInputError("A lifetime has no next window to roll over into.", field="roll_over")
+
+
+def require_percents(percents: Sequence[int]) -> tuple[int, ...]:
+    """Return shares of a limit, each once and in order. Raises InvalidInputError for those that cannot be."""
+    chosen = tuple(sorted(set(percents)))
+    if not 1 <= len(chosen) <= MOST_PERCENTS or chosen[0] < 1 or chosen[-1] > HIGHEST_PERCENT:
+        raise InvalidInputError(
+            f"Name 1 to {MOST_PERCENTS} shares of the limit, from 1 to {HIGHEST_PERCENT} per cent.",
+            field="alert_percents",
+        )
+    return chosen
 
 
 def write_once(budget: Budget) -> None:

@@ -1,5 +1,6 @@
 """Changes what happens at a limit and how it is shared, and closes budgets."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ from django.db import transaction
 from budgets.authority import Change, binds_lead, require_room
 from budgets.models import Allocation, Budget, Mode, RollOver
 from budgets.services.common import Standing, changed, clean_reason, record, require_confirmation, standing
-from budgets.services.limits import require_rules, write_once
+from budgets.services.limits import require_percents, require_rules, write_once
 from budgets.services.rollover import open_window
 from core import clock
 from core.money import format_usd
@@ -18,7 +19,7 @@ from teams.models import User
 
 log = structlog.get_logger(__name__)
 
-RULES = ("mode", "allocation", "overcommit_ratio", "roll_over")
+RULES = ("mode", "allocation", "overcommit_ratio", "roll_over", "alert_percents")
 # From the tightest to the loosest.
 MODES = (Mode.HARD, Mode.SOFT, Mode.NOTIFY)
 ROLL_OVERS = (RollOver.DEBT, RollOver.NONE, RollOver.UNUSED)
@@ -34,14 +35,16 @@ def set_rules(
     roll_over: RollOver,
     reason: str,
     overcommit_ratio: Decimal = Decimal(1),
+    alert_percents: Sequence[int] | None = None,
     confirm: bool = False,
 ) -> Budget:
     """Give a budget other rules, in force on the next call; roll-over from the next window on.
 
-    The same again writes nothing. Who is bound as a lead may tighten and not loosen: a weaker mode, a looser
-    allocation, more that rolls over. Raises InvalidInputError, RoleNeededError, HeadroomError with the
-    numbers, BudgetExistsError, BudgetClosedError, and NeedsConfirmationError when a limit that becomes hard
-    is below what is spent and held and `confirm` is not set.
+    `alert_percents` stay as they are where none are given. The same again writes nothing. Who is bound as a
+    lead may tighten and not loosen: a weaker mode, a looser allocation, more that rolls over. Raises
+    InvalidInputError, RoleNeededError, HeadroomError with the numbers, BudgetExistsError, BudgetClosedError,
+    and NeedsConfirmationError when a limit that becomes hard is below what is spent and held and `confirm` is
+    not set.
     """
     text = clean_reason(reason)
     here = standing(actor, budget, refusal="You may not set these rules.")
@@ -50,6 +53,9 @@ def set_rules(
         "allocation": allocation,
         "overcommit_ratio": overcommit_ratio,
         "roll_over": roll_over,
+        "alert_percents": here.row.alert_percents
+        if alert_percents is None
+        else require_percents(alert_percents),
     }
     before, after = changed({name: getattr(here.row, name) for name in RULES}, wanted, names=RULES)
     if not after:

@@ -12,16 +12,12 @@ from budgets import selectors
 from budgets.forms import MONTHS, WEEKDAYS
 from budgets.models import Allocation, Mode, RollOver, Window
 from budgets.ports import Expected
+from budgets.thresholds import ALL_OF_IT
 from budgets.types import BudgetRow, LimitRow, LimitState, Rate
-from budgets.views.lines import WINDOW_TEXTS
+from budgets.wording import MODE_TEXTS, WINDOW_TEXTS
 from core.money import format_usd
 from core.shapes import Tone
 
-MODE_TEXTS = {
-    Mode.HARD: "Calls are refused with 429 until the window starts again or the limit is raised.",
-    Mode.SOFT: "Calls go on and carry a warning.",
-    Mode.NOTIFY: "Calls go on; the people in charge are told.",
-}
 ROLL_OVER_TEXTS = {
     RollOver.NONE: "Nothing: each window starts anew.",
     RollOver.UNUSED: "What is left is added to the next window, and adds up while nobody calls.",
@@ -56,6 +52,29 @@ class PathLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShareLine:
+    """A share of a limit at which people are told, and when the window passed it, if it has."""
+
+    percent: int
+    of_usd: Decimal
+    is_forecast: bool
+    passed_at: datetime | None
+
+    @property
+    def tone(self) -> str:
+        """Return how grave it is that it was passed."""
+        return "bad" if self.percent >= ALL_OF_IT and not self.is_forecast else "warn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFacts:
+    """The shares of the limit in force, and those of earlier limits that the same window passed."""
+
+    shares: tuple[ShareLine, ...]
+    earlier: tuple[ShareLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetFacts:
     """What the page of one budget adds to its row; `rates` is None where scopes have no rates."""
 
@@ -69,6 +88,7 @@ class BudgetFacts:
     tightest: bool
     history: tuple[HistoryLine, ...]
     path: tuple[PathLine, ...]
+    alerts: AlertFacts | None
     rules: tuple[tuple[str, str], ...]
     rates: tuple[str, ...] | None
 
@@ -86,6 +106,38 @@ def notice(row: BudgetRow, forecast: Expected | None) -> Tone | None:
         over = format_usd(forecast.end_usd - row.limit_usd)
         return Tone(tone="warn", text=f"Forecast to be {over} over its limit by {ends}.")
     return None
+
+
+def alert_facts(row: BudgetRow) -> AlertFacts | None:
+    """Return when people are told and when the window passed what; None without a limit to tell of."""
+    if row.limit_usd is None:
+        return None
+    newest = row.passed[0].limit_since if row.passed and row.passed[0].limit_usd == row.limit_usd else None
+    passed_at = {
+        (each.is_forecast, each.percent): each.passed_at for each in row.passed if each.limit_since == newest
+    }
+    wanted = {(False, percent) for percent in row.alert_percents} | {(True, ALL_OF_IT)} | passed_at.keys()
+    return AlertFacts(
+        shares=tuple(
+            ShareLine(
+                percent=percent,
+                of_usd=row.limit_usd * percent / 100,
+                is_forecast=is_forecast,
+                passed_at=passed_at.get((is_forecast, percent)),
+            )
+            for is_forecast, percent in sorted(wanted)
+        ),
+        earlier=tuple(
+            ShareLine(
+                percent=each.percent,
+                of_usd=each.limit_usd,
+                is_forecast=each.is_forecast,
+                passed_at=each.passed_at,
+            )
+            for each in row.passed
+            if each.limit_since != newest and each.is_told
+        ),
+    )
 
 
 def rule_texts(row: BudgetRow) -> tuple[tuple[str, str], ...]:

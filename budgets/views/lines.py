@@ -7,9 +7,10 @@ from decimal import Decimal
 
 from django.urls import reverse
 
-from budgets.models import Mode, ScopeKind, Window
+from budgets.models import Mode, ScopeKind
 from budgets.ports import Expected
-from budgets.types import BudgetRow
+from budgets.types import BudgetRow, PassedShare
+from budgets.wording import WINDOW_TEXTS
 from core.shapes import Tone
 
 TITLES = {
@@ -18,14 +19,6 @@ TITLES = {
     ScopeKind.TEAM: "Teams",
     ScopeKind.PROJECT: "Projects",
     ScopeKind.KEY: "Keys",
-}
-WINDOW_TEXTS = {
-    Window.DAY: "each day",
-    Window.WEEK: "each week",
-    Window.MONTH: "each month",
-    Window.QUARTER: "each quarter",
-    Window.FISCAL_YEAR: "each fiscal year",
-    Window.LIFETIME: "in all",
 }
 
 
@@ -46,6 +39,7 @@ class BudgetLine:
     forecast_percent: Decimal | None
     resets_at: datetime | None
     is_tightest: bool
+    told: PassedShare | None
     url: str
     change_url: str
     plan_url: str
@@ -107,6 +101,7 @@ def budget_line(
         forecast_percent=_forecast_percent(row, forecast),
         resets_at=row.resets_at,
         is_tightest=is_tightest,
+        told=next((share for share in row.passed if share.is_told), None),
         url=reverse("budgets:detail", args=[row.public_id]),
         change_url=reverse("budgets:change", args=[row.public_id]),
         plan_url=reverse("budgets:plan", args=[row.public_id]),

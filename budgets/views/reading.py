@@ -14,7 +14,15 @@ from budgets.models import RateLimit, ScopeKind, Window
 from budgets.ports import Expected, Neighbours
 from budgets.types import BudgetRow
 from budgets.views.common import find, line_of, names_of_keys
-from budgets.views.facts import BudgetFacts, history_lines, notice, path_lines, rate_texts, rule_texts
+from budgets.views.facts import (
+    BudgetFacts,
+    alert_facts,
+    history_lines,
+    notice,
+    path_lines,
+    rate_texts,
+    rule_texts,
+)
 from budgets.views.lines import TITLES, BudgetGroup, budget_groups
 from core import addresses
 from core.spreadsheets import Cell, csv_response
@@ -131,6 +139,7 @@ def _facts(
         tightest=selectors.tightest([row, *others]) == row,
         history=history_lines(row, selectors.limit_history(row.id)),
         path=path_lines(row, others),
+        alerts=alert_facts(row),
         rules=rule_texts(row),
         rates=rate_texts(selectors.rate_here(row.scope_kind, row.scope_id)) if has_rate else None,
     )

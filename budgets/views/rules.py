@@ -76,6 +76,7 @@ def change_rules(request: PersonRequest, public_id: str, *, neighbours: Neighbou
             allocation=Allocation(entered["allocation"]),
             overcommit_ratio=entered["overcommit_ratio"],
             roll_over=RollOver(entered["roll_over"]),
+            alert_percents=entered["alert_percents"],
             reason=entered["reason"],
             confirm="confirm" in request.POST,
         )
@@ -98,6 +99,7 @@ def change_rules(request: PersonRequest, public_id: str, *, neighbours: Neighbou
         "allocation": row.allocation,
         "overcommit_ratio": ratio,
         "roll_over": row.roll_over,
+        "alert_percents": row.alert_percents,
     }
     form = RulesForm(request.POST or None, initial=now)
     return form_page(request, neighbours, page=page, form=form, act=act, line=line, confirm=confirm)
@@ -177,6 +179,7 @@ def _open(request: PersonRequest, neighbours: Neighbours, entered: dict[str, Any
         allocation=Allocation(entered["allocation"]),
         overcommit_ratio=entered["overcommit_ratio"] or Decimal(1),
         roll_over=RollOver(entered["roll_over"]),
+        alert_percents=entered["alert_percents"],
         reason=entered["reason"],
     )
 

@@ -15,7 +15,7 @@ from core import clock
 from gateway.models import Gateway, GatewayKind
 from gateway.services import register_gateway
 from keys.models import ApiKey
-from portal.demo import access, limits, prices, provider
+from portal.demo import access, alerts, limits, prices, provider
 from portal.demo.books import book
 from portal.demo.calls import Call, Caller, Pricer, make_calls
 from portal.demo.people import make_organisation
@@ -61,6 +61,9 @@ def seed(*, password: str) -> Seeded:
     access.ask_today(made)
     provider.tell_figures(actor=made.ann, gateway=gateway, now=now)
     prices.price_again(actor=made.ann, now=now)
+    alerts.write_alerts(sorted(everything, key=lambda call: call.at), now)
+    unusual = alerts.UNUSUAL_PROJECT
+    alerts.warn_of_one(made.projects[unusual], calls[unusual], now)
     reconcile(gateway, read=len(everything), newest=max(call.at for call in everything), now=now)
     return Seeded(people=len(made.people), projects=len(made.projects), calls=len(everything))
 

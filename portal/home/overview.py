@@ -28,7 +28,9 @@ from portal.home.periods import (
 )
 from teams.types import PersonRequest
 from usage import selectors
+from usage.models import SpendWarning
 from usage.selectors.quarantine import waiting_in_quarantine
+from usage.selectors.warnings import open_warnings
 from usage.types import Overview, ProjectRow
 
 KEPT = ("scope", "p", "view", "sort")
@@ -63,6 +65,7 @@ class OverviewPage:
     csv_url: str
     waiting: tuple[Row, ...]
     unbooked: int
+    unusual: tuple[SpendWarning, ...]
 
 
 @require_safe
@@ -116,6 +119,7 @@ def _page(
         projects=tuple(projects),
         csv_url=addresses.link(request, KEPT, format="csv"),
         waiting=waiting,
+        unusual=tuple(open_warnings(chosen.scope)) if is_running else (),
         unbooked=waiting_in_quarantine() if administers(roles_here(request)) else 0,
     )
 

@@ -85,6 +85,10 @@ TABLE = """
     budgets_top_up               401        404    403    200    200    200    403    200
     budgets_set_rules            401        404    403    200    200    200    403    200
     budgets_close                401        404    403    200    200    200    403    200
+    budget_alerts_list           401        empty  sees   sees   sees   sees   sees   sees
+    budget_alerts_retrieve       401        404    200    200    200    200    200    200
+    spend_warnings_list          401        empty  sees   sees   sees   sees   sees   sees
+    spend_warnings_retrieve      401        404    200    200    200    200    200    200
     rate_limits_list             401        empty  sees   sees   sees   sees   sees   sees
     rate_limits_retrieve         401        404    200    200    200    200    200    200
     rate_limits_create           401        422    403    200    200    200    403    200
@@ -225,6 +229,8 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "models": lambda world: world.cast.large.public_id,
     "prices": lambda world: world.cast.large.prices.order_by("pk")[0].public_id,
     "budgets": lambda world: world.budget.public_id,
+    "budget_alerts": lambda world: world.alert.public_id,
+    "spend_warnings": lambda world: world.warning.public_id,
     "rate_limits": lambda world: world.rate_limit.public_id,
     "keys": lambda world: world.fresh_key.public_id,
     "grants": lambda world: world.grant.public_id,

@@ -182,6 +182,18 @@ def some_messages(world: World, number: int) -> None:
         )
 
 
+def some_alerts(world: World, number: int) -> None:
+    for back in range(number):
+        since = clock.now() - timedelta(days=back + 20)
+        factories.BudgetAlertFactory.create(budget=world.budget, window_start=since)
+
+
+def some_warnings(world: World, number: int) -> None:
+    for back in range(number):
+        at = clock.now() - timedelta(days=back + 1)
+        factories.SpendWarningFactory.create(project=world.cast.ranking, warned_at=at)
+
+
 LISTS: dict[str, Grow] = {
     "departments/": some_organisation,
     "teams/": some_organisation,
@@ -193,6 +205,8 @@ LISTS: dict[str, Grow] = {
     "repricings/": some_repricings,
     "prices/": some_models,
     "budgets/": some_budgets,
+    "budget-alerts/": some_alerts,
+    "spend-warnings/": some_warnings,
     "rate-limits/": some_rate_limits,
     "keys/": some_keys,
     "grants/": some_keys,

@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from rest_framework.test import APIClient
 
 from approvals.models import AccessRequest
-from budgets.models import Budget, Mode, RateLimit, ScopeKind, Window
+from budgets.models import Budget, BudgetAlert, Mode, RateLimit, ScopeKind, Window
 from budgets.services import limits
 from core import audit, clock
 from core.models import AuditEvent, Outbox, Webhook
@@ -30,6 +30,7 @@ from usage.models import (
     Quarantine,
     ReconciliationRun,
     RunState,
+    SpendWarning,
     UpstreamCredential,
 )
 from usage.selectors import organisation_today
@@ -66,6 +67,8 @@ class World:
     event: AuditEvent
     webhook: Webhook
     message: Outbox
+    alert: BudgetAlert
+    warning: SpendWarning
 
 
 class Caller:
@@ -100,13 +103,14 @@ def make_world(cast: Cast) -> World:
     upstream_key = factories.UpstreamCredentialFactory.create()
     book(cast.ranking, cast.large, organisation_today(), "12.5", owner=cast.ada, key=key)
     refuse(cast.ranking, clock.now(), "budget_exhausted", 7, key=key)
+    budget = open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "500")
     return World(
         cast=cast,
         key=key,
         fresh_key=factories.ApiKeyFactory.create(name="new", project=cast.ranking, owner=cast.ada),
         grant=grant,
         request=factories.AccessRequestFactory.create(requester=cast.ada, project=cast.ranking),
-        budget=open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "500"),
+        budget=budget,
         key_budget=open_budget(cast, ScopeKind.KEY, key.pk, "50"),
         rate_limit=RateLimit.objects.create(
             scope_kind=ScopeKind.PROJECT, scope_id=cast.ranking.pk, requests_per_minute=600
@@ -134,6 +138,8 @@ def make_world(cast: Cast) -> World:
         ),
         webhook=factories.WebhookFactory.create(actions=["nothing."]),
         message=factories.GivenUpFactory.create(recipient=cast.ada.email),
+        alert=factories.BudgetAlertFactory.create(budget=budget),
+        warning=factories.SpendWarningFactory.create(project=cast.ranking),
     )
 
 

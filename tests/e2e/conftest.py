@@ -85,11 +85,11 @@ def portal(
 def demo(django_db_setup: None, django_db_blocker: DjangoDbBlocker, portal: Server) -> Iterator[Server]:
     """Return the portal's web process on the demo organisation, which the tests of a file share.
 
-    They change it as people do, each in a place of its own. Four of its people have PASSWORD.
+    They change it as people do, each in a place of its own. Five of its people have PASSWORD.
     """
     with django_db_blocker.unblock(), tempfile.TemporaryDirectory() as directory:
         call_command("seed_demo", verbosity=0, sign_ins=Path(directory) / "sign-ins.txt")
-        for name in ("ada", "ann", "ben", "fay"):
+        for name in ("ada", "ann", "ben", "fay", "grace"):
             with_password(User.objects.get(email=f"{name}@northwind.example"))
         factories.UnpricedCallFactory.create(model__name="unpriced-model", calls=12)
         for call in ("call-1", "call-2", "call-3"):
@@ -124,7 +124,7 @@ def house(transactional_db: None, static_files: None, programs: Path, tmp_path: 
         with_password(person)
     call_command("import_prices", verbosity=0)
     portal = portal_server(log=tmp_path / "web.log")
-    portal.environment |= {"PULL_EVERY_SECONDS": "2", "WEB_WORKERS": "1"}
+    portal.environment |= {"PULL_EVERY_SECONDS": "2", "ALERT_EVERY_SECONDS": "2", "WEB_WORKERS": "1"}
     running = [portal]
     try:
         portal.start()

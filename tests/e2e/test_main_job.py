@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -40,6 +41,7 @@ MODEL = "gpt-4.1"  # Tier 2
 CHEAP = "gpt-5-mini"  # Tier 1
 FRONTIER = "gpt-6-astra"  # Tier 3
 CAP_USD = "0.02"
+ALERT_SECONDS = 2.0  # as the house of these tests looks for alerts
 
 
 @dataclass
@@ -99,6 +101,7 @@ def test_the_main_job(house: House, browser: Browser) -> None:
     assert charged() == expected(house) > 0
     spend_is_on_the_page(ada, key)
 
+    near_the_limit_she_is_told_once(calls, ada, key)
     run_out_of_budget(calls, house)
     budget = Budget.objects.get(scope_kind=ScopeKind.KEY, scope_id=key.pk)
     ben.raise_limit(budget.public_id, limit_usd="5", reason="The evaluation needs the rest of the month.")
@@ -141,6 +144,25 @@ def spend_is_on_the_page(ada: Person, key: ApiKey) -> None:
     """The page shows the sum of the ledger, formatted once."""
     spent = sum(UsageEvent.objects.filter(key_id=key.pk).values_list("cost_usd", flat=True), start=Decimal(0))
     assert format_usd(spent) in ada.text_of("/keys/")
+
+
+def near_the_limit_she_is_told_once(calls: Calls, ada: Person, key: ApiKey) -> None:
+    """Call until 80 % of the cap is spent: its owner gets one mail of it, and sees it on the page."""
+    near_usd = Decimal("0.8") * Decimal(CAP_USD)
+    while _spent_on(key) < near_usd:
+        calls.plain("WANT400 come near the limit", max_tokens=400)
+        everything_is_settled()
+    told = Outbox.objects.filter(topic="budget.alert", payload__subject__contains="80% of")
+    eventually(lambda: told.filter(delivered_at__isnull=False).exists(), seconds=30, what="the alert of 80 %")
+    assert told.get().recipient == ada.user.email
+    budget = Budget.objects.get(scope_kind=ScopeKind.KEY, scope_id=key.pk)
+    assert "Passed" in ada.text_of(f"/budgets/{budget.public_id}/")
+    time.sleep(3 * ALERT_SECONDS)
+    assert told.count() == 1
+
+
+def _spent_on(key: ApiKey) -> Decimal:
+    return Balance.objects.get(budget__scope_kind=ScopeKind.KEY, budget__scope_id=key.pk).spent_usd
 
 
 def run_out_of_budget(calls: Calls, house: House) -> None:

@@ -27,18 +27,18 @@ from tests.walk import Walk, approvals, keys, money, portal, quarantine, teams, 
 APPS = ("teams", "catalog", "budgets", "keys", "usage", "gateway", "approvals", "portal")
 # What an event may keep of before and after. Whoever records a new fact adds it, and looks at it.
 DECLARED = """
-    account actions addresses allocation amount_usd archived_at attempts base_url booked_before budget
-    budgets by_rule cache_write_tokens cached_tokens came cause change closed_at code comment cost_centre
-    dead_at decision declared_free delegations department description digest_time disabled_at
-    duration_days email ends_at expected_monthly_usd expires_at extends_key external_id factors failures
-    grant held_by holder increases input_tokens is_active keeps key keys label limit_usd lines
-    live_versions masked member memberships mode model model_ids models monthly_cap_usd most_usd_an_hour
-    name number offered_tier outcome output_tokens overcommit_ratio overlap_hours owner parallel_calls
-    place policy previous_until project provider put_aside_at quiet reason reasoning_tokens refers_to
-    reminder removed_at requests requests_per_minute responsible retired_at revision role roles roll_over
-    rules scope_kind scopes sessions slack_decides slack_user source source_request stage starts_at state
-    status supersedes taker team ticket tier time_zone tokens_per_minute top_up_usd total_usd until url
-    valid_from valid_until verdict waiting went window
+    account actions addresses alert_percents allocation amount_usd archived_at attempts base_url
+    booked_before budget budgets by_rule cache_write_tokens cached_tokens came cause change closed_at code
+    comment cost_centre dead_at decision declared_free delegations department description digest_time
+    disabled_at duration_days email ends_at expected_monthly_usd expires_at extends_key external_id
+    factors failures grant held_by holder increases input_tokens is_active keeps key keys label limit_usd
+    lines live_versions masked member memberships mode model model_ids models monthly_cap_usd
+    most_usd_an_hour name number offered_tier outcome output_tokens overcommit_ratio overlap_hours owner
+    parallel_calls place policy previous_until project provider put_aside_at quiet reason reasoning_tokens
+    refers_to reminder removed_at requests requests_per_minute responsible retired_at revision role roles
+    roll_over rules scope_kind scopes sessions slack_decides slack_user source source_request stage
+    starts_at state status supersedes taker team ticket tier time_zone tokens_per_minute top_up_usd
+    total_usd until url valid_from valid_until verdict waiting went window
 """
 FACTS = set(DECLARED.split())
 # They take an actor and are no service of their own: the service that calls them records, in its transaction.
@@ -83,6 +83,11 @@ BOOKS = {
     "usage.recount_yesterday",
     "usage.retire_months",
     "usage.stop_runaways",
+    # Their record are alerts and warnings, which are never changed either.
+    "usage.forget_pace",
+    "usage.tell_of_forecasts",
+    "usage.tell_of_spend",
+    "usage.watch_spend",
 }
 # Who acts is found by the code that he types.
 BY_ITS_CODE = {"portal.confirm_slack_link"}

@@ -20,7 +20,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from approvals.eligibility import who_can
 from approvals.models import AccessRequest, RequestStatus
 from approvals.reviews import unused_grants
-from budgets.models import Balance, Entry, Reservation
+from budgets.models import AlertKind, Balance, BudgetAlert, Entry, Reservation
 from budgets.selectors import list_budgets, unbalanced_balances
 from catalog.models import LlmModel, Price, PriceProposal, PriceSource, ProposalState
 from catalog.selectors import price_rows
@@ -48,11 +48,13 @@ from usage.models import (
     Repricing,
     RepricingState,
     RunState,
+    SpendWarning,
     UsageDay,
     UsageEvent,
 )
 from usage.selectors.accounts import all_accounts
 from usage.selectors.sources import SourceState, accounts_by_id, state_of
+from usage.services import tell_of_spend
 
 PASSWORD = "correct horse battery staple"
 
@@ -151,6 +153,16 @@ def test_no_other_budget_is_over_its_limit_today(northwind: None) -> None:
     over = [row.name for row in list_budgets(person("fay")) if row.left_usd is not None and row.left_usd < 0]
 
     assert over == ["Invoice reading"]
+
+
+def test_budgets_have_passed_shares_of_their_limits_and_the_job_finds_no_more(northwind: None) -> None:
+    passed = BudgetAlert.objects.filter(kind=AlertKind.SPENT)
+    assert passed.filter(is_told=True).exists()
+    assert not passed.filter(passed_at__gt=clock.now()).exists()
+    assert all(alert.spent_usd * 100 >= alert.limit_usd * alert.percent for alert in passed)
+    assert tell_of_spend() == 0
+    warning = SpendWarning.objects.get()
+    assert warning.usd_per_hour > warning.usual_usd_per_hour
 
 
 def test_offices_work_less_on_weekends(northwind: None) -> None:

@@ -6,6 +6,7 @@ from usage.api.periods import PeriodViewSet
 from usage.api.quarantine import QuarantineViewSet
 from usage.api.reconciliation import DiscrepancyViewSet, ReconciliationRunViewSet
 from usage.api.repricing import RepricingViewSet
+from usage.api.warnings import SpendWarningViewSet
 
 __all__ = [
     "BlockedCallsViewSet",
@@ -18,6 +19,7 @@ __all__ = [
     "ReconciliationRunViewSet",
     "RepricingViewSet",
     "SourceViewSet",
+    "SpendWarningViewSet",
     "UpstreamKeyViewSet",
     "UsageDayViewSet",
 ]

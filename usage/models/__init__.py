@@ -20,6 +20,7 @@ from usage.models.intake import (
     RetiredMonth,
     SourceKind,
 )
+from usage.models.pace import SpendDrift, SpendPace, SpendWarning, SpendWatch
 from usage.models.periods import PeriodClose, PeriodFigure, PeriodState
 from usage.models.provider import (
     Invoice,
@@ -76,6 +77,10 @@ __all__ = [
     "RetiredMonth",
     "RunState",
     "SourceKind",
+    "SpendDrift",
+    "SpendPace",
+    "SpendWarning",
+    "SpendWatch",
     "StoredCall",
     "TeamSum",
     "TokenCounts",

@@ -1,6 +1,6 @@
 """Where budgets are going in their windows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,11 +8,11 @@ from typing import Any
 from django.db.models import Exists, Sum
 
 from budgets.models import ScopeKind, Window
-from budgets.types import BudgetRow
+from budgets.types import Standing
 from core import clock
 from core.money import ZERO
-from usage.forecast import PACE_DAYS, linear, since_first_use
-from usage.selectors.periods import custom, organisation_today
+from usage.forecast import PACE_DAYS, breach_day, linear, since_first_use
+from usage.selectors.periods import custom, elapsed_share, organisation_today
 from usage.selectors.planned import Rises, changing_prices, extra_usd, price_rises
 from usage.selectors.rollup import days_in
 from usage.types import Forecast, Scope
@@ -26,11 +26,13 @@ COLUMNS = {
 # A budget's filter, by the column of the usage that it selects.
 FILTERS = {"tier_id": "only_tier", "model_id": "only_model_id"}
 DAY_SECONDS = Decimal(86_400)
+JUST_BEFORE = timedelta(microseconds=1)
 NOT_FORECAST = (Window.DAY, Window.LIFETIME)
+FORECAST_WINDOWS = tuple(window for window in Window if window not in NOT_FORECAST)
 Cell = dict[str, Any]
 
 
-def forecast_budgets(rows: Sequence[BudgetRow], *, at: datetime | None = None) -> dict[int, Forecast]:
+def forecast_budgets(rows: Sequence[Standing], *, at: datetime | None = None) -> dict[int, Forecast]:
     """Return where each budget's window is expected to end, by budget id, with known changes of prices.
 
     One query, four more when a price is known to change before the last window ends. A day is too short and
@@ -53,13 +55,12 @@ def forecast_budgets(rows: Sequence[BudgetRow], *, at: datetime | None = None) -
     return {budget: forecast for budget, forecast in found.items() if forecast is not None}
 
 
-def _cells(
-    rows: Sequence[BudgetRow], days: Sequence[date], *, is_changing: Exists, by_model: bool = False
-) -> dict[tuple[ScopeKind, int], list[Cell]]:
-    """Read the usage of these budgets' scopes, and sort it by scope."""
-    ids = {kind: {row.scope_id for row in rows if row.scope_kind is kind} for kind in ScopeKind}
-    columns = {kind: column for kind, column in COLUMNS.items() if ids[kind]}
-    scope = Scope(
+def scope_of(scopes: Iterable[tuple[ScopeKind, int]]) -> Scope:
+    """Return the usage of all these scopes together."""
+    ids: dict[ScopeKind, set[int]] = {kind: set() for kind in ScopeKind}
+    for kind, scope_id in scopes:
+        ids[kind].add(scope_id)
+    return Scope(
         label="Scopes of budgets",
         everything=bool(ids[ScopeKind.ORGANISATION]),
         department_ids=tuple(ids[ScopeKind.DEPARTMENT]),
@@ -67,7 +68,38 @@ def _cells(
         project_ids=tuple(ids[ScopeKind.PROJECT]),
         key_ids=tuple(ids[ScopeKind.KEY]),
     )
-    found = days_in(scope, custom(days[0], days[-1]))
+
+
+def passes_on(row: Standing, forecast: Forecast | None, *, at: datetime | None = None) -> date | None:
+    """Return the organisation's day on which a budget is expected to pass its limit, None if in its window
+    it is not, or has already.
+
+    What only a known change of prices brings over the limit is put on the window's last day.
+    """
+    if forecast is None or row.limit_usd is None or row.spent_usd >= row.limit_usd:
+        return None
+    if forecast.end_usd <= row.limit_usd:
+        return None
+    now = at or clock.now()
+    last_day = organisation_today(row.window_ends_at - JUST_BEFORE)
+    day = breach_day(
+        limit_usd=row.limit_usd,
+        spent_usd=row.spent_usd,
+        per_day_usd=forecast.per_day_usd,
+        today=organisation_today(now),
+        elapsed=elapsed_share(now),
+        last_day=last_day,
+    )
+    return day or last_day
+
+
+def _cells(
+    rows: Sequence[Standing], days: Sequence[date], *, is_changing: Exists, by_model: bool = False
+) -> dict[tuple[ScopeKind, int], list[Cell]]:
+    """Read the usage of these budgets' scopes, and sort it by scope."""
+    kinds = {row.scope_kind for row in rows}
+    columns = {kind: column for kind, column in COLUMNS.items() if kind in kinds}
+    found = days_in(scope_of([row.scope for row in rows]), custom(days[0], days[-1]))
     filters = [name for name in FILTERS if any(getattr(row, FILTERS[name]) is not None for row in rows)]
     if by_model and "model_id" not in filters:
         filters.append("model_id")
@@ -80,7 +112,7 @@ def _cells(
 
 
 def _forecast(
-    row: BudgetRow,
+    row: Standing,
     cells: Mapping[tuple[ScopeKind, int], list[Cell]],
     days: Sequence[date],
     now: datetime,

@@ -2,6 +2,7 @@
 charged, keep the tables in shape.
 """
 
+from usage.services.alerts import forget_pace, tell_of_forecasts, tell_of_spend, watch_spend
 from usage.services.bulk import import_page, import_rows
 from usage.services.corrections import Corrected, Correction, correct_calls
 from usage.services.cursors import read_now
@@ -48,6 +49,7 @@ __all__ = [
     "expire_holds",
     "explain",
     "forget_hours",
+    "forget_pace",
     "import_page",
     "import_rows",
     "ingest_page",
@@ -75,5 +77,8 @@ __all__ = [
     "run_repricings",
     "soft_close_period",
     "stop_runaways",
+    "tell_of_forecasts",
+    "tell_of_spend",
     "upload_invoice",
+    "watch_spend",
 ]
