@@ -33,7 +33,10 @@ REFUSALS: Mapping[str, tuple[HTTPStatus, str, str]] = {
     "key_suspended": (
         HTTPStatus.FORBIDDEN,
         "Key suspended",
-        "Key {key_name} is suspended. {leads} can resume it at {base}/keys/{key_id}/. Why: {suspended_reason}",
+        (
+            "Key {key_name} is suspended. {leads} can resume it at {base}/keys/{key_id}/. "
+            "Why: {suspended_reason}"
+        ),
     ),
     "project_mismatch": (
         HTTPStatus.FORBIDDEN,
