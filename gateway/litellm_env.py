@@ -35,8 +35,8 @@ def ensure_environment(directory: Path, *, say: Callable[[str], None]) -> Path:
             say(f"Installing LiteLLM {VERSION} into {directory} (once, about a minute, 720 MB).")
             _run([sys.executable, "-m", "venv", str(directory)], say)
             pip = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install"]
-            # Nothing is left to resolve: pip would look at newer releases, and refuse those without a hash. Most
-            # of what is installed is never imported, and what is gets compiled at the first start.
+            # Nothing is left to resolve: pip would look at newer releases, and refuse those without a hash.
+            # Most of it is never imported, and what is gets compiled at the first start.
             locked = ["--require-hashes", "--no-deps", "--no-compile", "--progress-bar", "off"]
             locked += ["-r", str(REQUIREMENTS)]
             _run([*pip, *locked], say)
