@@ -24,7 +24,7 @@ LONGEST = (
 )
 
 
-class ByFile(LoadFileScheduling):
+class ByFile(LoadFileScheduling):  # type: ignore[misc]  # the package has no types
     """Gives a worker one file after the other, in the order of the collection."""
 
     def __init__(self, config: pytest.Config) -> None:
