@@ -36,7 +36,7 @@ def ensure_environment(directory: Path, *, say: Callable[[str], None]) -> Path:
             _run([sys.executable, "-m", "venv", str(directory)], say)
             pip = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install"]
             # Nothing is left to resolve: pip would look at newer releases, and refuse those without a hash.
-            # Most of what is installed is never imported, and what is gets compiled at the first start.
+            # Most of it is never imported, and what is gets compiled at the first start.
             locked = ["--require-hashes", "--no-deps", "--no-compile", "--progress-bar", "off"]
             locked += ["-r", str(REQUIREMENTS)]
             _run([*pip, *locked], say)

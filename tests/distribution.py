@@ -6,6 +6,8 @@ Groups by `xdist_group` cannot serve: pytest 9.2 ignores the name that pytest-xd
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
@@ -24,12 +26,12 @@ LONGEST = (
 )
 
 
-class ByFile(LoadFileScheduling):
+class ByFile(LoadFileScheduling):  # type: ignore[misc]  # the package has no types
     """Gives a worker one file after the other, in the order of the collection."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, log: Any) -> None:
         config.option.loadscopereorder = False  # the number of tests says little about their time
-        super().__init__(config)
+        super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
         """Return what a test goes together with."""
@@ -38,9 +40,9 @@ class ByFile(LoadFileScheduling):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> ByFile:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """Share the tests by file, whatever `--dist` says."""
-    return ByFile(config)
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(trylast=True)

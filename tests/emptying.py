@@ -78,6 +78,6 @@ def _copied(cursor: CursorWrapper, table: str) -> bytes:
 
 def _each(cursor: CursorWrapper, statement: str, tables: Iterable[str]) -> None:
     """Run a statement about each of these tables, in one round trip; locks are taken in the same order."""
-    about = [sql.SQL(statement).format(sql.Identifier(table)) for table in sorted(tables)]  # type: ignore[arg-type]
+    about = [sql.SQL(statement).format(sql.Identifier(table)) for table in sorted(tables)]
     if about:
         cursor.execute(sql.SQL("; ").join(about))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,6 +14,7 @@ import pytest
 from allauth.usersessions.models import UserSession
 from django.db import transaction
 from django.test import Client
+from pytest_django import DjangoDbBlocker
 
 from approvals.models import BudgetRequest, Delegation, PolicyProposal
 from approvals.rules import Rules
@@ -25,10 +27,11 @@ from keys.models import ApiKey, Grant
 from keys.scopes import PUBLIC
 from teams.browsers import session_id
 from teams.models import User
-from tests import factories, matrix
+from tests import factories, matrix, sharing
 from tests.api import acts
 from tests.api.routes import Route, routes
-from tests.api.world import Answer, Caller, World
+from tests.api.world import Answer, Caller, World, make_world
+from tests.cast import Cast, make_cast
 from usage.serializers import run_id
 
 # `sees` and `empty` are a list (200) with and without the object. 404 is "not there, or not yours".
@@ -380,6 +383,25 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
     "requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},
     **acts.BODIES,
 }
+
+
+@pytest.fixture(scope="module")
+def one_world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
+    """Make one of everything that the API shows, once."""
+    with sharing.for_all_tests(lambda: make_world(make_cast()), django_db_blocker) as made:
+        yield made
+
+
+@pytest.fixture
+def world(db: None, one_world: World) -> World:
+    """Return one of everything that the API shows, as it was made."""
+    return deepcopy(one_world)
+
+
+@pytest.fixture
+def cast(world: World) -> Cast:
+    """Return the people of the world."""
+    return world.cast
 
 
 def test_every_operation_has_a_row() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from datetime import timedelta
 from decimal import Decimal
 from urllib.parse import urlencode
 
 import pytest
 from django.urls import URLPattern, URLResolver
+from pytest_django import DjangoDbBlocker
 
 from approvals.services import ask_increase, comment, propose_policy
 from catalog.importer import Slot
@@ -18,12 +20,12 @@ from catalog.services import override_price
 from core import audit, clock
 from keys.services import open_service_account
 from portal.urls import urlpatterns
-from tests import matrix
+from tests import matrix, sharing
 from tests.api.acts import planned_activity, suspended
 from tests.api.test_matrix import planned, undone
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
-from tests.cast import Cast
+from tests.cast import Cast, make_cast
 from tests.core.test_wishes import put as put_message
 from tests.factories import (
     ApiTokenFactory,
@@ -352,10 +354,23 @@ def _plain(path: str) -> str:
     return path
 
 
+@pytest.fixture(scope="module")
+def one_world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
+    """Make one of everything that pages show, once."""
+    with sharing.for_all_tests(lambda: make_world(make_cast()), django_db_blocker) as made:
+        yield made
+
+
 @pytest.fixture
-def world(cast: Cast) -> World:
-    """Make one of everything that pages show."""
-    return make_world(cast)
+def world(db: None, one_world: World) -> World:
+    """Return one of everything that pages show, as it was made."""
+    return deepcopy(one_world)
+
+
+@pytest.fixture
+def cast(world: World) -> Cast:
+    """Return the people of the world."""
+    return world.cast
 
 
 def test_every_page_has_a_row() -> None:

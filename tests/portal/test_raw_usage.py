@@ -7,13 +7,12 @@ from django.db import connection
 
 from tests.api.test_matrix import undone
 from tests.api.world import World
-from tests.cast import Cast
-from tests.portal.test_matrix import CELLS, address, pages, visitor, world
+from tests.portal.test_matrix import CELLS, address, one_world, pages, visitor, world
 from tests.usage.telling import make_telling
 from usage.models import UsageEvent
 from usage.services import import_rows
 
-__all__ = ["world"]
+__all__ = ["one_world", "world"]
 
 # The comparison with a gateway is about single calls: it looks up the differing ones, 200 at most.
 SINGLE_CALLS = {"/reconciliation/{source}/{day}/"}
@@ -31,8 +30,8 @@ def scans() -> int:
 
 
 @pytest.mark.parametrize("role", ["ann", "ben"])
-def test_no_page_reads_single_calls(role: str, world: World, cast: Cast) -> None:
-    telling = make_telling(cast)
+def test_no_page_reads_single_calls(role: str, world: World) -> None:
+    telling = make_telling(world.cast)
     import_rows(source=telling.gateway.public_id, rows=telling.rows(30))
     before = scans()
     with undone():

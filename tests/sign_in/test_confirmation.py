@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from pytest_django import DjangoDbBlocker
 
 from approvals.models import Policy, RequestStatus
 from approvals.services import propose_policy
@@ -16,12 +18,12 @@ from core.models import Webhook
 from keys.services import make_token
 from portal.gates import SENSITIVE
 from teams.models import Role
-from tests import factories
+from tests import factories, sharing
 from tests.api.acts import proposed_price, proposed_repricing, service_of, unpriced
 from tests.api.routes import routes
 from tests.api.test_matrix import planned, undone
 from tests.api.world import World, make_world
-from tests.cast import Cast
+from tests.cast import make_cast
 from tests.portal.test_matrix import address, pages
 from tests.signing import JUST_NOW, LONG_AGO, sign_in
 
@@ -323,13 +325,26 @@ def third(world: World) -> str:
     return asked.public_id
 
 
-@pytest.fixture
-def world(cast: Cast) -> World:
+def with_passwords() -> World:
     """Make one of everything, with passwords that people can confirm with."""
+    cast = make_cast()
     for person in (cast.ada, cast.ben, cast.cleo):
         person.set_password(PASSWORD)
         person.save()
     return make_world(cast)
+
+
+@pytest.fixture(scope="module")
+def one_world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[World]:
+    """Make one of everything, with passwords, once."""
+    with sharing.for_all_tests(with_passwords, django_db_blocker) as made:
+        yield made
+
+
+@pytest.fixture
+def world(db: None, one_world: World) -> World:
+    """Return one of everything, with passwords, as it was made."""
+    return deepcopy(one_world)
 
 
 def test_every_declared_act_is_tried_here() -> None:
