@@ -8,14 +8,16 @@ from decimal import Decimal
 import pytest
 import redis
 from celery.app.task import Task
-from django.db import connection
+from django.db import connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from catalog.models import Tier
-from keys.models import Grant
+from keys.models import Grant, GrantState
 from keys.services import revoke, revoke_grant, shrink_grant
 from keys.services.capping import follow_grants
 from tests import factories
-from tests.gateway.conftest import World
+from tests.gateway.conftest import World, make_model
 
 SOON = timedelta(seconds=3)
 
@@ -106,3 +108,77 @@ def test_the_smaller_cap_binds_from_the_end_of_the_larger_grant_on(world: World)
         pass
     refused = world.gus.authorize(world.token, model="large")
     assert (refused.status_code, refused.json()["code"]) in {(429, "budget_exhausted"), (429, "budget_held")}
+
+
+# ------------------------------------------------------------- every kind of grant at once (I9, I10)
+
+HOUR = timedelta(hours=1)
+given_to_the_key = st.lists(
+    st.tuples(
+        st.integers(-48, 48).filter(bool),  # hours until it starts
+        st.integers(1, 96),  # hours that it lasts
+        st.booleans(),  # whether it was revoked
+        st.sampled_from([2, 3]),
+        st.sampled_from(["every model", "large", "another"]),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(grants=given_to_the_key, ended=st.integers(0, 3))
+def test_a_call_is_allowed_only_while_an_active_grant_covers_it(
+    world: World, grants: list[tuple[int, int, bool, int, str]], ended: int
+) -> None:
+    """And ending one of them changes no other, nor what the others allow."""
+    with transaction.atomic():
+        another = make_model("another", tier=2)
+        models = {"every model": (), "large": (world.large.pk,), "another": (another.pk,)}
+        now = database_now()
+        made = [
+            (
+                factories.approved_grant(
+                    world.key, tier_number=tier, model_ids=models[covers],
+                    starts_at=now + starts * HOUR, expires_at=now + (starts + lasts) * HOUR - HOUR / 2,
+                ),
+                not revoked and tier == 2 and covers != "another" and starts < 0 < starts + lasts - 0.5,
+            )
+            for starts, lasts, revoked, tier, covers in grants
+        ]  # fmt: skip
+        for (grant, _), (_, _, revoked, _, _) in zip(made, grants, strict=True):
+            if revoked:
+                Grant.objects.filter(pk=grant.pk).update(
+                    revoked_at=now, revoked_by=world.ada, revoked_reason="Done."
+                )
+        assert is_allowed(world) == any(covers for _, covers in made)
+        others = Grant.objects.exclude(pk=made[ended][0].pk) if ended < len(made) else Grant.objects.none()
+        before = list(others.order_by("pk").values())
+        if ended < len(made) and made[ended][0].state is GrantState.ACTIVE and not grants[ended][2]:
+            revoke_grant(actor=world.ada, grant=made[ended][0], reason="Done.")
+            assert list(others.order_by("pk").values()) == before
+            assert is_allowed(world) == any(covers for n, (_, covers) in enumerate(made) if n != ended)
+        transaction.set_rollback(True)
+
+
+def is_allowed(world: World) -> bool:
+    answer = world.gus.authorize(world.token, model="large")
+    assert answer.status_code in {200, 403}, answer.content
+    return bool(answer.status_code == 200)
+
+
+def test_an_extension_leaves_no_moment_without_access(world: World) -> None:
+    """One grant ends and the other begins at the same instant; calls go through all the while (I11)."""
+    first = give(world, ends_in=timedelta(seconds=2))
+    second = factories.approved_grant(
+        world.key,
+        tier_number=2,
+        monthly_cap_usd=Decimal(100),
+        starts_at=first.expires_at,
+        expires_at=first.expires_at + timedelta(days=1),
+    )
+    statuses: set[int] = set()
+    at = database_now()
+    while at <= second.starts_at + timedelta(seconds=0.5):
+        statuses.add(world.gus.authorize(world.token, model="large").status_code)
+        at = database_now()
+    assert statuses == {200}
