@@ -13,6 +13,7 @@ from pytest_django import Settings
 from budgets.models import Balance, Entry, EntryKind, Lease, RateLimit, Reservation, ScopeKind, Window
 from core import clock
 from keys.models import ApiKey
+from tests.factories import DepartmentFactory
 from tests.gateway.conftest import World
 from usage.models import ImportCursor, UsageEvent
 from usage.services import expire_holds, reclaim_leases
@@ -276,7 +277,7 @@ def test_nothing_is_recalled_while_nothing_changes(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["revoked", "suspended", "limit", "rate", "budget", "archived", "left", "grant"]
+    "change", ["revoked", "suspended", "limit", "rate", "budget", "archived", "moved", "left", "grant"]
 )
 def test_a_change_that_matters_recalls_the_lease(world: World, change: str) -> None:
     budget = world.budget("key", kind=ScopeKind.KEY, limit="5")
@@ -296,6 +297,9 @@ def test_a_change_that_matters_recalls_the_lease(world: World, change: str) -> N
             world.budget("team", kind=ScopeKind.TEAM, limit="5")
         case "archived":
             type(world.project).objects.update(archived_at=clock.now())
+        case "moved":
+            world.team.department = DepartmentFactory.create()
+            world.team.save()
         case "left":
             type(world.ada).objects.update(is_active=False)
         case _:
