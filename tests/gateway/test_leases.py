@@ -269,6 +269,15 @@ def test_a_lease_that_its_node_gave_back_leaves_no_doubt(world: World) -> None:
     assert Lease.objects.get().unheard_usd == 0
 
 
+def test_a_lease_that_ended_is_kept_while_a_call_of_it_may_go_on(world: World) -> None:
+    take(world)
+    ago = clock.now() - timedelta(hours=1)
+    Lease.objects.update(
+        opened_at=ago, expires_at=ago + timedelta(seconds=30), reclaim_at=clock.now() + timedelta(seconds=5)
+    )
+    assert reclaim_leases() == 0
+
+
 def test_nothing_is_recalled_while_nothing_changes(world: World) -> None:
     world.budget("key", kind=ScopeKind.KEY, limit="5")
     take(world)
