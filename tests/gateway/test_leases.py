@@ -13,6 +13,7 @@ from pytest_django import Settings
 from budgets.models import Balance, Entry, EntryKind, Lease, RateLimit, Reservation, ScopeKind, Window
 from core import clock
 from keys.models import ApiKey
+from tests.factories import DepartmentFactory
 from tests.gateway.conftest import World
 from usage.models import ImportCursor, UsageEvent
 from usage.services import expire_holds, reclaim_leases
@@ -268,6 +269,15 @@ def test_a_lease_that_its_node_gave_back_leaves_no_doubt(world: World) -> None:
     assert Lease.objects.get().unheard_usd == 0
 
 
+def test_a_lease_that_ended_is_kept_while_a_call_of_it_may_go_on(world: World) -> None:
+    take(world)
+    ago = clock.now() - timedelta(hours=1)
+    Lease.objects.update(
+        opened_at=ago, expires_at=ago + timedelta(seconds=30), reclaim_at=clock.now() + timedelta(seconds=5)
+    )
+    assert reclaim_leases() == 0
+
+
 def test_nothing_is_recalled_while_nothing_changes(world: World) -> None:
     world.budget("key", kind=ScopeKind.KEY, limit="5")
     take(world)
@@ -276,7 +286,7 @@ def test_nothing_is_recalled_while_nothing_changes(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["revoked", "suspended", "limit", "rate", "budget", "archived", "left", "grant"]
+    "change", ["revoked", "suspended", "limit", "rate", "budget", "archived", "moved", "left", "grant"]
 )
 def test_a_change_that_matters_recalls_the_lease(world: World, change: str) -> None:
     budget = world.budget("key", kind=ScopeKind.KEY, limit="5")
@@ -296,6 +306,9 @@ def test_a_change_that_matters_recalls_the_lease(world: World, change: str) -> N
             world.budget("team", kind=ScopeKind.TEAM, limit="5")
         case "archived":
             type(world.project).objects.update(archived_at=clock.now())
+        case "moved":
+            world.team.department = DepartmentFactory.create()
+            world.team.save()
         case "left":
             type(world.ada).objects.update(is_active=False)
         case _:

@@ -281,6 +281,22 @@ def test_a_change_is_in_force_on_the_next_call(ready: World, change: str) -> Non
             assert (after != before) == differs
 
 
+def test_a_team_that_moves_counts_on_its_new_department_from_the_next_call(world: World) -> None:
+    poor = Department.objects.create(code="poor", name="Poor")
+    budget = Budget.objects.create(
+        scope_kind=ScopeKind.DEPARTMENT, scope_id=poor.pk, department=poor, window="day", mode="hard"
+    )
+    world.limit(budget, "0")
+    for _ in range(2):
+        assert world.gus.authorize(world.token).status_code == 200
+    assert decided_by_heart(world)[0] == 200
+
+    Team.objects.filter(pk=world.team.pk).update(department=poor)
+
+    status, body = decided(world)
+    assert (status, body["budget"]["id"]) == (429, budget.public_id)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_that_is_taken_back_is_forgotten(ready: World, change: str) -> None:
     before = decided(ready)

@@ -212,7 +212,8 @@ class Lending(Books):
         is_gone = key.is_revoked or key.is_suspended or key.expires_at <= self.now
         if is_gone or key.owner_id in self.inactive or project.is_archived or model.is_retired:
             return True
-        if (project.id, project.team_id) != (who.project_id, who.team_id):
+        home = (project.id, project.team_id, self.teams[project.team_id])
+        if home != (who.project_id, who.team_id, who.department_id):
             return True
         if model.tier > 1 and not self._is_granted(who.key_id, model):
             return True

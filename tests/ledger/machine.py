@@ -320,6 +320,10 @@ class Ledger(RuleBasedStateMachine):
     def grants_tier_2(self, name: str, is_narrow: bool, span: timedelta) -> None:
         self.world.grant(name, models=["large"] if is_narrow else [], lasts=span)
 
+    @rule(name=st.sampled_from(["search", "cards"]))
+    def moves_a_team(self, name: str) -> None:
+        self.world.move_team(name)
+
     @rule(
         what=st.sampled_from(["revoke", "suspend", "leave", "archive", "move", "lapse", "retire"]),
         name=people,

@@ -523,6 +523,13 @@ MUTANTS = (
         tests=("tests/gateway/test_batches.py",),
     ),
     Mutant(
+        name="a lease goes on when its team has moved",
+        home=RECALL,
+        before=" AND t.department_id = l.department_id",
+        after="",
+        tests=LEASES,
+    ),
+    Mutant(
         name="a lease goes on when its key is suspended",
         home=RECALL,
         before=" AND k.suspended_at IS NULL",

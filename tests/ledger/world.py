@@ -275,6 +275,14 @@ class World:
         project.team_id = next(team for team in self.books.teams if team != project.team_id)
         Project.objects.filter(pk=project.id).update(team_id=project.team_id)
 
+    def move_team(self, name: str) -> None:
+        """Give a team to the other of the two departments, where both may end up."""
+        team = self.teams[name]
+        departments = {each.department_id for each in self.teams.values()}
+        (home,) = departments - {self.books.teams[team.pk]}
+        self.books.teams[team.pk] = home
+        Team.objects.filter(pk=team.pk).update(department_id=home)
+
     def grant(self, name: str, *, models: Sequence[str] = (), lasts: timedelta = timedelta(days=2)) -> None:
         """Let a key call Tier 2 from now on."""
         ids = [self.books.models[model].id for model in models]
