@@ -160,13 +160,19 @@ class Reference:
 def everyday_reference(*, at: datetime) -> Reference | None:
     """Return the cheapest chat model of the lowest tier at `at`, by the reference mix; None without one.
 
-    Models that were retired since count, so that the past keeps its reference. Two queries.
+    Models that were retired since count, so that the past keeps its reference. One query: a model without a
+    price is no reference.
     """
     chats = LlmModel.objects.filter(mode=Mode.CHAT, created_at__lte=at).exclude(retired_at__lte=at)
-    models = list(chats.filter(tier=Tier.objects.order_by("number").values("number")[:1]).order_by("name"))
-    rows = price_rows([model.pk for model in models])
-    table = {model.pk: _rates(rows.get(model.pk, []), model, at) for model in models}
-    cheapest = _cheapest(models, table)
+    lowest = chats.filter(tier=Tier.objects.order_by("number").values("number")[:1])
+    prices = Price.objects.filter(model__in=lowest).select_related("model").order_by("model__name", "pk")
+    models: dict[int, LlmModel] = {}
+    rows: dict[int, list[PriceRow]] = {}
+    for price in prices:
+        models[price.model_id] = price.model
+        rows.setdefault(price.model_id, []).append(_plain(price))
+    table = {pk: _rates(rows[pk], model, at) for pk, model in models.items()}
+    cheapest = _cheapest(list(models.values()), table)
     return Reference(name=cheapest.name, prices=tuple(rows[cheapest.pk])) if cheapest else None
 
 

@@ -30,7 +30,8 @@ def forget_idempotent_calls() -> int:
     return idempotency.forget()
 
 
-@shared_task(name="portal.forget_messages", time_limit=3600, soft_time_limit=3600 - 60)
+# Jobs of the night may take longer than the queue waits for a worker: a lost one comes again the next night.
+@shared_task(name="portal.forget_messages", acks_late=False, time_limit=3600, soft_time_limit=3600 - 60)
 def forget_messages() -> int:
     """Delete the messages that ended long ago."""
     return outbox.forget()
@@ -42,7 +43,7 @@ def heartbeat() -> None:
     beat()
 
 
-@shared_task(name="portal.verify_ledger", time_limit=4 * 3600, soft_time_limit=4 * 3600 - 60)
+@shared_task(name="portal.verify_ledger", acks_late=False, time_limit=4 * 3600, soft_time_limit=4 * 3600 - 60)
 def verify_ledger() -> dict[str, int]:
     """Recompute the books and tell of what differs."""
     result = verify_and_tell()
@@ -56,7 +57,7 @@ def seal_audit() -> int:
     return seal.seal_due()
 
 
-@shared_task(name="portal.verify_audit", time_limit=4 * 3600, soft_time_limit=4 * 3600 - 60)
+@shared_task(name="portal.verify_audit", acks_late=False, time_limit=4 * 3600, soft_time_limit=4 * 3600 - 60)
 def verify_audit() -> int:
     """Recompute the seals of the audit and tell of what is not as it was sealed."""
     result = verify_audit_and_tell()
@@ -64,7 +65,7 @@ def verify_audit() -> int:
     return len(result.broken)
 
 
-@shared_task(name="usage.recount_yesterday", time_limit=3600, soft_time_limit=3600 - 60)
+@shared_task(name="usage.recount_yesterday", acks_late=False, time_limit=3600, soft_time_limit=3600 - 60)
 def recount_usage() -> int:
     """Recount yesterday's roll-up of usage against its events; the status page says when they differ."""
     result = recount_yesterday()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db.models import BigIntegerField, CharField, Prefetch, Q, QuerySet, Value
 
@@ -106,9 +106,20 @@ class FormerNames:
 
 def former_names(since: datetime) -> FormerNames:
     """Return the names that were given up after a moment. One query; renames are few."""
+    return former_names_of(former_name_rows(since))
+
+
+def former_name_rows(since: datetime) -> QuerySet[Any, Any]:
+    """Return the rows of names that were given up after a moment."""
+    rows = FormerName.objects.filter(used_until__gt=since).order_by("used_until", "pk")
+    return rows.values("kind", "object_id", "used_until", "name")
+
+
+def former_names_of(rows: Iterable[Mapping[str, Any]]) -> FormerNames:
+    """Return what rows of `former_name_rows` say that things were called."""
     found: dict[tuple[str, int], list[tuple[datetime, str]]] = {}
-    for row in FormerName.objects.filter(used_until__gt=since).order_by("used_until", "pk"):
-        found.setdefault((row.kind, row.object_id), []).append((row.used_until, row.name))
+    for row in rows:
+        found.setdefault((row["kind"], row["object_id"]), []).append((row["used_until"], row["name"]))
     return FormerNames(names=found)
 
 

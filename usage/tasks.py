@@ -88,7 +88,7 @@ def reconcile_providers() -> dict[str, str]:
     return services.reconcile_due_accounts(recent=True)
 
 
-@shared_task(name="usage.retire_months", time_limit=3600, soft_time_limit=3600 - 60)
+@shared_task(name="usage.retire_months", acks_late=False, time_limit=3600, soft_time_limit=3600 - 60)
 def retire_months() -> dict[str, str]:
     """Drop what is no longer kept: the calls of old months, and the hours of before some weeks."""
     services.forget_hours()

@@ -24,6 +24,7 @@ from portal.demo.story import DAYS, PROJECTS
 from usage.models import BlockedHour, ImportCursor
 from usage.selectors.periods import organisation_today
 from usage.services import reconcile_day
+from usage.services.cursors import close_cursors
 
 RECONCILED_DAYS = 7
 OVER_BUDGET = "invoice-ocr"
@@ -102,11 +103,10 @@ def refuse(keys: Sequence[ApiKey], now: datetime) -> None:
 
 
 def reconcile(gateway: Gateway, *, read: int, newest: datetime, now: datetime) -> None:
-    """Compare the last days with the gateway's journal, which was read a moment ago and never will be again.
-
-    Nobody runs the demo's gateway, so no source is left behind that would look as if it had failed.
+    """Compare the last days with the gateway's journal, which was read a moment ago and is closed then:
+    nobody runs the demo's gateway.
     """
-    cursor = ImportCursor.objects.create(
+    ImportCursor.objects.create(
         source=gateway.public_id,
         last_success_at=now,
         last_row_at=newest,
@@ -115,4 +115,4 @@ def reconcile(gateway: Gateway, *, read: int, newest: datetime, now: datetime) -
     today = now.astimezone(UTC).date()
     for back in range(RECONCILED_DAYS, -1, -1):
         reconcile_day(source=gateway.public_id, day=today - timedelta(days=back))
-    cursor.delete()
+    close_cursors(sources=[gateway.public_id])

@@ -220,7 +220,7 @@ def test_providers_are_read_and_differ_in_three_ways(northwind: None) -> None:
     found = Discrepancy.objects.filter(state=DiscrepancyState.OPEN)
     runs = ReconciliationRun.objects.exclude(level=Level.CALLS)
 
-    assert states == {SourceState.READ}
+    assert states == {SourceState.READ, SourceState.CLOSED}
     assert ProviderAccount.objects.count() == 3
     assert Counter(runs.values_list("source", "level").values_list("level", flat=True)) == {2: 9, 3: 9}
     assert not runs.filter(state=RunState.UNREADABLE).exists()

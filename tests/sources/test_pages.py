@@ -87,17 +87,18 @@ def unheard_lease(cast: Cast, source: str, usd: str, closed_at: datetime) -> Non
     )  # fmt: skip
 
 
-def test_every_gateway_and_log_is_listed_also_before_it_was_read(cast: Cast) -> None:
+def test_a_gateway_is_listed_by_its_log_and_one_without_a_record_by_itself(cast: Cast) -> None:
+    GatewayFactory.create(name="exporter")
     edge = GatewayFactory.create(name="edge")
     log = GatewayLog.objects.create(gateway=edge, kind="nginx", place="/var/log/x")
-    ImportCursor.objects.create(source=log.public_id, kind=SourceKind.LOG, last_success_at=clock.now())
+    ImportCursor.objects.create(source=log.public_id, kind=SourceKind.LOG, gateway=edge.public_id)
+    ImportCursor.objects.update(last_success_at=clock.now())
 
     rows = Visitor(cast.audrey).get("/sources/").rows("gateways-h")
 
-    assert [row[:2] for row in rows] == [
-        ["edge Gateway journal", "Not read yet"],
-        ["nginx access log of edge Gateway log", "Read"],
-    ]
+    assert [row[0] for row in rows] == ["exporter Gateway", "nginx access log of edge Gateway log"]
+    assert rows[0][1].startswith("No other side It keeps no journal or log that Purser reads")
+    assert rows[1][1] == "Read"
 
 
 def test_read_now_is_a_button_of_finance_and_has_the_source_asked_at_once(cast: Cast) -> None:

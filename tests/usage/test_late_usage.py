@@ -17,7 +17,7 @@ from tests.gateway.conftest import World
 from tests.gateway.test_pull import allowed
 from tests.gateway.test_push import push, row
 from usage.models import PeriodClose, PeriodState, UsageDay, UsageEvent
-from usage.selectors.adjustments import adjustments
+from usage.selectors.adjustments import adjustment_rows, adjustments_of
 from usage.selectors.closing import adjustments as after_close
 from usage.selectors.closing import end_of_month
 from usage.services.holds import expire_holds
@@ -81,9 +81,8 @@ def test_the_close_of_a_month_and_a_statement_show_what_was_carried(world: World
 
     assert (after.booked_usd, after.moved_usd) == (Decimal("0.0012"), 0)
     today = clock.now().date()
-    found = adjustments(
-        Team.objects.get(pk=world.team.pk), Period(first_day=today.replace(day=1), last_day=today, label="")
-    )
+    this_month = Period(first_day=today.replace(day=1), last_day=today, label="")
+    found = adjustments_of(adjustment_rows(Team.objects.get(pk=world.team.pk), this_month), this_month)
     assert sum(each.amount_usd for each in found if each.is_prior) == Decimal("0.0012")
 
 

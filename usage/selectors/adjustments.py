@@ -1,11 +1,12 @@
 """What came late or was put right: the entries of the ledger that a statement names one by one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, TruncMonth
 from django.utils import timezone
 
@@ -35,8 +36,8 @@ class Adjustment:
     is_prior: bool
 
 
-def adjustments(team: Team, period: Period) -> tuple[Adjustment, ...]:
-    """Return what came late or was put right for a team: of the period, and in it of earlier ones. One query.
+def adjustment_rows(team: Team, period: Period) -> QuerySet[Any, Any]:
+    """Return the entries of a team that came late or put something right, by what a statement names.
 
     What is about a closed month is booked in the open one, and belongs to the closed one. A call that never
     settled, and settled after all, has two of them: a correction and a late entry.
@@ -44,13 +45,18 @@ def adjustments(team: Team, period: Period) -> tuple[Adjustment, ...]:
     first, last = day_starts_at(period.first_day), end_of(period.last_day)
     of_period = Q(effective_at__gte=first, effective_at__lte=last)
     of_earlier = Q(effective_at__lt=first, recorded_at__lte=last)
-    rows = (
+    rows: QuerySet[Any, Any] = (
         Entry.objects.filter(of_period | of_earlier, team=team, kind__in=PUT_RIGHT, recorded_at__gte=first)
         .annotate(month=TruncMonth("effective_at", tzinfo=timezone.get_default_timezone()))
         .values("kind", "month", "reason", name=F("project__name"), prior=PRIOR)
         .annotate(entries=Count("pk"), usd=Sum("amount_usd"))
         .order_by("-month", "kind", "name", "reason", "prior")
     )
+    return rows
+
+
+def adjustments_of(rows: Iterable[Mapping[str, Any]], period: Period) -> tuple[Adjustment, ...]:
+    """Return what rows of `adjustment_rows` say about a period."""
     return tuple(
         Adjustment(
             kind=EntryKind(row["kind"]).label,

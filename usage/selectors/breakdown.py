@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db.models import F, OuterRef, Subquery, Sum
+from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 
 from core.money import ZERO
 from keys.models import ApiKey
@@ -34,10 +34,10 @@ class Breakdown:
     by_key: list[KeySpend]
 
 
-def breakdown(scope: Scope, period: Period) -> Breakdown:
-    """Return what a scope cost in a period, cut in every way. One query, a row for each key and model."""
+def breakdown_rows(scope: Scope, period: Period) -> QuerySet[Any, Any]:
+    """Return the rows that a breakdown is made of, one for each key and model."""
     key = ApiKey.objects.filter(pk=OuterRef("key_id"))
-    grouped = (
+    grouped: QuerySet[Any, Any] = (
         days_in(scope, period)
         .annotate(key_name=Subquery(key.values("name")), **{name: F(path) for name, path in NAMES.items()})
         .values(*PARTS, *NAMES, "key_name")
@@ -46,7 +46,11 @@ def breakdown(scope: Scope, period: Period) -> Breakdown:
         )
         .order_by()
     )
-    rows: list[dict[str, Any]] = list(grouped)
+    return grouped
+
+
+def breakdown_of(rows: list[dict[str, Any]]) -> Breakdown:
+    """Return what rows of `breakdown_rows` add up to in every way."""
     keys = {row["key_id"]: row["key_name"] or "" for row in rows}
     return Breakdown(
         totals=Totals(

@@ -24,5 +24,10 @@ class NamesThen:
 
 def names_at_end(period: Period) -> NamesThen:
     """Return the names of a period's end, or of now while it runs. One query."""
-    then = min(clock.now(), end_of(period.last_day))
+    then = named_at(period)
     return NamesThen(then=then, former=former_names(then))
+
+
+def named_at(period: Period) -> datetime:
+    """Return the moment whose names a period bears."""
+    return min(clock.now(), end_of(period.last_day))

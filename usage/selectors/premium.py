@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from catalog.models import Mode
 from catalog.pricing import TokenUsage, Use, charge, is_priced, rates
@@ -36,20 +36,24 @@ class Premium:
         return None if self.everyday_usd is None else self.cost_usd - self.everyday_usd
 
 
-def tier_three_premium(scope: Scope, period: Period) -> Premium:
-    """Return the premium of a scope and period. Three queries; two where Tier 3 was not used.
-
-    Each day's tokens are priced at the prices in force when the day began, by the step of its average call.
-    The reference is the cheapest chat model of Tier 1, as on the Models page, at the period's end.
-    """
-    found: Any = (
+def premium_rows(scope: Scope, period: Period) -> QuerySet[Any, Any]:
+    """Return what Tier 3 used for chats, by day."""
+    found: QuerySet[Any, Any] = (
         days_in(scope, period)
         .filter(tier_id=PREMIUM_TIER, model__mode=Mode.CHAT)
         .values("day")
         .annotate(usd=Sum("cost_usd"), **{f"all_{name}": Sum(name) for name in ("calls", *TOKENS)})
         .order_by("day")
     )
-    rows: list[dict[str, Any]] = list(found)
+    return found
+
+
+def premium_of(rows: list[dict[str, Any]], period: Period) -> Premium:
+    """Return the premium of rows of `premium_rows`. One query.
+
+    Each day's tokens are priced at the prices in force when the day began, by the step of its average call.
+    The reference is the cheapest chat model of Tier 1, as on the Models page, at the period's end.
+    """
     reference = everyday_reference(at=min(clock.now(), end_of(period.last_day)))
     everyday: Decimal | None = None if reference is None and rows else ZERO
     for row in rows:

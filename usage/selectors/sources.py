@@ -28,7 +28,9 @@ ALONE_SQL = """
 
 
 class SourceState(models.TextChoices):
-    """How a source stands. One that fails, or has no credential, tells nothing: never "no drift"."""
+    """How a source stands. One that fails, or has no credential, tells nothing: never "no drift". A gateway
+    that keeps no journal or log is none, and listed all the same.
+    """
 
     READ = "read", "Read"
     NEVER = "never", "Not read yet"
@@ -36,6 +38,7 @@ class SourceState(models.TextChoices):
     FAILING = "failing", "Not readable"
     NO_CREDENTIAL = "no_credential", "No credential"
     CLOSED = "closed", "Closed"
+    ALONE = "alone", "No other side"
 
 
 def state_of(cursor: ImportCursor, accounts: dict[str, ProviderAccount]) -> SourceState:

@@ -44,9 +44,14 @@ def month_to_date(scope: Scope, *, today: date | None = None) -> Decimal:
 
 def spend_by_day(scope: Scope, period: Period, *, today: date | None = None) -> list[DayRow]:
     """Return each day of the period up to today, the empty ones too. One query."""
-    rows = days_in(scope, period).values_list("day", "tier_id").annotate(usd=Sum("cost_usd"))
-    cells = {(day, tier): usd for day, tier, usd in rows}
+    cells = {(row["day"], row["tier_id"]): row["usd"] for row in cell_rows(scope, period)}
     return day_rows(cells, period, today or organisation_today())
+
+
+def cell_rows(scope: Scope, period: Period) -> QuerySet[Any, Any]:
+    """Return what each day and tier of a scope and period cost."""
+    rows: QuerySet[Any, Any] = days_in(scope, period).values("day", "tier_id").annotate(usd=Sum("cost_usd"))
+    return rows
 
 
 def by_project(scope: Scope, period: Period) -> list[Spend]:

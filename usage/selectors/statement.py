@@ -1,30 +1,33 @@
 """The monthly statement of a team."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from budgets.models import Budget, ScopeKind, Window
 from budgets.selectors import budget_rows, carried_into, limits_of
 from budgets.types import BudgetRow, LimitRow
 from core import clock
 from core.money import ZERO
+from core.together import ask_together
 from teams.models import NamedKind, Team
+from teams.selectors import former_name_rows, former_names_of
 from usage.forecast import PACE_DAYS, linear, since_first_use
 from usage.models import PeriodClose, PeriodState
-from usage.selectors.adjustments import Adjustment, adjustments, sum_of
-from usage.selectors.breakdown import KeySpend, breakdown
-from usage.selectors.naming import NamesThen, names_at_end
+from usage.selectors.adjustments import Adjustment, adjustment_rows, adjustments_of, sum_of
+from usage.selectors.breakdown import KeySpend, breakdown_of, breakdown_rows
+from usage.selectors.naming import NamesThen, named_at
 from usage.selectors.periods import day_starts_at, end_of, last_days, organisation_today
-from usage.selectors.premium import Premium, tier_three_premium
+from usage.selectors.premium import Premium, premium_of, premium_rows
 from usage.selectors.projects import share
 from usage.selectors.scopes import organisation_scope, team_scope
-from usage.selectors.spend import spend_by_day, totals
-from usage.selectors.unallocated import Unallocated, unallocated
-from usage.types import Period, Scope, Spend, Status, Totals
+from usage.selectors.spend import cell_rows, day_rows
+from usage.selectors.unallocated import Unallocated, told_rows, unallocated_of
+from usage.types import Period, Spend, Status, Totals
 
 SETTLES_AFTER = timedelta(days=3)  # by then providers have told what they will tell of a month (D+3)
 
@@ -96,28 +99,44 @@ class Statement:
         return 100 * (self.variance_usd or ZERO) / self.expected_usd if self.expected_usd else None
 
 
-def standing(period: Period, today: date) -> Status:
-    """Say how firm the figures of a month are: final once its books are closed. One query when it is over."""
+def closed_rows(period: Period) -> QuerySet[Any, Any]:
+    """Return when a month was closed for good, if it is."""
+    closed = PeriodClose.objects.filter(month=period.first_day, state=PeriodState.CLOSED)
+    return closed.values("closed_at")
+
+
+def standing_of(closed: Sequence[Mapping[str, Any]], period: Period, today: date) -> Status:
+    """Say how firm the figures of a month are by rows of `closed_rows`."""
     if today <= period.last_day:
         return Status(tone="info", text="Running")
     if today <= period.last_day + SETTLES_AFTER:
         return Status(tone="warn", text="Open: late usage may come")
-    closed = PeriodClose.objects.filter(month=period.first_day, state=PeriodState.CLOSED).first()
-    if closed and closed.closed_at:
-        return Status(tone="ok", text=f"Final: closed on {closed.closed_at:%-d %B %Y}")
+    if closed:
+        return Status(tone="ok", text=f"Final: closed on {closed[0]['closed_at']:%-d %B %Y}")
     return Status(tone="info", text="Provisional until the period is closed")
 
 
 def statement(team: Team, period: Period) -> Statement:
-    """Return the statement of a team, its department loaded. The same number of queries for any of rows.
+    """Return the statement of a team, its department loaded. Five queries for any number of rows.
 
     Names are those of the month's end. Late usage belongs to the month in which the call was authorised.
     """
     now = clock.now()
-    scope, named = team_scope(team), names_at_end(period)
-    cut = breakdown(scope, period)
+    scope, before = team_scope(team), last_days(period.first_day - timedelta(days=1), PACE_DAYS)
+    asked = ask_together(
+        names=former_name_rows(named_at(period)),
+        cut=breakdown_rows(scope, period),
+        everybody=cell_rows(organisation_scope(), period),
+        before=cell_rows(scope, before),
+        dear=premium_rows(scope, period),
+        entries=adjustment_rows(team, period),
+        told=told_rows(period),
+        closed=closed_rows(period),
+    )
+    named = NamesThen(then=named_at(period), former=former_names_of(asked["names"]))
+    cut = breakdown_of(asked["cut"])
     sums = cut.totals
-    organisation_usd = totals(organisation_scope(), period).cost_usd
+    organisation_usd = sum((row["usd"] for row in asked["everybody"]), ZERO)
 
     def shares(found: Sequence[Spend], kind: NamedKind | None = None) -> tuple[Share, ...]:
         return tuple(
@@ -136,7 +155,7 @@ def statement(team: Team, period: Period) -> Statement:
         team_id=team.public_id,
         department=named.of(NamedKind.DEPARTMENT, team.department_id, team.department.name),
         period=period,
-        standing=standing(period, organisation_today(now)),
+        standing=standing_of(asked["closed"], period, organisation_today(now)),
         totals=sums,
         organisation_usd=organisation_usd,
         by_project=shares(cut.by_project, NamedKind.PROJECT),
@@ -144,20 +163,20 @@ def statement(team: Team, period: Period) -> Statement:
         by_tier=shares(cut.by_tier),
         by_key=_keys(cut.by_key, sums.cost_usd, named),
         budgets=_budgets(team, period, now),
-        adjustments=adjustments(team, period),
-        unallocated=unallocated(period, attributed_usd=organisation_usd),
-        expected_usd=expected_at_start(scope, period),
-        premium=tier_three_premium(scope, period),
+        adjustments=adjustments_of(asked["entries"], period),
+        unallocated=unallocated_of(asked["told"], attributed_usd=organisation_usd),
+        expected_usd=expected_at_start(asked["before"], before, period),
+        premium=premium_of(asked["dear"], period),
     )
 
 
-def expected_at_start(scope: Scope, period: Period) -> Decimal | None:
-    """Return what a period was expected to cost when it began, by the two weeks before it. One query.
+def expected_at_start(cells: Iterable[Mapping[str, Any]], before: Period, period: Period) -> Decimal | None:
+    """Return what a period was expected to cost when it began, by what each day and tier `before` it cost.
 
     None when nothing had been used yet.
     """
-    before = last_days(period.first_day - timedelta(days=1), PACE_DAYS)
-    daily = [row.total_usd for row in spend_by_day(scope, before, today=before.last_day)]
+    by_day = {(row["day"], row["tier_id"]): row["usd"] for row in cells}
+    daily = [row.total_usd for row in day_rows(by_day, before, before.last_day)]
     length = (period.last_day - period.first_day).days + 1
     forecast = linear(since_first_use(daily), spent_usd=ZERO, days_left=Decimal(length))
     return forecast.end_usd if forecast else None

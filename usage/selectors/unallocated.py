@@ -1,5 +1,6 @@
 """What providers billed that no team caused as far as Purser knows, shared out by what each team spent."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -34,8 +35,8 @@ class Unallocated:
         return quantise(self.usd * spent_usd / self.attributed_usd) if self.attributed_usd else ZERO
 
 
-def unallocated(period: Period, *, attributed_usd: Decimal) -> Unallocated:
-    """Return what is left of the providers' costs when the organisation's own sum is taken off. One query.
+def told_rows(period: Period) -> QuerySet[Any, Any]:
+    """Return what providers say a period cost, by account.
 
     A bill for exactly the period stands for its account; without one, the costs that the provider reported by
     day do.
@@ -49,12 +50,16 @@ def unallocated(period: Period, *, attributed_usd: Decimal) -> Unallocated:
         superseded_at__isnull=True, day__gte=period.first_day, day__lte=period.last_day
     )
     # Costs first, so that a bill takes the place of its account's.
-    rows = _summed(costs, 0, "amount_usd").union(_summed(bills, 1, "total_usd")).order_by("rank")
-    told = {account: usd for _, account, usd in rows}
+    return _summed(costs, 0, "amount_usd").union(_summed(bills, 1, "total_usd")).order_by("rank")
+
+
+def unallocated_of(rows: Iterable[Mapping[str, Any]], *, attributed_usd: Decimal) -> Unallocated:
+    """Return what rows of `told_rows` leave when what was attributed is taken off."""
+    told = {row["account_id"]: row["usd"] for row in rows}
     return Unallocated(billed_usd=sum(told.values(), ZERO) if told else None, attributed_usd=attributed_usd)
 
 
 def _summed(rows: QuerySet[Any], rank: int, column: str) -> QuerySet[Any, Any]:
     by_account = rows.order_by().values("account_id").annotate(usd=Sum(column), rank=Value(rank))
-    found: QuerySet[Any, Any] = by_account.values_list("rank", "account_id", "usd")
+    found: QuerySet[Any, Any] = by_account.values("rank", "account_id", "usd")
     return found

@@ -28,6 +28,7 @@ TONES = {
     SourceState.FAILING: "bad",
     SourceState.NO_CREDENTIAL: "bad",
     SourceState.CLOSED: "",
+    SourceState.ALONE: "info",
 }
 REPORTS = (SourceKind.USAGE, SourceKind.COST)
 DOUBTED_DAYS = 30
@@ -59,9 +60,10 @@ def list_sources(request: PersonRequest, *, names_of_sources: SourceNames) -> Ht
     accounts = accounts_by_id(all_accounts())
     names = names_of_sources()
     cursors = all_cursors()
-    unread = [ImportCursor(source=source) for source in names.keys() - {cursor.source for cursor in cursors}]
+    told = {name for cursor in cursors for name in (cursor.source, cursor.gateway)}
+    alone = [ImportCursor(source=source) for source in names.keys() - told]
     doubts = doubts_by_gateway(since=clock.now() - timedelta(days=DOUBTED_DAYS))
-    rows = _rows([*cursors, *unread], accounts, names, doubts)
+    rows = _rows([*cursors, *alone], accounts, names, doubts)
     context = {
         "gateways": [row for row, kind in rows if kind not in REPORTS],
         "providers": [row for row, kind in rows if kind in REPORTS and row.state != SourceState.CLOSED],
@@ -89,8 +91,9 @@ def _rows(
     doubts: Mapping[str, Doubt],
 ) -> list[tuple[SourceRow, SourceKind]]:
     rows = [
-        (_row(cursor, state_of(cursor, accounts), accounts, names, doubts), SourceKind(cursor.kind))
+        (_row(cursor, state, accounts, names, doubts), SourceKind(cursor.kind))
         for cursor in cursors
+        for state in [state_of(cursor, accounts) if cursor.pk else SourceState.ALONE]
     ]
     return sorted(rows, key=lambda one: (one[0].name, one[1].label))
 
@@ -103,10 +106,10 @@ def _row(
     doubts: Mapping[str, Doubt],
 ) -> SourceRow:
     account = accounts.get(cursor.source.partition(SEPARATOR)[0])
-    readable = state not in {SourceState.NO_CREDENTIAL, SourceState.CLOSED}
+    readable = state not in {SourceState.NO_CREDENTIAL, SourceState.CLOSED, SourceState.ALONE}
     return SourceRow(
         name=str(account) if account else names.get(cursor.source, cursor.source),
-        kind=SourceKind(cursor.kind).label,
+        kind="Gateway" if state == SourceState.ALONE else SourceKind(cursor.kind).label,
         url=reverse("providers:detail", args=[account.public_id]) if account else "",
         state=state,
         status=Tone(tone=TONES[state], text=state.label),
@@ -117,7 +120,7 @@ def _row(
         rows=cursor.rows_read,
         failures=cursor.failures,
         next_attempt_at=cursor.next_attempt_at if readable else None,
-        read_url=reverse("sources:read", args=[cursor.source]) if readable and cursor.pk else "",
+        read_url=reverse("sources:read", args=[cursor.source]) if readable else "",
     )
 
 
@@ -128,6 +131,8 @@ def _notice(cursor: ImportCursor, state: SourceState) -> str:
             return "No admin credential is entered, so nothing is known of what the provider counted."
         case SourceState.FAILING:
             return cursor.last_error
+        case SourceState.ALONE:
+            return "It keeps no journal or log that Purser reads, so its calls stand in no second book."
         case SourceState.LATE:
             return "It was not read when it should have been. Is the worker running?"
         case _:
