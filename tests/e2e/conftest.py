@@ -17,9 +17,12 @@ from django.contrib.auth.hashers import ScryptPasswordHasher
 from django.core.management import call_command
 from django.db import connections
 from playwright.sync_api import Browser, sync_playwright
+from pytest_django import Settings
 
+from core import seal
 from gateway.management.commands.gateway_config import ENVIRONMENT_FILE, read_environment
 from gateway.models import Gateway
+from portal import ledger
 from tests.cast import Cast, make_cast
 from tests.gateways.conftest import PROVIDER_KEY
 from tests.gateways.litellm.conftest import programs  # noqa: F401  the fixture
@@ -38,6 +41,20 @@ BROWSER_FLAGS = [
     "--disable-sync",
 ]
 PASSWORD = "a password of the tests, 2026"
+
+
+@pytest.fixture(autouse=True)
+def _books_and_audit_are_clean(
+    transactional_db: None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """After every story the ledger recomputes, and the audit verifies as it was sealed."""
+    settings.AUDIT_ANCHOR_DIR = str(tmp_path / "anchors")
+    monkeypatch.setenv("AUDIT_ANCHOR_DIR", settings.AUDIT_ANCHOR_DIR)  # of the processes that a story starts
+    yield
+    assert ledger.verify().findings == ()
+    seal.seal_due()
+    verified = seal.verify()
+    assert (verified.broken, verified.unsealed) == ((), 0)
 
 
 @pytest.fixture
