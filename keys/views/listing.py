@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from core import addresses
 from core.shapes import Tab
 from keys import selectors
 from keys.ports import UseOfKeys
@@ -15,7 +16,7 @@ from teams.selectors import RolesHeld, roles_of
 from teams.types import PersonRequest
 
 PAGE_ROWS = 50
-MINE, TEAM = "mine", "team"
+TABS = MINE, TEAM = "mine", "team"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +34,10 @@ class KeyList:
 
 @require_safe
 def list_keys(request: PersonRequest, *, use_of: UseOfKeys) -> HttpResponse:
-    """List the person's own keys, or with `?tab=team` those of the teams that he oversees."""
+    """List the person's own keys, or with `?tab=team`, and where he has none, those that he oversees."""
     request.roles_held = roles_of(request.user)
-    tab = TEAM if request.GET.get("tab") == TEAM else MINE
+    counts = selectors.counts(request.user)
+    tab = addresses.choice(request, "tab", TABS, TEAM if counts.others and not counts.mine else MINE)
     page = _page_number(request.GET.get("page", ""))
     keys = selectors.listed(request.user)
     mine_only = keys.filter(owner=request.user) if tab == MINE else keys.exclude(owner=request.user)
@@ -44,7 +46,9 @@ def list_keys(request: PersonRequest, *, use_of: UseOfKeys) -> HttpResponse:
     use = use_of([key.pk for key in shown])
     rows = [key_row(key, user=request.user, roles=request.roles_held, use=use.get(key.pk)) for key in shown]
     older_url = f"?tab={tab}&page={page + 1}" if len(found) > PAGE_ROWS else ""
-    listed = KeyList(tabs=_tabs(request, tab), rows=tuple(rows), older_url=older_url, **_nothing(tab, page))
+    listed = KeyList(
+        tabs=_tabs(request, tab, counts), rows=tuple(rows), older_url=older_url, **_nothing(tab, page)
+    )
     return render(request, "keys/list.html", {"keys": listed})
 
 
@@ -52,10 +56,9 @@ def _page_number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
 
 
-def _tabs(request: PersonRequest, tab: str) -> tuple[Tab, ...]:
-    counts = selectors.counts(request.user)
+def _tabs(request: PersonRequest, tab: str, counts: selectors.KeyCounts) -> tuple[Tab, ...]:
     address = reverse("keys:list")
-    mine = Tab(label="Mine", url=address, current=tab == MINE, count=counts.mine)
+    mine = Tab(label="Mine", url=f"{address}?tab={MINE}", current=tab == MINE, count=counts.mine)
     if not counts.others and tab == MINE:
         return (mine,)
     label = _others(request.roles_held)

@@ -47,7 +47,7 @@ def submit(cast: Cast) -> Act:
 
 def amend(cast: Cast) -> Act:
     asked = ask_for(cast)
-    wish = {"reason": REASON, "duration_days": 1, "expected_monthly_usd": Decimal(1)}
+    wish: dict[str, Any] = {"reason": REASON, "duration_days": 1, "expected_monthly_usd": Decimal(1)}
     return lambda: services.amend(actor=cast.ada, request=again(asked), seen_revision=1, **wish)
 
 
@@ -57,8 +57,8 @@ def withdraw(cast: Cast) -> Act:
 
 
 def decided(cast: Cast, asked: AccessRequest, **said: Any) -> Act:
-    said = {"actor": cast.ben, "verdict": Verdict.APPROVE, "seen_revision": 1} | said
-    return lambda: services.decide(request=again(asked), **said)
+    how: dict[str, Any] = {"actor": cast.ben, "verdict": Verdict.APPROVE, "seen_revision": 1} | said
+    return lambda: services.decide(request=again(asked), **how)
 
 
 def approve(cast: Cast) -> Act:
@@ -76,15 +76,15 @@ def approve_the_first_of_two(cast: Cast) -> Act:
 
 def break_the_glass(cast: Cast) -> Act:
     factories.new_policy(cast.tier2, [("lead", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50))
-    who = {"actor": cast.ada, "project": cast.ranking, "tier": cast.tier2}
-    return lambda: services.break_glass(reason=REASON, **who)
+    return lambda: services.break_glass(actor=cast.ada, project=cast.ranking, tier=cast.tier2, reason=REASON)
 
 
 def raise_a_budget(cast: Cast) -> Act:
     budget = open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "50")
     asked = services.ask_increase(actor=cast.ada, budget=budget, limit_usd=Decimal(100), reason=REASON)
-    said = {"actor": cast.ben, "verdict": Verdict.APPROVE, "seen_revision": 1}
-    return lambda: decide_increase(request=again(asked), **said)
+    return lambda: decide_increase(
+        actor=cast.ben, request=again(asked), verdict=Verdict.APPROVE, seen_revision=1
+    )
 
 
 def issue_a_key(cast: Cast) -> Act:

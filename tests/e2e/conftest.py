@@ -18,10 +18,12 @@ from django.contrib.auth.hashers import ScryptPasswordHasher
 from django.core.management import call_command
 from django.db import connections
 from playwright.sync_api import Browser, sync_playwright
-from pytest_django import DjangoDbBlocker
+from pytest_django import DjangoDbBlocker, Settings
 
+from core import seal
 from gateway.management.commands.gateway_config import ENVIRONMENT_FILE, read_environment
 from gateway.models import Gateway
+from portal import ledger
 from teams.models import User
 from tests import emptying, factories
 from tests.cast import Cast, make_cast
@@ -43,6 +45,20 @@ BROWSER_FLAGS = [
     "--disable-sync",
 ]
 PASSWORD = "a password of the tests, 2026"
+
+
+@pytest.fixture
+def clean_books(
+    transactional_db: None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """After every story the ledger recomputes, and the audit verifies as it was sealed."""
+    settings.AUDIT_ANCHOR_DIR = str(tmp_path / "anchors")
+    monkeypatch.setenv("AUDIT_ANCHOR_DIR", settings.AUDIT_ANCHOR_DIR)  # of the processes that a story starts
+    yield
+    assert ledger.verify().findings == ()
+    seal.seal_due()
+    verified = seal.verify()
+    assert (verified.broken, verified.unsealed) == ((), 0)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +133,7 @@ class House:
 
 
 @pytest.fixture
-def house(transactional_db: None, static_files: None, programs: Path, tmp_path: Path) -> Iterator[House]:  # noqa: F811
+def house(clean_books: None, static_files: None, programs: Path, tmp_path: Path) -> Iterator[House]:  # noqa: F811
     """Start everything on a fresh organisation with the real catalogue, stop it at the end."""
     cast = make_cast()
     for person in (cast.ada, cast.ben, cast.cleo, cast.fay):

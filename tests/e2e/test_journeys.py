@@ -50,7 +50,7 @@ def ways(*short: Way) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def organisation(transactional_db: None) -> Cast:
+def organisation(clean_books: None) -> Cast:
     """Make the cast; Ada, Ben and Cleo have a password that the web process can check."""
     cast = make_cast()
     for person in (cast.ada, cast.ben, cast.cleo):

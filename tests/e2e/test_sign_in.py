@@ -38,7 +38,7 @@ AUTHENTICATOR = {
 
 
 @pytest.fixture
-def organisation(transactional_db: None) -> Cast:
+def organisation(clean_books: None) -> Cast:
     """Make the cast; Ben and Ann have a password that the web process can check."""
     cast = make_cast()
     for person in (cast.ben, cast.ann):

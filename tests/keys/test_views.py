@@ -294,3 +294,14 @@ def test_looking_changes_nothing(cast: Cast, ranking_key: ApiKey) -> None:
         assert {method(path).status_code for path in paths} == {405}
 
     assert (list(ApiKey.objects.values()), AuditEvent.objects.count()) == before
+
+
+def test_a_lead_without_keys_of_his_own_sees_those_of_his_team(cast: Cast) -> None:
+    factories.ApiKeyFactory.create(name="prod", project=cast.ranking, owner=cast.ada)
+    ben = Visitor(cast.ben)
+
+    assert [row[0].split()[0] for row in rows(ben)] == ["prod"]
+    assert "No keys yet" in ben.get(LIST, tab="mine").words
+
+    factories.ApiKeyFactory.create(name="own", project=cast.ranking, owner=cast.ben)
+    assert [row[0].split()[0] for row in rows(ben)] == ["own"]

@@ -79,14 +79,13 @@ def shape(body: Any) -> Any:
 def test_examples_are_what_the_decision_api_answers(world: World) -> None:
     """Hold each example against a real refusal: status, headers and members."""
     world.budget("key", kind=ScopeKind.KEY, limit="0.0015")
-    project = {"kind": ScopeKind.PROJECT}
     answered = {
         "invalid_api_key": world.gus.authorize("psr_live_typo"),
         "tier_not_granted": world.gus.authorize(world.token, model="large"),
     }
     assert world.gus.authorize(world.token).status_code == 200
     answered["budget_held"] = world.gus.authorize(world.token)
-    world.budget("project", limit="0.0000001", **project)
+    world.budget("project", kind=ScopeKind.PROJECT, limit="0.0000001")
     answered["budget_exhausted"] = world.gus.authorize(world.token)
 
     for code, real in answered.items():

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import redis
+import time_machine
+from celery import current_app
 from celery.app.task import Task
+from django.conf import settings as real_settings
 from django.db import connection, transaction
 from django.test import Client
+from pytest_django import Settings
 
 from budgets.models import Reservation
-from core import outbox
+from core import clock, outbox
 from core.models import Outbox
 from keys.models import ApiKey
 from portal.news.senders import SENDERS
@@ -110,3 +115,32 @@ def test_without_valkey_pages_work_sessions_live_and_news_wait_for_the_next_scan
     outbox.drain(senders=SENDERS)
     told.refresh_from_db()
     assert told.delivered_at is not None
+
+
+def rows_of_every_table() -> dict[str, list[str]]:
+    """Return every row of every table, as text."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema()")
+        tables = [table for (table,) in cursor.fetchall()]
+        found = {}
+        for table in tables:
+            cursor.execute(f"SELECT t::text FROM {table} t ORDER BY 1")  # noqa: S608  a name from the catalogue
+            found[table] = [row for (row,) in cursor.fetchall()]
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", sorted({each["task"] for each in real_settings.CELERY_BEAT_SCHEDULE.values()})
+)
+def test_every_scheduled_task_may_run_twice(
+    name: str, world: World, settings: Settings, tmp_path: Path
+) -> None:
+    """Two beats, or a task that a killed worker left behind and another does again: one effect."""
+    settings.AUDIT_ANCHOR_DIR = str(tmp_path)
+    task = current_app.tasks[name]
+    with time_machine.travel(clock.now(), tick=False):
+        task.run()
+        once = rows_of_every_table()
+        task.run()
+        twice = rows_of_every_table()
+    assert {table: rows for table, rows in twice.items() if rows != once[table]} == {}
