@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from budgets.models import BudgetAlert, Mode, Window
-from core import outbox
+from core import clock, outbox
 from core.models import Outbox
 from tests.alerts.scene import (
     DAY,
@@ -29,6 +29,7 @@ from tests.alerts.scene import (
 from tests.cast import Cast
 from tests.factories import ApiKeyFactory, ProjectFactory
 from tests.usage.books import book
+from usage import tasks
 from usage.services import tell_of_spend
 
 pytestmark = pytest.mark.django_db
@@ -231,3 +232,9 @@ def test_the_job_asks_as_often_for_5_budgets_as_for_50(cast: Cast, number: int) 
     with CaptureQueriesContext(connection) as asked:
         tell_of_spend(at=NOW)
     assert len(asked) == 3  # the one query, and the savepoint around it
+
+
+def test_the_jobs_go_by_the_clock_of_the_database(cast: Cast) -> None:
+    spent(budget_of(cast.ranking, "100"), "84", at=clock.now())
+    assert (tasks.tell_of_spend(), tasks.tell_of_forecasts(), tasks.watch_spend()) == (1, 0, 0)
+    assert tasks.tell_of_spend() == 0

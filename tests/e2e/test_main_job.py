@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -149,10 +150,11 @@ def spend_is_on_the_page(ada: Person, key: ApiKey) -> None:
 def near_the_limit_she_is_told_once(calls: Calls, ada: Person, key: ApiKey) -> None:
     """Call until 80 % of the cap is spent: its owner gets one mail of it, and sees it on the page."""
     near_usd = Decimal("0.8") * Decimal(CAP_USD)
+    numbers = itertools.count(1)
     while _spent_on(key) < near_usd:
-        calls.plain("WANT400 come near the limit", max_tokens=400)
+        calls.plain(f"WANT400 come near the limit, number {next(numbers)}", max_tokens=400)
         everything_is_settled()
-    told = Outbox.objects.filter(topic="budget.alert", payload__subject__contains="80% of")
+    told = Outbox.objects.filter(topic="budget.alert", payload__subject__icontains="80% of")
     eventually(lambda: told.filter(delivered_at__isnull=False).exists(), seconds=30, what="the alert of 80 %")
     assert told.get().recipient == ada.user.email
     budget = Budget.objects.get(scope_kind=ScopeKind.KEY, scope_id=key.pk)
