@@ -11,6 +11,7 @@ import time_machine
 
 from approvals import services
 from approvals.models import BudgetRequest, Verdict
+from approvals.models.increases import SLA
 from budgets.models import Budget, BudgetLimit, ScopeKind
 from core import clock
 from tests.api.world import open_budget
@@ -76,6 +77,10 @@ def test_the_page_tells_the_people_the_clock_and_the_past(cast: Cast, asked: Bud
     with time_machine.travel(again.sla_at):
         words = Visitor(cast.cleo).get(page_of(again)).words
     assert "The lead of Search or the director of Product decides" in words
+    assert "after that finance or an administrator may decide too" in words
+    with time_machine.travel(again.revised_at + 2 * SLA):
+        words = Visitor(cast.fay).get(page_of(again)).words
+    assert "director of Product or finance or an administrator decides" in words
     assert "after that" not in words
 
 

@@ -168,7 +168,7 @@ def test_what_has_no_name_among_the_values_is_put_into_words_of_its_time(cast: C
     request = AccessRequest.objects.get()
     said = comment(actor=cast.ada, request=ask_for(cast), text="Why {} so? " + "x" * 90)
     budget = open_budget(cast, ScopeKind.TEAM, cast.search.pk, "1000")
-    about = (grant, request, request.policy, request.decisions.get(), said, budget)
+    about: tuple[Any, ...] = (grant, request, request.policy, request.decisions.get(), said, budget)
     event = record(cast, before={}, after={f"v{number}": each for number, each in enumerate(about)})
     rename_key(actor=cast.ada, key=key, name="hourly")
     rename_project(actor=cast.cleo, project=cast.ranking, name="Order", reason="Shorter.")
