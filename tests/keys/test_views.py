@@ -93,8 +93,8 @@ def test_others_keys_are_listed_for_whoever_oversees_the_team(
 ) -> None:
     visitor = Visitor(getattr(cast, who))
 
-    assert rows(visitor) == []
-    page = visitor.get(LIST, tab="team")
+    assert rows(visitor, "mine") == []
+    page = visitor.get(LIST)
     assert bool(page.rows(TABLE)) is sees
     assert (f"/keys/{ranking_key.public_id}/revoke/" in page.links) is revokes
     assert f"/keys/{ranking_key.public_id}/reveal/" not in page.links
