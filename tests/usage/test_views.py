@@ -119,7 +119,7 @@ def test_providers_are_sources_too(cast: Cast, edge: str) -> None:
     for account in (read, mute, closed):
         ImportCursor.objects.create(
             source=f"{account.public_id}:cost", kind=SourceKind.COST,
-            last_success_at=clock.now() - timedelta(hours=1),
+            last_success_at=clock.now() - timedelta(hours=1), closed_at=account.closed_at,
         )  # fmt: skip
 
     rows = Visitor(cast.fay).get("/reconciliation/").rows("sources-h")
