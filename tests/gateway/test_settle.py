@@ -241,6 +241,9 @@ def test_a_batch_answers_each_item_in_order_and_one_bad_item_stops_nothing(world
     "usage",
     [
         {"input_tokens": -1},
+        {"input_tokens": 10, "cached_tokens": -5},
+        {"input_tokens": 10, "cached_tokens": 5, "cache_write_tokens": -5},
+        {"output_tokens": 3, "reasoning_tokens": -1},
         {"input_tokens": 10**12},
         {"input_tokens": 1.5},
         {"input_tokens": True},
