@@ -108,15 +108,20 @@ def notice(row: BudgetRow, forecast: Expected | None) -> Tone | None:
     return None
 
 
-def alert_facts(row: BudgetRow) -> AlertFacts | None:
-    """Return when people are told and when the window passed what; None without a limit to tell of."""
+def alert_facts(row: BudgetRow, forecast: Expected | None) -> AlertFacts | None:
+    """Return when people are told and when the window passed what; None without a limit to tell of.
+
+    A forecast is named where there is one and the limit is not passed yet.
+    """
     if row.limit_usd is None:
         return None
     newest = row.passed[0].limit_since if row.passed and row.passed[0].limit_usd == row.limit_usd else None
     passed_at = {
         (each.is_forecast, each.percent): each.passed_at for each in row.passed if each.limit_since == newest
     }
-    wanted = {(False, percent) for percent in row.alert_percents} | {(True, ALL_OF_IT)} | passed_at.keys()
+    wanted = {(False, percent) for percent in row.alert_percents} | passed_at.keys()
+    if forecast is not None and row.spent_usd < row.limit_usd:
+        wanted.add((True, ALL_OF_IT))
     return AlertFacts(
         shares=tuple(
             ShareLine(

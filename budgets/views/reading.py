@@ -139,7 +139,7 @@ def _facts(
         tightest=selectors.tightest([row, *others]) == row,
         history=history_lines(row, selectors.limit_history(row.id)),
         path=path_lines(row, others),
-        alerts=alert_facts(row),
+        alerts=alert_facts(row, forecast),
         rules=rule_texts(row),
         rates=rate_texts(selectors.rate_here(row.scope_kind, row.scope_id)) if has_rate else None,
     )

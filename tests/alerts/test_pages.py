@@ -7,11 +7,13 @@ import pytest
 from budgets.models import Budget, BudgetAlert
 from core import clock
 from core.models import AuditEvent
-from tests.alerts.scene import HOUR, budget_of, limit, look, spent
+from tests.alerts.scene import DAY, HOUR, budget_of, limit, look, spent
 from tests.api.world import Caller
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.factories import ApiKeyFactory
+from tests.usage.books import book
+from usage.selectors import organisation_today
 
 pytestmark = pytest.mark.django_db
 RULES = {"mode": "hard", "allocation": "pool", "roll_over": "none", "reason": "Later is enough."}
@@ -27,7 +29,10 @@ def near(cast: Cast) -> Budget:
 
 
 def test_the_page_of_a_budget_says_which_shares_were_passed_and_when(cast: Cast, near: Budget) -> None:
-    words = Visitor(cast.ada).get(f"/budgets/{near.public_id}/").words
+    address = f"/budgets/{near.public_id}/"
+    assert "Forecast over" not in Visitor(cast.ada).get(address).words
+    book(cast.ranking, cast.small, organisation_today() - DAY, "1")
+    words = Visitor(cast.ada).get(address).words
     at = BudgetAlert.objects.get(percent=80).passed_at
     assert f"80%, $80.00 Passed {at:%-d %B %Y, %H:%M} UTC" in words
     assert "100%, $100.00 Not yet" in words
