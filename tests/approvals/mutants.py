@@ -5,7 +5,7 @@ Some test must notice each of them; `make mutants-approvals` applies them one af
 
 from __future__ import annotations
 
-from tests.ledger.mutants import Mutant
+from tests.ledger.seeded import Mutant
 
 FIRST = "approvals/migrations/0002_guards.sql"
 GUARDS = "approvals/migrations/0006_request_life_guards.sql"

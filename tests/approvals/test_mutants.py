@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.approvals.mutants import MUTANTS
-from tests.ledger.mutants import Mutant
+from tests.ledger.seeded import Mutant
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,8 @@ from _pytest.runner import runtestprotocol
 from pytest_django.plugin import blocking_manager_key
 
 from tests.ledger import sizes
-from tests.ledger.mutants import MUTANTS, Mutant, seeded
+from tests.ledger.mutants import MUTANTS
+from tests.ledger.seeded import Mutant, seeded
 
 EXAMPLES, STEPS = 60, 40
 REASON_CHARACTERS = 100

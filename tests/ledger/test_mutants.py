@@ -7,7 +7,8 @@ from django.db import connection
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.ledger import runs, sizes
-from tests.ledger.mutants import MUTANTS, Mutant, seeded
+from tests.ledger.mutants import MUTANTS
+from tests.ledger.seeded import Mutant, seeded
 
 FEW = (
     "settling frees the hold twice",
