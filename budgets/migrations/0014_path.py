@@ -4,7 +4,11 @@ from django.db import migrations
 
 from core.sql import functions_again
 
-AGAIN = functions_again(Path(__file__).with_name("0005_open_window.sql"))
+# The later file has today's text of a function of the earlier one.
+AGAIN = "\n".join(
+    functions_again(Path(__file__).with_name(name))
+    for name in ("0005_open_window.sql", "0009_carry_over_skipped_windows.sql")
+)
 
 
 class Migration(migrations.Migration):

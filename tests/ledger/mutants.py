@@ -17,6 +17,7 @@ POLL = "gateway/migrations/0011_calls_in_flight.sql"
 RECALL = "gateway/migrations/0004_leases.sql"
 DRAW = "usage/migrations/0009_leased_calls_never_settled.sql"
 RECLAIM = "usage/migrations/0006_leases.sql"
+PATH = "budgets/migrations/0005_open_window.sql"
 CARRY = "budgets/migrations/0009_carry_over_skipped_windows.sql"
 RACES = ("tests/gateway/test_races.py",)
 WINDOWS = ("tests/gateway/test_windows.py",)
@@ -157,19 +158,19 @@ MUTANTS = (
     ),
     Mutant(
         name="budgets of one tier bind every call",
-        home=CALLS,
+        home=PATH,
         before="(b.only_tier_id IS NULL OR b.only_tier_id = p_tier)",
         after="true",
     ),
     Mutant(
         name="budgets of one model bind every call",
-        home=CALLS,
+        home=PATH,
         before="(b.only_model_id IS NULL OR b.only_model_id = p_model)",
         after="true",
     ),
     Mutant(
         name="a closed budget still binds",
-        home=CALLS,
+        home=PATH,
         before="AND b.scope_id = scope.id AND b.closed_at IS NULL",
         after="AND b.scope_id = scope.id",
         tests=WINDOWS,
