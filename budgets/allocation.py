@@ -20,12 +20,12 @@ too. What is broken already (a project moved to another team) does not forbid a 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from budgets.models import Allocation, Mode, ScopeKind, Window
-from budgets.schedules import Schedule
+from budgets.schedules import Schedule, Step
 from budgets.types import ScopePlace
 from core.money import SCALE, ZERO, format_usd
 
@@ -50,6 +50,10 @@ class Node:
     allocation: Allocation
     overcommit_ratio: Decimal
     schedule: Schedule
+
+    def plus(self, step: Step) -> "Node":
+        """Return the budget as it is with another limit."""
+        return replace(self, schedule=self.schedule.plus(step))
 
     def limit_at(self, at: datetime) -> Decimal | None:
         """Return what binds at a moment; None where nothing does."""

@@ -1,7 +1,6 @@
 """Opens budgets and changes limits. A limit is a row, never edited; the newest is in force at its commit."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -138,7 +137,7 @@ def change_limit(
     if ruling is not None and ruling.amount_usd == amount_usd:
         return BudgetLimit.objects.get(pk=ruling.number)
     asked = "No limit" if amount_usd is None else format_usd(amount_usd)
-    after = _with_step(here, Step(amount_usd=amount_usd, valid_from=at))
+    after = here.node.plus(Step(amount_usd=amount_usd, valid_from=at))
     _require(here, after, asked=asked, asked_usd=amount_usd)
     if not confirm:
         require_confirmation(here, after, at=at)
@@ -208,7 +207,7 @@ def top_up(
     same = here.budget.limits.filter(**terms, kind=LimitKind.TOP_UP, reason=text).order_by("pk").first()
     if same is not None:
         return same
-    after = _with_step(here, Step(amount_usd=amount_usd, valid_from=here.now, valid_until=valid_until))
+    after = here.node.plus(Step(amount_usd=amount_usd, valid_from=here.now, valid_until=valid_until))
     _require(here, after, asked=f"{format_usd(amount_usd)} on top", asked_usd=amount_usd)
     limit = _write(budget=here.budget, reason=text, kind=LimitKind.TOP_UP, **terms)
     record(
@@ -299,10 +298,6 @@ def _require_opening(
 def _require(here: Standing, after: Node, *, asked: str, asked_usd: Decimal | None) -> None:
     change = Change(before=here.node, after=after, around=here.around, asked=asked, asked_usd=asked_usd)
     require_room(change, here.powers, now=here.now)
-
-
-def _with_step(here: Standing, step: Step) -> Node:
-    return replace(here.node, schedule=here.node.schedule.plus(step))
 
 
 def _require_amount(amount_usd: Decimal | None) -> None:
