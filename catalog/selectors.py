@@ -1,7 +1,6 @@
 """Reads the catalogue: tiers with their models and prices, and what is planned."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,6 +10,7 @@ from django.db.models import Prefetch, Q, QuerySet, Value
 
 from catalog.models import Alias, LlmModel, Mode, Price, Tier, Unit
 from catalog.pricing import STANDARD, TOKENS_PER_PRICE, PriceRow, Rates, is_priced, multiple_against, rates
+from catalog.types import Catalogue, ModelPrices, PlannedChange, Reference, TierPrices, UnitPrice
 from catalog.units import TOKEN_UNITS, prices_whole_calls
 from core import clock
 from core.errors import NotFoundError
@@ -21,66 +21,6 @@ REFERENCE_MIX = "three tokens in for each token out"
 OTHER_NAMES = ArrayAgg(
     "aliases__name", filter=Q(aliases__isnull=False), order_by="aliases__name", default=Value([])
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitPrice:
-    """US dollars for one unit that is no token: a second, a request."""
-
-    unit: str
-    usd: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelPrices:
-    """A model as the Models page shows it; prices in US dollars for a million tokens, None when unpriced."""
-
-    model: LlmModel
-    name: str
-    provider: str
-    mode: str
-    tier: int
-    aliases: tuple[str, ...]
-    context_tokens: int
-    max_output_tokens: int | None
-    priced: bool
-    input_usd: Decimal | None
-    cached_usd: Decimal | None
-    output_usd: Decimal | None
-    times_reference: Decimal | None
-    per_unit: tuple[UnitPrice, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TierPrices:
-    """A tier with its models, the cheapest first."""
-
-    number: int
-    name: str
-    title: str
-    description: str
-    models: tuple[ModelPrices, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Catalogue:
-    """Everything that may be called, at the prices of `prices_at`, with multiples of `reference_model`."""
-
-    prices_at: datetime
-    reference_model: str | None
-    reference_mix: str
-    tiers: tuple[TierPrices, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedChange:
-    """A price that is known to change; US dollars for a million units."""
-
-    model: str
-    unit: str
-    at: datetime
-    before_usd: Decimal | None
-    after_usd: Decimal
 
 
 def price_rows(
@@ -147,14 +87,6 @@ def catalogue(*, at: datetime | None = None) -> Catalogue:
             for tier in tiers
         ),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """What other models are compared with: a model of Tier 1 and all its prices."""
-
-    name: str
-    prices: tuple[PriceRow, ...]
 
 
 def everyday_reference(*, at: datetime) -> Reference | None:

@@ -12,7 +12,6 @@ from rest_framework.response import Response
 
 from catalog import selectors, services
 from catalog.models import LlmModel, Tier, Unit
-from catalog.selectors import ModelPrices
 from catalog.serializers import (
     LlmModelOut,
     LlmModelQuery,
@@ -21,6 +20,7 @@ from catalog.serializers import (
     TierOut,
     UnpricedModelOut,
 )
+from catalog.types import ModelPrices
 from core.rest.fields import id_pattern
 from core.rest.schema import operation
 from core.rest.views import ListViewSet, NounViewSet

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from catalog.ports import OwnUse
-from catalog.selectors import Catalogue, ModelPrices
+from catalog.types import Catalogue, ModelPrices
 
 MOST_COMPARED = 4
 

@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from catalog.ports import Approvers, OwnUse, OwnUseOf, PlannedEffects, ProjectAccess, ProjectsOf
-from catalog.selectors import Catalogue, TierPrices, catalogue
+from catalog.selectors import catalogue
+from catalog.types import Catalogue, TierPrices
 from catalog.views.comparing import Compared, ModelRow, comparison, known_names, model_row
 from teams.models import Role
 from teams.selectors import roles_of
