@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+import structlog
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
-from django.db import transaction
+from django.db import InternalError, transaction
 
 from core import audit, clock
 from teams.models import User
+
+log = structlog.get_logger(__name__)
 
 
 @transaction.atomic
@@ -49,4 +52,8 @@ class LastSeen:
             return
         self._seen.add(session_key)
         mine = UserSession.objects.filter(session_key=session_key, last_seen_at__lt=minute)
-        mine.update(last_seen_at=now)
+        try:
+            with transaction.atomic():
+                mine.update(last_seen_at=now)
+        except InternalError:  # the database only reads: so do people
+            log.warning("session.last_use_lost")

@@ -228,6 +228,7 @@ def test_single_keys_lead_to_a_decision_and_never_make_one(organisation: Cast, e
         press(key)
         expect(heading).to_have_text(title)
         expect(heading).to_be_focused()
+        expect(ben.page.locator(".htmx-settling")).to_have_count(0)  # which moves the focus once more
     press("a")
     expect(ben.page.get_by_role("button", name="Approve")).to_be_focused()
     press("d")

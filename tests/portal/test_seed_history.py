@@ -120,7 +120,7 @@ def test_keys_and_grants_are_alive_after_ninety_days(northwind: None) -> None:
     now = clock.now()
     assert not ApiKey.objects.filter(expires_at__lte=now).exists()
     granted = [key for key in ApiKey.objects.prefetch_related("grants") if key.grants.all()]
-    assert len(granted) == 9
+    assert len(granted) == 11
     assert all(grant.state is GrantState.ACTIVE for key in granted for grant in key.grants.all())
     assert AccessRequest.objects.filter(status=RequestStatus.APPROVED).count() == 9
 

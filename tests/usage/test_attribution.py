@@ -19,6 +19,7 @@ from django.db.models import Model
 import keys.services
 from budgets.models import Balance, Budget, Entry, ScopeKind, Window
 from core import clock
+from keys.models import PlannedActivity
 from teams import services
 from teams.models import Department, Role, Team, User
 from tests import factories
@@ -61,6 +62,14 @@ def story(world: World) -> Story:
     factories.MembershipFactory.create(user=world.ada, team=world.team)
     for kind in ScopeKind:
         world.budget(kind.value, kind=kind, limit="500", window=Window.LIFETIME)
+    PlannedActivity.objects.create(
+        key=world.key,
+        starts_at=clock.now(),
+        ends_at=clock.now() + timedelta(hours=1),
+        most_usd_an_hour=Decimal(500),
+        reason="Dear calls.",
+        planned_by=ann,
+    )
     made = Story(world=world, ann=ann, payments=payments, cards=cards)
     assert [made.call().status_code for _ in range(2)] == [200, 200]
     return made

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -75,9 +76,13 @@ def story(
     with story_of(lending_portal, fake_provider, leasing_proxy) as told:
         ImportCursor.objects.create(source=told.gateway.public_id, position=end_of_journal(told))
         told.world.budget("key", kind=ScopeKind.KEY, limit=str(LIMIT))
-        for number in range(3):
-            told.chat(f"{told.world.token} asks the portal {number}")
-        eventually(Lease.objects.exists, what="a lease")
+        numbers = count()
+
+        def is_leased() -> bool:
+            told.chat(f"{told.world.token} asks the portal or its lease {next(numbers)}")
+            return leased_calls() > 0
+
+        eventually(is_leased, what="a call under a lease")
         yield told
 
 
