@@ -122,7 +122,7 @@ def test_keys_and_grants_are_alive_after_ninety_days(northwind: None) -> None:
     granted = [key for key in ApiKey.objects.prefetch_related("grants") if key.grants.all()]
     assert len(granted) == 11
     assert all(grant.state is GrantState.ACTIVE for key in granted for grant in key.grants.all())
-    assert AccessRequest.objects.filter(status=RequestStatus.APPROVED).count() == 9
+    assert AccessRequest.objects.filter(status=RequestStatus.APPROVED).count() == 11
 
 
 def test_the_last_days_match_the_gateways_own_record(northwind: None) -> None:
