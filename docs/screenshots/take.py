@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from django.core.management import call_command
 from PIL import Image
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -17,6 +17,7 @@ from bench.environment import portal, services
 HERE = Path(__file__).parent
 PASSWORD = "only for these pictures"  # noqa: S105
 MOST_BYTES = 150_000
+MOST_PIXELS = 1_700
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 MOBILE: ViewportSize = {"width": 390, "height": 844}
 
@@ -72,9 +73,17 @@ def _take(browser: Browser, base_url: str, wanted: Picture) -> None:
     if wanted.link:
         page.locator(wanted.link).first.click()
         page.wait_for_load_state("networkidle")
-    picture = page.screenshot(full_page=wanted.screen is DESKTOP)
+    picture = (
+        page.screenshot(full_page=True, clip=_shown(page)) if wanted.screen is DESKTOP else page.screenshot()
+    )
     context.close()
     _save(wanted.name, picture)
+
+
+def _shown(page: Page) -> FloatRect:
+    """Return the page down to where a picture of it would be too long to look at."""
+    height = page.evaluate("document.documentElement.scrollHeight")
+    return {"x": 0, "y": 0, "width": DESKTOP["width"], "height": min(height, MOST_PIXELS)}
 
 
 def _sign_in(page: Page, who: str) -> None:

@@ -58,7 +58,7 @@ class Ledger:
     holds: dict[str, Hold] = field(default_factory=dict)  # by request
     postings: list[Posting] = field(default_factory=list)
     conflicts: set[tuple[str, str]] = field(default_factory=set)
-    blocked: Counter[tuple[datetime, int, int, int, str, Cause]] = field(default_factory=Counter)
+    blocked: Counter[tuple[datetime, int, int, int, int, str, Cause]] = field(default_factory=Counter)
     unpriced: Counter[int] = field(default_factory=Counter)
 
     def settle(self, items: Iterable[Body]) -> list[Outcome]:

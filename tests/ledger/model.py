@@ -73,7 +73,8 @@ class Books(Ledger):
             self.unpriced[model.id] += 1
         if decision.hold is None:
             hour = self.now.replace(minute=0, second=0, microsecond=0)
-            self.blocked[hour, key.id, project.id, project.team_id, decision.code, decision.cause] += 1
+            whose = (key.id, project.id, project.team_id, who.department_id)
+            self.blocked[hour, *whose, decision.code, decision.cause] += 1
         return decision
 
     def _refusal(self, body: Body, key: Key, project: Project, model: Model | None) -> str:

@@ -73,7 +73,10 @@ PARTS = {
     "rates": ("id, in_flight, moved.micros(requests_tat), moved.micros(tokens_tat)", "budgets_ratelimit"),
     "conflicts": ("external_id", "usage_quarantine"),
     "blocked": (
-        "moved.micros(hour), key_id, project_id, team_id, code, budget_id, rate_scope, rate_limit, calls",
+        (
+            "moved.micros(hour), key_id, project_id, team_id, department_id, code, budget_id, rate_scope, "
+            "rate_limit, calls"
+        ),
         "usage_blocked_hour",
     ),
     "unpriced": ("model_id, calls", "catalog_unpriced_call"),
