@@ -20,7 +20,8 @@ from tests.ledger.lending import Lending
 Snapshot = dict[str, Any]
 
 # The columns of each part; `moved.micros` gives a moment as whole microseconds since 1970.
-ATTRIBUTION = "key_id, owner_id, project_id, team_id, department_id, model_id, tier_id"
+PLACE = "project_id, team_id, department_id"
+ATTRIBUTION = f"key_id, owner_id, {PLACE}, model_id, tier_id"
 COUNTS = "input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens"
 STARTS = "ARRAY(SELECT moved.micros(x) FROM unnest(window_starts) x)"
 CALL = "(SELECT public_id FROM budgets_reservation WHERE id = e.reservation_id)"
@@ -64,19 +65,13 @@ PARTS = {
     ),
     "days": (f"day, {ATTRIBUTION}, calls, cost_usd, {COUNTS}", "usage_day"),
     "hours": (
-        (
-            "moved.micros(hour), project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, "
-            f"{COUNTS}"
-        ),
+        f"moved.micros(hour), {PLACE}, model_id, tier_id, calls, cost_usd, {COUNTS}",
         "usage_hour",
     ),
     "rates": ("id, in_flight, moved.micros(requests_tat), moved.micros(tokens_tat)", "budgets_ratelimit"),
     "conflicts": ("external_id", "usage_quarantine"),
     "blocked": (
-        (
-            "moved.micros(hour), key_id, project_id, team_id, department_id, code, budget_id, rate_scope, "
-            "rate_limit, calls"
-        ),
+        f"moved.micros(hour), key_id, {PLACE}, code, budget_id, rate_scope, rate_limit, calls",
         "usage_blocked_hour",
     ),
     "unpriced": ("model_id, calls", "catalog_unpriced_call"),
