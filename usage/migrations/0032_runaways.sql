@@ -36,10 +36,9 @@ BEGIN
 
   SELECT b.id, l.usd / (extract(epoch FROM w.window_end - w.window_start) / 3600) INTO r.budget_id, r.budget_usd_an_hour
     FROM keys_apikey k JOIN teams_project p ON p.id = k.project_id JOIN teams_team t ON t.id = p.team_id
-    CROSS JOIN LATERAL (VALUES ('key', k.id), ('project', p.id), ('team', t.id), ('department', t.department_id), ('organisation', 0)) AS scope (kind, id)
-    JOIN budgets_budget b ON b.scope_kind = scope.kind AND b.scope_id = scope.id AND b.closed_at IS NULL AND b.only_tier_id IS NULL AND b.only_model_id IS NULL AND b.window NOT IN ('day', 'lifetime')
+    CROSS JOIN LATERAL budgets_path(k.id, p.id, t.id, t.department_id, NULL, NULL) b
     CROSS JOIN LATERAL budgets_limit_at(b.id, p_now) AS l (usd) CROSS JOIN LATERAL budgets_window(b.window, b.window_anchor, b.time_zone, p_now) w
-    WHERE k.id = p_key AND l.usd > 0 ORDER BY 2, 1 LIMIT 1;
+    WHERE k.id = p_key AND b.window NOT IN ('day', 'lifetime') AND l.usd > 0 ORDER BY 2, 1 LIMIT 1;
 
   -- Hours that were planned, and those in which the key ran away, say nothing of what is usual.
   SELECT min(h.hour), (percentile_cont(0.999) WITHIN GROUP (ORDER BY h.cost_usd) FILTER (WHERE h.is_usual))::numeric INTO v_first, r.busiest_hour_usd
