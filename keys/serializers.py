@@ -80,8 +80,8 @@ class ApiKeyQuery(PageQuery):
     owner = PublicId("usr", required=False)
 
 
-class GrantQuery(PageQuery):
-    """Which grants to list."""
+class OfKeyQuery(PageQuery):
+    """Of which key to list them."""
 
     key = PublicId("key", required=False)
 

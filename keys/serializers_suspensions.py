@@ -5,10 +5,9 @@ from typing import Any
 from rest_framework import serializers
 
 from core.rest.fields import Moment, PublicId, Text, Usd
-from core.rest.serializers import In, NamedOut, Out, PageQuery
+from core.rest.serializers import In, NamedOut, Out
 from keys.models import SuspensionCause
-
-MAX_TEXT_CHARACTERS = 240
+from keys.serializers import MAX_TEXT_CHARACTERS
 
 
 class SuspensionOut(Out):
@@ -41,18 +40,6 @@ class PlannedActivityOut(Out):
     planned_by = NamedOut()
     cancelled_at = Moment(allow_null=True)
     cancelled_by = NamedOut(allow_null=True)
-
-
-class SuspensionQuery(PageQuery):
-    """Which suspensions to list."""
-
-    key = PublicId("key", required=False)
-
-
-class PlannedActivityQuery(PageQuery):
-    """Which plans to list."""
-
-    key = PublicId("key", required=False)
 
 
 class PlanIn(In):

@@ -33,11 +33,11 @@ from keys.serializers import (
     ApiKeyRotateIn,
     ApiKeySuspendIn,
     GrantOut,
-    GrantQuery,
     GrantRevokeIn,
     GrantShrinkIn,
     LeakReportIn,
     LeakReportOut,
+    OfKeyQuery,
     RevealedOut,
 )
 from teams.models import Project
@@ -134,7 +134,7 @@ class GrantViewSet(NounViewSet):
 
     noun = "grant"
     out = GrantOut
-    list_query = GrantQuery
+    list_query = OfKeyQuery
     lookup_value_regex = id_pattern("grn")
 
     def get_queryset(self) -> QuerySet[Grant]:

@@ -13,13 +13,8 @@ from core.rest.serializers import NothingIn
 from core.rest.views import NounViewSet, referred
 from keys import selectors, services
 from keys.models import ApiKey, PlannedActivity, Suspension
-from keys.serializers_suspensions import (
-    PlanIn,
-    PlannedActivityOut,
-    PlannedActivityQuery,
-    SuspensionOut,
-    SuspensionQuery,
-)
+from keys.serializers import OfKeyQuery
+from keys.serializers_suspensions import PlanIn, PlannedActivityOut, SuspensionOut
 
 
 class SuspensionViewSet(NounViewSet):
@@ -27,7 +22,7 @@ class SuspensionViewSet(NounViewSet):
 
     noun = "suspension"
     out = SuspensionOut
-    list_query = SuspensionQuery
+    list_query = OfKeyQuery
     lookup_value_regex = id_pattern("sus")
 
     def get_queryset(self) -> QuerySet[Suspension]:
@@ -44,7 +39,7 @@ class PlannedActivityViewSet(NounViewSet):
 
     noun = "planned activity"
     out = PlannedActivityOut
-    list_query = PlannedActivityQuery
+    list_query = OfKeyQuery
     lookup_value_regex = id_pattern("pln")
 
     def get_queryset(self) -> QuerySet[PlannedActivity]:
