@@ -2,7 +2,7 @@
 SET LOCAL statement_timeout = 0;
 
 -- How a call's name is kept: most are a UUID in one of three spellings, and take 16 bytes. `shape` says which: null is 32 hexadecimal digits, '-' has the dashes too, 'rsv_' is a
--- reservation's id, whose place in `packed` ends with the number of the source. Any other name is its own shape, and `packed` is null. A set of characters is matched six times as fast as a number of them.
+-- reservation's id, whose place in `packed` ends with the number of the source. Any other name is its own shape, and `packed` is null. A set of characters is matched six times as fast as a number of them, bytes are cut ten times as fast as text.
 CREATE FUNCTION usage_packed(p_source smallint, p_name text) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT CASE length(p_name)
     WHEN 32 THEN CASE WHEN p_name !~ '[^0-9a-f]' THEN p_name::uuid
@@ -14,7 +14,7 @@ CREATE FUNCTION usage_shape(p_packed uuid, p_name text) RETURNS text LANGUAGE sq
 $$;
 CREATE FUNCTION usage_name(p_packed uuid, p_shape text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT CASE WHEN p_packed IS NULL THEN p_shape WHEN p_shape IS NULL THEN encode(uuid_send(p_packed), 'hex') WHEN p_shape = '-' THEN p_packed::text
-    ELSE 'rsv_' || left(encode(uuid_send(p_packed), 'hex'), 28) END
+    ELSE 'rsv_' || encode(substring(uuid_send(p_packed) FROM 1 FOR 14), 'hex') END
 $$;
 
 -- What a call is unique by: 128 bits of the digest of its source and name. A reservation's id has as many of its own, and comes in the order of time: new ones lie together.

@@ -18,7 +18,7 @@ from usage.models import (
     ReconciliationRun,
     RunState,
 )
-from usage.selectors.call_books import FOR_LONG_READS, DayOfCalls, day_of_calls, window_of
+from usage.selectors.call_books import FOR_LONG_READS, DayOfCalls, day_of_calls
 from usage.selectors.sources import gateways_told, reads_of_gateways
 from usage.services.reconciliation import runs
 
@@ -106,7 +106,7 @@ def book_late(run: ReconciliationRun, *, only: Discrepancy | None = None) -> int
 def _compare(run: ReconciliationRun) -> DayOfCalls:
     books = day_of_calls(run.source, run.day, no_twins=run.no_twins, alone=run.alone)
     if books.may_differ:
-        runs.keep_calls(run, *books.calls(window_of(run.source, run.day) | {"alone": run.alone}))
+        runs.keep_calls(run, *books.calls())
     else:
         runs.keep_calls(run, NONE_FOUND, {})
     return books
