@@ -32,7 +32,8 @@ LOGS: Mapping[str, type[LiteLlmSpendLogs] | type[NginxLog]] = {
     LogKind.LITELLM: LiteLlmSpendLogs,
     LogKind.NGINX: NginxLog,
 }
-PULL_SECONDS, PULL_SOFT_SECONDS = 60, 58
+# A job that nobody began by then is queued again by what is due.
+PULL = {"time_limit": 60, "soft_time_limit": 58, "expires": 120}
 
 
 @shared_task(name="gateway.forget_nonces")
@@ -69,7 +70,7 @@ def pull_logs() -> list[str]:
     return _queue(pull_one_log, list(logs.values_list("public_id", flat=True)), SourceKind.LOG)
 
 
-@shared_task(name="gateway.pull_one_log", time_limit=PULL_SECONDS, soft_time_limit=PULL_SOFT_SECONDS)
+@shared_task(name="gateway.pull_one_log", **PULL)
 def pull_one_log(public_id: str) -> dict[str, int]:
     """Read one log from where it was left, unless somebody does already."""
     log = GatewayLog.objects.select_related("gateway").get(public_id=public_id, closed_at=None)
@@ -97,7 +98,7 @@ def pull_reports() -> list[str]:
     ]
 
 
-@shared_task(name="gateway.pull_one_report", time_limit=PULL_SECONDS, soft_time_limit=PULL_SOFT_SECONDS)
+@shared_task(name="gateway.pull_one_report", **PULL)
 def pull_one_report(source: str) -> dict[str, int]:
     """Read one report of one account from where it was left, unless somebody does already."""
     account_id, _, kind = source.partition(":")

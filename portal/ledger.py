@@ -113,7 +113,7 @@ def _one_snapshot() -> Iterator[None]:
     with transaction.atomic(), connection.cursor() as cursor:
         if is_outermost:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute("SET LOCAL statement_timeout = '4h'")  # no longer than the job of it
             cursor.execute("SET LOCAL work_mem = '128MB'")  # the replay sorts every hold and entry
         yield
 

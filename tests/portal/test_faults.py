@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -135,6 +136,14 @@ def rows_of_every_table() -> dict[str, list[str]]:
     return found
 
 
+def with_a_deadline(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+    """Hold that the database ends every statement of a job some time."""
+    result = execute(sql, params, many, context)
+    found = context["connection"].connection.execute("SHOW statement_timeout").fetchone()
+    assert found != ("0",), sql
+    return result
+
+
 @pytest.mark.parametrize(
     "name", sorted({each["task"] for each in real_settings.CELERY_BEAT_SCHEDULE.values()})
 )
@@ -145,7 +154,7 @@ def test_every_scheduled_task_may_run_twice(
     settings.AUDIT_ANCHOR_DIR = str(tmp_path)
     app.loader.import_default_modules()
     task = app.tasks[name]
-    with time_machine.travel(clock.now(), tick=False):
+    with time_machine.travel(clock.now(), tick=False), connection.execute_wrapper(with_a_deadline):
         task.run()
         once = rows_of_every_table()
         task.run()

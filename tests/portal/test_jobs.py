@@ -1,15 +1,25 @@
-"""A job of a killed worker is queued again, and none is while it still runs."""
+"""A job of a killed worker is queued again, none is while it runs, and one that hangs stops no other."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from celery.schedules import crontab
 from django.conf import settings
 
 from portal.celery import app
+from tests.portal import hanging
 
 OPTIONS: dict[str, Any] = settings.CELERY_BROKER_TRANSPORT_OPTIONS
+SLOTS = 2
+WITHIN_SECONDS = 90.0
 
 
 def jobs() -> list[Any]:
@@ -36,3 +46,43 @@ def test_jobs_of_a_killed_worker_are_queued_again_and_looked_for_with_every_poll
 
 def test_every_job_of_the_schedule_is_there() -> None:
     assert {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()} <= set(app.tasks)
+
+
+def test_an_alarm_is_dropped_when_the_next_one_rings_and_no_sooner_than_clocks_may_differ() -> None:
+    for entry in settings.CELERY_BEAT_SCHEDULE.values():
+        every = 3_600.0 if isinstance(entry["schedule"], crontab) else entry["schedule"]
+        assert entry["options"]["expires"] == max(every, 60.0)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Start a worker as `make run` does, on a queue of its own; give it with the name of the queue."""
+    queue = f"hanging-{uuid4().hex}"
+    command = [sys.executable, "-m", "celery", "--app", "tests.portal.hanging", "--quiet", "worker"]
+    command += ["--pool", "threads", "--concurrency", str(SLOTS), "--queues", queue, "--loglevel", "warning"]
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    with (tmp_path / "worker.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=settings.BASE_DIR, stdout=log, stderr=log)
+    yield process, queue
+    process.kill()
+    process.wait()
+
+
+def test_a_job_that_hangs_ends_at_its_limit_and_the_others_go_on(
+    worker: tuple[subprocess.Popen[bytes], str], tmp_path: Path
+) -> None:
+    process, queue = worker
+    begun, done = tmp_path / "begun", tmp_path / "done"
+    for _ in range(SLOTS):
+        hanging.hang.apply_async([str(begun)], queue=queue)
+    hanging.work.apply_async([str(done)], queue=queue)
+
+    deadline = time.monotonic() + WITHIN_SECONDS
+    while not done.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    log = (tmp_path / "worker.log").read_text()
+    assert begun.read_text() == "." * SLOTS, log
+    assert done.read_text() == ".", log
+    assert process.poll() is None, log
+    assert log.count("job.hung") == 1, log

@@ -16,6 +16,7 @@ from usage.selectors.periods import organisation_today
 log = structlog.get_logger(__name__)
 
 HOURS_KEPT = timedelta(days=14)
+NIGHTLY = "SET LOCAL statement_timeout = '1h'"  # longer than a page may take, and no longer than its job
 LEAST_MONTHS = 2  # a call may still settle, and a bill may still come
 
 
@@ -38,7 +39,7 @@ def recount_yesterday() -> Recount:
 def recount(*, day: date) -> Recount:
     """Recount one day of the roll-up against its events, and log what differs. Changes nothing."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 0")  # longer than a page may take
+        cursor.execute(NIGHTLY)
         cursor.execute(
             "SELECT count(*), coalesce(sum(abs(cost_usd)), 0) FROM usage_recount(%s, %s, %s)",
             [day, day, settings.TIME_ZONE],
@@ -62,7 +63,7 @@ def retire_months() -> dict[str, str]:
     outcomes: dict[str, str] = {}
     for month in _due_months():
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute(NIGHTLY)
             cursor.execute("SELECT usage_retire_month(%s, %s)", [month, settings.TIME_ZONE])
             outcome: str = cursor.fetchone()[0]
         outcomes[f"{month:%Y-%m}"] = outcome

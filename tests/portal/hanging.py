@@ -1,0 +1,24 @@
+"""A Celery application with jobs that hang, for a worker of its own: `celery -A tests.portal.hanging`."""
+
+from pathlib import Path
+from threading import Event
+
+from portal.celery import app
+
+__all__ = ["app"]
+
+LIMIT_SECONDS = 2
+
+
+@app.task(name="tests.hang", time_limit=LIMIT_SECONDS, soft_time_limit=1)
+def hang(path: str) -> None:
+    """Write down that it began, and never end."""
+    work.run(path)
+    Event().wait()
+
+
+@app.task(name="tests.work")
+def work(path: str) -> None:
+    """Write down that it was done."""
+    with Path(path).open("a") as file:
+        file.write(".")
