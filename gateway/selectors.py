@@ -1,6 +1,10 @@
 """What gateways and their logs are called."""
 
+from django.db.models import QuerySet
+
 from gateway.models import Gateway, GatewayLog
+from teams.models import User
+from teams.selectors import require_admin
 
 
 def gateway_names() -> dict[str, str]:
@@ -17,3 +21,9 @@ def source_names() -> dict[str, str]:
 def serving_gateways() -> list[Gateway]:
     """Return the gateways that may ask for decisions, by name. One query."""
     return list(Gateway.objects.filter(disabled_at__isnull=True).order_by("name"))
+
+
+def gateways_for(user: User) -> QuerySet[Gateway]:
+    """Return every gateway, on and off, to administrators. Raises RoleNeededError."""
+    require_admin(user, "see gateways")
+    return Gateway.objects.order_by("name")

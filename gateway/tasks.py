@@ -6,6 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from celery import shared_task
+from django.db.models import Q
 
 from catalog.models import Provider
 from core import clock
@@ -32,6 +33,7 @@ LOGS: Mapping[str, type[LiteLlmSpendLogs] | type[NginxLog]] = {
     LogKind.LITELLM: LiteLlmSpendLogs,
     LogKind.NGINX: NginxLog,
 }
+OPEN_LOG = Q(closed_at=None, gateway__disabled_at=None)  # nothing of a gateway that is off is read
 # A job that nobody began by then is queued again by what is due.
 PULL = {"time_limit": 60, "soft_time_limit": 58, "expires": 120}
 
@@ -66,14 +68,14 @@ def pull_usage() -> dict[str, int]:
 @shared_task(name="gateway.pull_logs")
 def pull_logs() -> list[str]:
     """Have every log that is due read by a job of its own; return their ids."""
-    logs = GatewayLog.objects.filter(closed_at=None).order_by("pk")
+    logs = GatewayLog.objects.filter(OPEN_LOG).order_by("pk")
     return _queue(pull_one_log, list(logs.values_list("public_id", flat=True)), SourceKind.LOG)
 
 
 @shared_task(name="gateway.pull_one_log", **PULL)
 def pull_one_log(public_id: str) -> dict[str, int]:
     """Read one log from where it was left, unless somebody does already."""
-    log = GatewayLog.objects.select_related("gateway").get(public_id=public_id, closed_at=None)
+    log = GatewayLog.objects.select_related("gateway").get(OPEN_LOG, public_id=public_id)
     return asdict(pull_log(source=log_of(log)))
 
 

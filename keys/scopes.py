@@ -26,6 +26,8 @@ SCOPES = {
     "reconciliation:write": "Say who looks after differences, and close months softly",
     "audit:read": "See the audit",
     "audit:export": "Take the audit out as a file",
+    "gateways:read": "See gateways",
+    "gateways:write": "Switch gateways off",
     "webhooks:read": "See webhooks, and what was delivered",
     "webhooks:write": "Switch webhooks on and off, test and remove them, and send messages again",
     "notifications:read": "See what you want to be told",
@@ -73,6 +75,7 @@ STEMS = {
     "quarantine": "reconciliation",
     "periods": "reconciliation",
     "audit_events": "audit",
+    "gateways": "gateways",
     "webhooks": "webhooks",
     "deliveries": "webhooks",
     "notifications": "notifications",
@@ -80,7 +83,8 @@ STEMS = {
 }
 # A secret is shown to a human, and only humans decide: separation of duties counts them. Who works here, and
 # as what, says who decides. A move turns what spend counts on, what providers say is held against keys and
-# bills, and news leave the house: a person answers for them. A loop must not resume itself.
+# bills, and news leave the house: a person answers for them. A loop must not resume itself,
+# nor a gateway be let in again by a program.
 SIGNED_IN_ONLY = frozenset(
     {
         "keys_reveal",
@@ -132,6 +136,7 @@ SIGNED_IN_ONLY = frozenset(
         "invoices_create",
         "sessions_list",
         "sessions_end",
+        "gateways_enable",
         "webhooks_create",
         "webhooks_change",
         "webhooks_rotate",

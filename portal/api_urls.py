@@ -41,6 +41,7 @@ from keys.api import (
 from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from portal.audit.api import AuditEventViewSet
+from portal.gateways.api import GatewayViewSet
 from portal.leaving import LEAVING
 from portal.news.api import DeliveryViewSet, NotificationsViewSet, WebhookViewSet
 from teams.api import (
@@ -196,6 +197,7 @@ router.register("invoices", InvoiceViewSet, "invoices")
 router.register("quarantine", QuarantineViewSet, "quarantine")
 router.register("reconciliation/periods", PeriodViewSet, "periods")
 router.register("audit-events", AuditEventViewSet, "audit_events")
+router.register("gateways", GatewayViewSet, "gateways")
 router.register("webhooks", WebhookViewSet, "webhooks")
 router.register("deliveries", DeliveryViewSet, "deliveries")
 router.register("me/sessions", SessionViewSet, "sessions")

@@ -128,6 +128,7 @@ SECTIONS = (
     Section(
         group=ORGANISATION, label="Deliveries", view="deliveries:list", icon="mail", shown_to=administers
     ),
+    Section(group=ORGANISATION, label="Gateways", view="gateways:list", icon="network", shown_to=administers),
     Section(group=ORGANISATION, label="Webhooks", view="webhooks:list", icon="webhook", shown_to=administers),
     Section(group=ORGANISATION, label="API", view="developers", icon="terminal"),
     Section(group=ORGANISATION, label="Status", view="status", icon="activity"),

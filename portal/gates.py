@@ -178,6 +178,8 @@ SENSITIVE: Mapping[str, Condition] = {
     "reports:statement": exports,
     "reports:focus": always,
     "api:usage-focus": always,
+    "gateways:enable": always,
+    "api:gateways-enable": writes,
     "webhooks:list": writes,
     "webhooks:change": always,
     "webhooks:rotate": writes,

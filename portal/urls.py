@@ -6,6 +6,7 @@ import budgets.urls
 import catalog.urls
 import keys.urls
 import portal.audit.views
+import portal.gateways.pages
 import portal.news.deliveries
 import portal.news.webhooks
 import teams.urls
@@ -54,6 +55,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("slack/actions/", slack_action, name="slack_action"),
     path("deliveries/", include(portal.news.deliveries.routes())),
     path("webhooks/", include(portal.news.webhooks.routes())),
+    path("gateways/", include(portal.gateways.pages.routes())),
     path("theme/", theme, name="theme"),
     path("people/", include(teams.urls.routes(leaving=LEAVING))),
     path("sessions/", include(teams.urls.session_routes())),

@@ -193,6 +193,10 @@ TABLE = """
     audit_events_retrieve        401        404    200    200    200    404    200    200
     audit_events_export          401        200    200    200    200    200    200    200
     audit_events_verification    401        200    200    200    200    200    200    200
+    gateways_list                401        403    403    403    403    403    403    sees
+    gateways_retrieve            401        403    403    403    403    403    403    200
+    gateways_disable             401        403    403    403    403    403    403    200
+    gateways_enable              401        403    403    403    403    403    403    200
     webhooks_list                401        403    403    403    403    403    403    sees
     webhooks_retrieve            401        403    403    403    403    403    403    200
     webhooks_create              401        403    403    403    403    403    403    201
@@ -255,6 +259,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "quarantine": lambda world: world.quarantined.public_id,
     "periods": lambda world: world.period.public_id,
     "audit_events": lambda world: world.event.public_id,
+    "gateways": lambda _: factories.GatewayFactory.create().public_id,
     "webhooks": lambda world: world.webhook.public_id,
     "deliveries": lambda world: world.message.public_id,
     "notifications": lambda _: "",
@@ -264,6 +269,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
 # Of another object than the noun's other acts: a rotation needs a key with a secret.
 SPECIAL_IDS: Mapping[str, Callable[[World], str]] = {
     "keys_rotate": lambda world: world.key.public_id,
+    "gateways_enable": lambda _: factories.GatewayFactory.create(disabled_at=clock.now()).public_id,
     "webhooks_end_previous": lambda _: factories.WebhookFactory.create(live_versions=[1, 2]).public_id,
     "webhooks_enable": lambda _: (
         factories.WebhookFactory.create(disabled_at=clock.now(), disabled_reason="Moved.").public_id
@@ -368,6 +374,8 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
         "total": "12.5",
         "lines": [{"description": "Usage", "amount": "15"}, {"description": "Credit", "amount": "-2.50"}],
     },
+    "gateways_disable": lambda _: {"reason": "Its host was broken into."},
+    "gateways_enable": lambda _: {"reason": "A new host."},
     "webhooks_create": lambda _: {"url": "https://8.8.8.8/", "description": "Chat", "actions": ["key."]},
     "webhooks_change": lambda _: {"actions": ["key.revoked"]},
     "webhooks_rotate": lambda _: {},

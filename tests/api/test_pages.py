@@ -171,6 +171,10 @@ def some_events(world: World, number: int) -> None:
         audit.record(actor=person, on_behalf_of=other, action="team.moved", subject=team, team_id=team.pk)
 
 
+def some_gateways(world: World, number: int) -> None:
+    factories.GatewayFactory.create_batch(number)
+
+
 def some_webhooks(world: World, number: int) -> None:
     factories.WebhookFactory.create_batch(number)
 
@@ -221,6 +225,7 @@ LISTS: dict[str, Grow] = {
     "reconciliation/runs/": some_runs,
     "reconciliation/discrepancies/": some_runs,
     "audit-events/": some_events,
+    "gateways/": some_gateways,
     "webhooks/": some_webhooks,
     "deliveries/": some_messages,
 }

@@ -63,6 +63,7 @@ ANN = (
     "/audit/",
     "/audit/?action=budget.",
     "/deliveries/",
+    "/gateways/",
     "/webhooks/",
     "/providers/add/",
     "/quarantine/",

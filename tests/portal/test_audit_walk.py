@@ -31,8 +31,8 @@ DECLARED = """
     booked_before budget budgets by_rule cache_write_tokens cached_tokens came cause change closed_at code
     comment cost_centre dead_at decision declared_free delegations department description digest_time
     disabled_at duration_days email ends_at expected_monthly_usd expires_at extends_key external_id
-    factors failures grant held_by holder increases input_tokens is_active keeps key keys label limit_usd
-    lines live_versions masked member memberships mode model model_ids models monthly_cap_usd
+    factors failures grant held_by holder increases input_tokens is_active keeps key keys label leases
+    limit_usd lines live_versions masked member memberships mode model model_ids models monthly_cap_usd
     most_usd_an_hour name number offered_tier outcome output_tokens overcommit_ratio overlap_hours owner
     parallel_calls place policy previous_until project provider put_aside_at quiet reason reasoning_tokens
     refers_to reminder removed_at requests requests_per_minute responsible retired_at revision role roles
@@ -98,6 +98,7 @@ BEFORE = {
     "budget.limit_planned",
     "budget_increase.asked",
     "delegation.given",
+    "gateway.disabled",
     "gateway.log_registered",
     "gateway.registered",
     "grant.given",

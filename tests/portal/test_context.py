@@ -36,7 +36,9 @@ def test_navigation_offers_what_the_person_may_open(cast: Cast, who: str, sees: 
 
 
 def test_navigation_shows_an_engineer_no_business_of_others(cast: Cast) -> None:
-    of_others = ["/people/", "/approvals/policies/", "/deliveries/", "/webhooks/", "/reconciliation/"]
+    of_others = [
+        *("/people/", "/approvals/policies/", "/deliveries/", "/gateways/", "/webhooks/", "/reconciliation/")
+    ]
 
     def offered(person: User) -> list[str]:
         links = Visitor(person).get("/status/").links

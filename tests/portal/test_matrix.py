@@ -30,6 +30,7 @@ from tests.core.test_wishes import put as put_message
 from tests.factories import (
     ApiTokenFactory,
     DelegationFactory,
+    GatewayFactory,
     LlmModelFactory,
     PriceFactory,
     WebhookFactory,
@@ -63,6 +64,9 @@ TABLE = """
     /webhooks/{webhook}/test/             302       405  405  405  405  405  405    405
     /webhooks/{webhook}/enable/           302       405  405  405  405  405  405    405
     /webhooks/{webhook}/disable/          302       404  404  404  404  404  404    200
+    /gateways/                            302       404  404  404  404  404  404    200
+    /gateways/{gateway}/disable/          302       404  404  404  404  404  404    200
+    /gateways/{gateway}/enable/           302       404  404  404  404  404  404    200
     /theme/                               405       405  405  405  405  405  405    405
     /people/                              302       200  200  200  200  200  200    200
     /people/add/                          302       403  403  403  403  403  403    200
@@ -199,6 +203,7 @@ NAMES = {
     "projects": "project",
     "reports": "team",
     "teams": "team",
+    "gateways": "gateway",
     "webhooks": "webhook",
     "providers": "account",
     "invoices": "invoice",
@@ -278,6 +283,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "key": lambda world: world.fresh_key.public_id,
     "message": lambda world: put_message(world.cast.ada).public_id,
     "webhook": lambda _: WebhookFactory.create().public_id,
+    "gateway": lambda _: GatewayFactory.create().public_id,
     "event": lambda world: (
         audit.record(
             actor=world.cast.ada,

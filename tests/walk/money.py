@@ -121,6 +121,10 @@ def moved(cast: Cast) -> Gateway:
     return registered(cast, "http://127.0.0.2")
 
 
+def off(cast: Cast) -> Gateway:
+    return gateway.services.disable_gateway(actor=cast.ann, gateway=registered(cast), reason=WHY)
+
+
 def account(cast: Cast) -> ProviderAccount:
     return usage.services.add_account(actor=cast.ann, provider=Provider.OPENAI, name="org-northwind")
 
@@ -243,6 +247,11 @@ WALK: Walk = {
     "gateway.rotate_gateway_secret": (
         lambda cast: gateway.services.rotate_gateway_secret(actor=cast.ann, gateway=registered(cast)),
         ["gateway.secret_rotated"],
+    ),
+    "gateway.disable_gateway": (off, ["gateway.disabled"]),
+    "gateway.enable_gateway": (
+        lambda cast: gateway.services.enable_gateway(actor=cast.ann, gateway=off(cast), reason=WHY),
+        ["gateway.enabled"],
     ),
     "gateway.register_gateway: moved": (moved, ["gateway.moved"]),
 }

@@ -14,7 +14,7 @@ from gateway.plugins.litellm.purser_plugin import leases as module
 from gateway.plugins.litellm.purser_plugin.answers import Answer
 from gateway.plugins.litellm.purser_plugin.bodies import Question
 from gateway.plugins.litellm.purser_plugin.calls import Call, Exchange
-from gateway.plugins.litellm.purser_plugin.delivery import UndeliveredError
+from gateway.plugins.litellm.purser_plugin.delivery import TurnedAwayError, UndeliveredError
 from gateway.plugins.litellm.purser_plugin.holdings import Lease
 from gateway.plugins.litellm.purser_plugin.journal import Position
 from gateway.plugins.litellm.purser_plugin.leases import (
@@ -46,6 +46,7 @@ class Lender:
     seconds: float = 30.0
     refuses: tuple[int, str] | None = None
     down: bool = False
+    off: bool = False
     stop: set[str] = field(default_factory=set)
     wishes: list[Mapping[str, object]] = field(default_factory=list)
     returned: list[tuple[str, str]] = field(default_factory=list)
@@ -84,6 +85,8 @@ class Lender:
     def _answer(self) -> None:
         if self.down:
             raise UndeliveredError("ClientConnectorError")
+        if self.off:
+            raise TurnedAwayError("401 gateway_unknown")
 
 
 @dataclass
@@ -360,6 +363,16 @@ async def test_a_recalled_lease_is_not_used_and_given_back_but_for_what_calls_ne
     await worker.leases.look_after()
     assert [keep for _, keep in worker.lender.returned[1:]] == ["0.000000000000"]
     assert len(worker.leases) == 0
+
+
+@story
+async def test_no_lease_is_used_once_the_gateway_is_switched_off(worker: Worker) -> None:
+    await worker.is_busy()
+    assert await worker.call() is not None
+    worker.lender.off = True
+    assert await worker.call() is not None  # until the next poll
+    await worker.leases.look_after()
+    assert await worker.call() is None
 
 
 @story

@@ -29,6 +29,10 @@ class UndeliveredError(Exception):
     """The portal did not take a delivery now; it is tried again later."""
 
 
+class TurnedAwayError(UndeliveredError):
+    """The portal knows no gateway of this secret: an administrator may have switched this one off."""
+
+
 class Receiver(Protocol):
     """Where deliveries go. Both raise UndeliveredError to be tried again.
 

@@ -23,7 +23,7 @@ from typing import Protocol
 from .answers import Answer
 from .bodies import ROUTES, Question
 from .calls import Call, Exchange
-from .delivery import UndeliveredError
+from .delivery import TurnedAwayError, UndeliveredError
 from .holdings import Hold, Lease, Path, PathName, is_plain, leased_call, new_wish, path_name
 from .journal import Position
 from .terms import Grant, UnreadableGrantError, read_grant, wire_usd
@@ -155,6 +155,10 @@ class Leases:
             await self._release()
             for lease in [lease for lease in self._held.values() if lease.stopped]:
                 await self._give_back(lease)
+        except TurnedAwayError as error:
+            for lease in self._held.values():
+                self._stop(lease)
+            self._notice_absence(error, "none is used any more")
         except UndeliveredError as error:
             self._notice_absence(error)
         else:
@@ -272,9 +276,9 @@ class Leases:
         self._stop(lease)
         self._held.pop(lease.id, None)
 
-    def _notice_absence(self, error: UndeliveredError) -> None:
+    def _notice_absence(self, error: UndeliveredError, so: str = "they are used until they end") -> None:
         if not self._away:
-            log.warning("purser.leases_without_portal: %s; they are used until they end", error)
+            log.warning("purser.leases_without_portal: %s; %s", error, so)
         self._away = True
 
     def _forget_delivered(self) -> None:

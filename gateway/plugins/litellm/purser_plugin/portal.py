@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from .answers import Answer
-from .delivery import UndeliveredError
+from .delivery import TurnedAwayError, UndeliveredError
 from .refusals import UNAVAILABLE, Refusal, relayed
 from .settings import Settings
 from .signing import signed_headers
@@ -103,11 +103,13 @@ class Portal:
     async def poll_leases(self, node: str, *, allowed: Sequence[Mapping[str, object]]) -> Collection[str]:
         """Return the ids of the leases that `node` must not use any more, and tell of its calls in flight.
 
-        Raises UndeliveredError.
+        Raises UndeliveredError, and TurnedAwayError, which is one, when the portal takes nothing from here.
         """
         body = {"node": node, **({"allowed": list(allowed)} if allowed else {})}
         seconds = self._settings.decision_seconds
-        answer = await self._deliver(LEASE_POLL, body, final=(200,), seconds=seconds)
+        answer = await self._deliver(LEASE_POLL, body, final=(200, 401), seconds=seconds)
+        if answer.status == 401:
+            raise TurnedAwayError(f"401 {answer.document.get('code')}")
         stop = answer.document.get("stop")
         if not isinstance(stop, list):
             raise UndeliveredError("an answer without `stop`")

@@ -1,0 +1,1 @@
+"""Gateways, for administrators: who asks for decisions, and the switch that ends it."""
