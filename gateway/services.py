@@ -141,17 +141,18 @@ def register_log(
             check_reference(admin_credential)
     except (SourceUnavailableError, SecretReferenceError) as error:
         raise InvalidInputError(str(error)) from error
+    mine = _locked(gateway)
     found = (
         GatewayLog.objects.select_for_update(no_key=True)
         .order_by("pk")
-        .filter(gateway=gateway, kind=kind, closed_at=None)
+        .filter(gateway=mine, kind=kind, closed_at=None)
         .first()
     )
     before = {"place": found.place, "refers_to": found.admin_credential} if found else {}
-    log = found or GatewayLog(gateway=gateway, kind=kind)
+    log = found or GatewayLog(gateway=mine, kind=kind)
     log.place, log.admin_credential = place, admin_credential
     log.save()
-    _read(gateway)
+    _read(mine)
     after = {"place": place, "refers_to": admin_credential}
     audit.record(actor=actor, action="gateway.log_registered", subject=log, before=before, after=after)
     return log

@@ -34,8 +34,8 @@ LOGS: Mapping[str, type[LiteLlmSpendLogs] | type[NginxLog]] = {
     LogKind.NGINX: NginxLog,
 }
 OPEN_LOG = Q(closed_at=None, gateway__disabled_at=None)  # nothing of a gateway that is off is read
-# A job that nobody began by then is queued again by what is due.
-PULL = {"time_limit": 60, "soft_time_limit": 58, "expires": 120}
+# One that nobody began in twice its time is dropped: what is due is queued again.
+PULL_SECONDS, PULL_SOFT_SECONDS, PULL_EXPIRES_SECONDS = 60, 58, 120
 
 
 @shared_task(name="gateway.forget_nonces")
@@ -72,7 +72,12 @@ def pull_logs() -> list[str]:
     return _queue(pull_one_log, list(logs.values_list("public_id", flat=True)), SourceKind.LOG)
 
 
-@shared_task(name="gateway.pull_one_log", **PULL)
+@shared_task(
+    name="gateway.pull_one_log",
+    time_limit=PULL_SECONDS,
+    soft_time_limit=PULL_SOFT_SECONDS,
+    expires=PULL_EXPIRES_SECONDS,
+)
 def pull_one_log(public_id: str) -> dict[str, int]:
     """Read one log from where it was left, unless somebody does already."""
     log = GatewayLog.objects.select_related("gateway").get(OPEN_LOG, public_id=public_id)
@@ -100,7 +105,12 @@ def pull_reports() -> list[str]:
     ]
 
 
-@shared_task(name="gateway.pull_one_report", **PULL)
+@shared_task(
+    name="gateway.pull_one_report",
+    time_limit=PULL_SECONDS,
+    soft_time_limit=PULL_SOFT_SECONDS,
+    expires=PULL_EXPIRES_SECONDS,
+)
 def pull_one_report(source: str) -> dict[str, int]:
     """Read one report of one account from where it was left, unless somebody does already."""
     account_id, _, kind = source.partition(":")

@@ -21,7 +21,6 @@ from portal.api import openapi_document
 from tests.api.acts import proposed_price, proposed_repricing, row_of_a_gateway, softly_closed, token_of
 from tests.api.test_matrix import elsewhere, lent, proposed
 from tests.api.world import Caller, World
-from tests.factories import GatewayFactory
 
 TOKEN = "t" * 32
 # 400 is "not what the document says": a call that it allows may be refused for any other reason only.
@@ -134,7 +133,7 @@ def known_ids(world: World) -> dict[str, str]:
         world.budget, world.rate_limit, world.fresh_key, world.grant, world.request, world.discrepancy,
         lent(world), proposed(world), proposed(world).base, world.event, world.webhook, world.message,
         cast.ben.role_assignments.get(), row_of_a_gateway(), softly_closed(), proposed_price(world),
-        token_of(cast.ada), proposed_repricing(world), GatewayFactory.create(name="edge"),
+        token_of(cast.ada), proposed_repricing(world), world.gateway,
     )  # fmt: skip
     known = {each.public_id.partition("_")[0]: each.public_id for each in objects}
     return {**known, "ses": elsewhere(cast.ada)}

@@ -259,7 +259,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "quarantine": lambda world: world.quarantined.public_id,
     "periods": lambda world: world.period.public_id,
     "audit_events": lambda world: world.event.public_id,
-    "gateways": lambda _: factories.GatewayFactory.create().public_id,
+    "gateways": lambda world: world.gateway.public_id,
     "webhooks": lambda world: world.webhook.public_id,
     "deliveries": lambda world: world.message.public_id,
     "notifications": lambda _: "",

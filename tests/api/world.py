@@ -16,6 +16,7 @@ from budgets.models import Budget, BudgetAlert, Mode, RateLimit, ScopeKind, Wind
 from budgets.services import limits
 from core import audit, clock
 from core.models import AuditEvent, Outbox, Webhook
+from gateway.models import Gateway
 from keys.models import ApiKey, Grant
 from teams.models import User
 from tests import factories
@@ -65,6 +66,7 @@ class World:
     quarantined: Quarantine
     period: PeriodClose
     event: AuditEvent
+    gateway: Gateway
     webhook: Webhook
     message: Outbox
     alert: BudgetAlert
@@ -136,6 +138,7 @@ def make_world(cast: Cast) -> World:
             department_id=cast.product.pk,
             reason="It says more.",
         ),
+        gateway=factories.GatewayFactory.create(),
         webhook=factories.WebhookFactory.create(actions=["nothing."]),
         message=factories.GivenUpFactory.create(recipient=cast.ada.email),
         alert=factories.BudgetAlertFactory.create(budget=budget),

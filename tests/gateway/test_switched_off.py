@@ -9,7 +9,7 @@ from core.errors import AlreadyDoneError, InvalidInputError
 from core.models import AuditEvent
 from gateway import tasks, views
 from gateway.hot.credentials import KEEP_SECONDS, CredentialCache
-from gateway.models import Gateway, LogKind
+from gateway.models import Gateway, GatewayKind, LogKind
 from gateway.services import disable_gateway, enable_gateway, register_gateway, register_log
 from teams.errors import RoleNeededError
 from teams.models import User
@@ -78,7 +78,7 @@ def test_nothing_of_it_is_read_while_it_is_off_and_everything_again_afterwards(
     world: World, admin: User
 ) -> None:
     gateway = world.gus.gateway
-    gateway = register_gateway(actor=None, name=gateway.name, kind=gateway.kind, base_url=JOURNAL)
+    register_gateway(actor=None, name=gateway.name, kind=GatewayKind.LITELLM, base_url=JOURNAL)
     log = register_log(actor=None, gateway=gateway, kind=LogKind.LITELLM, place=JOURNAL)
     sources = {gateway.public_id, log.public_id}
 
@@ -89,7 +89,7 @@ def test_nothing_of_it_is_read_while_it_is_off_and_everything_again_afterwards(
     switched(world, admin, off=True)
     tasks.pull_usage()
     assert tasks.pull_logs() == []
-    register_gateway(actor=None, name=gateway.name, kind=gateway.kind, base_url=f"{JOURNAL}/moved")
+    register_gateway(actor=None, name=gateway.name, kind=GatewayKind.LITELLM, base_url=f"{JOURNAL}/moved")
     assert read() == set()
     switched(world, admin, off=False)
     assert read() == sources

@@ -74,8 +74,8 @@ def test_a_job_that_hangs_ends_at_its_limit_and_the_others_go_on(
     process, queue = worker
     begun, done = tmp_path / "begun", tmp_path / "done"
     for _ in range(SLOTS):
-        hanging.hang.apply_async([str(begun)], queue=queue)
-    hanging.work.apply_async([str(done)], queue=queue)
+        hanging.hang.apply_async((str(begun),), queue=queue)
+    hanging.work.apply_async((str(done),), queue=queue)
 
     deadline = time.monotonic() + WITHIN_SECONDS
     while not done.exists() and time.monotonic() < deadline:

@@ -30,7 +30,6 @@ from tests.core.test_wishes import put as put_message
 from tests.factories import (
     ApiTokenFactory,
     DelegationFactory,
-    GatewayFactory,
     LlmModelFactory,
     PriceFactory,
     WebhookFactory,
@@ -283,7 +282,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "key": lambda world: world.fresh_key.public_id,
     "message": lambda world: put_message(world.cast.ada).public_id,
     "webhook": lambda _: WebhookFactory.create().public_id,
-    "gateway": lambda _: GatewayFactory.create().public_id,
+    "gateway": lambda world: world.gateway.public_id,
     "event": lambda world: (
         audit.record(
             actor=world.cast.ada,

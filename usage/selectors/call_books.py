@@ -150,7 +150,8 @@ def _pushed(window: Mapping[str, Any], hours: Sequence[datetime]) -> list[tuple[
 
 def _answers(window: Mapping[str, Any]) -> int:
     """Return how many answers the ledger's calls have among them."""
-    return _sorted(ANSWERS_SQL, window)
+    answers: int = _sorted(ANSWERS_SQL, window)
+    return answers
 
 
 def _twice(window: Mapping[str, Any], table: str, first: datetime, last: datetime) -> tuple[str, ...]:
