@@ -14,7 +14,14 @@ from django.core.management.base import BaseCommand, CommandError
 from catalog.selectors import models_with_aliases, unpriced_models
 from core.errors import InvalidInputError
 from gateway.adapters.litellm import CACHES, ConfigOptions, ModelRoute, render_config
-from gateway.adapters.nginx_config import ADDRESSES, NginxOptions, render_conf, render_models
+from gateway.adapters.nginx_config import (
+    CERTIFICATES,
+    UPSTREAMS,
+    NginxOptions,
+    render_conf,
+    render_models,
+    standing_in,
+)
 from gateway.auth import secret_for
 from gateway.hot.holds import shortest_hold_seconds
 from gateway.models import Gateway, GatewayKind, LogKind
@@ -51,6 +58,9 @@ class Command(BaseCommand):
             choices=CACHES,
             default="local",
             help="The cache of answers; redis reads GATEWAY_REDIS_URL.",
+        )
+        parser.add_argument(
+            "--ca-file", type=Path, default=CERTIFICATES, help="Whom nginx trusts to vouch for providers."
         )
         parser.add_argument("--listen", default="127.0.0.1:4400", help="Where nginx listens.")
         parser.add_argument("--log", type=Path, help="nginx's log of usage, in GATEWAY_LOG_DIRECTORY.")
@@ -108,21 +118,29 @@ def write_nginx(
         register_log(actor=None, gateway=gateway, kind=LogKind.NGINX, place=str(log.resolve()))
     except InvalidInputError as error:
         raise CommandError(error.detail) from error
+    upstream = options["upstream"]
     conf = NginxOptions(
         out=out,
         log=log.resolve(),
         gateway=gateway.public_id,
         portal=options["portal_url"].rstrip("/"),
-        upstream=(options["upstream"] or ADDRESSES["openai"]).rstrip("/"),
+        upstreams=standing_in(upstream.rstrip("/")) if upstream else UPSTREAMS,
+        certificates=options["ca_file"].resolve(),
         listen=options["listen"],
         call_seconds=call_seconds(),
     )
-    (out / "tmp").mkdir(exist_ok=True)
-    (out / "nginx.conf").write_text(render_conf(conf, template=(NGINX / "nginx.conf.template").read_text()))
-    (out / "purser_models.js").write_text(render_models(routes, provider="openai"))
-    shutil.copy(NGINX / "purser.js", out)
+    write_program(out, conf, routes)
     secret = secret_for(gateway, max(gateway.live_versions))
     write_private(out / ENVIRONMENT_FILE, {"PURSER_GATEWAY_SECRET": secret})
+
+
+def write_program(out: Path, conf: NginxOptions, routes: Sequence[ModelRoute]) -> None:
+    """Write nginx's configuration, its program and what that knows of models."""
+    template, place = ((NGINX / f"{name}.conf.template").read_text() for name in ("nginx", "provider"))
+    (out / "tmp").mkdir(exist_ok=True)
+    (out / "nginx.conf").write_text(render_conf(conf, template=template, provider_template=place))
+    (out / "purser_models.js").write_text(render_models(routes, upstreams=conf.upstreams))
+    shutil.copy(NGINX / "purser.js", out)
 
 
 WRITERS = {GatewayKind.LITELLM: write_litellm, GatewayKind.NGINX: write_nginx}

@@ -42,6 +42,10 @@ async function decide(r) {
     if (!Object.keys(models).includes(asked.model)) {
         return refuse(r, 404, 'model_unknown', 'This gateway does not serve the model ' + asked.model + '.');
     }
+    const served = models[asked.model];
+    if (!served.routes.includes(r.uri)) {
+        return refuse(r, 403, 'route_not_allowed', 'This gateway serves ' + asked.model + ' at ' + served.routes.join(', ') + ' alone.');
+    }
     const question = JSON.stringify({
         request_id: r.variables.request_id, key: keyOf(r), model: asked.model, route: r.uri,
         project_id: r.headersIn['X-Project-Id'] || null, input_bytes: inputBytes(r, asked),
@@ -56,7 +60,7 @@ async function decide(r) {
     r.variables.purser_reservation = answer.reservation;
     r.variables.purser_key = answer.key_id;
     r.variables.purser_body = JSON.stringify(bounded(asked, route, answer.max_output_tokens));
-    r.internalRedirect('@provider');
+    r.internalRedirect(served.at);
 }
 
 // What of a body cannot be passed on, in words; empty when all of it can.
@@ -113,7 +117,7 @@ function askedLimit(asked, route) {
 
 // The body as the provider gets it: its own name of the model, at most the output that is held, and usage in a stream.
 function bounded(asked, route, most) {
-    asked.model = models[asked.model];
+    asked.model = models[asked.model].name;
     const given = route.limits.filter((name) => isCount(asked[name]));
     if (most !== null) {
         given.forEach((name) => { asked[name] = Math.min(asked[name], most); });
@@ -210,8 +214,10 @@ function objectAfter(text, at) {
     return '';
 }
 
-function providerKey() {
-    return 'Bearer ' + (process.env.UPSTREAM_API_KEY || '');
+// The key of whoever serves the model; of a call that is not decided yet there is none.
+function providerKey(r) {
+    const served = models[r.variables.purser_model];
+    return 'Bearer ' + (served && process.env[served.key] || '');
 }
 
 export default {decide, usage, providerKey};

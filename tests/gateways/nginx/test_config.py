@@ -39,6 +39,10 @@ def test_all_that_nginx_needs_is_written_and_its_log_is_read_from_then_on(
         "proxy_pass http://127.0.0.1:9/gateway/v1/authorize;",
         f"proxy_set_header Purser-Gateway {gateway.public_id};",
         "proxy_pass https://api.openai.com;",
+        "proxy_pass https://api.anthropic.com;",
+        "env OPENAI_API_KEY;",
+        "env ANTHROPIC_API_KEY;",
+        "proxy_ssl_trusted_certificate /etc/ssl/certs/ca-certificates.crt;",
         "proxy_ssl_verify on;",
         f"access_log {tmp_path}/edge.log purser;",
     ):
@@ -48,7 +52,7 @@ def test_all_that_nginx_needs_is_written_and_its_log_is_read_from_then_on(
     assert secrets.stat().st_mode & 0o077 == 0
     assert read_environment(secrets) == {"PURSER_GATEWAY_SECRET": secret_for(gateway, 1)}
     names = json.loads((tmp_path / "purser_models.js").read_text().removeprefix("export default ")[:-2])
-    assert names["small"]
+    assert (names["small"]["at"], names["small"]["key"]) == ("@openai", "OPENAI_API_KEY")
     assert GatewayLog.objects.get(gateway=gateway).place == f"{tmp_path}/edge.log"
     assert gateways_told() == [gateway.public_id]
 

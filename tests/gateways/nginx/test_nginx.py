@@ -11,7 +11,7 @@ import pytest
 
 from budgets.models import Balance, Reservation, ReservationState, ScopeKind
 from gateway.tasks import log_of
-from tests.gateways.nginx.conftest import Edge
+from tests.gateways.nginx.conftest import SECURE_KEY, Edge
 from tests.gateways.servers import eventually
 from usage.models import Quarantine, UsageEvent
 from usage.services import pull_log
@@ -52,6 +52,32 @@ def test_a_call_is_served_held_and_charged_by_what_the_log_tells(edge: Edge) -> 
     assert event.cost_usd > 0
     assert Reservation.objects.get().state == ReservationState.SETTLED
     assert Balance.objects.get().spent_usd == event.cost_usd
+
+
+def test_a_model_is_served_by_its_own_provider_with_its_own_key_over_verified_tls(edge: Edge) -> None:
+    assert edge.chat("one two three", model="small").status_code == 200
+    answer = edge.chat("one two three", model="other", max_tokens=40)
+
+    assert answer.status_code == 200, edge.nginx.log.read_text()[-2_000:]
+    [(path, authorization, body)] = edge.secure.asked
+    assert (path, authorization) == (CHAT, f"Bearer {SECURE_KEY}")
+    assert (body["model"], body["max_tokens"]) == ("claude-1", 40)
+    assert [asked["key_ok"] for asked in edge.asked()] == [True]
+    first, second = booked(edge, 2)
+    assert first.model_id == edge.world.small.pk
+    assert (second.input_tokens, second.output_tokens) == (7, 2)
+
+
+def test_a_provider_that_cannot_prove_who_it_is_hears_of_no_call(edge: Edge) -> None:
+    assert edge.chat(model="forged").status_code == 502
+    assert edge.forged.asked == []
+    assert "SSL certificate verify error" in edge.nginx.log.read_text()
+
+
+def test_a_route_that_the_models_provider_does_not_have_is_refused(edge: Edge) -> None:
+    answer = edge.post("/v1/completions", {"model": "other", "prompt": "Once"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "route_not_allowed")
+    assert edge.secure.asked == []
 
 
 def test_a_stream_passes_unchanged_and_its_usage_is_asked_for_and_found(edge: Edge) -> None:
