@@ -7,11 +7,11 @@ from django.conf import settings
 from django.test import Client, TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
-from tests import emptying
+from tests import emptying, skewing
 from tests.cast import cast
 from tests.signing import open_session, session_of
 
-__all__ = ["cast"]
+__all__ = ["cast", "skewing"]
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from keys.services.tokens import make_token, reveal_token
 from portal.sessions import SessionName, SessionStore
 from tests.cast import Cast
 from tests.portal.test_canary import dump
-from tests.sign_in.test_sessions import FIREFOX, signed_in
+from tests.sign_in.test_sessions import FIREFOX, PASSWORD, signed_in
 from tests.signing import session_of, sign_in
 
 COOKIE = settings.SESSION_COOKIE_NAME
@@ -64,7 +64,7 @@ def test_no_word_of_a_copy_is_a_token_of_the_api(cast: Cast) -> None:
 
 
 def test_way_to_a_new_password_is_sealed_while_it_is_gone(cast: Cast) -> None:
-    cast.ada.set_password("a password of the tests, 2026")
+    cast.ada.set_password(PASSWORD)
     cast.ada.save()
     client = Client()
     client.post("/accounts/password/reset/", {"email": cast.ada.email})
@@ -85,16 +85,19 @@ def test_secret_of_a_new_authenticator_app_is_sealed_before_its_first_code(cast:
     assert not_in_a_copy(secret, control=str(session_of(client).session_key))
 
 
-def test_new_session_takes_a_new_token_and_the_old_one_opens_nothing(cast: Cast) -> None:
+def test_token_that_was_put_into_a_browser_is_not_the_one_that_signs_in(cast: Cast) -> None:
+    planted = "x" * 32
+    cast.ada.set_password(PASSWORD)
+    cast.ada.save()
     client = Client()
-    client.get("/accounts/login/")
-    ada = signed_in(cast.ada, FIREFOX)
-    before = ada.cookies[COOKIE].value
-    sign_in(ada, cast.ada)
-    ada.post("/accounts/logout/")
+    client.cookies[COOKIE] = planted
+    client.post("/accounts/login/", {"login": cast.ada.email, "password": PASSWORD})
+    token = client.cookies[COOKIE].value
 
-    assert not opens(before)
-    assert Session.objects.count() == 0
+    assert opens(token)
+    assert not opens(planted)
+    client.post("/accounts/logout/")
+    assert not opens(token)
 
 
 def test_session_sealed_with_a_pepper_that_is_gone_is_empty(cast: Cast, settings: Settings) -> None:
