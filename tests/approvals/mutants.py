@@ -31,7 +31,7 @@ MUTANTS = (
     Mutant(
         name="a row is set against what it referred to before it was waited for",
         home="core.locks:lock_first",
-        before='bare.order_by("pk").values_list("pk", flat=True).get(pk=pk)',
+        before="_bare(rows).get(pk=pk)",
         after='rows = rows.select_for_update(no_key=True, of=("self",)).order_by("pk")',
         tests=RACES,
     ),
