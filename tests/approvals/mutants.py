@@ -205,9 +205,9 @@ MUTANTS = (
     ),
     Mutant(
         name="the giver counts beside his delegate",
-        home="approvals.eligibility:able",
-        before="if decision.on_behalf_of_id}",
-        after="if not decision.actor_id}",
+        home="approvals.eligibility:counted",
+        before="if each.on_behalf_of_id}",
+        after="if not each.actor_id}",
         tests=LENT,
     ),
     Mutant(
