@@ -211,6 +211,13 @@ MUTANTS = (
         tests=LENT,
     ),
     Mutant(
+        name="who let a delegate approve denies as somebody who was told",
+        home="approvals.eligibility:vetoers",
+        before=" - counted(request)",
+        after="",
+        tests=LENT,
+    ),
+    Mutant(
         name="the next role replaces the stage's",
         home="approvals.eligibility:turn_roles",
         before="return (role, more) if",

@@ -13,6 +13,7 @@ from django.conf import settings
 
 from budgets.models import Reservation
 from keys.models import ApiKey
+from tests import factories
 from tests.gateway.conftest import World
 from tests.gateway.test_lapse import database_now, give
 
@@ -34,9 +35,13 @@ def test_grant_ends_at_its_end(skewed: World, ends_in: timedelta, status: int) -
 
 @pytest.mark.parametrize(("ends_in", "status"), [(LITTLE, 200), (-LITTLE, 401)])
 def test_key_ends_at_its_end(skewed: World, ends_in: timedelta, status: int) -> None:
-    ApiKey.objects.update(created_at=database_now() - timedelta(days=1))
-    ApiKey.objects.update(expires_at=database_now() + ends_in)
-    assert skewed.gus.authorize(skewed.token).status_code == status
+    day, now = timedelta(days=1), database_now()
+    key = factories.ApiKeyFactory.create(
+        project=skewed.project, owner=skewed.ada, created_at=now - day, expires_at=now + day
+    )
+    token = factories.revealed(key)
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=now + ends_in)
+    assert skewed.gus.authorize(token).status_code == status
 
 
 def test_call_holds_its_money_for_as_long_as_everywhere(skewed: World) -> None:
