@@ -52,10 +52,14 @@ def next_role(request: AccessRequest, role: str) -> str:
 
 def able(request: AccessRequest, holders: RoleHolders) -> dict[int, int | None]:
     """Return who may decide the current stage, out of `holders` and their delegates, and for whom."""
-    counted = {decision.actor_id for decision in decisions_of(request)}
-    counted |= {decision.on_behalf_of_id for decision in decisions_of(request) if decision.on_behalf_of_id}
-    here = holders.for_project(request.project)
-    return policy.who_decides(roles_now(request), here, request.askers, counted, lent_of(lent_rows(request)))
+    here, lent = holders.for_project(request.project), lent_of(lent_rows(request))
+    return policy.who_decides(roles_now(request), here, request.askers, counted(request), lent)
+
+
+def counted(request: AccessRequest) -> set[int]:
+    """Return the ids of those who count in the current revision: who decided, and for whom."""
+    made = decisions_of(request)
+    return {each.actor_id for each in made} | {each.on_behalf_of_id for each in made if each.on_behalf_of_id}
 
 
 def deciders(request: AccessRequest, holders: RoleHolders) -> frozenset[int]:
@@ -118,9 +122,8 @@ def vetoers(request: AccessRequest, holders: RoleHolders) -> frozenset[int]:
     """Return who was told of the request and may deny it, and nothing else, by its policy."""
     if not request.policy.told_may_veto:
         return frozenset()
-    counted = {decision.actor_id for decision in decisions_of(request)}
     here = holders.for_project(request.project)
-    return here.get(request.policy.told_role, policy.NOBODY) - request.askers - counted
+    return here.get(request.policy.told_role, policy.NOBODY) - request.askers - counted(request)
 
 
 def may_lend(user: User, here: policy.Holders) -> bool:
@@ -152,7 +155,7 @@ def why_not(actor: User, request: AccessRequest, holders: RoleHolders) -> str:
     """Say in a sentence why the actor may not decide this request now."""
     if actor.pk in request.askers:
         return "This is your own request, and nobody decides his own."
-    if any(actor.pk in (decision.actor_id, decision.on_behalf_of_id) for decision in decisions_of(request)):
+    if actor.pk in counted(request):
         return "You have decided this request once, and nobody counts twice."
     here = holders.for_project(request.project)
     roles = dict.fromkeys(policy.routed_role(role, here, request.askers) for role in roles_now(request))

@@ -57,6 +57,7 @@ def record(
     actor: Actor | None,
     action: str,
     subject: Any,
+    label: str = "",
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
     reason: str = "",
@@ -65,8 +66,8 @@ def record(
     on_behalf_of: Actor | None = None,
     policy_version: int | None = None,
 ) -> AuditEvent:
-    """Write one audit row about `subject` (a model with `public_id`), under a version of a policy if any,
-    and tell the webhooks that listen.
+    """Write one audit row about `subject` (a model with `public_id`), called `label` where its own words say
+    too little, under a version of a policy if any, and tell the webhooks that listen.
 
     Raises RuntimeError outside a transaction: an act and its record are committed together or not at all.
     """
@@ -81,7 +82,7 @@ def record(
         on_behalf_of_id=on_behalf_of.pk if on_behalf_of else None,
         object_type=_type_of(subject),
         object_id=subject.public_id,
-        object_label=str(subject)[:254],
+        object_label=(label or str(subject))[:254],
         department_id=department_id,
         team_id=team_id,
         before=_plain(before or {}),

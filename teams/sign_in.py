@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from allauth.account.authentication import get_authentication_records
+from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY, get_authentication_records
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.http import HttpRequest
@@ -27,6 +27,13 @@ def confirmed_lately(request: HttpRequest) -> bool:
 def note_provider_sign_in(request: HttpRequest, auth_time: object) -> None:
     """Keep when the identity provider itself asked the person who he is, as its token says (`auth_time`)."""
     request.session[ASKED_AT] = auth_time if isinstance(auth_time, int) else None
+
+
+def stamp_sign_in(request: HttpRequest, **_: Any) -> None:
+    """Keep by everybody's clock when the person has just shown who he is; allauth took this machine's."""
+    *before, last = request.session[AUTHENTICATION_METHODS_SESSION_KEY]
+    last = {**last, "at": clock.now().timestamp()}
+    request.session[AUTHENTICATION_METHODS_SESSION_KEY] = [*before, last]
 
 
 def _shown_at(record: Mapping[str, Any], request: HttpRequest) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 from django.conf import settings
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 from pytest_django import DjangoDbBlocker
 
-from tests import emptying
+from tests import emptying, skewing
 from tests.cast import cast
+from tests.signing import open_session, session_of
 
-__all__ = ["cast"]
+__all__ = ["cast", "skewing"]
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,9 @@ def _restore(self: TransactionTestCase) -> None:
 
 
 TransactionTestCase._fixture_teardown = _restore  # type: ignore[attr-defined]
+# Django's client puts into the cookie what a session is called in the database, which opens none here.
+Client.session = property(session_of)  # type: ignore[assignment]
+Client.force_login = open_session  # type: ignore[assignment,method-assign]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 START_WITHIN_SECONDS = 20.0
 
@@ -38,3 +39,31 @@ def winners(outcomes: Sequence[Any]) -> list[Any]:
 def losers(outcomes: Sequence[Any]) -> list[Exception]:
     """Return what the refused acts raised."""
     return [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+
+
+def while_it_waits(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
+    """Start the second act while the first has done its part and not committed; return what came of it."""
+    done = Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            first()
+            done.set()
+            deadline = time.monotonic() + 20
+            while not somebody_waits() and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+    def follow() -> Any:
+        assert done.wait(20)
+        return second()
+
+    held, outcome = at_once(hold, follow)
+    assert held is None, held
+    return outcome
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        (waiting,) = cursor.fetchone()
+    return bool(waiting)

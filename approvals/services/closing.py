@@ -10,6 +10,7 @@ from approvals.services.increases.common import close_increase, locked_increase
 from approvals.services.mails import tell_requester
 from approvals.services.ratifying import end_unratified
 from core import clock
+from core.locks import lock_all_first
 from teams.models import User
 
 MAX_REASON_CHARACTERS = 240
@@ -42,7 +43,7 @@ def close_requests_of(person: User, *, reason: str = "") -> dict[str, int]:
     own = Q(requester=person) | Q(beneficiary=person)
     pending = AccessRequest.objects.filter(own, status=RequestStatus.PENDING)
     asked = pending.select_related("project__team__department", "requester", "beneficiary", "tier")
-    requests = list(asked.select_for_update(no_key=True, of=("self",)).order_by("pk"))
+    requests = lock_all_first(asked)
     for request in requests:
         close(request, text)
     waiting = BudgetRequest.objects.filter(requester=person, status=RequestStatus.PENDING).order_by("pk")

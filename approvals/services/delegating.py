@@ -11,6 +11,7 @@ from approvals.eligibility import LENDABLE
 from approvals.models import LONGEST_DELEGATION, Delegation
 from core import audit, clock, outbox
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
+from core.locks import lock_all_first, lock_first
 from core.models import AuditEvent
 from core.reasons import checked_remark
 from teams.models import Department, Role, RoleAssignment, Team, User
@@ -66,7 +67,7 @@ def end_delegation(*, actor: User, delegation: Delegation) -> Delegation:
     Raises NotAllowedError.
     """
     rows = Delegation.objects.select_related("giver", "taker", "team", "department")
-    mine = rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=delegation.pk)
+    mine = lock_first(rows, delegation.pk)
     admins = RoleAssignment.objects.live().filter(role=Role.ADMIN, user=actor)
     if not actor.is_active or (actor.pk not in (mine.giver_id, mine.taker_id) and not admins.exists()):
         raise NotAllowedError(f"Only {mine.giver}, {mine.taker} or an administrator may end this.")
@@ -81,7 +82,7 @@ def end_delegations_of(person: User) -> int:
     """End what a leaver lent and what was lent to him; return how many."""
     rows = Delegation.objects.filter(Q(giver=person) | Q(taker=person), valid_until__gt=clock.now())
     mine = rows.exclude(valid_until=F("valid_from")).select_related("giver", "taker", "team", "department")
-    lent = list(mine.select_for_update(no_key=True, of=("self",)).order_by("pk"))
+    lent = lock_all_first(mine)
     for each in lent:
         _cut_short(each, None)
     return len(lent)

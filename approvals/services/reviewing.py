@@ -5,6 +5,7 @@ from django.db import transaction
 from approvals.models import GrantReview
 from core import audit, clock
 from core.errors import AlreadyDoneError, NotAllowedError
+from core.locks import lock_first
 from core.reasons import checked_remark
 from keys.models import ApiKey, Grant, GrantState
 from keys.services import revoke_grant
@@ -24,7 +25,7 @@ def review_grant(*, actor: User, grant: Grant, keeps: bool, reason: str = "") ->
     # The key before its grant, as everywhere.
     ApiKey.objects.select_for_update(no_key=True).order_by("pk").get(pk=grant.key_id)
     rows = Grant.objects.select_related("key__project__team__department", "key__owner", "tier", "revoked_by")
-    mine = rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=grant.pk)
+    mine = lock_first(rows, grant.pk)
     team = mine.key.project.team
     if actor.pk == mine.key.owner_id or not actor.is_active or not roles_of(actor).oversees(team):
         raise NotAllowedError(f"Only the lead of {team}, its director or an administrator reviews this.")

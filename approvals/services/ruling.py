@@ -112,8 +112,7 @@ def _follow(before: Policy, after: Policy | None) -> None:
 
 def _locked_policy(base: Policy) -> Policy:
     """Return the version in force, locked. Raises StaleError when it is not in force any more."""
-    rows = Policy.objects.select_related("tier").select_for_update(no_key=True, of=("self",))
-    mine = rows.order_by("pk").get(pk=base.pk)
+    mine = lock_first(Policy.objects.select_related("tier"), base.pk)
     if mine.retired_at is not None:
         raise StaleError(f"The rules of {mine.tier} changed meanwhile. Read them again, then change them.")
     return mine

@@ -8,6 +8,7 @@ from budgets.selectors.alerts import (
 )
 from budgets.selectors.books import carried_into, keys_spending_on, unbalanced_balances
 from budgets.selectors.history import limit_history, limits_of
+from budgets.selectors.labels import budget_words, label_of, place_name, rate_words
 from budgets.selectors.neighbours import neighbourhood
 from budgets.selectors.places import open_budgets_above, open_budgets_below, scope_place, seen_by
 from budgets.selectors.rates import rate_here, visible_rate_limits
@@ -29,11 +30,13 @@ __all__ = [
     "binding_with",
     "budget_detail",
     "budget_rows",
+    "budget_words",
     "by_scope",
     "carried_into",
     "find_budget",
     "headroom",
     "keys_spending_on",
+    "label_of",
     "limit_history",
     "limits_of",
     "list_budgets",
@@ -43,7 +46,9 @@ __all__ = [
     "open_budgets_above",
     "open_budgets_below",
     "passed_before",
+    "place_name",
     "rate_here",
+    "rate_words",
     "scope_place",
     "seen_by",
     "standings_of_scopes",

@@ -108,7 +108,7 @@ def require_confirmation(before: LockedBudget, after: Node, *, at: datetime) -> 
 def record(
     actor: User | None,
     action: str,
-    subject: Any,
+    subject: Budget,
     node: Node,
     *,
     after: Mapping[str, Any],
@@ -121,6 +121,7 @@ def record(
         actor=actor,
         action=action,
         subject=subject,
+        label=selectors.label_of(subject),
         before=before,
         after=after,
         reason=reason,

@@ -58,6 +58,7 @@ def set_rate_limit(
         actor=actor,
         action="rate_limit.removed" if rate.lets_everything_through else "rate_limit.set",
         subject=mine,
+        label=selectors.label_of(mine),
         before=before,
         after=after,
         reason=text,

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from core import clock
 from gateway.auth import Credential, credential_of
 from gateway.models import Gateway
 
 KEEP_SECONDS = 1.0  # a disabled gateway or a retired secret is out within this time
 CREDENTIAL_SQL = (
-    "SELECT id, public_id, live_versions FROM gateway_gateway WHERE public_id = %s AND disabled_at IS NULL"
+    "SELECT id, public_id, live_versions, clock_timestamp() FROM gateway_gateway"
+    " WHERE public_id = %s AND disabled_at IS NULL"
 )
 
 
@@ -31,5 +33,8 @@ class CredentialCache:
 
 
 def credential_from_row(row: Any) -> Credential:
-    """Return the credential of one row of CREDENTIAL_SQL."""
+    """Return the credential of one row of CREDENTIAL_SQL, and heed the time that came with it: signatures are
+    held against the database's clock.
+    """
+    clock.heed(row[3])
     return credential_of(Gateway(pk=row[0], public_id=row[1], live_versions=list(row[2])))

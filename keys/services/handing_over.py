@@ -3,6 +3,7 @@
 from django.db import transaction
 
 from core import audit, clock
+from core.locks import lock_first
 from keys.models import ApiToken, ServiceAccount
 from keys.services.accounts import require_person
 from keys.services.tokens import end_token
@@ -18,7 +19,7 @@ def hand_over_service(*, actor: User, account: ServiceAccount, responsible: User
     RoleNeededError, and InvalidInputError for a person who has left or a service.
     """
     rows = ServiceAccount.objects.select_related("user", "responsible")
-    mine = rows.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=account.pk)
+    mine = lock_first(rows, account.pk)
     if actor.pk != mine.responsible_id or not actor.is_active:
         require_admin(actor, "say who answers for this service")
     if responsible.pk == mine.responsible_id:
@@ -27,7 +28,7 @@ def hand_over_service(*, actor: User, account: ServiceAccount, responsible: User
     before, mine.responsible = mine.responsible, responsible
     mine.save(update_fields=["responsible"])
     live = ApiToken.objects.filter(owner=mine.user, revoked_at__isnull=True, expires_at__gt=clock.now())
-    for token in live.select_for_update(no_key=True, of=("self",)).order_by("pk"):
+    for token in live.select_for_update(no_key=True).order_by("pk"):
         end_token(actor=actor, token=token, reason=f"{responsible} answers for {mine} now, not {before}.")
     audit.record(
         actor=actor,

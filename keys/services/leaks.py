@@ -7,6 +7,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
 from core import clock, outbox
+from core.locks import lock_all_first
 from keys import secrets
 from keys.models import ApiKey, ApiToken, ServiceAccount
 from keys.services.common import MAX_REASON_CHARACTERS, locked
@@ -58,7 +59,7 @@ def _end_key(digests: list[bytes], reason: str) -> bool:
 
 def _end_token(digests: list[bytes], reason: str) -> bool:
     tokens = ApiToken.objects.filter(secret_hmac__in=digests).select_related("owner")
-    token = tokens.select_for_update(no_key=True, of=("self",)).order_by("pk").first()
+    token = next(iter(lock_all_first(tokens)), None)
     if token is None or token.revoked_at or token.expires_at <= clock.now():
         return False
     end_token(actor=None, token=token, reason=reason)

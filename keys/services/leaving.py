@@ -3,6 +3,7 @@
 from django.db import transaction
 
 from core import clock
+from core.locks import lock_all_first
 from keys.models import ApiKey, ApiToken, Grant
 from keys.services.common import clean_reason, locked
 from keys.services.revoking import end_key
@@ -26,10 +27,10 @@ def revoke_keys_of(*, actor: User | None, person: User, reason: str) -> list[Api
     ended = [key for key in keys if key.revoked_at is None and key.expires_at > now]
     for key in ended:
         live = Grant.objects.filter(key=key, revoked_at__isnull=True, expires_at__gt=now)
-        for given in live.select_related("tier").select_for_update(no_key=True, of=("self",)).order_by("pk"):
+        for given in lock_all_first(live.select_related("tier")):
             end_grant(actor=actor, key=key, given=given, reason=text)
         end_key(actor=actor, key=key, reason=text)
     tokens = ApiToken.objects.visible_to(person).filter(revoked_at__isnull=True, expires_at__gt=now)
-    for token in tokens.select_for_update(no_key=True, of=("self",)).order_by("pk"):
+    for token in lock_all_first(tokens):
         end_token(actor=actor, token=token, reason=text)
     return ended

@@ -9,6 +9,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
+from core.locks import lock_first
 from keys import secrets
 from keys.errors import AlreadyRevealedError, KeyEndedError
 from keys.models import ApiToken, KeyState
@@ -143,5 +144,4 @@ def live_token(secret: str) -> ApiToken | None:
 
 
 def _locked(token: ApiToken) -> ApiToken:
-    tokens = ApiToken.objects.select_related("owner").select_for_update(no_key=True, of=("self",))
-    return tokens.order_by("pk").get(pk=token.pk)
+    return lock_first(ApiToken.objects.select_related("owner"), token.pk)

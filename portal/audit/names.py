@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, CharField, F, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import Case, CharField, F, QuerySet, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat, Left, NullIf
 
 from approvals.models import (
@@ -18,7 +18,8 @@ from approvals.models import (
     PolicyProposal,
     Verdict,
 )
-from budgets.models import Budget, RateLimit, ScopeKind, Window
+from budgets.models import Budget, RateLimit
+from budgets.selectors import budget_words, place_name, rate_words
 from core.models import AuditEvent
 from keys.models import ApiKey, Grant
 from teams.models import Department, NamedKind, Project, Team, User
@@ -27,28 +28,9 @@ from teams.selectors import FormerNames, former_names
 PUBLIC_ID = re.compile(r"([a-z]{3})_\w{18}")
 # Teams and departments among the values of an event may be those of others; what else it names is its own.
 OF_OTHERS = {"tem", "dep"}
-# What has no name of its own is shown as these words say it today, not as its event once put it.
-NAMELESS = {"budgets.budget", "budgets.ratelimit"}
+# Events of before 2026-12 called a budget `Team month budget` and a rate `rate of team 3`.
+SHORT = re.compile(r"[A-Z][a-z]+ [a-z ]+ budget|rate of [a-z]+ \d+")
 SHOWN_CHARACTERS = 80
-PLACES: Mapping[ScopeKind, type[Any]] = {
-    ScopeKind.DEPARTMENT: Department,
-    ScopeKind.TEAM: Team,
-    ScopeKind.PROJECT: Project,
-    ScopeKind.KEY: ApiKey,
-}
-SCOPE_WORDS = {
-    ScopeKind.ORGANISATION: "The organisation",
-    ScopeKind.DEPARTMENT: "{} department",
-    ScopeKind.TEAM: "{} team",
-}
-WINDOW_WORDS = {
-    Window.DAY: "daily",
-    Window.WEEK: "weekly",
-    Window.MONTH: "monthly",
-    Window.QUARTER: "quarterly",
-    Window.FISCAL_YEAR: "yearly",
-    Window.LIFETIME: "lifetime",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +76,8 @@ class Names:
         label = self.labels.get(event.object_id)
         if label is None:
             return event.object_label, ""
-        named = event.object_type not in NAMELESS
-        then = event.object_label if named else label.at(event.at, self.former)
+        short = SHORT.fullmatch(event.object_label)
+        then = label.at(event.at, self.former) if short else event.object_label
         return then, other_now(then, label.now())
 
     def value(self, event: AuditEvent, text: str) -> str:
@@ -180,14 +162,6 @@ def _text(part: Any) -> Any:
     return Cast(Value(part) if isinstance(part, str) else part, CharField())
 
 
-def _place_name() -> Any:
-    names = [
-        When(scope_kind=kind, then=Subquery(model.objects.filter(pk=OuterRef("scope_id")).values("name")))
-        for kind, model in PLACES.items()
-    ]
-    return Case(*names, default=Value(""), output_field=CharField())
-
-
 def _by(name: str, words: Mapping[Any, str], default: str) -> Case:
     """Return the words for what a field of choices holds."""
     found = [When(**{name: choice}, then=Value(text)) for choice, text in words.items()]
@@ -212,8 +186,6 @@ def _named(model: type[Any], kind: NamedKind) -> Parts:
     return Parts(model=model, kind=kind.value, number="pk", name=F("name"))
 
 
-SCOPE = _by("scope_kind", SCOPE_WORDS, "{}")
-WINDOW = _by("window", WINDOW_WORDS, "")
 VERDICT = _by("verdict", {Verdict.APPROVE: "{} approved", Verdict.DENY: "{} denied"}, "{}")
 TIER = ("Tier ", _number("tier__number"))
 AS_PERSON = (NamedKind.PERSON.value, "{}")
@@ -232,15 +204,15 @@ PARTS: Mapping[str, Parts] = {
         model=Budget,
         kind=F("scope_kind"),
         number="scope_id",
-        name=_place_name(),
-        pattern=_joined(SCOPE, ", ", WINDOW, " budget"),
+        name=place_name(),
+        pattern=budget_words(),
     ),
     "rtl": Parts(
         model=RateLimit,
         kind=F("scope_kind"),
         number="scope_id",
-        name=_place_name(),
-        pattern=_joined("Rate of ", SCOPE),
+        name=place_name(),
+        pattern=rate_words(),
     ),
     "grn": Parts(
         model=Grant,

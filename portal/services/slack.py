@@ -19,6 +19,7 @@ from approvals.models import AccessRequest, Verdict
 from approvals.services import decide
 from core import audit, clock, outbox, slack
 from core.errors import AlreadyDoneError, DomainError, InvalidInputError, NotAllowedError, NotFoundError
+from core.locks import lock_all_first
 from core.models import Outbox, Preference, SlackButton, SlackLink
 from core.outbox import RefusedError
 from core.slack import Place
@@ -64,8 +65,8 @@ def start_slack_link(*, actor: User, with_second_factor: bool = False) -> str:
 @transaction.atomic
 def confirm_slack_link(*, code: str, slack_user: str) -> SlackLink:
     """Link the account that sent a code; it works once. Raises InvalidInputError for one that is not live."""
-    links = SlackLink.objects.select_related("person").select_for_update(no_key=True, of=("self",))
-    link = links.order_by("pk").filter(code_hash=_hash(code), code_expires_at__gt=clock.now()).first()
+    live = SlackLink.objects.filter(code_hash=_hash(code), code_expires_at__gt=clock.now())
+    link = next(iter(lock_all_first(live.select_related("person"))), None)
     if link is None or not link.person.is_active:
         raise InvalidInputError("This code is not known, or its ten minutes are over. Make a new one.")
     link.slack_user, link.confirmed_at = slack_user, clock.now()

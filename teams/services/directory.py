@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import transaction
 
 from core import audit, clock
+from core.locks import lock_all_first
 from teams.errors import GroupTakenError
 from teams.models import Department, DirectoryGroup, Role, RoleAssignment, RoleSource, Team, User
 
@@ -77,7 +78,7 @@ def follow_groups(*, user: User, source: RoleSource, groups: Collection[str]) ->
     wanted = {place.key: place for place in _places(groups)} if mine.is_active else {}
     held = RoleAssignment.objects.live().filter(user=mine).select_related("team", "department")
     kept: set[tuple[str, int | None, int | None]] = set()
-    for row in held.select_for_update(no_key=True, of=("self",)).order_by("pk"):
+    for row in lock_all_first(held):
         key = (row.role, row.team_id, row.department_id)
         if row.source == source and key not in wanted:
             _end(row)

@@ -146,17 +146,16 @@ def make_world(cast: Cast) -> World:
     )
 
 
-def open_budget(cast: Cast, kind: ScopeKind, scope_id: int, amount: str) -> Budget:
-    """Open a hard monthly budget in department Product."""
+def open_budget(cast: Cast, kind: ScopeKind, scope_id: int, amount: str, **terms: Any) -> Budget:
+    """Open a hard monthly budget in department Product, unless said otherwise."""
+    usual: dict[str, Any] = {"department": cast.product, "window": Window.MONTH, "mode": Mode.HARD}
     return limits.open_budget(
         actor=None,
         scope_kind=kind,
         scope_id=scope_id,
-        department=cast.product,
-        window=Window.MONTH,
-        mode=Mode.HARD,
         amount_usd=Decimal(amount),
         reason="A test.",
+        **usual | terms,
     )
 
 

@@ -111,7 +111,7 @@ class Approvals(RuleBasedStateMachine):
         request, actor = self.request(number), self.people[name]
         if request is None:
             return
-        allowed = self.allowed(request)
+        allowed = self.allowed(request) | (self.vetoers(request) if verdict == Verdict.DENY else set())
         before = Decision.objects.count()
         self.attempt(
             decide,
@@ -191,9 +191,10 @@ class Approvals(RuleBasedStateMachine):
             self.attempt(comment, actor=self.people[name], request=request, text="Why?")
             assert AccessRequest.objects.filter(pk=request.pk).values().get() == before
 
-    @rule(stages=st.sampled_from(STAGES), rule_on=st.booleans())
-    def the_policy_changes(self, stages: list[tuple[str, int]], rule_on: bool) -> None:
-        self.new_policy(stages, auto_extend=rule_on)
+    @rule(stages=st.sampled_from(STAGES), rule_on=st.booleans(), veto=st.booleans())
+    def the_policy_changes(self, stages: list[tuple[str, int]], rule_on: bool, veto: bool) -> None:
+        told = {"told_role": Role.LEAD, "told_may_veto": True} if veto else {}
+        self.new_policy(stages, auto_extend=rule_on, **told)
 
     @rule(name=names)
     def leaves_for_good(self, name: str) -> None:
@@ -214,7 +215,9 @@ class Approvals(RuleBasedStateMachine):
         counted = set(self.counted(request))
         may = name in self.allowed(request) and person.pk not in counted
         if may or AccessRequest.objects.visible_to(person).filter(pk=request.pk).exists():
-            assert case_of(person, find(person, request.public_id)).may_decide == may
+            case = case_of(person, find(person, request.public_id))
+            assert case.may_decide == may
+            assert not case.may_veto or (name in self.vetoers(request) and person.pk not in counted)
 
     @rule(name=names, number=numbers, days=st.integers(1, 30))
     def amends(self, name: str, number: int, days: int) -> None:
@@ -450,6 +453,12 @@ class Approvals(RuleBasedStateMachine):
             for giver, taker, role in self.lent()
             if role in roles and giver in own & held[role] and taker not in askers
         }
+
+    def vetoers(self, request: AccessRequest) -> set[str]:
+        """Return who was told of a request and might deny it now."""
+        told = request.policy.told_role if request.policy.told_may_veto else ""
+        holders = set(RoleAssignment.objects.filter(role=told).values_list("user", flat=True))
+        return {name for name, person in self.people.items() if person.pk in holders - {request.requester_id}}
 
     def routed(self, role: str, held: dict[str, set[str]], askers: set[str]) -> str:
         """Return who decides in place of a role that the asker holds himself."""

@@ -31,7 +31,7 @@ MUTANTS = (
     Mutant(
         name="a row is set against what it referred to before it was waited for",
         home="core.locks:lock_first",
-        before='bare.order_by("pk").values_list("pk", flat=True).get(pk=pk)',
+        before="_bare(rows).get(pk=pk)",
         after='rows = rows.select_for_update(no_key=True, of=("self",)).order_by("pk")',
         tests=RACES,
     ),
@@ -205,9 +205,16 @@ MUTANTS = (
     ),
     Mutant(
         name="the giver counts beside his delegate",
-        home="approvals.eligibility:able",
-        before="if decision.on_behalf_of_id}",
-        after="if not decision.actor_id}",
+        home="approvals.eligibility:counted",
+        before="if each.on_behalf_of_id}",
+        after="if not each.actor_id}",
+        tests=LENT,
+    ),
+    Mutant(
+        name="who let a delegate approve denies as somebody who was told",
+        home="approvals.eligibility:vetoers",
+        before=" - counted(request)",
+        after="",
         tests=LENT,
     ),
     Mutant(

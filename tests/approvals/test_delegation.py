@@ -171,3 +171,16 @@ def test_a_delegation_of_a_leaver_decides_nothing(cast: Cast, asked: AccessReque
     cast.dan.save()
     with pytest.raises(NotEligibleError):
         approve(asked, cast.dan)
+
+
+def test_who_let_a_delegate_approve_does_not_deny_as_somebody_who_is_told(cast: Cast, ask: Ask) -> None:
+    factories.new_policy(cast.tier2, [("lead", 2)], told_role="lead", told_may_veto=True)
+    factories.RoleAssignmentFactory.create(role=Role.LEAD, team=cast.search)
+    lend(cast, "ben", "cleo")
+    request = ask()
+    decided = approve(request, cast.cleo).decision
+    assert decided.on_behalf_of == cast.ben
+
+    with pytest.raises(NotEligibleError, match="nobody counts twice"):
+        decide(actor=cast.ben, request=request, verdict=Verdict.DENY, seen_revision=1, comment="No.")
+    assert not case_of(cast.ben, find(cast.ben, request.public_id)).may_veto

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from threading import Barrier, Event
+from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
 
 from approvals.errors import AlreadyAskedError, AlreadyDecidedError, ChangedSinceReadError
 from approvals.models import AccessRequest, Decision, RequestStatus, Verdict
@@ -37,7 +35,7 @@ from tests import factories
 from tests.api.world import open_budget
 from tests.approvals.conftest import REASON, ask_for
 from tests.cast import Cast, make_cast
-from tests.racing import at_once, losers, winners
+from tests.racing import at_once, losers, while_it_waits, winners
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.race]
 
@@ -143,34 +141,6 @@ def test_nobody_approves_what_is_amended_at_the_same_time(people: Cast, attempt:
     assert len(winners(outcomes)) == 1
     request.refresh_from_db()
     assert (request.status == RequestStatus.APPROVED) == (request.revision == 1)
-
-
-def while_it_waits(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
-    """Start the second act while the first has done its part and not committed; return what came of it."""
-    done = Event()
-
-    def hold() -> None:
-        with transaction.atomic():
-            first()
-            done.set()
-            deadline = time.monotonic() + 20
-            while not somebody_waits() and time.monotonic() < deadline:
-                time.sleep(0.01)
-
-    def follow() -> Any:
-        assert done.wait(20)
-        return second()
-
-    held, outcome = at_once(hold, follow)
-    assert held is None, held
-    return outcome
-
-
-def somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        (waiting,) = cursor.fetchone()
-    return bool(waiting)
 
 
 def test_project_that_moves_while_somebody_asks_is_where_it_is_then(people: Cast) -> None:

@@ -34,6 +34,10 @@ def test_locks_state_their_strength_and_order(violations: Violations) -> None:
     assert violations(vague_locks) == []
 
 
+def test_rows_are_locked_before_they_are_joined(violations: Violations) -> None:
+    assert violations(joined_locks) == []
+
+
 def test_exceptions_are_caught_by_name(violations: Violations) -> None:
     assert violations(broad_excepts) == []
 
@@ -48,6 +52,7 @@ def test_exceptions_are_caught_by_name(violations: Violations) -> None:
         ("vague_locks", "Budget.objects.select_for_update().order_by('pk')"),
         ("vague_locks", "Budget.objects.select_for_update(no_key=True).get(pk=1)"),
         ("vague_locks", "Budget.objects.select_for_update(no_key=False).order_by('pk')"),
+        ("joined_locks", "R.select_for_update(no_key=True, of=('self',)).order_by('pk').get(pk=1)"),
         ("broad_excepts", "try:\n    f()\nexcept Exception:\n    pass"),
         ("broad_excepts", "try:\n    f()\nexcept (ValueError, Exception):\n    log()"),
         ("broad_excepts", "try:\n    f()\nexcept:\n    log()"),
@@ -69,6 +74,7 @@ def test_planted_violation_is_seen(rule: str, text: str) -> None:
             "vague_locks",
             "def f():\n    rows = R.select_for_update(no_key=True)\n    rows.order_by('pk').get(pk=1)",
         ),
+        ("joined_locks", "R.select_for_update(no_key=True, skip_locked=True, of=('self',)).order_by('pk')"),
         ("broad_excepts", "try:\n    f()\nexcept Exception:\n    undo()\n    raise"),
         ("broad_excepts", "try:\n    f()\nexcept ValueError:\n    pass"),
     ],
@@ -116,6 +122,15 @@ def vague_locks(source: Source) -> list[str]:
     return found
 
 
+def joined_locks(source: Source) -> list[str]:
+    """Find row locks that wait in a statement with joins: `of` says that it has some. See core/locks.py."""
+    return [
+        f"{source.at(call)} use core.locks"
+        for call in calls(source.tree, "select_for_update")
+        if any(word.arg == "of" for word in call.keywords) and not has_true(call, "skip_locked")
+    ]
+
+
 def ordered_names(tree: ast.Module) -> Iterator[ast.Assign]:
     """Find assignments to a name that the same function puts in order: `rows = ...; rows.order_by("pk")`."""
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
@@ -150,5 +165,6 @@ def is_broad(handler: ast.ExceptHandler) -> bool:
 
 
 RULES: dict[str, Rule] = {
-    rule.__name__: rule for rule in (reads_the_clock, enqueues_before_commit, vague_locks, broad_excepts)
+    rule.__name__: rule
+    for rule in (reads_the_clock, enqueues_before_commit, vague_locks, joined_locks, broad_excepts)
 }

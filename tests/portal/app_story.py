@@ -26,6 +26,7 @@ from portal.tasks import drain_outbox, seal_audit, verify_audit, verify_ledger
 from tests import factories
 from tests.gateway.conftest import World, build_world
 from tests.gateway.test_pull import Journal, row
+from tests.signing import open_session
 from usage.services import expire_holds, make_partitions, pull_source, reconcile_day
 
 
@@ -93,10 +94,10 @@ def _people(world: World) -> None:
     rotate_gateway_secret(actor=ann, gateway=gateway)
     expire_due()
     client = Client()
-    client.force_login(ann)
+    open_session(client, ann)
     assert client.get("/api/v1/budgets/").status_code == 200
     assert client.get("/readyz").status_code == 200
-    client.logout()
+    assert client.post("/accounts/logout/").status_code == 302
 
 
 def _upkeep() -> None:

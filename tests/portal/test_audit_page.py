@@ -12,14 +12,12 @@ from pytest_django.fixtures import Settings
 
 from approvals.models import AccessRequest
 from approvals.services import comment
-from budgets.models import ScopeKind, Window
-from budgets.services.rates import set_rate_limit
-from budgets.types import Rate
+from budgets.models import ScopeKind
 from core import audit, clock, seal
 from core.models import AuditEvent
 from keys.services import rename_key
-from portal.audit import names, views
-from teams.models import NamedKind, User
+from portal.audit import views
+from teams.models import User
 from teams.services import rename_person, rename_project, rename_team
 from tests import factories
 from tests.api.world import open_budget
@@ -192,42 +190,6 @@ def test_what_has_no_name_among_the_values_is_put_into_words_of_its_time(cast: C
             strict=True,
         )
     ]
-
-
-def test_each_kind_of_scope_and_window_has_its_words() -> None:
-    """And each name of a place is found again by what it was called."""
-    assert set(names.WINDOW_WORDS) == set(Window)
-    assert set(names.PLACES) | {ScopeKind.ORGANISATION} == set(ScopeKind)
-    assert {kind.value for kind in names.PLACES} <= set(NamedKind.values)
-
-
-def test_budgets_and_rates_are_named_by_their_place_of_then_and_of_now(cast: Cast) -> None:
-    key = factories.ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
-    places = {
-        ScopeKind.KEY: key.pk,
-        ScopeKind.PROJECT: cast.ranking.pk,
-        ScopeKind.TEAM: cast.search.pk,
-        ScopeKind.DEPARTMENT: cast.product.pk,
-    }
-    for kind, number in places.items():
-        open_budget(cast, kind, number, "100")
-    set_rate_limit(
-        actor=cast.ben, scope_kind=ScopeKind.PROJECT, scope_id=cast.ranking.pk,
-        rate=Rate(requests_per_minute=9), reason="A loop.",
-    )  # fmt: skip
-    rename_project(actor=cast.cleo, project=cast.ranking, name="Order", reason="Shorter.")
-    rename_key(actor=cast.ada, key=key, name="hourly")
-
-    shown = subjects(Visitor(cast.audrey).get(AUDIT))[2:]
-
-    assert [text.removesuffix(" Search team").removesuffix(" Search") for text in shown] == [
-        "Rate of Ranking now Rate of Order",
-        "Product department, monthly budget",
-        "Search team, monthly budget",
-        "Ranking, monthly budget now Order, monthly budget",
-        "nightly, monthly budget now hourly, monthly budget",
-    ]
-    assert "Ranking, monthly budget" in str(Visitor(cast.ann).client.get(AUDIT, {"format": "csv"}).getvalue())
 
 
 @pytest.mark.parametrize(("who", "named"), [("audrey", True), ("ben", False)])

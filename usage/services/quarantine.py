@@ -119,7 +119,7 @@ def _row(entry: Quarantine, call: AssignedCall) -> dict[str, Any]:
 
 
 def _open(entry: Quarantine) -> Quarantine:
-    mine = Quarantine.objects.select_for_update(no_key=True, of=("self",)).order_by("pk").get(pk=entry.pk)
+    mine = Quarantine.objects.select_for_update(no_key=True).order_by("pk").get(pk=entry.pk)
     if mine.resolved_at is not None:
         raise AlreadyDoneError(
             f"This row was {QuarantineOutcome(mine.outcome).label.lower()} by {mine.resolved_by or 'Purser'}"

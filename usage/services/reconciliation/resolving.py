@@ -13,6 +13,7 @@ from catalog.proposals import Override
 from catalog.services import override_price
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError
+from core.locks import lock_first
 from core.reasons import checked_reason
 from teams.errors import RoleNeededError
 from teams.models import Role, User
@@ -171,8 +172,7 @@ def _close(
 
 
 def _locked(discrepancy: Discrepancy) -> Discrepancy:
-    found = Discrepancy.objects.select_for_update(no_key=True, of=("self",)).select_related("run")
-    return found.order_by("pk").get(pk=discrepancy.pk)
+    return lock_first(Discrepancy.objects.select_related("run"), discrepancy.pk)
 
 
 def _locked_open(discrepancy: Discrepancy) -> Discrepancy:
