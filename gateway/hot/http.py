@@ -88,8 +88,8 @@ class Exchange:
 class DecisionProtocol(HttpToolsProtocol):
     """One connection. A plain request whose body is not whole yet is held until it is.
 
-    The alarm that closes an idle connection is uvicorn's, but plain requests do not stop and set it each time:
-    one that rings too early is set again for what is left.
+    The alarm that closes an idle connection is uvicorn's, but plain requests do not stop and set it each
+    time: one that rings too early is set again for what is left.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
