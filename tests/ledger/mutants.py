@@ -19,6 +19,7 @@ DRAW = "usage/migrations/0009_leased_calls_never_settled.sql"
 RECLAIM = "usage/migrations/0006_leases.sql"
 PATH = "budgets/migrations/0005_open_window.sql"
 CARRY = "budgets/migrations/0009_carry_over_skipped_windows.sql"
+IMPORT = "usage/migrations/0014_import.sql"
 RACES = ("tests/gateway/test_races.py",)
 WINDOWS = ("tests/gateway/test_windows.py",)
 BATCHES = ("tests/gateway/test_batches.py",)
@@ -26,6 +27,7 @@ LEASES = ("tests/gateway/test_leases.py",)
 RATES = ("tests/gateway/test_rates.py",)
 STANDINGS = ("tests/gateway/test_standings.py",)
 COMBINER = ("tests/gateway/test_combiner.py",)
+LOGS = ("tests/gateway/test_runaway_logs.py",)
 RUNAWAY = ("tests/gateway/test_runaway.py",)
 MUTANTS = (
     Mutant(
@@ -488,6 +490,13 @@ MUTANTS = (
         before="IF v_keys IS NOT NULL THEN PERFORM usage_stop_runaways",
         after="IF v_keys IS NULL THEN PERFORM usage_stop_runaways",
         tests=RUNAWAY,
+    ),
+    Mutant(
+        name="a log is not watched for runaways",
+        home=IMPORT,
+        before="  v_keys := usage_import_minutes(v_now);\n",
+        after="",
+        tests=LOGS,
     ),
     Mutant(
         name="a key that runs away is told of and goes on",
