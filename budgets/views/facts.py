@@ -58,6 +58,7 @@ class ShareLine:
     percent: int
     of_usd: Decimal
     is_forecast: bool
+    is_spent: bool  # else people were told before it
     passed_at: datetime | None
 
     @property
@@ -128,6 +129,7 @@ def alert_facts(row: BudgetRow, forecast: Expected | None) -> AlertFacts | None:
                 percent=percent,
                 of_usd=row.limit_usd * percent / 100,
                 is_forecast=is_forecast,
+                is_spent=not is_forecast and 100 * row.spent_usd >= row.limit_usd * percent,
                 passed_at=passed_at.get((is_forecast, percent)),
             )
             for is_forecast, percent in sorted(wanted)
@@ -137,6 +139,7 @@ def alert_facts(row: BudgetRow, forecast: Expected | None) -> AlertFacts | None:
                 percent=each.percent,
                 of_usd=each.limit_usd,
                 is_forecast=each.is_forecast,
+                is_spent=not each.is_forecast,
                 passed_at=each.passed_at,
             )
             for each in row.passed

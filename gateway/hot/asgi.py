@@ -214,9 +214,8 @@ def _target(scope: Scope) -> str:
 
 async def _send(send: Send, answer: Answer) -> None:
     body = answer.encode()
-    await send(
-        {"type": "http.response.start", "status": answer.status, "headers": list(answer.header_lines(body))}
-    )
+    headers = [*answer.header_lines(), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -9,7 +9,7 @@ application by ASGI. The connection stays uvicorn's, so that keep-alive and a gr
 
 import asyncio
 import re
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -17,14 +17,17 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from gateway.auth import SIGNING_HEADERS, SignedRequest
 from gateway.hot.asgi import decisions, failed
 from gateway.hot.decisions import ASKS
-from gateway.hot.wire import Answer
+from gateway.hot.wire import Answer, HeaderLines
 
 SHORT_BODY_BYTES = 32_768
+KEPT_HEADS = 16
 HEAD = re.compile(rb"POST (/gateway/v1/[a-z]+) HTTP/1\.1\r\n((?:[A-Za-z-]+: [!-~][ -~]*\r\n)+)\r\n")
+LINE = re.compile(rb"([^:]+): ([^\r]+)\r\n")
+SIGNING = {name.encode(): name for name in SIGNING_HEADERS}
 # Whatever else a client sends, above all what says where the body ends, is left to uvicorn.
 KNOWN_HEADERS = frozenset(
     [
-        *(name.encode() for name in SIGNING_HEADERS),
+        *SIGNING,
         b"host",
         b"connection",
         b"user-agent",
@@ -45,13 +48,10 @@ def read_head(data: bytes) -> tuple[str, dict[bytes, bytes], int] | None:
     if found is None or b" \r\n" in found[2]:
         return None
     path = PATHS.get(found[1])
-    lines = found[2].split(b"\r\n")
-    headers = {}
-    for line in lines[:-1]:
-        name, _, value = line.partition(b": ")
-        headers[name.lower()] = value
+    lines = LINE.findall(found[2])
+    headers = {name.lower(): value for name, value in lines}
     is_plain = (
-        len(headers) == len(lines) - 1
+        len(headers) == len(lines)
         and headers.keys() <= KNOWN_HEADERS
         and headers.get(b"connection", b"keep-alive") == b"keep-alive"
         and b"host" in headers
@@ -81,24 +81,23 @@ class Exchange:
         self.set_result(failed(exception, path=self._path))
 
     def set_result(self, result: Answer, /) -> None:
-        transport = self._protocol.transport
         self.response_complete = True
-        transport.write(
-            _response(result, self._protocol.server_state.default_headers, keep_alive=self.keep_alive)
-        )
-        if not self.keep_alive:
-            transport.close()
-        self._protocol.on_response_complete()
+        self._protocol.answer(result, keep_alive=self.keep_alive)
 
 
 class DecisionProtocol(HttpToolsProtocol):
-    """One connection. A plain request whose body is not whole yet is held until it is."""
+    """One connection. A plain request whose body is not whole yet is held until it is.
+
+    The alarm that closes an idle connection is uvicorn's, but plain requests do not stop and set it each
+    time: one that rings too early is set again for what is left.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._held = b""
         self._is_between_requests = True  # so far as uvicorn's parser has seen
         self._is_plain = not self.access_log and self.limit_concurrency is None
+        self._idle_since = 0.0
 
     def data_received(self, data: bytes) -> None:
         if self._held:
@@ -113,6 +112,37 @@ class DecisionProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._is_between_requests = True
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._held or not self._is_answered() or self.transport.is_closing():
+            return  # it is set again after the answer
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def answer(self, answer: Answer, *, keep_alive: bool) -> None:
+        """Write the answer to a plain request and wait for the next."""
+        body = answer.encode()
+        lines = (*self.server_state.default_headers, *answer.header_lines())
+        end = b"" if keep_alive else b"connection: close\r\n"
+        self.transport.write(
+            b"%bcontent-length: %d\r\n%b\r\n%b" % (_head(answer.status, lines), len(body), end, body)
+        )
+        if not keep_alive:
+            self.transport.close()
+        if self.pipeline or self.transport.is_closing() or self.timeout_keep_alive_task is None:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self._idle_since = self.loop.time()
+            self.flow.resume_reading()
 
     def _is_answered(self) -> bool:
         last = cast("RequestResponseCycle | None", self.cycle)
@@ -130,11 +160,10 @@ class DecisionProtocol(HttpToolsProtocol):
         missing = int(length) - (len(data) - start)
         if missing < 0 or int(length) > SHORT_BODY_BYTES:
             return False
-        self._unset_keepalive_if_required()
         if missing:
             self._held = data
             return True
-        signing = {name: headers.get(name.encode(), b"").decode() for name in SIGNING_HEADERS}
+        signing = {text: headers[name].decode() for name, text in SIGNING.items() if name in headers}
         exchange, last = Exchange(self, path), self.cycle
         self.cycle = cast("RequestResponseCycle", exchange)
         request = SignedRequest(method="POST", target=path, headers=signing, body=data[start:])
@@ -144,12 +173,7 @@ class DecisionProtocol(HttpToolsProtocol):
         return False
 
 
-def _response(answer: Answer, default_headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool) -> bytes:
-    body = answer.encode()
-    lines = [STATUS_LINE[answer.status]]
-    for name, value in (*default_headers, *answer.header_lines(body)):
-        lines += (name, b": ", value, b"\r\n")
-    if not keep_alive:
-        lines.append(b"connection: close\r\n")
-    lines += (b"\r\n", body)
-    return b"".join(lines)
+@lru_cache(maxsize=KEPT_HEADS)
+def _head(status: int, lines: HeaderLines) -> bytes:
+    """Return the head of an answer; those of one second have few that differ."""
+    return STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % line for line in lines)

@@ -6,7 +6,7 @@ behind it.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
@@ -30,9 +30,16 @@ from usage.leased import CONTEXTS, MAX_CHOICES, LeasedCallError, checked_leased_
 from usage.leased import FIELDS as LEASED_FIELDS
 from usage.tokens import MAX_TOKENS, TOKEN_FIELDS, TokenCountError, checked_tokens, checked_units
 
+HeaderLines = tuple[tuple[bytes, bytes], ...]
+
+JSON = "application/json"
+NOT_KEPT = (b"cache-control", b"no-store")
+ALLOWED_LINES: HeaderLines = ((b"content-type", JSON.encode()), NOT_KEPT)
+REFUSED_LINES: HeaderLines = ((b"content-type", CONTENT_TYPE.encode()), NOT_KEPT)
 MAX_BATCH_BODY_BYTES = 1_048_576
 MAX_BATCH_ITEMS = 1_000
-BAD_REQUEST = int(HTTPStatus.BAD_REQUEST)  # a member of an enumeration takes a microsecond to look up
+# A member of an enumeration takes a microsecond to look up.
+OK, BAD_REQUEST = int(HTTPStatus.OK), int(HTTPStatus.BAD_REQUEST)
 REQUEST_ID = re.compile(r"[\x21-\x7e]{8,64}")
 FINISHES = frozenset({"stop", "length", "error", "cancelled"})
 AUTHORIZE_FIELDS = frozenset(
@@ -137,7 +144,7 @@ class LeaseCall:
     call: AuthorizeCall
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, as above
 class Answer:
     """What goes back: status, headers beside the content type, and the body, as JSON already or to be made
     so.
@@ -149,20 +156,18 @@ class Answer:
 
     @property
     def content_type(self) -> str:
-        return "application/json" if self.status < BAD_REQUEST else CONTENT_TYPE
+        return JSON if self.status < BAD_REQUEST else CONTENT_TYPE
 
     def encode(self) -> bytes:
         """Return the body as bytes; amounts are strings already."""
         return self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
 
-    def header_lines(self, body: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """Return the headers that go with the encoded body, names in lower case."""
-        return [
-            (b"content-type", self.content_type.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"no-store"),
-            *((name.lower().encode(), value.encode()) for name, value in self.headers),
-        ]
+    def header_lines(self) -> HeaderLines:
+        """Return the headers beside the length of the body, names in lower case."""
+        lines = ALLOWED_LINES if self.status < BAD_REQUEST else REFUSED_LINES
+        if self.headers:
+            lines += tuple((name.lower().encode(), value.encode()) for name, value in self.headers)
+        return lines
 
 
 def parse_authorize(body: bytes) -> AuthorizeCall:

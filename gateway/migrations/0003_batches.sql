@@ -170,7 +170,7 @@ CREATE TYPE gateway_call AS (
 CREATE TYPE gateway_refusal AS (place int, code text, answer json, key_id bigint, project_id bigint, team_id bigint, department_id bigint, model_id bigint);
 
 -- Checks calls one after the other against rates and budgets, each with what those before it hold, and cuts their output to what fits. A call that may go on has no
--- `code`; one that was let in elsewhere meanwhile has `again`. The caller holds the locks of the rate limits and balances.
+-- `code`; one that was let in elsewhere meanwhile has `again`. Locks the rate limits and balances until the end of the transaction.
 CREATE FUNCTION gateway_fit(p_calls gateway_call[], p_now timestamptz) RETURNS TABLE (call gateway_call, code text, answer json) LANGUAGE plpgsql AS $$
 DECLARE
   n int;
@@ -185,23 +185,24 @@ DECLARE
   c int := 0; v_from int; v_to int := 0; v_rate_from int; v_rate_to int := 0;
   v_free numeric; v_least_free numeric; v_left numeric; v_tight int; v_wait float; v_why text; v_slow int;
 BEGIN
-  -- One that was let in before, or elsewhere while the locks were waited for, holds nothing again.
-  SELECT array_agg(c.turn ORDER BY c.ordinality), array_agg(c.is_known ORDER BY c.ordinality) INTO v_turns, v_known
-    FROM (SELECT x.ordinality, row_number() OVER (PARTITION BY x.source, x.request_id ORDER BY x.ordinality) AS turn,
-            EXISTS (SELECT FROM budgets_reservation r WHERE r.source = x.source AND r.request_id = x.request_id) AS is_known
-          FROM unnest(p_calls) WITH ORDINALITY x) c;
   SELECT array_agg(path.rank ORDER BY path.ordinality, path.id) INTO v_on
     FROM (SELECT c.ordinality, b.id, dense_rank() OVER (ORDER BY b.id) AS rank FROM unnest(p_calls) WITH ORDINALITY c CROSS JOIN LATERAL unnest(c.budget_ids) AS b (id)) path;
   SELECT array_agg(path.rank ORDER BY path.ordinality, path.id) INTO v_rate_on
     FROM (SELECT c.ordinality, l.id, dense_rank() OVER (ORDER BY l.id) AS rank FROM unnest(p_calls) WITH ORDINALITY c CROSS JOIN LATERAL unnest(c.rate_ids) AS l (id)) path;
   SELECT array_agg(b.id ORDER BY b.id), array_agg(b.mode ORDER BY b.id), array_agg(x.window_start ORDER BY b.id) INTO v_budgets, v_modes, v_starts
     FROM (SELECT DISTINCT path.id, path.window_start FROM unnest(p_calls) c CROSS JOIN LATERAL unnest(c.budget_ids, c.window_starts) AS path (id, window_start)) x JOIN budgets_budget b USING (id);
-  SELECT array_agg(b.spent_usd), array_agg(b.reserved_usd), array_agg(b.mean_call_seconds), array_agg(b.window_end), array_agg(b.limit_usd) INTO v_spent, v_reserved, v_mean, v_ends, v_limits
-    FROM gateway_lock_balances(v_budgets, v_starts, p_now) b;
+  -- The locks: rate limits first.
   SELECT array_agg(l.id), array_agg(60.0 / l.requests_per_minute), array_agg(60.0 / l.tokens_per_minute), array_agg(l.parallel_calls), array_agg(l.in_flight),
       array_agg(greatest(extract(epoch FROM l.requests_tat), v_epoch)), array_agg(greatest(extract(epoch FROM l.tokens_tat), v_epoch))
     INTO v_rates, v_rate_rpm, v_rate_tpm, v_rate_most, v_rate_flight, v_rate_tat, v_rate_token_tat
-    FROM (SELECT x.* FROM (SELECT DISTINCT unnest(c.rate_ids) AS id FROM unnest(p_calls) c) rate JOIN budgets_ratelimit x USING (id) ORDER BY x.id) l;
+    FROM (SELECT x.* FROM (SELECT DISTINCT unnest(c.rate_ids) AS id FROM unnest(p_calls) c) rate JOIN budgets_ratelimit x USING (id) ORDER BY x.id FOR NO KEY UPDATE OF x) l;
+  SELECT array_agg(b.spent_usd), array_agg(b.reserved_usd), array_agg(b.mean_call_seconds), array_agg(b.window_end), array_agg(b.limit_usd) INTO v_spent, v_reserved, v_mean, v_ends, v_limits
+    FROM gateway_lock_balances(v_budgets, v_starts, p_now) b;
+  -- One that was let in before, or elsewhere while the locks were waited for, holds nothing again.
+  SELECT array_agg(c.turn ORDER BY c.ordinality), array_agg(c.is_known ORDER BY c.ordinality) INTO v_turns, v_known
+    FROM (SELECT x.ordinality, row_number() OVER (PARTITION BY x.source, x.request_id ORDER BY x.ordinality) AS turn,
+            EXISTS (SELECT FROM budgets_reservation r WHERE r.source = x.source AND r.request_id = x.request_id) AS is_known
+          FROM unnest(p_calls) WITH ORDINALITY x) c;
 
   FOREACH call IN ARRAY p_calls LOOP
     c := c + 1; code := NULL; answer := NULL;

@@ -124,11 +124,13 @@ END $$;
 -- Decides a batch of calls, each on its own, and holds the worst case of those that may go on every budget of their paths: all in one transaction.
 --
 -- `p_calls` are validated JSON objects {gateway, nonce, source, request_id, request_hash, reservation, digests, model, mode, route, project, input, max_output, choices,
--- context, units}. When all that is asked for fits every rate and budget, nothing is left to decide call by call; else gateway_fit does it.
+-- context, units}. What the batch asks for is taken from every rate and budget at once. When all of it was there, and no request had come before, nothing is left to decide; else
+-- it is taken back, gateway_fit decides call by call under the locks, and what may go on is taken.
 -- Locks in one order: windows that are made, rate limits, balances, then the new reservations. usage_settle locks reservations that exist, rate limits, balances: no cycle,
--- because nobody else can hold a reservation that is not committed yet. `p_hold_seconds` says how long each call may hold money, by its place. `answer` is the body of an
--- allowed call, or what a refusal needs to be told.
-CREATE FUNCTION gateway_authorize(p_calls jsonb, p_hold_seconds float8[]) RETURNS TABLE (place int, code text, answer json) LANGUAGE plpgsql AS $$
+-- because nobody else can hold a reservation that is not committed yet. An UPDATE locks in the order of the rows that it is joined to, as long as it asks the table row by row: hence the
+-- settings. `p_hold_seconds` says how long each call may hold money, by its place. `answer` is the body of an allowed call, or what a refusal needs to be told.
+CREATE FUNCTION gateway_authorize(p_calls jsonb, p_hold_seconds float8[]) RETURNS TABLE (place int, code text, answer json) LANGUAGE plpgsql
+  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := clock_timestamp();
@@ -136,8 +138,7 @@ DECLARE
   v_calls gateway_call[];
   v_again gateway_call[];
   v_refused gateway_refusal[];
-  v_refused_late gateway_refusal[];
-  v_rates_fit boolean; v_budgets_fit boolean;
+  v_is_fitted boolean := false;
   n int;
 BEGIN
   -- Mostly every call has a standing; one that was asked before is found when it is booked. What the change of standings and the standings themselves say must be of one snapshot.
@@ -159,53 +160,41 @@ BEGIN
     SELECT l.calls, l.refused INTO v_calls, v_refused FROM gateway_look_up(p_calls, v_used, v_now) l;
   END IF;
 
-  IF v_calls IS NOT NULL THEN
-    SELECT bool_and(coalesce(greatest(l.requests_tat, v_now) + make_interval(secs => l.calls * 60.0 / l.requests_per_minute) <= v_now + interval '60 seconds', true)
-        AND coalesce(greatest(l.tokens_tat, v_now) + make_interval(secs => l.tokens * 60.0 / l.tokens_per_minute) <= v_now + interval '60 seconds', true)
-        AND coalesce(l.in_flight + l.calls <= l.parallel_calls, true)) INTO v_rates_fit
-      FROM (SELECT x.*, rate.calls, rate.tokens
-            FROM (SELECT rate.id, count(*) AS calls, sum(c.held_tokens)::float AS tokens FROM unnest(v_calls) c CROSS JOIN LATERAL unnest(c.rate_ids) AS rate (id) GROUP BY 1) rate
-            JOIN budgets_ratelimit x USING (id) ORDER BY x.id FOR NO KEY UPDATE OF x) l;
-    SELECT bool_and(coalesce(b.asked_usd <= b.limit_usd - b.spent_usd - b.reserved_usd, true)) INTO v_budgets_fit
-      FROM (SELECT x.*, path.asked_usd, path.limit_usd
-            FROM (SELECT path.id, path.window_start, sum(c.held_usd) AS asked_usd, max(path.limit_usd) AS limit_usd
-                  FROM unnest(v_calls) c CROSS JOIN LATERAL unnest(c.budget_ids, c.window_starts, c.limits_usd) AS path (id, window_start, limit_usd) GROUP BY 1, 2) path
-            JOIN budgets_balance x ON x.budget_id = path.id AND x.window_start = path.window_start ORDER BY x.budget_id, x.window_start FOR NO KEY UPDATE OF x) b;
-    IF NOT (coalesce(v_rates_fit, true) AND coalesce(v_budgets_fit, true)) THEN
-      SELECT array_agg(f.call) FILTER (WHERE f.code IS NULL), array_agg(f.call) FILTER (WHERE f.code = 'again'),
-          array_agg(ROW((f.call).place, f.code, f.answer, (f.call).key_id, (f.call).project_id, (f.call).team_id, (f.call).department_id, (f.call).model_id)::gateway_refusal) FILTER (WHERE f.code <> 'again')
-        INTO v_calls, v_again, v_refused_late FROM gateway_fit(v_calls, v_now) f;
-      v_refused := v_refused || v_refused_late;
-    END IF;
-  END IF;
-
-  IF v_calls IS NOT NULL THEN
-    WITH made AS (
-      INSERT INTO budgets_reservation AS x (public_id, source, request_id, request_hash, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, context, route, input_bound_tokens,
+  WHILE v_calls IS NOT NULL LOOP
+    BEGIN
+      WITH counted AS (
+        UPDATE budgets_ratelimit l SET in_flight = l.in_flight + started.calls,
+            requests_tat = greatest(l.requests_tat, v_now) + make_interval(secs => started.calls * 60.0 / l.requests_per_minute),
+            tokens_tat = greatest(l.tokens_tat, v_now) + make_interval(secs => started.tokens * 60.0 / l.tokens_per_minute)
+          FROM (SELECT rate.id, count(*) AS calls, sum(c.held_tokens)::float AS tokens FROM unnest(v_calls) c CROSS JOIN LATERAL unnest(c.rate_ids) AS rate (id) GROUP BY 1 ORDER BY 1) started
+          WHERE l.id = started.id
+          RETURNING coalesce(greatest(l.requests_tat, l.tokens_tat) <= v_now + interval '60 seconds', true) AND coalesce(l.in_flight <= l.parallel_calls, true) AS fits
+      ), reserved AS (
+        UPDATE budgets_balance b SET reserved_usd = b.reserved_usd + held.usd
+          FROM (SELECT path.id, path.window_start, sum(c.held_usd) AS usd, max(path.limit_usd) AS limit_usd
+                FROM unnest(v_calls) c CROSS JOIN LATERAL unnest(c.budget_ids, c.window_starts, c.limits_usd) AS path (id, window_start, limit_usd) GROUP BY 1, 2 ORDER BY 1, 2) held
+          WHERE b.budget_id = held.id AND b.window_start = held.window_start
+          RETURNING coalesce(b.reserved_usd <= held.limit_usd - b.spent_usd, true) AS fits
+      )
+      INSERT INTO budgets_reservation (public_id, source, request_id, request_hash, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, context, route, input_bound_tokens,
           max_output_tokens, choices, units, held_tokens, rate_ids, held_usd, input_floor_usd, budget_ids, window_starts, warnings, state, authorized_at, expires_at)
         SELECT c.reservation, c.source, c.request_id, c.request_hash, c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, c.context, c.route, c.input_bound,
           nullif(c.output, 0), c.choices, c.units, c.held_tokens, c.rate_ids, c.held_usd, least(c.held_usd, c.floor_usd), c.budget_ids, c.window_starts, c.warnings, 'open', v_now, v_now + make_interval(secs => p_hold_seconds[c.place])
-        FROM unnest(v_calls) c ORDER BY c.source, c.request_id, c.place ON CONFLICT (source, request_id) DO NOTHING
-        RETURNING x.held_usd, x.held_tokens, x.budget_ids, x.window_starts, x.rate_ids
-    ), reserved AS (
-      UPDATE budgets_balance b SET reserved_usd = b.reserved_usd + held.usd
-        FROM (SELECT path.id, path.window_start, sum(made.held_usd) AS usd FROM made CROSS JOIN LATERAL unnest(made.budget_ids, made.window_starts) AS path (id, window_start) GROUP BY 1, 2) held
-        WHERE b.budget_id = held.id AND b.window_start = held.window_start
-    ), counted AS (
-      UPDATE budgets_ratelimit l SET in_flight = l.in_flight + started.calls,
-          requests_tat = greatest(l.requests_tat, v_now) + make_interval(secs => started.calls * 60.0 / l.requests_per_minute),
-          tokens_tat = greatest(l.tokens_tat, v_now) + make_interval(secs => started.tokens * 60.0 / l.tokens_per_minute)
-        FROM (SELECT rate.id, count(*) AS calls, sum(made.held_tokens)::float AS tokens FROM made CROSS JOIN LATERAL unnest(made.rate_ids) AS rate (id) GROUP BY 1) started
-        WHERE l.id = started.id
-    )
-    SELECT count(*) INTO n FROM made;
-    IF n < cardinality(v_calls) THEN  -- the same request came twice at once and another was first
-      SELECT v_again || array_agg(c.call) FILTER (WHERE NOT c.is_made), array_agg(c.call) FILTER (WHERE c.is_made) INTO v_again, v_calls
-        FROM (SELECT c::gateway_call AS call, EXISTS (SELECT FROM budgets_reservation x WHERE x.public_id = c.reservation) AS is_made FROM unnest(v_calls) c) c;
-    END IF;
-    RETURN QUERY
-      SELECT c.place, 'allow', gateway_allowed(c.reservation, v_now + make_interval(secs => p_hold_seconds[c.place]), c.held_usd, nullif(c.output, 0), c.tier_id, c.key_public, c.project_code, c.team_code, c.warnings) FROM unnest(v_calls) c;
-  END IF;
+        FROM unnest(v_calls) c WHERE v_is_fitted OR coalesce((SELECT bool_and(x.fits) FROM counted x), true) AND coalesce((SELECT bool_and(x.fits) FROM reserved x), true)  -- one after the other
+        ORDER BY c.source, c.request_id, c.place ON CONFLICT (source, request_id) DO NOTHING;
+      GET DIAGNOSTICS n = ROW_COUNT;
+      EXIT WHEN n = cardinality(v_calls);
+      RAISE EXCEPTION USING ERRCODE = 'PUR01';
+    EXCEPTION WHEN SQLSTATE 'PUR01' THEN NULL;  -- as if nothing had been taken
+    END;
+    SELECT array_agg(f.call) FILTER (WHERE f.code IS NULL), v_again || array_agg(f.call) FILTER (WHERE f.code = 'again'),
+        v_refused || array_agg(ROW((f.call).place, f.code, f.answer, (f.call).key_id, (f.call).project_id, (f.call).team_id, (f.call).department_id, (f.call).model_id)::gateway_refusal) FILTER (WHERE f.code <> 'again')
+      INTO v_calls, v_again, v_refused FROM gateway_fit(v_calls, v_now) f;
+    v_is_fitted := true;
+  END LOOP;
+
+  RETURN QUERY
+    SELECT c.place, 'allow', gateway_allowed(c.reservation, v_now + make_interval(secs => p_hold_seconds[c.place]), c.held_usd, nullif(c.output, 0), c.tier_id, c.key_public, c.project_code, c.team_code, c.warnings) FROM unnest(v_calls) c;
   IF v_again IS NOT NULL THEN  -- the first answer is the answer
     RETURN QUERY
       SELECT c.place, CASE WHEN x.request_hash = c.request_hash THEN 'allow' ELSE 'request_id_reused' END, CASE WHEN x.request_hash = c.request_hash THEN gateway_repeated(x) END

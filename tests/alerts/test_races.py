@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import datetime
 from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -37,8 +37,8 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     barrier = Barrier(2)
     read = selectors.newly_passed
 
-    def read_and_wait(*, at: datetime | None = None, most: int) -> list[Passed]:
-        found = read(at=at, most=most)
+    def read_and_wait(**how: Any) -> list[Passed]:
+        found = read(**how)
         with contextlib.suppress(BrokenBarrierError):
             barrier.wait(MEETING_SECONDS)
         return found

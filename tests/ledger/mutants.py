@@ -19,6 +19,7 @@ DRAW = "usage/migrations/0009_leased_calls_never_settled.sql"
 RECLAIM = "usage/migrations/0006_leases.sql"
 PATH = "budgets/migrations/0005_open_window.sql"
 CARRY = "budgets/migrations/0009_carry_over_skipped_windows.sql"
+IMPORT = "usage/migrations/0014_import.sql"
 RACES = ("tests/gateway/test_races.py",)
 WINDOWS = ("tests/gateway/test_windows.py",)
 BATCHES = ("tests/gateway/test_batches.py",)
@@ -26,6 +27,7 @@ LEASES = ("tests/gateway/test_leases.py",)
 RATES = ("tests/gateway/test_rates.py",)
 STANDINGS = ("tests/gateway/test_standings.py",)
 COMBINER = ("tests/gateway/test_combiner.py",)
+LOGS = ("tests/gateway/test_runaway_logs.py",)
 RUNAWAY = ("tests/gateway/test_runaway.py",)
 MUTANTS = (
     Mutant(
@@ -86,9 +88,9 @@ MUTANTS = (
     ),
     Mutant(
         name="balances are read without a lock",
-        home=AUTHORIZE,
-        before="ORDER BY x.budget_id, x.window_start FOR NO KEY UPDATE OF x) b;",
-        after="ORDER BY x.budget_id, x.window_start FOR KEY SHARE OF x) b;",
+        home=CALLS,
+        before="ORDER BY x.budget_id, x.window_start FOR NO KEY UPDATE OF x) b\n",
+        after="ORDER BY x.budget_id, x.window_start FOR KEY SHARE OF x) b\n",
         tests=RACES,
     ),
     Mutant(
@@ -127,21 +129,34 @@ MUTANTS = (
     Mutant(
         name="all that a batch asks for is taken to fit",
         home=AUTHORIZE,
-        before="b.asked_usd <= b.limit_usd - b.spent_usd - b.reserved_usd, true",
-        after="true, true",
+        before="coalesce(b.reserved_usd <= held.limit_usd - b.spent_usd, true) AS fits",
+        after="true AS fits",
     ),
     Mutant(
         name="a batch is looked at without what is held",
         home=AUTHORIZE,
-        before="b.asked_usd <= b.limit_usd - b.spent_usd - b.reserved_usd, true",
-        after="b.asked_usd <= b.limit_usd - b.spent_usd, true",
+        before="coalesce(b.reserved_usd <= held.limit_usd - b.spent_usd, true) AS fits",
+        after="coalesce(held.usd <= held.limit_usd - b.spent_usd, true) AS fits",
     ),
     Mutant(
         name="a batch is looked at without its rates",
         home=AUTHORIZE,
-        before="IF NOT (coalesce(v_rates_fit, true) AND",
-        after="IF NOT (",
+        before="coalesce((SELECT bool_and(x.fits) FROM counted x), true)",
+        after="true",
         tests=RATES,
+    ),
+    Mutant(
+        name="a batch that does not fit keeps what it took",
+        home=AUTHORIZE,
+        before="RAISE EXCEPTION USING ERRCODE = 'PUR01';",
+        after="",
+    ),
+    Mutant(
+        name="a request that another let in meanwhile is counted twice",
+        home=AUTHORIZE,
+        before="EXIT WHEN n = cardinality(v_calls);",
+        after="EXIT WHEN n > 0;",
+        tests=BATCHES,
     ),
     Mutant(
         name="a call reads the paths of the calls before it",
@@ -476,6 +491,13 @@ MUTANTS = (
         before="IF v_keys IS NOT NULL THEN PERFORM usage_stop_runaways",
         after="IF v_keys IS NULL THEN PERFORM usage_stop_runaways",
         tests=RUNAWAY,
+    ),
+    Mutant(
+        name="a log is not watched for runaways",
+        home=IMPORT,
+        before="  v_keys := usage_import_minutes(v_now);\n",
+        after="",
+        tests=LOGS,
     ),
     Mutant(
         name="a key that runs away is told of and goes on",

@@ -18,7 +18,7 @@ DROP FUNCTION usage_expire(interval, int, text);
 DROP FUNCTION usage_carry_booked(usage_posting[], text);
 DROP FUNCTION usage_settled_before(jsonb, bigint);
 DROP FUNCTION usage_settle(jsonb, text);
-DROP FUNCTION usage_lock(bigint[]);
+DROP FUNCTION IF EXISTS usage_lock(bigint[]);
 DROP FUNCTION usage_book(usage_posting[], text);
 DROP TYPE usage_answer;
 DROP TYPE usage_posting;

@@ -31,15 +31,38 @@ CREATE TYPE usage_posting AS (
 );
 
 -- Writes entries, events and both roll-ups, moves the balances, ends the reservations with what they count on rate limits, and counts what keys spend by the minute, by which it
--- suspends those that run away: all of it for all postings at once. The caller holds the locks. `usage_hour` is by UTC hour.
-CREATE FUNCTION usage_book(p_postings usage_posting[], p_zone text) RETURNS void LANGUAGE plpgsql AS $$
+-- suspends those that run away: all of it for all postings at once. The caller holds the locks of the reservations; rate limits and balances are locked first, as gateway_authorize does and
+-- under the same settings, so that no two batches can wait for each other. `usage_hour` is by UTC hour.
+CREATE FUNCTION usage_book(p_postings usage_posting[], p_zone text) RETURNS void LANGUAGE plpgsql
+  SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   v_now timestamptz := clock_timestamp();
+  v_name text := 'ent_' || lpad(to_hex((extract(epoch FROM v_now) * 1000)::bigint), 12, '0');  -- in the order of time, as core.ids has it
+  v_locked bigint;
   v_keys bigint[];
 BEGIN
   WITH posting AS MATERIALIZED (
+    SELECT p.kind, p.amount_usd, p.freed_usd, p.unused_tokens, (p.reservation).budget_ids, (p.reservation).window_starts, (p.reservation).rate_ids, (p.reservation).authorized_at FROM unnest(p_postings) p
+  ), left_rates AS (
+    UPDATE budgets_ratelimit l SET in_flight = l.in_flight - ended.calls, tokens_tat = l.tokens_tat - make_interval(secs => ended.unused * 60.0 / l.tokens_per_minute)
+      FROM (SELECT rate.id, count(*) AS calls, sum(p.unused_tokens)::float AS unused FROM posting p CROSS JOIN LATERAL unnest(p.rate_ids) AS rate (id) WHERE p.unused_tokens IS NOT NULL
+            GROUP BY 1 ORDER BY 1) ended
+      WHERE l.id = ended.id RETURNING 1
+  ), moved AS (
+    -- A fifth of the mean follows the newest calls: what "try again in" is answered with.
+    UPDATE budgets_balance b SET spent_usd = b.spent_usd + moved.amount_usd, reserved_usd = b.reserved_usd - moved.freed_usd,
+        mean_call_seconds = CASE WHEN moved.seconds IS NULL THEN b.mean_call_seconds WHEN b.mean_call_seconds = 0 THEN moved.seconds
+                                 ELSE 0.8 * b.mean_call_seconds + 0.2 * moved.seconds END
+      FROM (SELECT path.budget_id, path.window_start, sum(p.amount_usd) AS amount_usd, sum(p.freed_usd) AS freed_usd,
+              avg(extract(epoch FROM v_now - p.authorized_at)) FILTER (WHERE p.kind = 'settle') AS seconds
+            FROM posting p CROSS JOIN LATERAL unnest(p.budget_ids, p.window_starts) AS path (budget_id, window_start) GROUP BY 1, 2 ORDER BY 1, 2) moved
+      WHERE b.budget_id = moved.budget_id AND b.window_start = moved.window_start RETURNING 1
+  )
+  SELECT (SELECT count(*) FROM left_rates) + (SELECT count(*) FROM moved) INTO v_locked;  -- one after the other
+
+  WITH posting AS MATERIALIZED (
     SELECT p.*, (p.reservation).id, (p.reservation).source, (p.reservation).key_id, (p.reservation).owner_id, (p.reservation).project_id, (p.reservation).team_id, (p.reservation).department_id,
-      (p.reservation).budget_ids, (p.reservation).window_starts, (p.reservation).rate_ids, (p.reservation).authorized_at
+      (p.reservation).budget_ids, (p.reservation).window_starts, (p.reservation).authorized_at
     FROM unnest(p_postings) p
   ), booked AS MATERIALIZED (
     SELECT p.*, coalesce((SELECT s.id FROM usage_source s WHERE s.name = p.source), usage_source_of(p.source)) AS source_id,
@@ -50,7 +73,7 @@ BEGIN
   ), entry AS (
     INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id,
         price_ids, tokens, overrun_usd, reason, corrects_id, effective_at, recorded_at)
-      SELECT 'ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), p.kind, p.amount_usd, p.id, p.budget_ids, p.window_starts, p.key_id, p.project_id, p.team_id, p.department_id, p.model_id,
+      SELECT v_name || right(gen_random_uuid()::text, 12) || left(gen_random_uuid()::text, 4), p.kind, p.amount_usd, p.id, p.budget_ids, p.window_starts, p.key_id, p.project_id, p.team_id, p.department_id, p.model_id,
         p.price_ids, p.units || jsonb_build_object('input', p.input_tokens, 'cached', p.cached_tokens, 'cache_write', p.cache_write_tokens, 'output', p.output_tokens, 'reasoning', p.reasoning_tokens),
         p.overrun_usd, p.reason, p.corrects, p.authorized_at, v_now
       FROM booked p
@@ -80,19 +103,6 @@ BEGIN
         calls = h.calls + excluded.calls, cost_usd = h.cost_usd + excluded.cost_usd, input_tokens = h.input_tokens + excluded.input_tokens,
         cached_tokens = h.cached_tokens + excluded.cached_tokens, cache_write_tokens = h.cache_write_tokens + excluded.cache_write_tokens,
         output_tokens = h.output_tokens + excluded.output_tokens, reasoning_tokens = h.reasoning_tokens + excluded.reasoning_tokens
-  ), moved AS (
-    -- A fifth of the mean follows the newest calls: what "try again in" is answered with.
-    UPDATE budgets_balance b SET spent_usd = b.spent_usd + moved.amount_usd, reserved_usd = b.reserved_usd - moved.freed_usd,
-        mean_call_seconds = CASE WHEN moved.seconds IS NULL THEN b.mean_call_seconds WHEN b.mean_call_seconds = 0 THEN moved.seconds
-                                 ELSE 0.8 * b.mean_call_seconds + 0.2 * moved.seconds END
-      FROM (SELECT path.budget_id, path.window_start, sum(p.amount_usd) AS amount_usd, sum(p.freed_usd) AS freed_usd,
-              avg(extract(epoch FROM v_now - p.authorized_at)) FILTER (WHERE p.kind = 'settle') AS seconds
-            FROM posting p CROSS JOIN LATERAL unnest(p.budget_ids, p.window_starts) AS path (budget_id, window_start) GROUP BY 1, 2) moved
-      WHERE b.budget_id = moved.budget_id AND b.window_start = moved.window_start
-  ), left_rates AS (
-    UPDATE budgets_ratelimit l SET in_flight = l.in_flight - ended.calls, tokens_tat = l.tokens_tat - make_interval(secs => ended.unused * 60.0 / l.tokens_per_minute)
-      FROM (SELECT rate.id, count(*) AS calls, sum(p.unused_tokens)::float AS unused FROM posting p CROSS JOIN LATERAL unnest(p.rate_ids) AS rate (id) WHERE p.unused_tokens IS NOT NULL GROUP BY 1) ended
-      WHERE l.id = ended.id
   ), ended AS (
     UPDATE budgets_reservation r SET state = p.state, resolved_at = v_now FROM posting p WHERE p.state IS NOT NULL AND r.id = p.id
   ), minutely AS (
@@ -103,22 +113,6 @@ BEGIN
   )
   SELECT array_agg(m.key_id) FILTER (WHERE m.is_first) INTO v_keys FROM minutely m;
   IF v_keys IS NOT NULL THEN PERFORM usage_stop_runaways(v_keys, v_now); END IF;  -- once a minute for each key that spends
-END $$;
-
--- Locks reservations, then the rate limits and every balance on their paths, each in one order, so that no two batches can wait for each other.
-CREATE FUNCTION usage_lock(p_reservations bigint[]) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  v_locked bigint;
-BEGIN
-  WITH locked AS MATERIALIZED (
-    SELECT x.budget_ids, x.window_starts, x.rate_ids FROM budgets_reservation x WHERE x.id = ANY (p_reservations) ORDER BY x.id FOR NO KEY UPDATE
-  ), rate AS MATERIALIZED (
-    SELECT l.id FROM (SELECT DISTINCT unnest(r.rate_ids) AS id FROM locked r) rate JOIN budgets_ratelimit l USING (id) ORDER BY l.id FOR NO KEY UPDATE OF l
-  ), balance AS MATERIALIZED (
-    SELECT b.budget_id FROM (SELECT DISTINCT path.budget_id, path.window_start FROM locked r CROSS JOIN LATERAL unnest(r.budget_ids, r.window_starts) AS path (budget_id, window_start)) path
-      JOIN budgets_balance b ON b.budget_id = path.budget_id AND b.window_start = path.window_start ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b
-  )
-  SELECT (SELECT count(*) FROM rate) + (SELECT count(*) FROM balance) INTO v_locked;  -- read one after the other
 END $$;
 
 -- Settles and releases calls in one transaction. `p_items` are validated JSON objects {source, reservation, ...}; those with `release` consumed nothing.
@@ -134,8 +128,10 @@ DECLARE
 BEGIN
   IF p_items @? '$[*].lease' THEN PERFORM usage_draw(p_items); END IF;
   -- A reservation is looked up by its public id alone: an index that begins with the source would be read through.
-  PERFORM usage_lock(ARRAY(SELECT x.id FROM jsonb_to_recordset(p_items) AS i (source text, reservation text)
-    CROSS JOIN LATERAL (SELECT r.id, r.source FROM budgets_reservation r WHERE r.public_id = i.reservation OFFSET 0) x WHERE x.source = i.source));
+  PERFORM FROM budgets_reservation x
+    WHERE x.id = ANY (ARRAY(SELECT x.id FROM jsonb_to_recordset(p_items) AS i (source text, reservation text)
+      CROSS JOIN LATERAL (SELECT r.id, r.source FROM budgets_reservation r WHERE r.public_id = i.reservation OFFSET 0) x WHERE x.source = i.source))
+    ORDER BY x.id FOR NO KEY UPDATE;
   v_now := clock_timestamp();
   WITH item AS MATERIALIZED (
     SELECT i.*, x.r, (x.r).id AS id, (x.r).state AS state, (x.r).context AS context, coalesce(m.id, (x.r).model_id) AS served_id, coalesce(m.tier_id, (x.r).tier_id) AS served_tier, c.step, c.epoch,
@@ -231,7 +227,6 @@ DECLARE
 BEGIN
   due := ARRAY(SELECT id FROM budgets_reservation WHERE state = 'open' AND expires_at + p_grace <= clock_timestamp() ORDER BY id LIMIT p_most FOR NO KEY UPDATE SKIP LOCKED);
   IF due = '{}' THEN RETURN 0; END IF;
-  PERFORM usage_lock(due);
   SELECT array_agg(ROW(r, 'unsettled', r.input_floor_usd, r.held_usd, r.public_id || ':unsettled', r.model_id, r.tier_id, '{}', 1, r.input_bound_tokens, 0, 0, 0, 0, '{}', 'error',
       false, true, true, '', greatest(r.input_floor_usd - r.held_usd, 0), '', NULL, 'unsettled', r.held_tokens - r.input_bound_tokens)::usage_posting)
     INTO v_postings FROM budgets_reservation r WHERE r.id = ANY (due);

@@ -3,6 +3,7 @@ from django.db import migrations
 from core.sql import sql_beside
 
 UNDO = """
+DROP FUNCTION IF EXISTS usage_import_minutes(timestamptz);
 DROP FUNCTION usage_import_roll_up(timestamptz);
 DROP FUNCTION usage_import_post(text, timestamptz);
 DROP FUNCTION usage_import_months();

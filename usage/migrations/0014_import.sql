@@ -101,6 +101,7 @@ DECLARE
   v_source smallint;
   v_cuts timestamptz[];
   v_booked bigint;
+  v_keys bigint[];
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(hashtextextended('usage_retire', 0)), pg_advisory_xact_lock(hashtextextended('usage_import ' || p_source, 0));
   PERFORM usage_import_judge(p_source);
@@ -133,10 +134,27 @@ BEGIN
   ANALYZE usage_import_sum;
 
   PERFORM usage_import_post(p_reason, v_now);
+  v_keys := usage_import_minutes(v_now);
   PERFORM usage_import_roll_up(p_hours_from);
   UPDATE budgets_balance b SET spent_usd = b.spent_usd + m.usd FROM usage_import_move m WHERE b.budget_id = m.budget_id AND b.window_start = m.window_start;
   PERFORM usage_carry(to_jsonb(s) || jsonb_build_object('source', p_source, 'amount_usd', s.cost_usd), s.day || '.' || left(replace(gen_random_uuid()::text, '-', ''), 12), p_zone)
     FROM usage_import_sum s WHERE s.day < (SELECT max(month) + interval '1 month' FROM usage_period_close WHERE state = 'closed') AND usage_closed_month(s.at, p_zone) IS NOT NULL;
+  IF v_keys IS NOT NULL THEN PERFORM usage_stop_runaways(v_keys, v_now); END IF;
+END $$;
+
+-- Counts what keys spent lately by the minute, as a settlement does and in its order of locks, and returns these keys. A log whose clock is ahead tells of now.
+CREATE FUNCTION usage_import_minutes(p_now timestamptz) RETURNS bigint[] LANGUAGE plpgsql SET jit = off AS $$
+DECLARE
+  v_keys bigint[];
+BEGIN
+  WITH minutely AS (
+    INSERT INTO usage_key_minute AS m (key_id, minute, cost_usd)
+      SELECT c.key_id, date_trunc('minute', least(c.at, p_now)), sum(c.cost_usd) FROM usage_import_call c WHERE c.outcome = 'new' AND c.at > p_now - interval '6 hours' GROUP BY 1, 2 ORDER BY 1, 2
+      ON CONFLICT (key_id, minute) DO UPDATE SET cost_usd = m.cost_usd + excluded.cost_usd
+      RETURNING m.key_id
+  )
+  SELECT array_agg(DISTINCT m.key_id) INTO v_keys FROM minutely m;
+  RETURN v_keys;
 END $$;
 
 -- Makes the monthly tables of the new calls that are missing; what was retired is refused before.

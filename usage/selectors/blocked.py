@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -49,6 +49,7 @@ PLACE = (
     *("key_public_id", "project_public_id", "team_public_id", "code"),
     *("budget_public_id", "rate_scope", "rate_limit"),
 )
+EXHAUSTED_LATELY = timedelta(days=1)  # the job that asks runs every minute
 RATES = {
     "requests_per_minute": "Requests a minute",
     "tokens_per_minute": "Tokens a minute",
@@ -134,6 +135,15 @@ def blocked_since(
     """
     [found] = _counted(scope, _hours(since, until) & Q(**(only or {})))
     return found
+
+
+def exhausted_lately(*, at: datetime | None = None) -> dict[int, datetime]:
+    """Return when budgets last refused a call that what is left does not cover, by budget, of a day. One
+    query.
+    """
+    since = (at or clock.now()) - EXHAUSTED_LATELY
+    rows = BlockedHour.objects.filter(hour__gte=since, code="budget_exhausted", budget__isnull=False)
+    return dict(rows.values_list("budget_id").annotate(Max("last_at")))
 
 
 def blocked_today(scope: Scope, *, at: datetime | None = None) -> list[Blocked]:

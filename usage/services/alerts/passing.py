@@ -16,6 +16,7 @@ from budgets.models import AlertKind, Budget, BudgetAlert
 from budgets.thresholds import ALL_OF_IT, Passed, share_to_tell
 from budgets.types import BudgetRow, BudgetStanding
 from core import clock
+from usage.selectors.blocked import exhausted_lately
 from usage.selectors.outlook import FORECAST_WINDOWS, forecast_budgets, passes_on
 from usage.services.alerts.telling import tell
 from usage.types import Forecast
@@ -30,9 +31,10 @@ def tell_of_spend(*, at: datetime | None = None) -> int:
     """Write down which shares of their limits budgets have passed, tell of each budget's highest that is
     news, and return how many alerts were told.
 
-    One query when nothing is new, a fixed number otherwise.
+    Two queries when nothing is new, a fixed number otherwise.
     """
-    passed = selectors.newly_passed(at=at, most=MOST_TOGETHER)
+    refused = exhausted_lately(at=at)
+    passed = selectors.newly_passed(at=at, most=MOST_TOGETHER, refused=refused)
     if not passed:
         return 0
     before = selectors.passed_before(passed)
