@@ -195,7 +195,7 @@ def _outbox() -> tuple[bool, str]:
 def _ledger() -> tuple[bool, str]:
     kept = _queue().get(VERIFICATION_KEY)
     if kept is None:
-        return True, "not verified yet: it is every night, and by `manage.py ledger_verify`"
+        return True, "not verified yet; runs every night, or now with manage.py ledger_verify"
     outcome = json.loads(str(kept))
     age_seconds = (clock.now() - datetime.fromisoformat(outcome["at"])).total_seconds()
     if outcome["differ"]:
@@ -206,7 +206,7 @@ def _ledger() -> tuple[bool, str]:
 def _recount() -> tuple[bool, str]:
     kept = _queue().get(RECOUNT_KEY)
     if kept is None:
-        return True, "not recounted yet: it is every night"
+        return True, "not recounted yet; runs every night"
     outcome = json.loads(str(kept))
     if outcome["differing"]:
         return (
@@ -229,7 +229,7 @@ def _seal() -> tuple[bool, str]:
 def _audit() -> tuple[bool, str]:
     outcome = audit_verified()
     if outcome is None:
-        return True, "not verified yet: it is every night, and by `manage.py audit_verify`"
+        return True, "not verified yet; runs every night, or now with manage.py audit_verify"
     if outcome.broken:
         return False, f"{outcome.broken:,} not as sealed. Run `manage.py audit_verify`"
     age_seconds = (clock.now() - outcome.at).total_seconds()

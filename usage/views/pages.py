@@ -41,7 +41,7 @@ KEPT = ("p", "level", "source", "kind", "state", "page")
 PERIODS = {"7d": "7 days", "31d": "31 days", "92d": "92 days"}
 DAYS = {"7d": 7, "31d": 31, "92d": 92}
 USUAL, EVERY = "31d", "all"
-PAGE_ROWS = 100
+PAGE_ROWS = 50
 CSV_HEAD = (
     *("day", "source", "level", "class", "what", "model", "amount_usd", "state", "owner", "opened_at", "id"),
 )
