@@ -195,7 +195,10 @@ class OpenForm(RulesForm, LimitForm):
         label="A fiscal year starts in", coerce=int, choices=list(enumerate(MONTHS, 1)), initial=1
     )
     time_zone = forms.CharField(
-        label="Time zone", max_length=64, help_text="Such as Europe/Berlin: windows start at midnight there."
+        label="Time zone",
+        max_length=64,
+        help_text="Such as Europe/Berlin: windows start at midnight there.",
+        error_messages={"required": "Enter a time zone, such as Europe/Berlin"},
     )
     field_order = (
         "scope", "key", "only", "window", "week_start", "year_start", "time_zone", "limit_usd", "unlimited",
@@ -214,6 +217,7 @@ class OpenForm(RulesForm, LimitForm):
         self.fields["only"].choices = [("", "All calls"), *filters]  # type: ignore[attr-defined]  # a ChoiceField
         self.fields["limit_usd"].label = "Limit in US dollars"
         self.fields["reason"].help_text = "It stays in the history of the budget."
+        self.fields["reason"].error_messages["required"] = "Enter why the budget is opened"
 
 
 class ListForm(forms.Form):
