@@ -30,7 +30,7 @@ MONTH_DAYS = 30
 # A request goes on into the next window, so it is set against a whole one; a longer one only until its end.
 WHOLE_WINDOW_DAYS = {Window.WEEK: 7, Window.MONTH: MONTH_DAYS}
 NOT_FORECAST = (Window.DAY, Window.LIFETIME)
-CHEAPER_SHOWN = 10
+CHEAPER_SHOWN = 4
 WORTH_TELLING = Decimal("1.5")  # times cheaper; less is within what a month's use varies by
 SIZES = ((10**9, "B"), (10**6, "M"), (10**3, "k"))
 

@@ -149,23 +149,25 @@ class RulesForm(forms.Form):
         return cleaned
 
 
+def _rate_field(label: str) -> forms.IntegerField:
+    return forms.IntegerField(
+        label=label,
+        required=False,
+        help_text="Empty is no limit.",
+        widget=forms.TextInput(attrs=NUMBER_ATTRIBUTES),
+        error_messages={"invalid": "Enter a whole number, or nothing for no limit"},
+    )
+
+
 class RateForm(forms.Form):
     """How fast a scope may call. An empty number is no limit."""
 
-    requests_per_minute = forms.IntegerField(label="Calls a minute")
-    tokens_per_minute = forms.IntegerField(label="Tokens a minute")
-    parallel_calls = forms.IntegerField(label="Calls in flight at once")
+    requests_per_minute = _rate_field("Calls a minute")
+    tokens_per_minute = _rate_field("Tokens a minute")
+    parallel_calls = _rate_field("Calls in flight at once")
     reason = ReasonField(
         label="Why", help_text="It stays in the audit.", missing="Enter why the rate changes"
     )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in ("requests_per_minute", "tokens_per_minute", "parallel_calls"):
-            field = self.fields[name]
-            field.required, field.help_text = False, "Empty is no limit."
-            field.widget = forms.TextInput(attrs=NUMBER_ATTRIBUTES)
-            field.error_messages["invalid"] = "Enter a whole number, or nothing for no limit"
 
 
 class ReasonOnlyForm(forms.Form):

@@ -36,6 +36,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
 
     error_messages = {
         **DefaultAccountAdapter.error_messages,
+        "too_many_login_attempts": "Too many failed sign-ins. Try again later.",
         "email_password_mismatch": "This e-mail and password do not belong together.",
     }
 

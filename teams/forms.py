@@ -19,12 +19,14 @@ from teams.services.people import MAX_NAME_CHARACTERS
 
 
 class PlainForm(forms.Form):
-    """A form of allauth as ours look: no label is said twice, and hints stand where we put them."""
+    """A form of allauth as ours look: no label is said twice, and links stand where we put them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
             field.widget.attrs.pop("placeholder", None)
+            if "</a>" in str(field.help_text):
+                field.help_text = ""
             label = str(field.label).lower().replace("email", "e-mail")
             field.label = label.capitalize()
             field.error_messages["required"] = f"Enter your {label}"
@@ -32,10 +34,6 @@ class PlainForm(forms.Form):
 
 class SignInForm(PlainForm, LoginForm):  # type: ignore[misc]  # allauth ships no types
     """E-mail and password; the page says what to do without the password."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["password"].help_text = ""
 
 
 class NewPasswordForm(PlainForm, ChangePasswordForm):  # type: ignore[misc]

@@ -21,10 +21,7 @@ def all_forms(base: type[forms.Form] = forms.Form) -> Iterator[type[forms.Form]]
 
 def entered(form: type[forms.Form]) -> dict[str, forms.Field]:
     """Return the fields that somebody fills in: a choice stands on its first one."""
-    try:
-        fields = form().fields
-    except TypeError:  # it needs to know what it is about
-        fields = form.base_fields
+    fields: dict[str, forms.Field] = form.base_fields
     return {
         name: field
         for name, field in fields.items()
