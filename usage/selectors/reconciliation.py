@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, JSONField, Q, QuerySet, Value
+from django.db.models import Count, JSONField, Q, QuerySet, Sum, Value
 from django.db.models.expressions import RawSQL
+from django.db.models.functions import Abs
 
 from catalog.models import Provider
 from core.errors import NotFoundError
@@ -18,6 +19,7 @@ from usage.models import (
     ImportCursor,
     Invoice,
     LedgerCorrection,
+    Level,
     ProviderAccount,
     Quarantine,
     ReconciliationRun,
@@ -117,6 +119,14 @@ def drift(runs: Iterable[Any], wanted: Wanted) -> list[Drift]:
             places.items(), key=lambda item: (-item[0][0].toordinal(), item[0])
         )
     ]
+
+
+def sums_by_level(wanted: Wanted) -> dict[Level, tuple[int, Decimal]]:
+    """Return how many differences each level has, and their amounts without signs. One query."""
+    rows = Discrepancy.objects.filter(**wanted.of_differences).order_by().values_list("run__level")
+    found = rows.annotate(many=Count("pk"), usd=Sum(Abs("amount_usd")))
+    sums = {level: (many, usd) for level, many, usd in found}
+    return {level: sums.get(level, (0, ZERO)) for level in Level}
 
 
 def differences_page(wanted: Wanted, *, first: int, limit: int) -> list[Discrepancy]:

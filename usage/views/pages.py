@@ -78,6 +78,10 @@ def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpR
         "days": [day_line(run, names=names) for run in runs],
         "compared_at": max((run.last_run_at for run in runs), default=None),
         "drift": drift_lines(reconciliation.drift(runs, wanted)),
+        "sums": [
+            (Level(level).label, many, usd)
+            for level, (many, usd) in reconciliation.sums_by_level(wanted).items()
+        ],
         "differences": shown,
         **_controls(request, wanted, names, has_older=len(found) > PAGE_ROWS),
     }
