@@ -6,9 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, JSONField, Q, QuerySet, Sum, Value
+from django.db.models import Count, JSONField, Q, QuerySet, Value
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Abs
 
 from catalog.models import Provider
 from core.errors import NotFoundError
@@ -28,7 +27,7 @@ from usage.models import (
 
 DAYS_SHOWN = 31
 CALLS_SHOWN = 200
-ROWS_SHOWN = 100
+ROWS_SHOWN = 300
 BY_KIND_SQL = """
     SELECT coalesce(jsonb_agg(jsonb_build_array(k.kind, k.count, k.oldest, k.usd::text)), '[]') FROM (
       SELECT d.kind, count(*) AS count, min(d.opened_at) AS oldest, sum(abs(d.amount_usd)) AS usd
@@ -94,7 +93,7 @@ def source_names() -> dict[str, str]:
 
 
 def recent_runs(wanted: Wanted) -> list[ReconciliationRun]:
-    """Return runs, the newest first, 100 at most; `open_calls` differ, `by_kind` says how. One query."""
+    """Return runs, the newest first, 300 at most; `open_calls` differ, `by_kind` says how. One query."""
     rows = _counted().filter(**wanted.of_runs).annotate(by_kind=BY_KIND)
     return list(rows.order_by("-day", "source", "level")[:ROWS_SHOWN])
 
@@ -121,12 +120,13 @@ def drift(runs: Iterable[Any], wanted: Wanted) -> list[Drift]:
     ]
 
 
-def sums_by_level(wanted: Wanted) -> dict[Level, tuple[int, Decimal]]:
-    """Return how many differences each level has, and their amounts without signs. One query."""
-    rows = Discrepancy.objects.filter(**wanted.of_differences).order_by().values_list("run__level")
-    found = rows.annotate(many=Count("pk"), usd=Sum(Abs("amount_usd")))
-    sums = {level: (many, usd) for level, many, usd in found}
-    return {level: sums.get(level, (0, ZERO)) for level in Level}
+def sums_by_level(drifts: Iterable[Drift]) -> dict[Level, tuple[int, Decimal]]:
+    """Return how many open differences each level has, and their amounts without signs. No query."""
+    sums = dict.fromkeys(Level, (0, ZERO))
+    for each in drifts:
+        many, usd = sums[Level(each.level)]
+        sums[Level(each.level)] = (many + each.differences, usd + each.amount_usd)
+    return sums
 
 
 def differences_page(wanted: Wanted, *, first: int, limit: int) -> list[Discrepancy]:
