@@ -154,7 +154,7 @@ def require_may_decide(actor: User, request: AccessRequest, *, denies: bool = Fa
 def why_not(actor: User, request: AccessRequest, holders: RoleHolders) -> str:
     """Say in a sentence why the actor may not decide this request now."""
     if actor.pk in request.askers:
-        return "This is your own request, and nobody decides his own."
+        return "This is your own request, and nobody decides their own."
     if actor.pk in counted(request):
         return "You have decided this request once, and nobody counts twice."
     here = holders.for_project(request.project)

@@ -30,7 +30,7 @@ MONTH_DAYS = 30
 # A request goes on into the next window, so it is set against a whole one; a longer one only until its end.
 WHOLE_WINDOW_DAYS = {Window.WEEK: 7, Window.MONTH: MONTH_DAYS}
 NOT_FORECAST = (Window.DAY, Window.LIFETIME)
-CHEAPER_SHOWN = 10
+CHEAPER_SHOWN = 6
 WORTH_TELLING = Decimal("1.5")  # times cheaper; less is within what a month's use varies by
 SIZES = ((10**9, "B"), (10**6, "M"), (10**3, "k"))
 
@@ -201,12 +201,14 @@ def _repriced(
 
 
 def shown(rows: Sequence[Alternative]) -> tuple[Alternative, ...]:
-    """Keep what is asked for and the nearest that are much cheaper, when there is something to compare."""
+    """Keep what is asked for, and of what is much cheaper the nearest and the cheapest."""
     asked = [row for row in rows if row.asked and row.monthly_usd is not None]
     if not asked:
         return ()
     cheaper = [row for row in rows if not row.asked and (row.times_cheaper or 0) >= WORTH_TELLING]
-    return (*asked, *cheaper[:CHEAPER_SHOWN])
+    if len(cheaper) > CHEAPER_SHOWN:
+        cheaper = [*cheaper[: CHEAPER_SHOWN // 2], *cheaper[-CHEAPER_SHOWN // 2 :]]
+    return (*asked, *cheaper)
 
 
 def _dearest_asked(rows: Sequence[Alternative]) -> Decimal | None:

@@ -99,7 +99,7 @@ def _lent_role(request: BudgetRequest, holders: RoleHolders, *, giver: int, take
 def why_not_owner(actor: User, request: BudgetRequest, holders: RoleHolders) -> str:
     """Say in a sentence why the actor may not decide this request now."""
     if actor.pk == request.requester_id:
-        return "This is your own request, and nobody decides his own."
+        return "This is your own request, and nobody decides their own."
     return f"It needs {owner_text(request, holders)}."
 
 

@@ -36,6 +36,14 @@ LABELS = {
     "together_cap_usd": "Most US dollars a month of a request that is approved together with others",
 }
 
+# A rule that means nothing as long as the other one is empty.
+NEEDS = {
+    "told_may_veto": "told_role",
+    "auto_spend_percent": "auto_extend",
+    "auto_human_days": "auto_extend",
+    "break_glass_cap_usd": "break_glass_hours",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -87,6 +95,11 @@ class Rules:
     def stage_terms(self) -> list[StageTerms]:
         """Return the stages for the arithmetic of `approvals.policy`."""
         return [StageTerms(role=role, quorum=quorum, max_days=self.max_days) for role, quorum in self.stages]
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Write the rules that mean something, each with its label."""
+        shown = [name for name in LABELS if name not in NEEDS or getattr(self, NEEDS[name])]
+        return [(LABELS[name], self.in_words(name)) for name in shown]
 
     def in_words(self, name: str) -> str:
         """Write one of the rules for people."""

@@ -245,7 +245,7 @@ def _lead_bounds(node: Node, around: Sequence[Node], at: datetime, *, as_lead: b
     own_usd = node.limit_at(at) if node.place.kind is ScopeKind.TEAM and node.id else None
     if own_usd is not None:
         yield Bound(
-            usd=own_usd, why=f"a lead does not raise the limit of his own team, {format_usd(own_usd)}"
+            usd=own_usd, why=f"a lead does not raise the limit of their own team, {format_usd(own_usd)}"
         )
 
 

@@ -149,23 +149,25 @@ class RulesForm(forms.Form):
         return cleaned
 
 
+def _rate_field(label: str) -> forms.IntegerField:
+    return forms.IntegerField(
+        label=label,
+        required=False,
+        help_text="Empty is no limit.",
+        widget=forms.TextInput(attrs=NUMBER_ATTRIBUTES),
+        error_messages={"invalid": "Enter a whole number, or nothing for no limit"},
+    )
+
+
 class RateForm(forms.Form):
     """How fast a scope may call. An empty number is no limit."""
 
-    requests_per_minute = forms.IntegerField(label="Calls a minute")
-    tokens_per_minute = forms.IntegerField(label="Tokens a minute")
-    parallel_calls = forms.IntegerField(label="Calls in flight at once")
+    requests_per_minute = _rate_field("Calls a minute")
+    tokens_per_minute = _rate_field("Tokens a minute")
+    parallel_calls = _rate_field("Calls in flight at once")
     reason = ReasonField(
         label="Why", help_text="It stays in the audit.", missing="Enter why the rate changes"
     )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in ("requests_per_minute", "tokens_per_minute", "parallel_calls"):
-            field = self.fields[name]
-            field.required, field.help_text = False, "Empty is no limit."
-            field.widget = forms.TextInput(attrs=NUMBER_ATTRIBUTES)
-            field.error_messages["invalid"] = "Enter a whole number, or nothing for no limit"
 
 
 class ReasonOnlyForm(forms.Form):
@@ -195,7 +197,10 @@ class OpenForm(RulesForm, LimitForm):
         label="A fiscal year starts in", coerce=int, choices=list(enumerate(MONTHS, 1)), initial=1
     )
     time_zone = forms.CharField(
-        label="Time zone", max_length=64, help_text="Such as Europe/Berlin: windows start at midnight there."
+        label="Time zone",
+        max_length=64,
+        help_text="Such as Europe/Berlin: windows start at midnight there.",
+        error_messages={"required": "Enter a time zone, such as Europe/Berlin"},
     )
     field_order = (
         "scope", "key", "only", "window", "week_start", "year_start", "time_zone", "limit_usd", "unlimited",
@@ -214,6 +219,7 @@ class OpenForm(RulesForm, LimitForm):
         self.fields["only"].choices = [("", "All calls"), *filters]  # type: ignore[attr-defined]  # a ChoiceField
         self.fields["limit_usd"].label = "Limit in US dollars"
         self.fields["reason"].help_text = "It stays in the history of the budget."
+        self.fields["reason"].error_messages["required"] = "Enter why the budget is opened"
 
 
 class ListForm(forms.Form):

@@ -97,6 +97,7 @@ class OverrideForm(forms.Form):
         " calls too, unless its source has a price for them.",
         min_value=0,
         initial=0,
+        error_messages={"required": "Enter a whole number of tokens; 0 is every call"},
         widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "short"}),
     )
     usd = UsdField(

@@ -71,6 +71,15 @@ class KeyCounts:
     others: int
 
 
+def to_reveal(user: User) -> list[ApiKey]:
+    """Return the user's own keys whose secret was not made yet, the newest first. One query."""
+    return list(
+        ApiKey.objects.filter(
+            owner=user, revealed_at__isnull=True, revoked_at__isnull=True, expires_at__gt=clock.now()
+        ).order_by("-created_at", "-pk")
+    )
+
+
 def counts(user: User) -> KeyCounts:
     """Return how many keys `listed()` would give. One query."""
     own = Q(owner=user)

@@ -154,7 +154,7 @@ def _database() -> tuple[bool, str]:
 def _migrations() -> tuple[bool, str]:
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return not missing, f"{len(missing)} missing: run `manage.py migrate`" if missing else "all applied"
+    return not missing, f"{len(missing)} missing: run manage.py migrate" if missing else "all applied"
 
 
 def _queue_answers() -> tuple[bool, str]:
@@ -165,7 +165,7 @@ def _queue_answers() -> tuple[bool, str]:
 def _heartbeat() -> tuple[bool, str]:
     last = _queue().get(HEARTBEAT_KEY)
     if last is None:
-        return False, "never seen: is `celery -A portal worker` and `beat` running?"
+        return False, "never seen: are the worker and the beat of Celery running?"
     age_seconds = (clock.now() - datetime.fromisoformat(str(last)).astimezone(UTC)).total_seconds()
     return age_seconds <= HEARTBEAT_STALE_SECONDS, f"seen {age_seconds:.0f} s ago"
 
@@ -195,18 +195,18 @@ def _outbox() -> tuple[bool, str]:
 def _ledger() -> tuple[bool, str]:
     kept = _queue().get(VERIFICATION_KEY)
     if kept is None:
-        return True, "not verified yet: it is every night, and by `manage.py ledger_verify`"
+        return True, "not verified yet; runs every night, or now with manage.py ledger_verify"
     outcome = json.loads(str(kept))
     age_seconds = (clock.now() - datetime.fromisoformat(outcome["at"])).total_seconds()
     if outcome["differ"]:
-        return False, f"does not recompute: {', '.join(outcome['differ'])}. Run `manage.py ledger_verify`"
+        return False, f"does not recompute: {', '.join(outcome['differ'])}. Run manage.py ledger_verify"
     return age_seconds <= VERIFICATION_STALE_SECONDS, f"verified {age_seconds / 3600:.0f} h ago"
 
 
 def _recount() -> tuple[bool, str]:
     kept = _queue().get(RECOUNT_KEY)
     if kept is None:
-        return True, "not recounted yet: it is every night"
+        return True, "not recounted yet; runs every night"
     outcome = json.loads(str(kept))
     if outcome["differing"]:
         return (
@@ -229,8 +229,8 @@ def _seal() -> tuple[bool, str]:
 def _audit() -> tuple[bool, str]:
     outcome = audit_verified()
     if outcome is None:
-        return True, "not verified yet: it is every night, and by `manage.py audit_verify`"
+        return True, "not verified yet; runs every night, or now with manage.py audit_verify"
     if outcome.broken:
-        return False, f"{outcome.broken:,} not as sealed. Run `manage.py audit_verify`"
+        return False, f"{outcome.broken:,} not as sealed. Run manage.py audit_verify"
     age_seconds = (clock.now() - outcome.at).total_seconds()
     return not outcome.is_stale, f"verified {age_seconds / 3600:.0f} h ago"

@@ -286,6 +286,13 @@ MFA_REQUIRED: bool = env.bool("MFA_REQUIRED", True)
 MFA_ADAPTER = "portal.factors.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
+ACCOUNT_FORMS = {
+    "login": "teams.forms.SignInForm",
+    "change_password": "teams.forms.NewPasswordForm",
+    "reset_password": "teams.forms.LinkForm",
+    "reset_password_from_key": "teams.forms.FromLinkForm",
+    "reauthenticate": "teams.forms.AgainForm",
+}
 MFA_FORMS = {"add_webauthn": "teams.forms.AddPasskeyForm"}
 MFA_TOTP_ISSUER = "Purser"
 # Browsers give passkeys to https:// and to http://localhost alone.

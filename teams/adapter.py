@@ -34,6 +34,12 @@ METHODS = {
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
     """allauth with public sign-up closed."""
 
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "too_many_login_attempts": "Too many failed sign-ins. Try again later.",
+        "email_password_mismatch": "This e-mail and password do not belong together.",
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Nobody may open an account by himself."""
         return False

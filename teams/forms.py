@@ -3,12 +3,53 @@
 from collections.abc import Iterable
 from typing import Any
 
+from allauth.account.forms import (
+    ChangePasswordForm,
+    LoginForm,
+    ReauthenticateForm,
+    ResetPasswordForm,
+    ResetPasswordKeyForm,
+)
 from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from django import forms
 
 from core.forms import ReasonField
 from teams.models import Department, Role, Team
 from teams.services.people import MAX_NAME_CHARACTERS
+
+
+class PlainForm(forms.Form):
+    """A form of allauth as ours look: no label is said twice, and links stand where we put them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.widget.attrs.pop("placeholder", None)
+            if "</a>" in str(field.help_text):
+                field.help_text = ""
+            label = str(field.label).lower().replace("email", "e-mail")
+            field.label = label.capitalize()
+            field.error_messages["required"] = f"Enter your {label}"
+
+
+class SignInForm(PlainForm, LoginForm):  # type: ignore[misc]  # allauth ships no types
+    """E-mail and password; the page says what to do without the password."""
+
+
+class NewPasswordForm(PlainForm, ChangePasswordForm):  # type: ignore[misc]
+    """Another password, and the present one."""
+
+
+class LinkForm(PlainForm, ResetPasswordForm):  # type: ignore[misc]
+    """Where the link for a new password goes."""
+
+
+class FromLinkForm(PlainForm, ResetPasswordKeyForm):  # type: ignore[misc]
+    """The password after a link."""
+
+
+class AgainForm(PlainForm, ReauthenticateForm):  # type: ignore[misc]
+    """The password, to confirm who one is."""
 
 
 class AddPasskeyForm(AddWebAuthnForm):  # type: ignore[misc]  # allauth ships no types

@@ -24,7 +24,7 @@ HIGHEST_DAYS = 32_767  # what the column holds; the policy allows far less
 def ticket_field(*, needed: bool) -> forms.CharField:
     """Return the field for a ticket, which some policies need."""
     return forms.CharField(
-        label="Ticket" if needed else "Ticket (not needed)",
+        label="Ticket" if needed else "Ticket (optional)",
         help_text="Such as SEARCH-123, or its address.",
         required=needed,
         max_length=200,

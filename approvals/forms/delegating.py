@@ -35,7 +35,7 @@ class DelegateForm(forms.Form):
         },
     )
     starts_on = forms.DateField(
-        label="From (not needed)",
+        label="From (optional)",
         help_text="The first day, in UTC. Leave it empty to begin at once.",
         required=False,
         widget=forms.DateInput(attrs=DAY),
@@ -50,7 +50,7 @@ class DelegateForm(forms.Form):
             "invalid": "Enter the last day, such as 2026-12-31",
         },
     )
-    reason = forms.CharField(label="Why (not needed)", required=False, max_length=240)
+    reason = forms.CharField(label="Why (optional)", required=False, max_length=240)
 
     def __init__(self, *args: Any, held: Mapping[str, RoleAssignment], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -38,7 +38,7 @@ class RulesForm(forms.Form):
         for number in range(1, MOST_STAGES + 1):
             first = number == 1
             self.fields[f"stage_{number}"] = forms.ChoiceField(
-                label=f"Stage {number}" if first else f"Stage {number} (not needed)",
+                label=f"Stage {number}" if first else f"Stage {number} (optional)",
                 choices=[("", "Nobody"), *DECIDES],
                 required=first,
                 error_messages={"required": "Choose who approves first"},

@@ -14,8 +14,8 @@ class CommentForm(forms.Form):
 
     text = ReasonField(label="What do you want to say?", missing="Enter what you want to say")
     offered_tier = forms.ChoiceField(
-        label="Offer a lower tier instead (not needed)",
-        help_text="The requester can take it: his request is closed, and he asks for that tier.",
+        label="Offer a lower tier instead (optional)",
+        help_text="The requester can take it: that closes the request, and opens one for that tier.",
         required=False,
         error_messages={"invalid_choice": "Choose a tier from the list"},
     )

@@ -1,5 +1,7 @@
 """The requester changes what he asked for, asks for more time, or breaks the glass."""
 
+from collections.abc import Sized
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -113,6 +115,7 @@ def break_the_glass(request: PersonRequest) -> HttpResponse:
         url=reverse("approvals:break_glass"),
         submit_text="Break the glass",
         cancel_url=reverse("approvals:ask"),
+        cannot=_no_glass(projects, policies),
     )
     if request.method != "POST" or not form.is_valid():
         return form_page(request, page, form)
@@ -135,6 +138,13 @@ def break_the_glass(request: PersonRequest) -> HttpResponse:
         f"You have access until {grant.expires_at:%H:%M} UTC. Everybody was told, and a review waits.",
     )
     return redirect(detail_url(asked))
+
+
+def _no_glass(projects: Sized, policies: Sized) -> str:
+    """Say why there is no emergency access for this person; empty when there is."""
+    if not projects:
+        return "You are in no team with a project yet. Ask your team lead to add you to the team."
+    return "" if policies else "No tier gives access in an emergency. Ask an administrator."
 
 
 def _as_asked(asked: AccessRequest) -> dict[str, object]:

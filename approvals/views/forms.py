@@ -12,7 +12,7 @@ from teams.types import PersonRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormPage:
-    """What stands around a form; `facts` are lines of a label and a text."""
+    """What stands around a form; `facts` are lines of a label and a text, `cannot` stands in its place."""
 
     title: str
     url: str
@@ -20,6 +20,7 @@ class FormPage:
     cancel_url: str
     text: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    cannot: str = ""
 
 
 def form_page(

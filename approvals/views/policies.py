@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from approvals import selectors, services
 from approvals.forms.ruling import RetireForm, RulesForm, initial_of
 from approvals.models import AccessRequest, Policy, PolicyProposal, ProposalStatus
-from approvals.rules import LABELS, Rules, check_rules, difference
+from approvals.rules import Rules, check_rules, difference
 from approvals.views.forms import add_error
 from approvals.whatif import WhatIf, what_if
 from core.errors import AlreadyDoneError, DomainError, InvalidInputError, NotFoundError, StaleError
@@ -43,7 +43,7 @@ def list_policies(request: PersonRequest) -> HttpResponse:
         "tiers": [
             {
                 "policy": policy,
-                "lines": [(label, Rules.of(policy).in_words(name)) for name, label in LABELS.items()],
+                "lines": Rules.of(policy).lines(),
                 "earlier": [each for each in policies if each.tier_id == policy.tier_id and each.retired_at],
             }
             for policy in policies

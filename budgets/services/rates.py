@@ -94,5 +94,5 @@ def _require_downwards(place: ScopePlace, may: Powers, current: Rate, wanted: Ra
         new = getattr(wanted, name)
         if was is not None and (new is None or new > was):
             raise RoleNeededError(
-                f"A lead does not raise the rates of his own team, {was:,} here. Ask {may.who_may}."
+                f"A lead does not raise the rates of their own team, {was:,} here. Ask {may.who_may}."
             )

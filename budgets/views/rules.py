@@ -211,7 +211,7 @@ def _handed_out(row: BudgetRow) -> str:
     around = selectors.neighbourhood(row.place, row.window)
     node = next(each for each in around if each.id == row.id)
     usd = handed_out(node, around, clock.now())
-    return f"The budgets right below it have {format_usd(usd)} of {format_usd(row.limit_usd)}."
+    return f"The budgets right below it add up to {format_usd(usd)}; it has {format_usd(row.limit_usd)}."
 
 
 def _consequences(row: BudgetRow, others: int) -> list[str]:

@@ -25,7 +25,7 @@ FIELDS = {
     "valid_until": "ends_on",
     "ends_at": "ends_on",
 }
-WAITS = "It moves what calls are charged by more than 20 %, so another administrator was asked to approve it."
+WAITS = "It moves what calls are charged by more than 20%, so another administrator was asked to approve it."
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -36,7 +36,7 @@ def import_list(request: PersonRequest) -> HttpResponse:
         report = services.import_prices(actor=request.user)
         if report.waiting is not None:
             messages.warning(
-                request, "Some prices move by more than 20 %. Another administrator approves them."
+                request, "Some prices move by more than 20%. Another administrator approves them."
             )
             return redirect("prices:proposal", report.waiting.public_id)
         messages.success(request, f"Prices follow list {report.version}.")
@@ -71,7 +71,7 @@ def override(request: PersonRequest, public_id: str) -> HttpResponse:
     context = {
         "form": form,
         "title": f"Enter a price of {model}",
-        "text": "It beats the list from its start to its end. Beyond 20 % another administrator approves it.",
+        "text": "It beats the list from its start to its end. Beyond 20% another administrator approves it.",
         "submit_text": "Enter the price",
         "cancel_url": history_url(model.public_id),
     }

@@ -34,7 +34,7 @@ def shrink_grant(request: PersonRequest, public_id: str, grant_id: str) -> HttpR
             field = "days" if error.field == "expires_at" else error.field
             form.add_error(field if field in form.fields else None, error.detail)
         else:
-            messages.success(request, f"The {grant.tier} access of {key.name} is what you left of it.")
+            messages.success(request, f"“{key.name}” keeps what you left of {grant.tier}.")
             return redirect("keys:detail", key.public_id)
     page = {
         "title": f"Less {grant.tier} on the key “{key.name}”",

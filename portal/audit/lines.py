@@ -1,9 +1,10 @@
 """Audit events as people read them: in words, with what changed."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ PAGES = {
     "budgets.budget": "budgets:detail",
 }
 NOTHING = "—"
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 EVENTS_A_FETCH = 1_000
 
 
@@ -177,11 +179,18 @@ def _value(name: str, value: Any, named: Callable[[str], str]) -> str:
         case bool():
             return "yes" if value else "no"
         case str() | int():
-            return named(str(value))
+            return _moment(str(value)) or named(str(value))
         case [*texts] if all(isinstance(each, str) for each in texts):
             return ", ".join(texts)
         case _:
             return json.dumps(value, ensure_ascii=False)
+
+
+def _moment(text: str) -> str:
+    """Write a moment as pages do; nothing for what is none."""
+    if not MOMENT.fullmatch(text):
+        return ""
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%-d %B %Y, %H:%M} UTC"
 
 
 def _json(values: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from teams.types import PersonRequest
 from usage.selectors.periods import organisation_today
 
 KEPT = ("actor", "action", "object", "team", "from", "to", "before")
-PAGE_ROWS = 100
+PAGE_ROWS = 30
 NO_SUCH_EVENT = "There is no such event, or it is not about something of yours."
 
 

@@ -89,7 +89,7 @@ def _leave_waiting(made: Organisation) -> None:
         expected_monthly_usd=Decimal(120),
         duration_days=60,
         reason="The small models rewrite one query in five wrongly. On our 2,000 judged queries a Tier 2"
-        " model gets 94 % right against 79 %.",
+        " model gets 94% right against 79%.",
     )
     submit(
         actor=made.people["ivo"],

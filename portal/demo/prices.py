@@ -31,7 +31,7 @@ def price_again(*, actor: User, now: datetime) -> None:
     """Enter the price that a provider raised two weeks ago, and propose to book the difference since then."""
     model = LlmModel.objects.get(name=DEARER_MODEL)
     since = _midnight(now - DEARER_FOR)
-    reason = "OpenAI charges 8 % more since then, as its costs show."
+    reason = "OpenAI charges 8% more since then, as its costs show."
     _move(model, DEARER_BY, since, now, source=PriceSource.MANUAL, actor=actor, reason=reason)
     propose_repricing(actor=actor, model=model, starts_at=since, ends_at=now, reason=reason)
 

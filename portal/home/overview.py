@@ -13,6 +13,8 @@ from approvals.views.shapes import Row, row_of, row_of_increase
 from core import addresses
 from core.shapes import Column, Tab
 from core.spreadsheets import Cell, csv_response
+from keys.models import ApiKey
+from keys.selectors import to_reveal
 from portal.context import administers, decides, roles_here
 from portal.home import scopes
 from portal.home.periods import (
@@ -64,6 +66,7 @@ class OverviewPage:
     projects: tuple[ProjectRow, ...]
     csv_url: str
     waiting: tuple[Row, ...]
+    to_reveal: tuple[ApiKey, ...]
     unbooked: int
     unusual: tuple[SpendWarning, ...]
 
@@ -95,7 +98,7 @@ def _waiting(request: PersonRequest) -> tuple[Row, ...]:
 
 
 def _page(
-    request: HttpRequest,
+    request: PersonRequest,
     chosen: scopes.Chosen,
     figures: Overview,
     *,
@@ -119,6 +122,7 @@ def _page(
         projects=tuple(projects),
         csv_url=addresses.link(request, KEPT, format="csv"),
         waiting=waiting,
+        to_reveal=tuple(to_reveal(request.user)),
         unusual=tuple(open_warnings(chosen.scope)) if is_running else (),
         unbooked=waiting_in_quarantine() if administers(roles_here(request)) else 0,
     )
@@ -157,7 +161,7 @@ def _columns(request: HttpRequest) -> tuple[Column, ...]:
         column("limit", "Budget"),
         Column(label="Used"),
         column("forecast", "Forecast"),
-        Column(label="Last 13 weeks"),
+        Column(label="13 weeks"),
     )
 
 

@@ -33,7 +33,10 @@ class NotificationsForm(forms.Form):
     keys = forms.ChoiceField(label=NewsKind.KEYS.label)
     budgets = forms.ChoiceField(label=NewsKind.BUDGETS.label)
     digest_time = forms.TimeField(
-        label="Daily mail at", widget=forms.TimeInput(attrs=HOUR, format="%H:%M"), help_text="By your clock."
+        label="Daily mail at",
+        widget=forms.TimeInput(attrs=HOUR, format="%H:%M"),
+        help_text="By your clock.",
+        error_messages={"required": "Enter when the daily mail is sent, such as 08:00"},
     )
     quiet_starts = forms.TimeField(
         label="Quiet from",

@@ -32,9 +32,14 @@ class WebhookForm(forms.Form):
         label="Address",
         max_length=services.MAX_URL,
         assume_scheme="https",
+        error_messages={"required": "Enter the address, such as https://tools.example/purser"},
         help_text="It begins with https://, is on the public internet, and answers within ten seconds.",
     )
-    description = forms.CharField(label="What is it for", max_length=services.MAX_DESCRIPTION)
+    description = forms.CharField(
+        label="What is it for",
+        max_length=services.MAX_DESCRIPTION,
+        error_messages={"required": "Enter what it is for"},
+    )
     actions = forms.CharField(
         label="Actions",
         required=False,

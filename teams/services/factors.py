@@ -59,7 +59,7 @@ def reset_factors(*, actor: User, user: User, reason: str) -> int:
     """
     require_admin(actor, "reset second factors")
     if actor.pk == user.pk:
-        raise NotAllowedError("Nobody resets his own second factor. Ask another administrator.")
+        raise NotAllowedError("Nobody resets their own second factor. Ask another administrator.")
     require_reason(reason)
     mine = User.objects.select_for_update(no_key=True).order_by("pk").get(pk=user.pk)
     factors = Authenticator.objects.filter(user=mine)

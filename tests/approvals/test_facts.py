@@ -130,7 +130,7 @@ def test_embedding_is_not_compared_with_chat(cast: Cast) -> None:
     assert money.alternatives == ()
 
 
-def test_cheaper_models_are_the_nearest_ones_first(cast: Cast) -> None:
+def test_cheaper_models_are_the_nearest_ones_and_the_cheapest(cast: Cast) -> None:
     for number in range(15):
         factories.priced_model(
             f"tiny-{number:02}", tier_number=1, input_usd=f"0.{number + 10}", output_usd="0.5"
@@ -142,6 +142,7 @@ def test_cheaper_models_are_the_nearest_ones_first(cast: Cast) -> None:
 
     names = [row.name for row in money.alternatives]
     assert names[:4] == ["frontier", "larger", "large", "tiny-14"]
+    assert names[-1] == "tiny-00"
     assert len(names) == 1 + facts.CHEAPER_SHOWN
     costs = [row.monthly_usd for row in money.alternatives]
     assert costs == sorted(costs, key=lambda usd: usd or 0, reverse=True)

@@ -221,7 +221,7 @@ def test_nobody_else_decides_and_all_learn_who_can(cast: Cast, ask: Ask, who: st
 
 def test_lead_does_not_decide_his_own(cast: Cast, ask: Ask) -> None:
     request = ask(actor=cast.ben, limit_usd=Decimal(900))
-    with pytest.raises(NotEligibleError, match="nobody decides his own"):
+    with pytest.raises(NotEligibleError, match="nobody decides their own"):
         approve(request, cast.ben)
 
 

@@ -270,7 +270,7 @@ def test_nobody_decides_his_own_request(cast: Cast, asked: AccessRequest, ask: A
     for who, request in ((cast.ada, asked), (cast.ben, of_the_lead)):
         page = press(Visitor(who), request, "approve")
         assert page.status == 403
-        assert "This is your own request, and nobody decides his own." in page.words
+        assert "This is your own request, and nobody decides their own." in page.words
     assert not Decision.objects.exists()
 
 

@@ -67,7 +67,7 @@ def test_engineer_asks_and_reads_who_decides(cast: Cast, budget: Budget) -> None
     words = visitor.get(page_of(request)).words
     assert "The lead of Search decides" in words
     assert "Can decide: Ben Okafor" in words
-    assert "nobody decides his own" in words
+    assert "nobody decides their own" in words
     assert "Withdraw the request" in words
 
 

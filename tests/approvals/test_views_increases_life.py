@@ -71,7 +71,7 @@ def test_the_page_tells_the_people_the_clock_and_the_past(cast: Cast, asked: Bud
     assert "A decision should come by" in page.words
     assert "after that the director of Product may decide too" in page.words
     assert page_of(asked) in page.links
-    assert "Ada Moreno before this More budget for Ranking Denied" in page.words
+    assert "What else Ada Moreno asked for More budget for Ranking Denied" in page.words
     assert "Somebody else than Ada Moreno, who asks, decides it." in page.words
     assert "It fits what the budget of Search team has left." in page.words
     with time_machine.travel(again.sla_at):

@@ -147,7 +147,7 @@ def test_lead_tops_up_within_what_the_team_has_left_and_never_his_own_team(
     with pytest.raises(HeadroomError, match=r"You may go up to \$20\.00; for more ask Ann Keller, Cleo Hart"):
         top_up(mine, cast.ben, "21")
     top_up(mine, cast.ben, "20")
-    with pytest.raises(HeadroomError, match="a lead does not raise the limit of his own team"):
+    with pytest.raises(HeadroomError, match="a lead does not raise the limit of their own team"):
         top_up(team, cast.ben, "1")
     top_up(team, cast.cleo, "1")
 
@@ -207,7 +207,7 @@ def test_only_what_is_planned_can_be_withdrawn(cast: Cast, budget: OpenBudget) -
 def test_lead_plans_no_raise_of_his_own_team(cast: Cast, budget: OpenBudget) -> None:
     team = budget(cast.search, "1000")
 
-    with pytest.raises(HeadroomError, match="a lead does not raise the limit of his own team"):
+    with pytest.raises(HeadroomError, match="a lead does not raise the limit of their own team"):
         plan(team, cast.ben, "1001")
     plan(team, cast.ben, "900")
     with pytest.raises(HeadroomError):
@@ -448,7 +448,7 @@ def test_lead_slows_his_own_team_down_and_never_speeds_it_up(cast: Cast, key: Ap
     set_rate(cast.ben, ScopeKind.TEAM, cast.search.pk, requests_per_minute=30, tokens_per_minute=1000)
 
     for numbers in ({"requests_per_minute": 31, "tokens_per_minute": 1000}, {"requests_per_minute": 30}, {}):
-        with pytest.raises(RoleNeededError, match="A lead does not raise the rates of his own team"):
+        with pytest.raises(RoleNeededError, match="A lead does not raise the rates of their own team"):
             set_rate(cast.ben, ScopeKind.TEAM, cast.search.pk, **numbers)
     set_rate(cast.cleo, ScopeKind.TEAM, cast.search.pk)
     set_rate(cast.ben, ScopeKind.KEY, key.pk, requests_per_minute=5)

@@ -112,7 +112,7 @@ def test_outsiders_members_and_auditors_set_no_limit(cast: Cast, budget: OpenBud
 def test_a_lead_lowers_and_opens_but_never_raises_the_teams_own_limit(cast: Cast, budget: OpenBudget) -> None:
     team = budget(cast.search, "1000")
 
-    with pytest.raises(HeadroomError, match="a lead does not raise the limit of his own team"):
+    with pytest.raises(HeadroomError, match="a lead does not raise the limit of their own team"):
         change(team, cast.ben, "1001")
     change(team, cast.ben, "900")
     opened = budget(cast.search, "50", actor=cast.ben, window=Window.DAY)

@@ -184,7 +184,7 @@ def test_rules_are_shown_and_changed(cast: Cast, budget: OpenBudget) -> None:
     after = visitor.get(f"/budgets/{mine.public_id}/").words
 
     assert "Budgets below Pool: each may have up to all of it. Rolls over Nothing: each window" in before
-    assert "The budgets right below it have $300.00 of $1,000.00." in form
+    assert "The budgets right below it add up to $300.00; it has $1,000.00." in form
     assert sent.status == 302
     assert "Calls go on and carry a warning. Budgets below Overcommit: their limits add up to 1.5" in after
     assert "What is left is added to the next window, and adds up while nobody calls." in after

@@ -11,6 +11,7 @@ from budgets.models import Mode, ScopeKind, Window
 from budgets.services.limits import open_budget
 from core.gauges import format_percent
 from core.money import format_usd
+from keys.services import issue_key, reveal
 from teams.models import Project
 from tests.browsing import Visitor
 from tests.cast import Cast
@@ -234,3 +235,13 @@ def test_page_asks_as_often_for_fifty_projects_as_for_five(spent: Cast) -> None:
 
     assert len(few) == len(many) <= 12
     assert len(Visitor(spent.ben).get("/").rows("projects-h")) == 50
+
+
+def test_own_key_waits_to_be_revealed_where_one_looks_first(spent: Cast) -> None:
+    waits = issue_key(actor=spent.ada, project=spent.ranking, name="laptop")
+
+    assert f"/keys/{waits.public_id}/reveal/" in Visitor(spent.ada).get("/").links
+    assert "Reveal the key" not in Visitor(spent.ben).get("/").words
+
+    reveal(actor=spent.ada, key=waits)
+    assert "Reveal the key" not in Visitor(spent.ada).get("/").words

@@ -52,7 +52,7 @@ def test_the_same_use_is_priced_on_every_model_with_how_much_cheaper_it_is(cast:
     assert round(rows[-1].times_cheaper, 1) == Decimal("16.7")
 
 
-def test_an_expected_cost_scales_the_comparison(cast: Cast) -> None:
+def test_an_expected_cost_is_that_of_the_dearest_model_asked_for(cast: Cast) -> None:
     book(
         cast.ranking,
         cast.small,
@@ -67,7 +67,7 @@ def test_an_expected_cost_scales_the_comparison(cast: Cast) -> None:
         selectors.project_usage_last_30_days(cast.ranking, at=NOON),
         priced(cast),
         asked=[cast.large.pk, cast.larger.pk],
-        expected_usd=Decimal(420),
+        expected_usd=Decimal(540),
         at=NOON,
     )
 

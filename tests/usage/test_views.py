@@ -83,6 +83,8 @@ def test_list_shows_days_and_sources_with_both_sides(cast: Cast, edge: str) -> N
 
     page = Visitor(cast.fay).get("/reconciliation/")
 
+    assert "Calls, with the gateway 2 open differences," in page.words
+    assert "Money, with the provider 0 No difference" in page.words
     [source] = page.rows("sources-h")
     assert (source[0], source[1], source[4]) == ("litellm-eu", "Read", "48,213")
     days = page.rows("days-h")

@@ -41,7 +41,10 @@ class AccountForm(CredentialForm):
     field_order = ("provider", "name", "admin_credential", "base_url")
     provider = forms.ChoiceField(label="Provider", choices=Provider.choices)
     name = forms.CharField(
-        label="Organisation's id at the provider", max_length=MAX_NAME, widget=forms.TextInput(attrs=PLAIN)
+        label="Organisation's id at the provider",
+        max_length=MAX_NAME,
+        widget=forms.TextInput(attrs=PLAIN),
+        error_messages={"required": "Enter the id that the provider calls the organisation by"},
     )
     base_url = forms.URLField(
         label="Address of its API",
@@ -58,10 +61,15 @@ class KeyForm(forms.Form):
     external_id = forms.CharField(
         label="The key's id at the provider",
         max_length=MAX_NAME,
+        error_messages={"required": "Enter the id of the key at the provider"},
         help_text="As its usage report names it, such as key_abc or apikey_01abc. Never the key itself.",
         widget=forms.TextInput(attrs=PLAIN),
     )
-    label = forms.CharField(label="What you call it", max_length=MAX_NAME)
+    label = forms.CharField(
+        label="What you call it",
+        max_length=MAX_NAME,
+        error_messages={"required": "Enter what you call the key"},
+    )
     held_by = forms.ChoiceField(
         label="Gateway that holds it",
         required=False,
@@ -88,25 +96,40 @@ class InvoiceForm(forms.Form):
     """A provider's bill: what stands on top of it, and a document with its lines."""
 
     account = forms.ChoiceField(label="Account")
-    number = forms.CharField(label="Number of the bill", max_length=100, widget=forms.TextInput(attrs=PLAIN))
-    first_day = forms.DateField(label="First day", widget=forms.DateInput(attrs={"type": "date"}))
+    number = forms.CharField(
+        label="Number of the bill",
+        max_length=100,
+        widget=forms.TextInput(attrs=PLAIN),
+        error_messages={"required": "Enter the number of the bill"},
+    )
+    first_day = forms.DateField(
+        label="First day",
+        widget=forms.DateInput(attrs={"type": "date"}),
+        error_messages={"required": "Enter the first day of the bill"},
+    )
     last_day = forms.DateField(
-        label="Last day", help_text="Included.", widget=forms.DateInput(attrs={"type": "date"})
+        label="Last day",
+        help_text="Included.",
+        widget=forms.DateInput(attrs={"type": "date"}),
+        error_messages={"required": "Enter the last day of the bill"},
     )
     currency = forms.CharField(
         label="Currency",
         max_length=8,
         initial="USD",
+        error_messages={"required": "Enter the currency, such as USD"},
         widget=forms.TextInput(attrs={"class": "short", **PLAIN}),
     )
     total = forms.CharField(
         label="Total",
         max_length=40,
+        error_messages={"required": "Enter the total of the bill"},
         help_text="As the bill says, all its decimals. The lines must sum to it.",
         widget=forms.TextInput(attrs=AMOUNT_ATTRIBUTES),
     )
     document = forms.FileField(
         label="Lines",
+        error_messages={"required": "Choose the file with the lines of the bill"},
         help_text="CSV with the columns description, model, quantity and amount, or JSON with the same names;"
         " 1 MiB at most. After an error it has to be chosen again.",
     )

@@ -1,5 +1,6 @@
 """Reads the months of the books: how far each is closed, and what stands in the way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -30,7 +31,7 @@ from usage.selectors.adjustments import PRIOR
 from usage.selectors.periods import day_starts_at, organisation_today
 from usage.selectors.rollup import EVERYTHING, days_of
 from usage.selectors.runs import require_books
-from usage.selectors.sources import gateways_told
+from usage.selectors.sources import SEPARATOR, gateways_told
 
 SOFT_AFTER_DAYS = 3
 MONTHS_SHOWN = 13
@@ -128,7 +129,7 @@ def soft_close_from(first_day: date) -> date:
 
 
 def checklist(first_day: date) -> list[Check]:
-    """Return what must hold before a month is closed. Seven queries."""
+    """Return what must hold before a month is closed. Eight queries at most."""
     return [_is_over(first_day), _all_read(first_day), _nothing_open(first_day), _bills_there(first_day)]
 
 
@@ -169,10 +170,18 @@ def _all_read(first_day: date) -> Check:
     ).count()  # fmt: skip
     detail = "Every source was read after the end of the month."
     if late:
-        detail = f"Not read to the end of the month: {', '.join(late[:5])}."
+        detail = f"Not read to the end of the month: {', '.join(_called(late[:5]))}."
     elif red:
         detail = f"{red} comparisons of the month are red because a source was not read."
     return Check(holds=not late and not red, title="All sources are read", detail=detail)
+
+
+def _called(sources: Sequence[str]) -> list[str]:
+    """Return what sources are called: an account by its name and what is read of it, others as they are."""
+    parts = [source.partition(SEPARATOR) for source in sources]
+    accounts = ProviderAccount.objects.filter(public_id__in=[teller for teller, _, _ in parts])
+    names = {account.public_id: str(account) for account in accounts}
+    return [f"{names.get(teller, teller)} {what}".rstrip() for teller, _, what in parts]
 
 
 def _compared_still() -> QuerySet[ReconciliationRun]:

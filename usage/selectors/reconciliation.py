@@ -18,6 +18,7 @@ from usage.models import (
     ImportCursor,
     Invoice,
     LedgerCorrection,
+    Level,
     ProviderAccount,
     Quarantine,
     ReconciliationRun,
@@ -26,7 +27,7 @@ from usage.models import (
 
 DAYS_SHOWN = 31
 CALLS_SHOWN = 200
-ROWS_SHOWN = 100
+ROWS_SHOWN = 300
 BY_KIND_SQL = """
     SELECT coalesce(jsonb_agg(jsonb_build_array(k.kind, k.count, k.oldest, k.usd::text)), '[]') FROM (
       SELECT d.kind, count(*) AS count, min(d.opened_at) AS oldest, sum(abs(d.amount_usd)) AS usd
@@ -92,7 +93,7 @@ def source_names() -> dict[str, str]:
 
 
 def recent_runs(wanted: Wanted) -> list[ReconciliationRun]:
-    """Return runs, the newest first, 100 at most; `open_calls` differ, `by_kind` says how. One query."""
+    """Return runs, the newest first, 300 at most; `open_calls` differ, `by_kind` says how. One query."""
     rows = _counted().filter(**wanted.of_runs).annotate(by_kind=BY_KIND)
     return list(rows.order_by("-day", "source", "level")[:ROWS_SHOWN])
 
@@ -117,6 +118,15 @@ def drift(runs: Iterable[Any], wanted: Wanted) -> list[Drift]:
             places.items(), key=lambda item: (-item[0][0].toordinal(), item[0])
         )
     ]
+
+
+def sums_by_level(drifts: Iterable[Drift]) -> dict[Level, tuple[int, Decimal]]:
+    """Return how many open differences each level has, and their amounts without signs. No query."""
+    sums = dict.fromkeys(Level, (0, ZERO))
+    for each in drifts:
+        many, usd = sums[Level(each.level)]
+        sums[Level(each.level)] = (many + each.differences, usd + each.amount_usd)
+    return sums
 
 
 def differences_page(wanted: Wanted, *, first: int, limit: int) -> list[Discrepancy]:

@@ -76,8 +76,8 @@ def reprice(
     """Return what 30 days of this use would cost on each of these chat models, the dearest first. One query.
 
     `asked` are the ids of the models that somebody asks for; `times_cheaper` compares with the cheapest of
-    them. With `expected_usd` everything is scaled so that this one costs as much, which is how an expected
-    cost is compared. Where nothing was used yet, a chat's usual mix of tokens stands in.
+    them. With `expected_usd` everything is scaled so that the dearest of them costs as much, for what is
+    expected is a cap on all of them. Where nothing was used yet, a chat's usual mix of tokens stands in.
     Prices by model id save the query.
     """
     use = total_use(usage) or USUAL_USE
@@ -102,8 +102,9 @@ def reprice_use(
         for model in chats
         if is_priced(rows.get(model.pk, ()), at=moment, has_output=True)
     }
-    reference = min((costs[pk] for pk in asked if pk in costs), default=None)
-    scale = expected_usd / reference if expected_usd is not None and reference else Decimal(1)
+    asked_costs = [costs[pk] for pk in asked if pk in costs]
+    reference, dearest = min(asked_costs, default=None), max(asked_costs, default=None)
+    scale = expected_usd / dearest if expected_usd is not None and dearest else Decimal(1)
     found = [_alternative(model, costs.get(model.pk), reference, scale, asked) for model in chats]
     return sorted(found, key=lambda row: (row.monthly_usd is None, -(row.monthly_usd or 0), row.name))
 

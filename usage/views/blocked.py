@@ -27,7 +27,7 @@ KEPT = ("p", "code", "project", "budget", "page")
 PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 DAYS = {"7d": 7, "30d": 30}
 HOURS, WEEK = "24h", "7d"
-PAGE_ROWS = 100
+PAGE_ROWS = 50
 LOOKUPS = {"code": "code", "project": "project__public_id", "budget": "budget__public_id"}
 CSV_HEAD = (
     *("since", "code", "reason", "key", "key_id", "owner", "project", "project_id"),

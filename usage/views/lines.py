@@ -69,14 +69,14 @@ class Side:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayLine:
     """One day of one source; the difference is the cost of the calls that differ, in US dollars. A gateway
-    that keeps no record is no side.
+    that keeps no record is no side, and where money is compared nobody counts calls.
     """
 
     url: str
     day: date
     source: str
     status: Tone
-    portal: Side
+    portal: Side | None
     gateway: Side | None
     cost_usd: Decimal
     difference_usd: Decimal
@@ -164,14 +164,17 @@ def source_line(cursor: Any, *, names: Mapping[str, str], calls_today: int | Non
 
 def day_line(run: Any, *, names: Mapping[str, str]) -> DayLine:
     """Return a day that `selectors.reconciliation` counted."""
+    counts_calls = run.level in {Level.CALLS, Level.VOLUMES}
     return DayLine(
         url=run_url(run),
         day=run.day,
         source=source_words(run, names),
         status=run_status(run),
-        portal=Side(calls=run.portal_calls, tokens=run.portal_input_tokens + run.portal_output_tokens),
+        portal=Side(calls=run.portal_calls, tokens=run.portal_input_tokens + run.portal_output_tokens)
+        if counts_calls
+        else None,
         gateway=None
-        if run.alone
+        if run.alone or not counts_calls
         else Side(calls=run.gateway_calls, tokens=run.gateway_input_tokens + run.gateway_output_tokens),
         cost_usd=run.portal_cost_usd,
         difference_usd=run.drift_usd,

@@ -41,7 +41,7 @@ KEPT = ("p", "level", "source", "kind", "state", "page")
 PERIODS = {"7d": "7 days", "31d": "31 days", "92d": "92 days"}
 DAYS = {"7d": 7, "31d": 31, "92d": 92}
 USUAL, EVERY = "31d", "all"
-PAGE_ROWS = 100
+PAGE_ROWS = 50
 CSV_HEAD = (
     *("day", "source", "level", "class", "what", "model", "amount_usd", "state", "owner", "opened_at", "id"),
 )
@@ -68,7 +68,7 @@ def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpR
     if request.GET.get("format") == "csv":
         return csv_response(f"reconciliation-{_today()}", CSV_HEAD, map(_cells, shown))
     runs = reconciliation.recent_runs(wanted)
-    today = _today()
+    drifts, today = reconciliation.drift(runs, wanted), _today()
     calls_today = {run.source: run.gateway_calls for run in runs if run.day == today}
     context = {
         "sources": [
@@ -77,7 +77,8 @@ def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpR
         ],
         "days": [day_line(run, names=names) for run in runs],
         "compared_at": max((run.last_run_at for run in runs), default=None),
-        "drift": drift_lines(reconciliation.drift(runs, wanted)),
+        "drift": drift_lines(drifts),
+        "sums": [(level.label, *sums) for level, sums in reconciliation.sums_by_level(drifts).items()],
         "differences": shown,
         **_controls(request, wanted, names, has_older=len(found) > PAGE_ROWS),
     }

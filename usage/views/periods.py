@@ -26,16 +26,18 @@ TONES = {
     PeriodState.CLOSED: "ok",
     PeriodState.REOPENED: "warn",
 }
+NEWEST_SHOWN = 2  # also where nothing was used
 CSV_HEAD = ("month", "state", "cost_usd", "soft_closed_at", "closed_at", "reopened_at", "reason")
 
 
 @require_safe
 def list_periods(request: PersonRequest) -> HttpResponse:
-    """List the last 13 months with their state; as CSV with `?format=csv`."""
+    """List the last 13 months, from the first that was used, with their state; as CSV with `?format=csv`."""
     require_books_here(request)
     found = months()
     if request.GET.get("format") == "csv":
         return csv_response("periods", CSV_HEAD, map(_cells, found))
+    used = [number for number, month in enumerate(found) if month.cost_usd or month.period]
     lines = [
         {
             "month": month,
@@ -43,7 +45,7 @@ def list_periods(request: PersonRequest) -> HttpResponse:
             "status": status_of(month),
             "url": reverse("reconciliation:period", args=[month.name]),
         }
-        for month in found
+        for month in found[: max([*used, NEWEST_SHOWN - 1]) + 1]
     ]
     return render(request, "usage/periods.html", {"periods": lines})
 

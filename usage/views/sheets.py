@@ -65,7 +65,7 @@ def _summary(found: Statement) -> Iterator[Line]:
 def _beyond(found: Statement) -> Iterator[Line]:
     """Give what is compared with the spend, and what falls to the team beside it."""
     yield Line(
-        name="Share of what nobody caused",
+        name="Share of unattributed cost",
         note="billed by providers and attributed to no team, by share of spend",
         amount_usd=found.unallocated_usd,
         unknown="no bill yet",

@@ -32,7 +32,7 @@ class Command(BaseCommand):
         else:
             page = outbox.address(reverse("prices:proposal", args=[report.waiting.public_id]))
             self.stdout.write(
-                "What is marked with ! moves by more than 20 % or goes away, so it is not in force yet: an"
+                "What is marked with ! moves by more than 20% or goes away, so it is not in force yet: an"
                 f" administrator must approve it at {page}"
             )
 

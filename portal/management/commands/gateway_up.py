@@ -19,9 +19,12 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
+from catalog.selectors import everyday_reference
+from core import clock
 from gateway.litellm_env import GatewayEnvironmentError, ensure_environment, process_environment
 from gateway.management.commands.gateway_config import ENVIRONMENT_FILE, read_environment
 from portal.local import Foreground, LocalServicesError
+from portal.places import snippets
 
 HOME = Path(settings.BASE_DIR) / ".local" / "gateway"
 PROVIDER = Path(settings.BASE_DIR) / "tests" / "fakes" / "provider.py"
@@ -98,13 +101,13 @@ class Command(BaseCommand):
 
 
 def _announcement(port: int) -> str:
-    base_url = f"http://127.0.0.1:{port}/v1"
-    body = '{"model": "MODEL", "messages": [{"role": "user", "content": "hello"}]}'
+    base_url = f"http://127.0.0.1:{port}"
+    cheapest = everyday_reference(at=clock.now())
     return (
-        f"\nThe gateway is ready: OPENAI_BASE_URL={base_url}. Ctrl-C stops it.\n"
-        f"Keys and models are in Purser: {settings.BASE_URL}. A first call:\n"
-        f"  curl {base_url}/chat/completions -H 'Authorization: Bearer psr_live_...'"
-        f" -H 'Content-Type: application/json' -d '{body}'\n"
+        f"\nThe gateway is ready: OPENAI_BASE_URL={base_url}/v1. Ctrl-C stops it.\n"
+        f"Keys and models are in Purser: {settings.BASE_URL}. A first call, with the secret of a key:\n\n"
+        f"export PURSER_KEY=psr_live_...\n"
+        f"{snippets.curl(base_url=base_url, model=cheapest.name if cheapest else '')}\n\n"
     )
 
 

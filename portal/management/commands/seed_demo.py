@@ -19,7 +19,7 @@ DAYS, SEED = 90, 20_261_123
 WORTH_TRYING = {
     "ada": "engineer: asks for access",
     "ben": "her team's lead: approves Tier 2",
-    "cleo": "his director: approves Tier 3",
+    "cleo": "the director: approves Tier 3",
     "fay": "finance: sees and limits everything",
     "audrey": "auditor: reads everything",
     "ann": "administrator",
