@@ -9,7 +9,7 @@ AGAIN = functions_again(Path(__file__).with_name("0005_settle.sql"))
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0033_pace")]
+    dependencies = [("usage", "0034_names_by_bytes")]
     operations = [
         migrations.RunSQL(AGAIN, migrations.RunSQL.noop),
         migrations.RunSQL("DROP FUNCTION IF EXISTS usage_lock(bigint[])", migrations.RunSQL.noop),
