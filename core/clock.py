@@ -4,6 +4,8 @@ Whatever decides on a moment goes by the database's clock, here too: a machine w
 would lengthen grants and forget who has just signed in.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +14,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 TRUSTED_WITHIN = timedelta(seconds=5)  # more than an answer of the database takes
+JOB_SECONDS = 60.0  # half of the limit of most jobs: what they are at is done before
 
 
 @dataclass(slots=True)
@@ -37,3 +40,11 @@ def heed(database_now: datetime) -> None:
     if abs(database_now - now()) > TRUSTED_WITHIN:
         _own.behind = database_now - datetime.now(UTC)
         log.warning("clock.differs", behind_seconds=round(_own.behind.total_seconds(), 1))
+
+
+def time_left(seconds: float = JOB_SECONDS) -> Callable[[], bool]:
+    """Return what says whether a job that begins now should go on: it stops in time by itself, and its next
+    run goes on where it stopped.
+    """
+    ends_at = time.monotonic() + seconds
+    return lambda: time.monotonic() < ends_at

@@ -74,7 +74,9 @@ def seal_due() -> int:
         log.error("audit.cut", hint="run manage.py audit_verify")
         return 0
     horizon = _closed_until()
-    sealed = sum(iter(lambda: _seal_range(horizon), 0))
+    sealed, goes_on = 0, clock.time_left()
+    while goes_on() and (events := _seal_range(horizon)):
+        sealed += events
     _anchor()
     return sealed
 

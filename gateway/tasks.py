@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from celery import shared_task
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 
 from catalog.models import Provider
 from core import clock
@@ -54,14 +54,17 @@ def forget_standings() -> int:
 def pull_usage() -> dict[str, int]:
     """Pull every gateway that has an address and is due, and return how many rows each booked.
 
-    A gateway that is down stops no other.
+    A gateway that is down stops no other. Who was read longest ago comes first, and who there is no time for
+    with the next run.
     """
-    gateways = Gateway.objects.filter(disabled_at__isnull=True).exclude(base_url="").order_by("pk")
+    read_at = Subquery(ImportCursor.objects.filter(source=OuterRef("public_id")).values("last_success_at"))
+    gateways = Gateway.objects.filter(disabled_at__isnull=True).exclude(base_url="")
     waiting = set(ImportCursor.objects.exclude(pk__in=due()).values_list("source", flat=True))
+    goes_on = clock.time_left()
     return {
         gateway.name: pull_source(source=LiteLlmJournal(gateway)).booked
-        for gateway in gateways
-        if gateway.public_id not in waiting
+        for gateway in gateways.order_by(read_at.asc(nulls_first=True), "pk")
+        if gateway.public_id not in waiting and goes_on()
     }
 
 

@@ -16,6 +16,8 @@ import structlog
 from celery import Celery
 from celery.signals import task_postrun, task_prerun, worker_ready
 
+from portal.local import death_signal, end_with_parent
+
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
@@ -57,10 +59,14 @@ class HungJobs:
         self._running.pop(threading.get_ident(), None)
 
     def _look(self, **_: Any) -> None:
-        threading.Thread(target=self._start_anew_when_hung, name="hung-jobs", daemon=True).start()
+        number = death_signal()  # of the main thread, which this is
+        threading.Thread(
+            target=self._start_anew_when_hung, args=[number], name="hung-jobs", daemon=True
+        ).start()
 
-    def _start_anew_when_hung(self) -> None:
+    def _start_anew_when_hung(self, on_parent_death: int) -> None:
         while not (jobs := self.hung()):
             time.sleep(LOOK_EVERY_SECONDS)
         log.error("job.hung", jobs=jobs)
+        end_with_parent(on_parent_death)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  its own command line

@@ -1,13 +1,11 @@
 """The alarm clock's side of usage: each task loads, calls a service and returns counts. All may run twice."""
 
 from datetime import timedelta
-from itertools import product
 
 from celery import shared_task
 
 from core import clock
 from usage import services
-from usage.selectors.sources import gateways_alone, gateways_told
 
 REPRICING_TIME = timedelta(seconds=40)
 
@@ -69,11 +67,8 @@ def check_prices() -> dict[str, int]:
 
 @shared_task(name="usage.reconcile_recent_days")
 def reconcile_recent_days() -> dict[str, str]:
-    """Reconcile today and the two days before with every gateway, those without a record of their own too."""
-    today = clock.now().date()
-    days = [today - timedelta(days=back) for back in (2, 1, 0)]
-    due = [*product(gateways_told(), days), *gateways_alone(days)]
-    return {f"{source} {day}": services.reconcile_day(source=source, day=day).state for source, day in due}
+    """Compare the last days with every gateway, call by call."""
+    return services.reconcile_recent_days()
 
 
 @shared_task(name="usage.reconcile_new_figures")
@@ -82,7 +77,7 @@ def reconcile_new_figures() -> dict[str, str]:
     return services.reconcile_due_accounts()
 
 
-@shared_task(name="usage.reconcile_providers")
+@shared_task(name="usage.reconcile_providers", acks_late=False, time_limit=3600, soft_time_limit=3600 - 60)
 def reconcile_providers() -> dict[str, str]:
     """Compare the last days with every provider again, and whatever has new figures."""
     return services.reconcile_due_accounts(recent=True)

@@ -19,7 +19,7 @@ from typing import IO
 
 from portal.local.state import LocalServicesError, ServiceAccount
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
 HAS_DEATH_SIGNAL = sys.platform.startswith("linux")
 WATCHDOG_PROGRAM = Path(__file__).with_name("watchdog.py")
 SERVICE_UMASK = 0o077
@@ -102,8 +102,16 @@ class ChildProcesses:
         self._watchdog.stdin.flush()
 
 
-def end_with_parent(on_parent_death: signal.Signals) -> None:
-    """Have this process signalled when its parent dies, where the kernel can do that."""
+def death_signal() -> int:
+    """Return the signal that this thread's process gets when its parent dies; 0 for none."""
+    number = ctypes.c_int(0)
+    if HAS_DEATH_SIGNAL:
+        ctypes.CDLL(None).prctl(PR_GET_PDEATHSIG, ctypes.byref(number))
+    return number.value
+
+
+def end_with_parent(on_parent_death: int) -> None:
+    """Have this process signalled when its parent dies, where the kernel can do that; kept by the thread."""
     if HAS_DEATH_SIGNAL:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(on_parent_death))
 

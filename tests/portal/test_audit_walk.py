@@ -78,6 +78,7 @@ BOOKS = {
     "usage.reconcile_day",
     "usage.reconcile_due_accounts",
     "usage.reconcile_invoice",
+    "usage.reconcile_recent_days",
     "usage.reconcile_volumes",
     "usage.recount",
     "usage.recount_yesterday",

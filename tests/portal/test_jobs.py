@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from celery.schedules import crontab
 from django.conf import settings
 
 from portal.celery import app
+from portal.local.processes import HAS_DEATH_SIGNAL, ChildProcesses
 from tests.portal import hanging
 
 OPTIONS: dict[str, Any] = settings.CELERY_BROKER_TRANSPORT_OPTIONS
@@ -62,7 +64,9 @@ def worker(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     command += ["--pool", "threads", "--concurrency", str(SLOTS), "--queues", queue, "--loglevel", "warning"]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     with (tmp_path / "worker.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=settings.BASE_DIR, stdout=log, stderr=log)
+        process = ChildProcesses().start(
+            command, on_owner_death=signal.SIGKILL, output=log, working_directory=settings.BASE_DIR
+        )
     yield process, queue
     process.kill()
     process.wait()
@@ -83,6 +87,6 @@ def test_a_job_that_hangs_ends_at_its_limit_and_the_others_go_on(
 
     log = (tmp_path / "worker.log").read_text()
     assert begun.read_text() == "." * SLOTS, log
-    assert done.read_text() == ".", log
+    assert done.read_text() == str(int(signal.SIGKILL) if HAS_DEATH_SIGNAL else 0), log
     assert process.poll() is None, log
     assert log.count("job.hung") == 1, log

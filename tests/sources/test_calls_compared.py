@@ -84,6 +84,15 @@ def test_a_gateway_with_a_log_alone_is_compared_by_it(
     ]
 
 
+def test_days_that_there_was_no_time_for_come_first_in_the_next_run(
+    world: World, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull_source(source=journal)
+    monkeypatch.setattr(clock, "time_left", lambda: iter([True, False, False]).__next__)
+    compared = [day for _ in range(3) for day in reconcile_recent_days()]
+    assert len(set(compared)) == len(compared) == 3
+
+
 def test_a_log_that_is_not_read_makes_the_gateway_red_until_it_is_closed(
     world: World, litellm: SpendLogs, spend: GatewayLog
 ) -> None:

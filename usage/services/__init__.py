@@ -22,6 +22,7 @@ from usage.services.reconciliation import (
     reconcile_day,
     reconcile_due_accounts,
     reconcile_invoice,
+    reconcile_recent_days,
     reconcile_volumes,
 )
 from usage.services.registry import add_account, close_account, register_key, retire_key
@@ -66,6 +67,7 @@ __all__ = [
     "reconcile_day",
     "reconcile_due_accounts",
     "reconcile_invoice",
+    "reconcile_recent_days",
     "reconcile_volumes",
     "recount",
     "recount_yesterday",

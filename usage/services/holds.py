@@ -22,8 +22,8 @@ def expire_holds() -> int:
     A call is due HOLD_GRACE_SECONDS after its reservation's time; hold and charge change places in one
     statement.
     """
-    done = 0
-    while True:
+    done, goes_on = 0, clock.time_left()
+    while goes_on():
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
                 "SELECT usage_expire(make_interval(secs => %s), %s, %s)",
@@ -32,7 +32,8 @@ def expire_holds() -> int:
             charged: int = cursor.fetchone()[0]
         done += charged
         if charged < BATCH:
-            return done
+            break
+    return done
 
 
 def reclaim_leases() -> int:
@@ -41,17 +42,18 @@ def reclaim_leases() -> int:
     Return how many there were. What calls of a lost gateway may have used of it, and nobody is charged, is
     told to the log.
     """
-    done = 0
-    while True:
+    done, goes_on = 0, clock.time_left()
+    while goes_on():
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
                 "SELECT id FROM usage_reclaim_lease(make_interval(secs => %s))", [settings.HOLD_GRACE_SECONDS]
             )
             (lease_id,) = cursor.fetchone()
         if lease_id is None:
-            return done
+            break
         _tell_of_doubt(lease_id)
         done += 1
+    return done
 
 
 def _tell_of_doubt(lease_id: int) -> None:

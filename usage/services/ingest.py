@@ -52,6 +52,7 @@ def pull_source(*, source: UsageSource) -> IngestCounts:
     """
     total = IngestCounts()
     open_cursor(source=source.name, kind=SourceKind.JOURNAL)
+    goes_on = clock.time_left()
     for _ in range(PAGES_PER_PULL):
         try:
             counts, has_more = _pull_page(source)
@@ -59,7 +60,7 @@ def pull_source(*, source: UsageSource) -> IngestCounts:
             note_failure(source=source.name, error=error)
             break
         total.add(counts)
-        if not has_more:
+        if not (has_more and goes_on()):
             break
     return total
 

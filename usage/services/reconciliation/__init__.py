@@ -3,7 +3,7 @@ what is done about differences.
 """
 
 from usage.services.reconciliation.calls import reconcile_day
-from usage.services.reconciliation.due import reconcile_due_accounts
+from usage.services.reconciliation.due import reconcile_due_accounts, reconcile_recent_days
 from usage.services.reconciliation.money import reconcile_costs, reconcile_invoice
 from usage.services.reconciliation.resolving import accept, assign, confirm_price, correct, explain
 from usage.services.reconciliation.volumes import reconcile_volumes
@@ -18,5 +18,6 @@ __all__ = [
     "reconcile_day",
     "reconcile_due_accounts",
     "reconcile_invoice",
+    "reconcile_recent_days",
     "reconcile_volumes",
 ]

@@ -2,17 +2,39 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import product
 
 from django.db.models import Max
 
 from core import clock
 from usage.models import Invoice, Level, ProviderAccount, ProviderCost, ProviderUsage, ReconciliationRun
+from usage.selectors.sources import gateways_alone, gateways_told
+from usage.services.reconciliation.calls import reconcile_day
 from usage.services.reconciliation.money import reconcile_costs, reconcile_invoice
 from usage.services.reconciliation.volumes import first_joined, reconcile_volumes
 
 RECENT_DAYS = 4  # until money is final
 DAYS_BACK = 45
 MOST_RUNS = 200  # a task stays short; the next one goes on
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def reconcile_recent_days() -> dict[str, str]:
+    """Compare today and the two days before with every gateway, those without a record of their own too, and
+    return the outcomes. What was compared longest ago comes first, and what there is no time for with the
+    next run.
+    """
+    today = clock.now().date()
+    days = [today - timedelta(days=back) for back in (2, 1, 0)]
+    runs = ReconciliationRun.objects.filter(level=Level.CALLS, day__in=days)
+    run_at = {(run.source, run.day): run.last_run_at for run in runs}
+    due = sorted(
+        [*product(gateways_told(), days), *gateways_alone(days)], key=lambda one: run_at.get(one, NEVER)
+    )
+    goes_on = clock.time_left()
+    return {
+        f"{source} {day}": reconcile_day(source=source, day=day).state for source, day in due if goes_on()
+    }
 
 
 def reconcile_due_accounts(*, recent: bool = False) -> dict[str, str]:
@@ -22,8 +44,9 @@ def reconcile_due_accounts(*, recent: bool = False) -> dict[str, str]:
     each of the last days, because the ledger may have changed.
     """
     outcomes: dict[str, str] = {}
+    goes_on = clock.time_left()
     for account, day in _due_days(recent=recent):
-        if len(outcomes) >= MOST_RUNS:
+        if len(outcomes) >= MOST_RUNS or not (recent or goes_on()):
             return outcomes
         volumes = reconcile_volumes(account=account, day=day)
         outcomes[f"2 {account.public_id} {day}"] = volumes.state
