@@ -10,6 +10,8 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core import mail
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from pytest_django import Settings
 
@@ -111,3 +113,15 @@ def test_session_sealed_with_a_pepper_that_is_gone_is_empty(cast: Cast, settings
 def test_cookie_that_nobody_gave_is_no_session(cast: Cast, token: str) -> None:
     assert not opens(token)
     assert dict(SessionStore(SessionName(token)).items()) == {}
+
+
+def test_sessions_of_before_end_with_the_migration(cast: Cast) -> None:
+    """Their keys lay in the database as browsers held them."""
+    (newest,) = (name for app, name in MigrationExecutor(connection).loader.graph.leaf_nodes("teams"))
+    MigrationExecutor(connection).migrate([("teams", "0004_people_and_directory")])
+    signed_in(cast.ada, FIREFOX)
+    assert Session.objects.count() == UserSession.objects.count() == 1
+
+    MigrationExecutor(connection).migrate([("teams", newest)])
+
+    assert Session.objects.count() == UserSession.objects.count() == 0
