@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection
 from pytest_django import Settings
 
-from budgets.models import Balance, Reservation, ScopeKind
+from budgets.models import Balance, RateLimit, Reservation, ScopeKind
 from catalog.models import UnpricedCall
 from gateway.auth import credential_of
 from gateway.hot.decisions import ASKS, Ask, Kind, answers, statement
@@ -114,6 +114,17 @@ def test_a_refused_call_does_not_lead_the_others_past_their_budgets(world: World
     refused, other = authorize(world, question(world, model="large"), question(world, model="later"))
     assert (refused.status, other.status) == (403, 429)
     assert Reservation.objects.count() == 0
+
+
+def test_calls_of_one_batch_are_counted_in_flight_one_after_the_other(world: World) -> None:
+    limit = RateLimit.objects.create(scope_kind=ScopeKind.KEY, scope_id=world.key.pk, parallel_calls=2)
+    world.budget("key", kind=ScopeKind.KEY, limit="1")
+    found = authorize(world, question(world), question(world), question(world))
+    assert [each.status for each in found] == [200, 200, 429]
+    assert found[2].body["rate_limit"]["limit"] == "parallel_calls"
+    limit.refresh_from_db()
+    held = sum(Reservation.objects.values_list("held_usd", flat=True))
+    assert (limit.in_flight, Balance.objects.get().reserved_usd) == (2, held)
 
 
 def settlement(reservation: str, **changes: Any) -> tuple[str, bytes]:
