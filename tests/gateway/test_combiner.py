@@ -38,7 +38,7 @@ def ask(number: int) -> Ask:
         kind=Kind.AUTHORIZE,
         gateway_id=1,
         nonce=str(number),
-        items=[{"number": number}],
+        items=[{"number": number, "route": "/v1/chat/completions", "context": "standard"}],
         answer=lambda rows: Answer(status=200, body=rows[0][2].encode()),
     )
 
