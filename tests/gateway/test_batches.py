@@ -8,10 +8,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from budgets.models import Balance, Reservation, ScopeKind
+from budgets.models import Balance, RateLimit, Reservation, ScopeKind
 from catalog.models import UnpricedCall
 from gateway.auth import credential_of
 from gateway.hot.decisions import ASKS, Ask, Kind, answers, statement
@@ -104,6 +105,18 @@ def test_a_request_that_was_refused_is_decided_anew_in_the_same_batch(world: Wor
     request_id = random.token_hex(12)
     bodies = [question(world, request_id=request_id, input_bytes=size) for size in (90_000, 1000)]
     assert [each.status for each in authorize(world, *bodies)] == [429, 200]
+
+
+@pytest.mark.parametrize(
+    "limits", [{"parallel_calls": 2}, {"requests_per_minute": 2}, {"tokens_per_minute": 2_400}]
+)
+def test_calls_of_a_batch_count_on_the_rates_of_those_behind_them(
+    world: World, limits: dict[str, int]
+) -> None:
+    RateLimit.objects.create(scope_kind=ScopeKind.KEY, scope_id=world.key.pk, **limits)
+    found = authorize(world, *(question(world) for _ in range(4)))
+    assert [each.status for each in found] == [200, 200, 429, 429]
+    assert {each.body["rate_limit"]["limit"] for each in found[2:]} == set(limits)
 
 
 def test_a_refused_call_does_not_lead_the_others_past_their_budgets(world: World) -> None:

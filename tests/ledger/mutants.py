@@ -213,6 +213,7 @@ MUTANTS = (
         home=CALLS,
         before="v_rate_flight[n] := v_rate_flight[n] + 1;",
         after="v_rate_flight[n] := v_rate_flight[n];",
+        tests=BATCHES,
     ),
     Mutant(
         name="a lapsed grant still opens its tier",
