@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import redis
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -22,7 +21,6 @@ from core.rest.schema import operation, problems
 from core.rest.serializers import Query
 from core.rest.views import NounViewSet
 from core.spreadsheets import csv_stream
-from portal import health
 from portal.audit.lines import CSV_HEAD, exported
 from portal.audit.selectors import Filters, events_visible_to, filtered, reads_all, sealed_until
 from portal.audit.serializers import (
@@ -31,6 +29,7 @@ from portal.audit.serializers import (
     AuditExportQuery,
     AuditVerificationOut,
 )
+from portal.audit.verification import last_verified
 from portal.health import AuditVerified
 from teams.models import Team, User
 from teams.selectors import RolesHeld, roles_of
@@ -85,7 +84,7 @@ class AuditEventViewSet(NounViewSet):
     @action(detail=False)
     def verification(self, request: Request) -> Response:
         """Say whether the audit is as it was sealed, and up to where it is."""
-        verified = _verified()
+        verified = last_verified()
         state = {
             "state": _state(verified),
             "verified_at": verified and verified.at,
@@ -111,13 +110,6 @@ def filters_of(query: Mapping[str, Any]) -> Filters:
         since=query.get("from"),
         until=query.get("to"),
     )
-
-
-def _verified() -> AuditVerified | None:
-    try:
-        return health.audit_verified()
-    except (redis.RedisError, OSError):
-        return None
 
 
 def _state(verified: AuditVerified | None) -> str:

@@ -1,10 +1,12 @@
 """Verifies the seals of the audit, and tells the administrators of what is not as it was sealed."""
 
+import redis
 import structlog
 from django.db import transaction
 
 from core import outbox, seal
 from core.seal import Verification
+from portal.health import AuditVerified, audit_verified
 from teams.models import Role, RoleAssignment, User
 
 log = structlog.get_logger(__name__)
@@ -16,6 +18,14 @@ The nightly verification of the audit found what is not as it was sealed: somebo
 {lines}
 
 `manage.py audit_verify` repeats it."""
+
+
+def last_verified() -> AuditVerified | None:
+    """Return how the last verification ended; None before the first, and where nobody can tell."""
+    try:
+        return audit_verified()
+    except (redis.RedisError, OSError):
+        return None
 
 
 def lines(result: Verification) -> list[str]:

@@ -17,7 +17,9 @@ from core.models import AuditEvent
 from core.spreadsheets import csv_stream
 from portal.audit.lines import CSV_HEAD, Line, exported, in_words
 from portal.audit.selectors import Filters, events_visible_to, filtered, reads_all, sealed_until
+from portal.audit.verification import last_verified
 from portal.context import roles_here
+from portal.health import AuditVerified
 from teams.models import Team
 from teams.selectors import RolesHeld
 from teams.types import PersonRequest
@@ -38,6 +40,7 @@ class AuditPage:
     teams: tuple[Team, ...]
     lines: tuple[Line, ...]
     sealed_at: datetime | None
+    verified: AuditVerified | None
     is_first: bool
     all_url: str
     csv_url: str
@@ -100,6 +103,7 @@ def _page(
         teams=tuple(teams),
         lines=tuple(lines),
         sealed_at=sealed_at,
+        verified=last_verified(),
         is_first=not before,
         all_url=request.path,
         csv_url=addresses.link(request, KEPT, before="", format="csv"),

@@ -49,6 +49,7 @@ def status(request: PersonRequest) -> HttpResponse:
         "checked_at": clock.now(),
         "version": settings.VERSION,
         "checks": lines,
+        "has_seen": any(line.seen_at for line in lines),
     }
     return render(request, "portal/status.html", {"status": context})
 

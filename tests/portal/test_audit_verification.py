@@ -52,12 +52,14 @@ def test_edited_row_is_shown_and_mailed_once_a_day(cast: Cast) -> None:
     seal_audit()
     assert verify_audit() == 0
     assert shown(cast, "Audit") == ("Working", "verified 0 h ago")
+    assert "As it was sealed" in Visitor(cast.ada).get("/audit/").words
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE core_auditevent DISABLE TRIGGER USER")
         cursor.execute("UPDATE core_auditevent SET reason = 'Other.'")
         cursor.execute("ALTER TABLE core_auditevent ENABLE TRIGGER USER")
 
     assert [verify_audit(), verify_audit()] == [1, 1]
+    assert "Not as it was sealed" in Visitor(cast.ada).get("/audit/").words
 
     assert shown(cast, "Audit")[0] == "Late"
     [mail] = Outbox.objects.all()

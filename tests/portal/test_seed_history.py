@@ -27,7 +27,7 @@ from portal import ledger
 from portal.demo.history import LAUNCH, RUNAWAY, TELLS_AGAIN_AFTER, History, Row, tell
 from portal.demo.provider import DEARER_BY, DEARER_MODEL, SHARED, STRANGER
 from portal.demo.story import PROJECTS
-from portal.management.commands.seed_demo import _count
+from portal.management.commands.seed_demo import SIGN_INS, _count, file_for
 from teams.models import User
 from tests import factories
 from usage.models import (
@@ -253,3 +253,9 @@ def _cost(day: Any, model: str) -> Decimal:
     found = UsageEvent.objects.filter(model__name=model, at__gte=start, at__lt=start + timedelta(days=1))
     cost: Decimal = found.aggregate(usd=Sum("cost_usd"))["usd"] or Decimal(0)
     return cost
+
+
+def test_sign_ins_of_a_chosen_password_take_nobody_elses_place(tmp_path: Path) -> None:
+    assert file_for(None, None) == SIGN_INS
+    assert file_for("chosen", None) is None
+    assert file_for("chosen", tmp_path) == tmp_path

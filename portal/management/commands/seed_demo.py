@@ -38,7 +38,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--password", help="the password of everybody, instead of a random one")
         parser.add_argument(
-            "--sign-ins", type=Path, default=SIGN_INS, help="the file to write the sign-ins to"
+            "--sign-ins",
+            type=Path,
+            help="the file to write the sign-ins to; one in .local/ where the password is made up",
         )
         parser.add_argument(
             "--events",
@@ -54,7 +56,7 @@ class Command(BaseCommand):
         )
 
     def handle(
-        self, *, if_empty: bool, password: str | None, sign_ins: Path, verbosity: int, **options: Any
+        self, *, if_empty: bool, password: str | None, sign_ins: Path | None, verbosity: int, **options: Any
     ) -> None:
         """Seed, unless there is anybody."""
         if User.objects.exists():
@@ -66,12 +68,22 @@ class Command(BaseCommand):
             )
         chosen = password or secrets.token_urlsafe(12)
         made = _seed(chosen, **options)
-        _write_privately(sign_ins, _text(chosen))
+        kept_in = file_for(password, sign_ins)
+        if kept_in:
+            _write_privately(kept_in, _text(chosen))
         if verbosity:
             self.stdout.write(
                 f"Made Northwind: {made.people} people, {made.projects} projects, {made.calls:,} calls.\n"
-                f"{_text(chosen)}(also in {sign_ins})"
+                f"{_text(chosen)}{f'(also in {kept_in})' if kept_in else ''}"
             )
+
+
+def file_for(password: str | None, wanted: Path | None) -> Path | None:
+    """Return where the sign-ins are kept; nowhere, unless told, when the password was chosen by who asks.
+
+    Those of `make run` stay what they are while something else makes the same people elsewhere.
+    """
+    return wanted or (None if password else SIGN_INS)
 
 
 def _seed(password: str, *, events: int | None, days: int, seed: int, **_options: Any) -> Seeded:
