@@ -42,7 +42,7 @@ def test_name_that_cannot_be_used_is_refused(ada: Caller, cast: Cast, name: str)
     assert list(document["errors"]) == ["name"]
 
 
-@pytest.mark.parametrize("days", [-1, 400, 365 * 7_000])
+@pytest.mark.parametrize("days", [-1, 400, 365 * 700])
 def test_end_that_cannot_be_is_refused(ada: Caller, cast: Cast, days: int) -> None:
     ends_at = (clock.now() + timedelta(days=days)).isoformat()
     body = {"project": cast.ranking.public_id, "name": "laptop", "expires_at": ends_at}

@@ -252,6 +252,8 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
         lambda w: url("api:discrepancies-confirm-price", w.discrepancy.public_id),
         {},
     ),
+    "gateways:enable": ("ann", "get", lambda w: url("gateways:enable", w.gateway.public_id), {}),
+    "api:gateways-enable": ("ann", "post", lambda w: url("api:gateways-enable", w.gateway.public_id), {}),
     "api:periods-close": ("fay", "post", lambda w: url("api:periods-close", w.period.public_id), {}),
     "api:periods-reopen": ("fay", "post", lambda w: url("api:periods-reopen", w.period.public_id), {}),
     "team": ("ben", "get", lambda w: url("team", w.cast.search.public_id) + "?format=csv", {}),
