@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import multiprocessing
 import os
 import signal
 import socket
@@ -12,15 +13,13 @@ import time
 from argparse import ArgumentParser
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.backends.postgresql.base import DatabaseWrapper
 
 from portal.local import Foreground, LocalServices, LocalServicesError, default_environment, end_with_parent
 
@@ -66,7 +65,7 @@ class Command(BaseCommand):
         started_at = time.monotonic()
         listener = stack.enter_context(listen(settings.PORT))
         services = self._start_services(stack)
-        self._prepare()
+        _prepare()
         foreground = Foreground(say=self._say)
         stack.callback(foreground.stop)
         _start_processes(foreground, listener)
@@ -100,13 +99,6 @@ class Command(BaseCommand):
         stack.callback(services.stop)
         return services
 
-    def _prepare(self) -> None:
-        """Bring the database up to date, and leave no connection of this process open behind."""
-        call_command("migrate", interactive=False, verbosity=0)
-        _collect_static_files()
-        call_command("seed_demo", if_empty=True)
-        cast("DatabaseWrapper", connections[DEFAULT_DB_ALIAS]).close_pool()
-
     def _announce(self, started_at: float) -> bool:
         """Print the address and the sign-ins once the portal says that it is ready; say whether it did."""
         if _readiness()[0] != http.client.OK:
@@ -117,6 +109,28 @@ class Command(BaseCommand):
         if SIGN_INS.exists():
             self._say(SIGN_INS.read_text())
         return True
+
+
+def _prepare() -> None:
+    """Bring the database up to date, in a process of its own: this one goes on without what that takes.
+
+    Raises CommandError when it fails.
+    """
+    process = multiprocessing.get_context("fork").Process(target=_bring_up_to_date)
+    process.start()
+    try:
+        process.join()
+    finally:
+        process.kill()
+    if process.exitcode:
+        raise CommandError("The database could not be brought up to date. What went wrong stands above.")
+
+
+def _bring_up_to_date() -> None:
+    end_with_parent(signal.SIGKILL)
+    call_command("migrate", interactive=False, verbosity=0)
+    _collect_static_files()
+    call_command("seed_demo", if_empty=True)
 
 
 def _collect_static_files() -> None:
