@@ -64,7 +64,7 @@ class LimitState(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class BudgetStanding:
     """How a budget stands in the window of a moment; amounts in US dollars, a limit of None is no limit."""
 
     id: int
@@ -91,7 +91,7 @@ class Standing:
         """Whether it counts the calls of one tier or model alone."""
         return self.only_tier is not None or self.only_model_id is not None
 
-    def binds(self, other: "Standing") -> bool:
+    def binds(self, other: "BudgetStanding") -> bool:
         """Whether the calls of `other`, in this scope or one inside it, count here, as far as filters go."""
         return self.only_tier in {None, other.only_tier} and self.only_model_id in {None, other.only_model_id}
 
@@ -121,8 +121,8 @@ class Standing:
         return 100 * amount_usd / self.limit_usd if self.limit_usd else Decimal(100 if amount_usd else 0)
 
 
-AnyStanding = TypeVar("AnyStanding", bound=Standing)
-Standings = Mapping[tuple[ScopeKind, int], Sequence[Standing]]  # by what they are budgets of
+AnyBudgetStanding = TypeVar("AnyBudgetStanding", bound=BudgetStanding)
+BudgetStandings = Mapping[tuple[ScopeKind, int], Sequence[BudgetStanding]]  # by what they are budgets of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class PassedShare:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetRow(Standing):
+class BudgetRow(BudgetStanding):
     """A budget as it stands, with all that a page tells of it.
 
     `scope_name` is empty for a key: keys belong to an app that imports this one, which names them. `is_seen`

@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register  # n
 from django.db import DatabaseError, connection
 
 from gateway.hot.holds import unknown_holds
-from portal.roles import standing
+from portal.roles import rights_of_role
 
 HINT = "Serve as a role that owns nothing: docs/operations.md, Two database roles."
 
@@ -18,7 +18,7 @@ HINT = "Serve as a role that owns nothing: docs/operations.md, Two database role
 def serving_role_cannot_rewrite_history(**_options: Any) -> list[CheckMessage]:
     """Warn when the portal's own connection could change or delete what was recorded, or lacks a right."""
     try:
-        found = standing(connection)
+        found = rights_of_role(connection)
     except DatabaseError as error:
         return [Warning(f"The database could not be asked about its roles: {error}", id="purser.W004")]
     if found.owns:

@@ -88,7 +88,7 @@ AS_OWNER = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RoleRights:
     """What the role of a connection is and may do, compared with what it should."""
 
     role: str
@@ -137,7 +137,7 @@ def grants(connection: BaseDatabaseWrapper, *, app_role: str) -> list[str]:
     ]
 
 
-def standing(connection: BaseDatabaseWrapper) -> Standing:
+def rights_of_role(connection: BaseDatabaseWrapper) -> RoleRights:
     """Return what the connection's role owns, may do too much of, and cannot do although it should."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -153,7 +153,7 @@ def standing(connection: BaseDatabaseWrapper) -> Standing:
             [list(EVERY_RIGHT), tables()],
         )
         rows = cursor.fetchall()
-    return Standing(
+    return RoleRights(
         role=rows[0][0] if rows else "",
         owns=tuple(table for _, table, owns, _ in rows if owns),
         too_much=tuple(

@@ -12,7 +12,7 @@ from budgets.models import AlertKind, Budget, BudgetAlert, Window
 from budgets.selectors.places import seen_by
 from budgets.selectors.rows import moment_of, standing_of, with_standings
 from budgets.thresholds import ALL_OF_IT, NEARLY_ALL, Earlier, Passed
-from budgets.types import Standing
+from budgets.types import BudgetStanding
 from teams.models import User
 from teams.selectors import RolesHeld
 
@@ -105,7 +105,7 @@ def passed_before(passed: Sequence[Passed]) -> dict[WindowKey, list[Earlier]]:
 
 def not_forecast_to_pass(
     *, windows: Collection[Window], at: datetime | None = None
-) -> list[tuple[Standing, datetime]]:
+) -> list[tuple[BudgetStanding, datetime]]:
     """Return the open budgets of these windows within their limit, and since when that limit is in force.
 
     Left out are those whose forecast was said to pass this limit already, and those without one. One query.

@@ -49,14 +49,14 @@ from budgets.selectors.places import (
     with_places,
 )
 from budgets.types import (
-    AnyStanding,
+    AnyBudgetStanding,
     BudgetDetail,
     BudgetRow,
+    BudgetStanding,
+    BudgetStandings,
     Headroom,
     PassedShare,
     PastWindow,
-    Standing,
-    Standings,
 )
 from core.errors import NotFoundError
 from core.money import ZERO
@@ -179,7 +179,7 @@ def binding_with(row: BudgetRow, *, seen: Q | None = None, at: datetime | None =
     return budget_rows(_compatible(around, row.only_tier, row.only_model_id), at=at)
 
 
-def tightest(rows: Iterable[AnyStanding]) -> AnyStanding | None:
+def tightest(rows: Iterable[AnyBudgetStanding]) -> AnyBudgetStanding | None:
     """Return the budget that refuses first: the hard one with the least left."""
     hard = [row for row in rows if row.mode is Mode.HARD and row.left_usd is not None]
     return min(hard, key=lambda row: (row.left_usd or ZERO, row.id), default=None)
@@ -199,7 +199,7 @@ def headroom(
 
 def standings_of_scopes(
     scopes: Mapping[ScopeKind, Collection[int]], *, at: datetime | None = None
-) -> Standings:
+) -> BudgetStandings:
     """Return the open budgets of these scopes (0 is the organisation's id) by their scope. One query."""
     wanted = Q(pk__in=[])
     for kind, ids in scopes.items():
@@ -208,9 +208,9 @@ def standings_of_scopes(
     return by_scope(standing_of(budget) for budget in budgets.order_by("pk"))
 
 
-def by_scope(rows: Iterable[AnyStanding]) -> dict[tuple[ScopeKind, int], list[AnyStanding]]:
+def by_scope(rows: Iterable[AnyBudgetStanding]) -> dict[tuple[ScopeKind, int], list[AnyBudgetStanding]]:
     """Return budgets by what they are budgets of, both in the order given."""
-    found: dict[tuple[ScopeKind, int], list[AnyStanding]] = {}
+    found: dict[tuple[ScopeKind, int], list[AnyBudgetStanding]] = {}
     for row in rows:
         found.setdefault(row.scope, []).append(row)
     return found
@@ -247,13 +247,13 @@ def _breadth() -> Case:
     return Case(*(When(scope_kind=kind, then=Value(place)) for place, kind in enumerate(WIDEST_FIRST)))
 
 
-def standing_of(budget: Any) -> Standing:
+def standing_of(budget: Any) -> BudgetStanding:
     """Return how a budget of `with_standings` stands."""
-    return Standing(**_figures(budget))
+    return BudgetStanding(**_figures(budget))
 
 
 def _figures(budget: Any) -> dict[str, Any]:
-    """Return what a `Standing` says of a budget of `with_standings`."""
+    """Return what a `BudgetStanding` says of a budget of `with_standings`."""
     return {
         "id": budget.pk,
         "public_id": budget.public_id,

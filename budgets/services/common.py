@@ -23,7 +23,7 @@ LIMITS_LOCK = 0x62_75_64_67  # the first half of an advisory lock's key; the sec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LockedBudget:
     """An open budget under the lock, with all that a change of it is checked against."""
 
     budget: Budget
@@ -49,13 +49,13 @@ def lock_limits(window: Window) -> datetime:
     return now
 
 
-def standing(
+def lock_budget(
     actor: User | None,
     budget: Budget,
     *,
     mandate: Mandate | None = None,
     refusal: str = "You may not set this limit.",
-) -> Standing:
+) -> LockedBudget:
     """Lock a budget and return it as it stands, for an actor or for whom he acts.
 
     Raises BudgetClosedError, and RoleNeededError for somebody who may not change it at all.
@@ -69,7 +69,7 @@ def standing(
     if mine.closed_at:
         raise BudgetClosedError(f"This budget was closed on {mine.closed_at:%d %B %Y}. Open another.")
     around = selectors.neighbourhood(place, Window(mine.window))
-    return Standing(
+    return LockedBudget(
         budget=mine,
         row=selectors.budget_rows(Budget.objects.filter(pk=mine.pk))[0],
         node=next(node for node in around if node.id == mine.pk),
@@ -85,7 +85,7 @@ def clean_reason(reason: str) -> str:
     return checked_reason(reason, kept="it stays in the history of the budget", most=LONGEST)
 
 
-def require_confirmation(before: Standing, after: Node, *, at: datetime) -> None:
+def require_confirmation(before: LockedBudget, after: Node, *, at: datetime) -> None:
     """Raise NeedsConfirmationError if calls would be refused that are not refused by this budget now.
 
     That is when a hard limit comes to be below what is spent and held in the window.

@@ -29,12 +29,12 @@ from budgets.models import (
 )
 from budgets.schedules import Schedule, Step
 from budgets.services.common import (
-    Standing,
+    LockedBudget,
     clean_reason,
+    lock_budget,
     lock_limits,
     record,
     require_confirmation,
-    standing,
 )
 from budgets.types import Mandate, ScopePlace
 from catalog.models import LlmModel, Tier
@@ -129,7 +129,7 @@ def change_limit(
     """
     text = clean_reason(reason)
     _require_amount(amount_usd)
-    here = standing(actor, budget, mandate=mandate)
+    here = lock_budget(actor, budget, mandate=mandate)
     if valid_from is not None and valid_from <= here.now:
         raise InvalidInputError("Enter a moment that is still to come.", field="valid_from")
     at = valid_from or here.now
@@ -162,7 +162,7 @@ def withdraw_plan(*, actor: User | None, budget: Budget, valid_from: datetime, r
     Raises NotFoundError when nothing is planned for it, and what `change_limit` raises: others may have
     counted on the plan.
     """
-    here = standing(actor, budget)
+    here = lock_budget(actor, budget)
     plans = {step.valid_from: step for step in here.node.schedule.plans_after(here.now)}
     if valid_from not in plans:
         raise NotFoundError("No limit is planned for this moment. It may be in force already.")
@@ -197,7 +197,7 @@ def top_up(
     text = clean_reason(reason)
     if amount_usd <= 0:
         raise InvalidInputError("A top-up is more than 0.", field="amount_usd")
-    here = standing(actor, budget, mandate=mandate)
+    here = lock_budget(actor, budget, mandate=mandate)
     if valid_until <= here.now:
         raise InvalidInputError("Enter an end that is still to come.", field="valid_until")
     limit_usd = here.node.schedule.limit_at(here.now)
@@ -295,7 +295,7 @@ def _require_opening(
     return node
 
 
-def _require(here: Standing, after: Node, *, asked: str, asked_usd: Decimal | None) -> None:
+def _require(here: LockedBudget, after: Node, *, asked: str, asked_usd: Decimal | None) -> None:
     change = Change(before=here.node, after=after, around=here.around, asked=asked, asked_usd=asked_usd)
     require_room(change, here.powers, now=here.now)
 

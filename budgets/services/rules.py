@@ -9,7 +9,14 @@ from django.db import transaction
 
 from budgets.authority import Change, binds_lead, require_room
 from budgets.models import Allocation, Budget, Mode, RollOver
-from budgets.services.common import Standing, changed, clean_reason, record, require_confirmation, standing
+from budgets.services.common import (
+    LockedBudget,
+    changed,
+    clean_reason,
+    lock_budget,
+    record,
+    require_confirmation,
+)
 from budgets.services.limits import require_percents, require_rules, write_once
 from budgets.services.rollover import open_window
 from core import clock
@@ -47,7 +54,7 @@ def set_rules(
     not set.
     """
     text = clean_reason(reason)
-    here = standing(actor, budget, refusal="You may not set these rules.")
+    here = lock_budget(actor, budget, refusal="You may not set these rules.")
     wanted = {
         "mode": mode,
         "allocation": allocation,
@@ -93,7 +100,7 @@ def close_budget(*, actor: User | None, budget: Budget, reason: str) -> Budget:
     on a budget above that has no room for it, and BudgetClosedError the second time.
     """
     text = clean_reason(reason)
-    here = standing(actor, budget, refusal="You may not close this budget.")
+    here = lock_budget(actor, budget, refusal="You may not close this budget.")
     if here.powers.as_lead and binds_lead(here.node, here.around, here.now):
         raise RoleNeededError(
             f"To close a budget is to take its limit away, which a lead may not. Ask {here.powers.who_may}."
@@ -122,7 +129,7 @@ def close_budget(*, actor: User | None, budget: Budget, reason: str) -> Budget:
 
 
 def _require_tightening(
-    here: Standing, mode: Mode, allocation: Allocation, ratio: Decimal, roll_over: RollOver
+    here: LockedBudget, mode: Mode, allocation: Allocation, ratio: Decimal, roll_over: RollOver
 ) -> None:
     """Refuse a lead what weakens a limit that his team shares."""
     if not here.powers.as_lead or not binds_lead(here.node, here.around, here.now):

@@ -20,6 +20,7 @@ from core.idempotency import HEADER, KEY_PATTERN
 from core.problems import CONTENT_TYPE
 from core.rest.fields import (
     DATE,
+    DATE_TIME,
     TEXT_PATTERN,
     TIME_PATTERN,
     Day,
@@ -214,7 +215,8 @@ class MomentSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Json:
         """Describe the field."""
-        return {"type": "string", "format": "date-time"}
+        pattern = {"pattern": f"^{DATE_TIME.pattern}$"} if direction == "request" else {}
+        return {"type": "string", "format": "date-time", **pattern}
 
 
 class DaySchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # carries no types

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from approvals.selectors import lent_for_team
 from budgets.models import ScopeKind
 from budgets.selectors import standings_of_scopes
-from budgets.types import Standing, Standings
+from budgets.types import BudgetStanding, BudgetStandings
 from core.errors import NotFoundError
 from core.money import ZERO
 from core.sheets import CSV_HEAD, Line, Section, cells, day_of
@@ -45,7 +45,7 @@ class ProjectLine:
 class Money:
     """The team's month in US dollars: its monthly budget, its spend, what its projects were given."""
 
-    budget: Standing | None
+    budget: BudgetStanding | None
     spent_usd: Decimal
     allocated_usd: Decimal
 
@@ -147,7 +147,9 @@ def _page(request: PersonRequest, team: Team, projects: Sequence[Project]) -> Te
     )
 
 
-def _money(team: Team, projects: Sequence[Project], spent: Sequence[Spend], budgets: Standings) -> Money:
+def _money(
+    team: Team, projects: Sequence[Project], spent: Sequence[Spend], budgets: BudgetStandings
+) -> Money:
     given = [month_budget(budgets, (ScopeKind.PROJECT, project.pk)) for project in projects]
     return Money(
         budget=month_budget(budgets, (ScopeKind.TEAM, team.pk)),
@@ -157,7 +159,7 @@ def _money(team: Team, projects: Sequence[Project], spent: Sequence[Spend], budg
 
 
 def _projects(
-    projects: Sequence[Project], spent: Sequence[Spend], budgets: Standings
+    projects: Sequence[Project], spent: Sequence[Spend], budgets: BudgetStandings
 ) -> tuple[ProjectLine, ...]:
     """Return the team's open projects and all that it paid for this month, the dearest first."""
     costs = {each.id: each.cost_usd for each in spent}

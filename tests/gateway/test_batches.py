@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from django.db import connection
 from pytest_django import Settings
 
@@ -106,6 +107,18 @@ def test_a_request_that_was_refused_is_decided_anew_in_the_same_batch(world: Wor
     assert [each.status for each in authorize(world, *bodies)] == [429, 200]
 
 
+@pytest.mark.parametrize(
+    "limits", [{"parallel_calls": 2}, {"requests_per_minute": 2}, {"tokens_per_minute": 2_400}]
+)
+def test_calls_of_a_batch_count_on_the_rates_of_those_behind_them(
+    world: World, limits: dict[str, int]
+) -> None:
+    RateLimit.objects.create(scope_kind=ScopeKind.KEY, scope_id=world.key.pk, **limits)
+    found = authorize(world, *(question(world) for _ in range(4)))
+    assert [each.status for each in found] == [200, 200, 429, 429]
+    assert {each.body["rate_limit"]["limit"] for each in found[2:]} == set(limits)
+
+
 def test_a_refused_call_does_not_lead_the_others_past_their_budgets(world: World) -> None:
     later = make_model("later", tier=1)
     for unit in ("input", "output"):
@@ -114,17 +127,6 @@ def test_a_refused_call_does_not_lead_the_others_past_their_budgets(world: World
     refused, other = authorize(world, question(world, model="large"), question(world, model="later"))
     assert (refused.status, other.status) == (403, 429)
     assert Reservation.objects.count() == 0
-
-
-def test_calls_of_one_batch_are_counted_in_flight_one_after_the_other(world: World) -> None:
-    limit = RateLimit.objects.create(scope_kind=ScopeKind.KEY, scope_id=world.key.pk, parallel_calls=2)
-    world.budget("key", kind=ScopeKind.KEY, limit="1")
-    found = authorize(world, question(world), question(world), question(world))
-    assert [each.status for each in found] == [200, 200, 429]
-    assert found[2].body["rate_limit"]["limit"] == "parallel_calls"
-    limit.refresh_from_db()
-    held = sum(Reservation.objects.values_list("held_usd", flat=True))
-    assert (limit.in_flight, Balance.objects.get().reserved_usd) == (2, held)
 
 
 def settlement(reservation: str, **changes: Any) -> tuple[str, bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Exists, Sum
 
 from budgets.models import ScopeKind, Window
-from budgets.types import Standing
+from budgets.types import BudgetStanding
 from core import clock
 from core.money import ZERO
 from usage.forecast import PACE_DAYS, breach_day, linear, since_first_use
@@ -32,7 +32,7 @@ FORECAST_WINDOWS = tuple(window for window in Window if window not in NOT_FORECA
 Cell = dict[str, Any]
 
 
-def forecast_budgets(rows: Sequence[Standing], *, at: datetime | None = None) -> dict[int, Forecast]:
+def forecast_budgets(rows: Sequence[BudgetStanding], *, at: datetime | None = None) -> dict[int, Forecast]:
     """Return where each budget's window is expected to end, by budget id, with known changes of prices.
 
     One query, four more when a price is known to change before the last window ends. A day is too short and
@@ -70,7 +70,7 @@ def scope_of(scopes: Iterable[tuple[ScopeKind, int]]) -> Scope:
     )
 
 
-def passes_on(row: Standing, forecast: Forecast | None, *, at: datetime | None = None) -> date | None:
+def passes_on(row: BudgetStanding, forecast: Forecast | None, *, at: datetime | None = None) -> date | None:
     """Return the organisation's day on which a budget is expected to pass its limit, None if in its window
     it is not, or has already.
 
@@ -94,7 +94,7 @@ def passes_on(row: Standing, forecast: Forecast | None, *, at: datetime | None =
 
 
 def _cells(
-    rows: Sequence[Standing], days: Sequence[date], *, is_changing: Exists, by_model: bool = False
+    rows: Sequence[BudgetStanding], days: Sequence[date], *, is_changing: Exists, by_model: bool = False
 ) -> dict[tuple[ScopeKind, int], list[Cell]]:
     """Read the usage of these budgets' scopes, and sort it by scope."""
     kinds = {row.scope_kind for row in rows}
@@ -112,7 +112,7 @@ def _cells(
 
 
 def _forecast(
-    row: Standing,
+    row: BudgetStanding,
     cells: Mapping[tuple[ScopeKind, int], list[Cell]],
     days: Sequence[date],
     now: datetime,

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from budgets.models import ScopeKind
 from budgets.selectors import standings_of_scopes
-from budgets.types import Standing, Standings
+from budgets.types import BudgetStanding, BudgetStandings
 from core import clock
 from core.money import ZERO
 from teams.models import NamedKind, Project
@@ -99,7 +99,7 @@ def _as_called(projects: Sequence[Project], then: datetime | None) -> Sequence[P
     return projects
 
 
-def _budgets(scope: Scope, project_ids: Sequence[int], at: datetime | None) -> Standings:
+def _budgets(scope: Scope, project_ids: Sequence[int], at: datetime | None) -> BudgetStandings:
     wanted: dict[ScopeKind, list[int]] = {ScopeKind.PROJECT: list(project_ids)}
     if scope.budget:
         kind, scope_id = scope.budget
@@ -111,7 +111,7 @@ def _account(
     name: str,
     code: str,
     by_day: Mapping[date, Decimal],
-    budget: Standing | None,
+    budget: BudgetStanding | None,
     summary: Summary,
     *,
     project_ids: Collection[int],

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 
 from budgets.models import Mode, ScopeKind, Window
-from budgets.types import AnyStanding, Standing, Standings
+from budgets.types import AnyBudgetStanding, BudgetStanding, BudgetStandings
 from core.money import format_usd
 from keys.models import Grant
 from teams.models import Project
@@ -28,7 +28,7 @@ class Account:
     project_code: str
     spent_usd: Decimal
     forecast: Forecast | None
-    budget: Standing | None
+    budget: BudgetStanding | None
 
     @property
     def limit_usd(self) -> Decimal | None:
@@ -56,8 +56,8 @@ def with_top_tier(projects: QuerySet[Project], now: datetime) -> QuerySet[Projec
 
 
 def month_budget(
-    budgets: Mapping[tuple[ScopeKind, int], Sequence[AnyStanding]], scope: tuple[ScopeKind, int] | None
-) -> AnyStanding | None:
+    budgets: Mapping[tuple[ScopeKind, int], Sequence[AnyBudgetStanding]], scope: tuple[ScopeKind, int] | None
+) -> AnyBudgetStanding | None:
     """Return the tightest unfiltered monthly budget of a scope that does more than tell."""
     found = [
         row
@@ -70,7 +70,7 @@ def month_budget(
     return min(found, key=lambda row: (row.limit_usd or 0, row.id), default=None)
 
 
-def project_row(project: Project, summary: Summary, budgets: Standings, account: Account) -> ProjectRow:
+def project_row(project: Project, summary: Summary, budgets: BudgetStandings, account: Account) -> ProjectRow:
     """Make one line of the table; limits and forecasts only where the period is a month."""
     moment = summary.moment
     spent_usd = summary.project_usd(project.pk, moment.period)
@@ -120,7 +120,7 @@ def share(amount_usd: Decimal | None, limit_usd: Decimal | None) -> Decimal | No
     return 100 * amount_usd / limit_usd if limit_usd else Decimal(100 if amount_usd else 0)
 
 
-def _status(project: Project, budgets: Standings, account: Account) -> Status:
+def _status(project: Project, budgets: BudgetStandings, account: Account) -> Status:
     if project.archived_at:
         return Status(tone="info", text="Closed")
     if any(
@@ -158,7 +158,7 @@ def _day_of_breach(account: Account, limit_usd: Decimal, summary: Summary) -> da
     )
 
 
-def _coming(account: Account, budget: Standing, day: date) -> Breach:
+def _coming(account: Account, budget: BudgetStanding, day: date) -> Breach:
     if budget.mode is Mode.HARD:
         text = f"Calls will then return 429 until {_date(budget.window_ends_at)}."
     else:
@@ -173,7 +173,7 @@ def _coming(account: Account, budget: Standing, day: date) -> Breach:
     )
 
 
-def _passed(account: Account, budget: Standing, limit_usd: Decimal, summary: Summary) -> Breach:
+def _passed(account: Account, budget: BudgetStanding, limit_usd: Decimal, summary: Summary) -> Breach:
     over_usd = account.spent_usd - limit_usd
     if budget.mode is Mode.HARD:
         text = f"Its calls return 429 until {_date(budget.window_ends_at)}."

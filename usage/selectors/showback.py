@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from budgets.models import ScopeKind
 from budgets.selectors import standings_of_scopes
-from budgets.types import Standings
+from budgets.types import BudgetStandings
 from core import clock
 from core.money import ZERO
 from core.together import ask_together
@@ -102,7 +102,7 @@ def showback(teams: QuerySet[Team], period: Period) -> Showback:
     )
 
 
-def _budgets(teams: Sequence[Team], period: Period) -> Standings:
+def _budgets(teams: Sequence[Team], period: Period) -> BudgetStandings:
     """Return the budgets of the teams as they were at the period's end."""
     end = end_of(period.last_day)
     at = end if end < clock.now() else None

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 
-from portal.roles import APP_ROLE, grants, standing
+from portal.roles import APP_ROLE, grants, rights_of_role
 
 
 class Command(BaseCommand):
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         if not apply:
             self.stdout.write("BEGIN;\n" + ";\n".join(statements) + ";\nCOMMIT;")
             return
-        here = standing(connection)
+        here = rights_of_role(connection)
         if here.role == app or not here.owns:
             raise CommandError(
                 f"The role {here.role} cannot grant these rights to {app}: set MIGRATE_DATABASE_URL to the"

@@ -14,7 +14,7 @@ from django.db import transaction
 from budgets import selectors
 from budgets.models import AlertKind, Budget, BudgetAlert
 from budgets.thresholds import ALL_OF_IT, Passed, share_to_tell
-from budgets.types import BudgetRow, Standing
+from budgets.types import BudgetRow, BudgetStanding
 from core import clock
 from usage.selectors.blocked import exhausted_lately
 from usage.selectors.outlook import FORECAST_WINDOWS, forecast_budgets, passes_on
@@ -105,7 +105,7 @@ def _alerts_of_spend(
 
 
 def _alert_of_forecast(
-    standing: Standing,
+    standing: BudgetStanding,
     limit_usd: Decimal,
     limit_since: datetime,
     forecast: Forecast,
