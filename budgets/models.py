@@ -210,7 +210,7 @@ class Balance(models.Model):
     """
 
     pk = models.CompositePrimaryKey("budget_id", "window_start")
-    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="balances")
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="balances", db_index=False)
     window_start = models.DateTimeField()
     window_end = models.DateTimeField()
     spent_usd = models.DecimalField(**MONEY, default=0)

@@ -129,17 +129,6 @@ def test_a_refused_call_does_not_lead_the_others_past_their_budgets(world: World
     assert Reservation.objects.count() == 0
 
 
-def test_calls_of_one_batch_are_counted_in_flight_one_after_the_other(world: World) -> None:
-    limit = RateLimit.objects.create(scope_kind=ScopeKind.KEY, scope_id=world.key.pk, parallel_calls=2)
-    world.budget("key", kind=ScopeKind.KEY, limit="1")
-    found = authorize(world, question(world), question(world), question(world))
-    assert [each.status for each in found] == [200, 200, 429]
-    assert found[2].body["rate_limit"]["limit"] == "parallel_calls"
-    limit.refresh_from_db()
-    held = sum(Reservation.objects.values_list("held_usd", flat=True))
-    assert (limit.in_flight, Balance.objects.get().reserved_usd) == (2, held)
-
-
 def settlement(reservation: str, **changes: Any) -> tuple[str, bytes]:
     """Write one settlement of 200 input and 50 output tokens."""
     usage = {"input_tokens": 200, "output_tokens": 50}
