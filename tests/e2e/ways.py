@@ -21,8 +21,6 @@ LOG_VIOLATIONS = """document.addEventListener('securitypolicyviolation', (event)
 FOCUSED = "element => element === document.activeElement"
 # Tab leads to one of several radio buttons, and arrows to the others.
 AMONG = "one => document.activeElement.name === one.name && document.activeElement.form === one.form"
-    "element => document.activeElement.name === element.name && document.activeElement.form === element.form"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
