@@ -19,6 +19,8 @@ EXPECTED_ANSWERS = ("status of 409", "status of 412", "status of 422")
 LOG_VIOLATIONS = """document.addEventListener('securitypolicyviolation', (event) =>
   console.error('CSP: ' + event.violatedDirective + ' ' + event.blockedURI))"""
 FOCUSED = "element => element === document.activeElement"
+# Tab leads to one of several radio buttons, and arrows to the others.
+AMONG = "one => document.activeElement.name === one.name && document.activeElement.form === one.form"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,11 @@ class Traveller:
         """Check a box or one of several."""
         target = self.page.get_by_label(label).first
         if self.way.keyboard:
-            self._tab_to(target)
+            self._tab_to(target, reached=AMONG if target.get_attribute("type") == "radio" else FOCUSED)
+            for _ in range(MOST_TABS):
+                if target.evaluate(FOCUSED):
+                    break
+                self.page.keyboard.press("ArrowDown")
             self.page.keyboard.press("Space")
         else:
             target.check()
@@ -121,11 +127,11 @@ class Traveller:
         self.context.close()
         assert self.troubles == [], self.troubles
 
-    def _tab_to(self, target: Locator) -> None:
+    def _tab_to(self, target: Locator, *, reached: str = FOCUSED) -> None:
         """Press Tab until the target has the focus; what cannot be reached so is no control."""
         target.wait_for()
         for _ in range(MOST_TABS):
-            if target.evaluate(FOCUSED):
+            if target.evaluate(reached):
                 return
             self.page.keyboard.press("Tab")
         raise AssertionError(f"{self.page.url}: {target} cannot be reached by Tab")

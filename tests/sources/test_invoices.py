@@ -166,13 +166,13 @@ def test_lines_that_do_not_sum_are_refused_with_what_is_missing(cast: Cast, acco
         ({"currency": "EUR"}, "The bill is in EUR, and Purser keeps US dollars."),
         ({"last_day": "2026-09-30"}, "The last day must not be before the first"),
         ({"total": "much"}, "'much' is no amount"),
-        ({"number": "   "}, "This field is required."),
+        ({"number": "   "}, "Enter the number of the bill"),
         ({"account": "pac_of_nobody"}, "Select a valid choice"),
         (
             {"document": SimpleUploadedFile("x.csv", b"description,amount\na,b\n")},
             "Line 2: 'b' is no amount.",
         ),
-        ({"document": ""}, "This field is required."),
+        ({"document": ""}, "Choose the file with the lines of the bill"),
     ],
 )
 def test_what_cannot_be_kept_is_said(

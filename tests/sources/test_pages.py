@@ -137,7 +137,7 @@ def test_an_administrator_adds_an_account_and_its_sources_are_there(cast: Cast) 
         ({"base_url": "http://127.0.0.1:9000"}, "127.0.0.1 is not on the public internet."),
         ({"base_url": "https://169.254.169.254/latest"}, "is not on the public internet."),
         ({"base_url": "https://8.8.8.8/?x=1"}, "An address ends before ? and #."),
-        ({"name": " "}, "This field is required."),
+        ({"name": " "}, "Enter the id that the provider calls the organisation by"),
     ],
 )
 def test_an_account_that_cannot_be_is_refused(cast: Cast, entered: dict[str, str], said: str) -> None:
