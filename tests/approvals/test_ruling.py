@@ -287,3 +287,11 @@ def test_a_tier_is_retired_on_its_page(cast: Cast, asked: AccessRequest) -> None
     assert "closed" in ann.get(f"/approvals/policies/proposals/{proposal.public_id}/").words
     asked.refresh_from_db()
     assert asked.status == RequestStatus.PENDING
+
+
+def test_rules_that_mean_nothing_now_are_not_shown(cast: Cast) -> None:
+    factories.new_policy(cast.tier2, [("lead", 1)])
+    assert "The rule extends while spend" not in Visitor(cast.ann).get(LIST).words
+
+    factories.new_policy(cast.tier2, [("lead", 1)], auto_extend=True)
+    assert "The rule extends while spend" in Visitor(cast.ann).get(LIST).words

@@ -104,6 +104,7 @@ def test_whoever_works_in_no_project_is_told_so(cast: Cast, who: str) -> None:
     visitor = Visitor(getattr(cast, who))
 
     assert "You are in no team with a project yet" in at(visitor).words
+    assert "You are in no team with a project yet" in visitor.get("/approvals/break-glass/").words
     assert send(visitor).status == 422
     assert not AccessRequest.objects.exists()
 

@@ -322,3 +322,10 @@ def test_rename_changes_no_label_of_the_past_and_todays_name_stands_beside_it(ca
     assert later.object_label == "Find"
     sheet = Visitor(cast.audrey).client.get(AUDIT, {"format": "csv"}).getvalue().decode()
     assert sheet.count("Cleo Hart") >= 4
+
+
+def test_moments_among_the_values_are_written_as_elsewhere(cast: Cast) -> None:
+    after = {"ends_at": "2026-12-02T02:00:00+00:00"}
+    audit.record(actor=cast.ann, action="key.activity_planned", subject=cast.search, after=after)
+
+    assert "ends at: 2 December 2026, 02:00 UTC" in Visitor(cast.ann).get(AUDIT).words

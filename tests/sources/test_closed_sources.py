@@ -14,7 +14,7 @@ from gateway.services import close_log, register_gateway, register_log
 from gateway.tasks import log_of, pull_logs, pull_one_log
 from tests.browsing import Visitor
 from tests.cast import Cast
-from tests.factories import GatewayFactory
+from tests.factories import GatewayFactory, ProviderAccountFactory
 from tests.fakes.spend_logs import SpendLogs
 from tests.gateway.conftest import World
 from usage.models import (
@@ -118,3 +118,15 @@ def test_a_gateway_with_an_address_is_red_until_its_journal_is_read(world: World
     [edge] = at("https://edge.internal")
     assert reconcile_day(source=edge, day=LAST_MONTH).state == RunState.UNREADABLE
     assert at("") == []
+
+
+@pytest.mark.django_db
+def test_what_holds_up_a_month_is_called_by_its_name() -> None:
+    account = ProviderAccountFactory.create(name="org-1")
+    ImportCursor.objects.create(source=f"{account.public_id}:cost")
+
+    assert all_read(LAST_MONTH).detail == "Not read to the end of the month: OpenAI org-1 cost."
+
+
+def test_months_before_the_first_one_used_are_not_listed(cast: Cast) -> None:
+    assert len(Visitor(cast.fay).get("/reconciliation/periods/").rows("months-h")) == 2
