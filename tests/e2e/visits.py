@@ -49,6 +49,7 @@ class Visit:
 
     def weigh(self, path: str) -> list[str]:
         """Open a page with an empty cache and return what is too much."""
+        self.page.goto("about:blank")  # or the end of the page before would be counted too
         session = self.context.new_cdp_session(self.page)
         session.send("Network.enable")
         session.send("Network.setCacheDisabled", {"cacheDisabled": True})

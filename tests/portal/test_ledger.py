@@ -84,7 +84,7 @@ def test_verification_that_no_longer_runs_is_late(cast: Cast) -> None:
 def test_every_rule_sees_one_moment_and_may_take_its_time(transactional_db: None) -> None:
     with ledger._one_snapshot():
         settings = [_setting(name) for name in ("transaction_isolation", "transaction_read_only")]
-        assert [*settings, _setting("statement_timeout")] == ["repeatable read", "on", "0"]
+        assert [*settings, _setting("statement_timeout")] == ["repeatable read", "on", "4h"]
     assert (_setting("transaction_isolation"), _setting("statement_timeout")) == ("read committed", "30s")
 
 
