@@ -111,13 +111,13 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:projects-move": writes,
     "move_team": always,
     "api:teams-move": writes,
-    "api:teams-members": writes,
-    "api:teams-end-member": writes,
-    "api:teams-archive": writes,
-    "api:projects-archive": writes,
-    "api:projects-hand-over": writes,
     "budgets:close": always,  # what is not limited any more is raised for good
     "api:budgets-close": writes,
+    "api:teams-members": writes,
+    "api:teams-end-member": writes,
+    "api:teams-archive": writes,  # every key is refused, and nothing brings it back
+    "api:projects-archive": writes,
+    "api:projects-hand-over": writes,
     "quarantine:assign": always,
     "quarantine:dismiss": always,
     "api:quarantine-book": writes,

@@ -84,6 +84,8 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "api:projects-move": ("cleo", "post", lambda w: url("api:projects-move", w.cast.ranking.public_id), {}),
     "move_team": ("ann", "get", lambda w: url("move_team", w.cast.search.public_id), {}),
     "api:teams-move": ("ann", "post", lambda w: url("api:teams-move", w.cast.search.public_id), {}),
+    "budgets:close": ("ben", "get", lambda w: url("budgets:close", w.budget.public_id), {}),
+    "api:budgets-close": ("ben", "post", lambda w: url("api:budgets-close", w.budget.public_id), {}),
     "api:teams-members": ("ben", "post", lambda w: url("api:teams-members", w.cast.search.public_id), {}),
     "api:teams-end-member": (
         "ben",
@@ -104,8 +106,6 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
         lambda w: url("api:projects-hand-over", w.cast.ranking.public_id),
         {},
     ),
-    "budgets:close": ("ben", "get", lambda w: url("budgets:close", w.budget.public_id), {}),
-    "api:budgets-close": ("ben", "post", lambda w: url("api:budgets-close", w.budget.public_id), {}),
     "people:add": ("ann", "get", lambda _: "/people/add/", {}),
     "people:give_role": ("ann", "get", lambda w: url("people:give_role", w.cast.ada.public_id), {}),
     "people:end_role": ("ann", "get", lambda w: url("people:end_role", leads(w)), {}),
