@@ -14,6 +14,7 @@ ONE_AT_A_TIME = 0xAD01  # the advisory lock that lets one of two who begin at on
 def add_administrator(*, email: str, name: str, even_if_there_are_some: bool = False) -> User:
     """Let somebody administer the organisation, and make the person when nobody has this e-mail address.
 
+    Who administers it already keeps the role; nothing changes then.
     Raises AlreadyDoneError when an active person administers it already, unless that is no matter, and what
     `create_person` and `assign_role` raise.
     """
@@ -26,5 +27,6 @@ def add_administrator(*, email: str, name: str, even_if_there_are_some: bool = F
         )
     known = User.objects.filter(email=email.strip().lower()).first()
     person = known or create_person(actor=None, email=email, name=name)
-    assign_role(actor=None, user=person, role=Role.ADMIN)
+    if not holders.filter(user=person).exists():
+        assign_role(actor=None, user=person, role=Role.ADMIN)
     return person

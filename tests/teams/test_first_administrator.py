@@ -73,6 +73,15 @@ def test_first_administrator_sets_a_password_by_the_link_once_and_signs_in() -> 
 
 
 @pytest.mark.django_db
+def test_who_lost_the_link_gets_another_one_and_no_second_role() -> None:
+    add()
+    path = link_in(add("--even-if-there-are-some"))
+    assert RoleAssignment.objects.count() == 1
+    assert set_password(path, PASSWORD)
+    assert signs_in(PASSWORD)
+
+
+@pytest.mark.django_db
 def test_first_administrator_is_in_the_audit() -> None:
     add()
     events = AuditEvent.objects.filter(action__in=("person.created", "role.assigned")).order_by("pk")
