@@ -17,7 +17,7 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 
-from budgets.models import Balance, Entry, Reservation, ScopeKind, Window
+from budgets.models import Balance, Entry, Mode, Reservation, ScopeKind, Window
 from budgets.selectors import unbalanced_balances
 from core import clock
 from tests.gateway.conftest import Gus, World, build_world
@@ -71,12 +71,14 @@ def test_without_the_lock_read_check_add_overspends(world: World) -> None:
 
 @pytest.mark.parametrize(("budget", "fits"), [("0.00012", 0), ("0.0012", 1), ("0.0042", 3), ("0.0126", 10)])
 @pytest.mark.parametrize("tokens", [100, ...])
+@pytest.mark.parametrize("team", ["100", "0"])
 def test_no_interleaving_spends_more_than_the_budget(
-    world: World, budget: str, fits: int, tokens: Any
+    world: World, budget: str, fits: int, tokens: Any, team: str
 ) -> None:
+    """Also where a soft budget is exceeded, so that nothing is taken without looking at each call."""
     world.price(world.small, "request", "0")
     world.budget("key", kind=ScopeKind.KEY, limit=budget)
-    world.budget("team", kind=ScopeKind.TEAM, limit="100", window=Window.MONTH)
+    world.budget("team", kind=ScopeKind.TEAM, limit=team, window=Window.MONTH, mode=Mode.SOFT)
     type(world.small.tier).objects.filter(number=1).update(
         default_max_output_tokens=100, floor_max_output_tokens=100
     )
