@@ -29,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--even-if-there-are-some",
             action="store_true",
-            help="also when somebody administers already: for another link, or when nobody can sign in any more",
+            help="also when somebody administers already: for another link, or when nobody can sign in",
         )
 
     def handle(self, *, email: str, name: str, even_if_there_are_some: bool, **_options: Any) -> None:
