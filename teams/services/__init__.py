@@ -1,5 +1,6 @@
 """How the organisation changes; an `actor` of None is the system itself, which sets an installation up."""
 
+from teams.services.administrators import add_administrator
 from teams.services.changes import (
     archive_project,
     archive_team,
@@ -11,15 +12,8 @@ from teams.services.changes import (
 )
 from teams.services.directory import follow_groups, remove_group, save_group
 from teams.services.factors import record_sign_in_change, reset_factors
-from teams.services.organisation import (
-    add_member,
-    assign_role,
-    create_department,
-    create_project,
-    create_team,
-    end_membership,
-    end_role,
-)
+from teams.services.members import add_member, end_membership
+from teams.services.organisation import create_department, create_project, create_team, hand_over_project
 from teams.services.people import (
     change_address,
     create_person,
@@ -29,9 +23,11 @@ from teams.services.people import (
     remove_person,
     rename_person,
 )
+from teams.services.roles import assign_role, end_role
 from teams.services.sessions import end_sessions
 
 __all__ = [
+    "add_administrator",
     "add_member",
     "archive_project",
     "archive_team",
@@ -46,6 +42,7 @@ __all__ = [
     "end_role",
     "end_sessions",
     "follow_groups",
+    "hand_over_project",
     "link_person",
     "move_project",
     "move_team",

@@ -55,6 +55,12 @@ def leave_signed_in(cast: Cast) -> None:
 
 
 WALK: Walk = {
+    "teams.add_administrator": (
+        lambda _: teams.services.add_administrator(
+            email="nia@example.com", name="Nia", even_if_there_are_some=True
+        ),
+        ["person.created", "role.assigned"],
+    ),
     "teams.create_department": (
         lambda cast: teams.services.create_department(actor=cast.ann, code="new", name="New"),
         ["department.created"],
@@ -71,13 +77,19 @@ WALK: Walk = {
         ),
         ["project.created"],
     ),
+    "teams.hand_over_project": (
+        lambda cast: teams.services.hand_over_project(
+            actor=cast.ben, project=cast.ranking, owner=cast.ada, reason=WHY
+        ),
+        ["project.handed_over"],
+    ),
     "teams.add_member": (
         lambda cast: teams.services.add_member(actor=cast.ben, team=cast.search, user=cast.dan),
         ["team.member_added"],
     ),
     "teams.end_membership": (
         lambda cast: teams.services.end_membership(
-            actor=cast.ben, team=cast.search, user=cast.ada, reason="Moved."
+            actor=cast.ben, team=cast.search, user=cast.ada, reason="Moved.", endings=()
         ),
         ["team.member_left"],
     ),
