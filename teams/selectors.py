@@ -265,6 +265,7 @@ class TeamPerson:
     """Somebody who works in a team, leads it or directs its department, from when to when; no end is None."""
 
     person_id: int
+    public_id: str
     name: str
     role: str
     since: datetime
@@ -281,7 +282,7 @@ def people_of_team(team: Team) -> list[TeamPerson]:
 
     Who leads a team and is in it is listed as both. One query.
     """
-    columns = ("user_id", "user__name", "role", "valid_from", "valid_until")
+    columns = ("user_id", "user__public_id", "user__name", "role", "valid_from", "valid_until")
     members = Membership.objects.live().filter(team=team, user__is_active=True).order_by()
     roles = RoleAssignment.objects.live().filter(
         Q(team=team) | Q(department=team.department_id), user__is_active=True
@@ -291,7 +292,7 @@ def people_of_team(team: Team) -> list[TeamPerson]:
         members.annotate(role=Value(MEMBER, output_field=CharField())).values_list(*columns), all=True
     )
     people = [
-        TeamPerson(person_id=person, name=name, role=role, since=since, until=until)
-        for person, name, role, since, until in found
+        TeamPerson(person_id=person, public_id=public, name=name, role=role, since=since, until=until)
+        for person, public, name, role, since, until in found
     ]
     return sorted(people, key=lambda each: (each.name, each.person_id, each.role))

@@ -18,7 +18,7 @@ from core.errors import AlreadyDoneError, InvalidInputError, NotFoundError
 from core.forms import ReasonField
 from portal.places import consequences
 from teams.models import Department, Project, Role, Team, User
-from teams.selectors import RolesHeld, require_admin, roles_of
+from teams.selectors import require_admin, roles_of
 from teams.services.changes import require_director
 from teams.types import PersonRequest
 
@@ -110,19 +110,6 @@ def move_team(request: PersonRequest, public_id: str) -> HttpResponse:
         ),
     )
     return _move(request, moving)
-
-
-def may_move_project(roles: RolesHeld, project: Project) -> bool:
-    """Whether somebody with these roles may move a project."""
-    return project.archived_at is None and (
-        project.team.department_id in roles.directs or Role.ADMIN in roles.organisation_wide
-    )
-
-
-def may_move_team(roles: RolesHeld, team: Team) -> bool:
-    """Whether somebody with these roles may move a team: he answers for a second department too."""
-    directs_both = team.department_id in roles.directs and len(roles.directs) > 1
-    return team.archived_at is None and (directs_both or Role.ADMIN in roles.organisation_wide)
 
 
 def _move(request: PersonRequest, moving: Moving[AnyHome]) -> HttpResponse:

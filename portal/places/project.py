@@ -25,7 +25,7 @@ from keys.selectors import active_grants, state_in_words, tiers_now
 from portal.context import roles_here
 from portal.home.periods import MONTH, PERIODS, chart_summary, limit_note, period_asked, period_tabs
 from portal.places import snippets
-from portal.places.moving import may_move_project
+from portal.places.acts import Acts, acts_of_project
 from teams.models import Project
 from teams.types import PersonRequest
 from usage import selectors
@@ -98,7 +98,8 @@ class ProjectPage:
     ask_budget_url: str
     budget_url: str
     make_key_url: str
-    move_url: str
+    acts: Acts
+    needs_start: bool
     blocked_url: str
     csv_url: str
 
@@ -170,9 +171,8 @@ def _page(
         ask_budget_url=reverse("approvals:ask_budget", args=[budget]) if budget and is_open else "",
         budget_url=reverse("budgets:detail", args=[budget]) if budget else "",
         make_key_url=f"{reverse('keys:create')}?{for_project}" if works_here else "",
-        move_url=reverse("move_project", args=[project.public_id])
-        if may_move_project(roles_here(request), project)
-        else "",
+        acts=acts_of_project(roles_here(request), project),
+        needs_start=is_open and not keys,
         blocked_url=f"{reverse('blocked:list')}?{urlencode({'project': project.public_id})}",
         csv_url=addresses.link(request, KEPT, format="csv"),
     )

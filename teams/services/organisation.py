@@ -45,7 +45,7 @@ def create_project(
 
     Raises InvalidInputError when the code is taken.
     """
-    _require_oversight(actor, team)
+    require_oversight(actor, team)
     _require_free(Project.objects.filter(code=code).exists(), code)
     project = Project.objects.create(code=code, name=name, team=team, owner=owner, cost_centre=cost_centre)
     after = {"code": code, "name": name, "team": team.code, "owner": owner, "cost_centre": cost_centre}
@@ -59,7 +59,7 @@ def add_member(*, actor: User | None, team: Team, user: User) -> Membership:
 
     Raises AlreadyHeldError when he works there already.
     """
-    _require_oversight(actor, team)
+    require_oversight(actor, team)
     _lock(user)
     if Membership.objects.live().filter(team=team, user=user).exists():
         raise AlreadyHeldError(f"{user} works in team {team} already. Nothing needs to be done.")
@@ -74,7 +74,7 @@ def end_membership(*, actor: User | None, team: Team, user: User, reason: str) -
 
     Raises InvalidInputError when he does not work there.
     """
-    _require_oversight(actor, team)
+    require_oversight(actor, team)
     membership = (
         Membership.objects.live()
         .filter(team=team, user=user)
@@ -151,7 +151,8 @@ def _require_admin(actor: User | None) -> None:
         require_admin(actor)
 
 
-def _require_oversight(actor: User | None, team: Team) -> None:
+def require_oversight(actor: User | None, team: Team) -> None:
+    """Raise RoleNeededError for who neither leads the team, nor directs its department, nor administers."""
     if actor is not None and not roles_of(actor).oversees(team):
         raise RoleNeededError(
             f"Only the lead of {team}, its director or an administrator may do this. Ask {_admins()}."

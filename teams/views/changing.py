@@ -56,12 +56,17 @@ def rename_person(request: PersonRequest, public_id: str) -> HttpResponse:
 
 @require_http_methods(METHODS)
 def give_role(request: PersonRequest, public_id: str) -> HttpResponse:
-    """Give a person a role from now on."""
+    """Give a person a role from now on; `?role=`, `?team=` and `?department=` fill the form in."""
     person = find_person(request.user, public_id)
     require_admin(request.user, "give roles")
     teams = {team.public_id: team for team in Team.objects.filter(archived_at__isnull=True)}
     departments = {one.public_id: one for one in Department.objects.filter(archived_at__isnull=True)}
-    form = RoleForm(request.POST or None, teams=teams.values(), departments=departments.values())
+    form = RoleForm(
+        request.POST or None,
+        initial=request.GET.dict(),
+        teams=teams.values(),
+        departments=departments.values(),
+    )
 
     def give(entered: dict[str, Any]) -> RoleAssignment:
         return services.assign_role(
@@ -140,9 +145,7 @@ def let_return(request: PersonRequest, public_id: str) -> HttpResponse:
         return redirect("people:detail", public_id)
     text = "Nothing of before comes back: no team, no role, no key."
     title = f"Reinstate {person.name}"
-    return form_page(
-        request, form, title=title, text=text, submit="Reinstate", cancel=_page_of(person)
-    )
+    return form_page(request, form, title=title, text=text, submit="Reinstate", cancel=_page_of(person))
 
 
 @require_http_methods(METHODS)
