@@ -7,7 +7,7 @@ import pytest
 from approvals.models import BudgetRequest
 from budgets.models import ScopeKind
 from core.models import AuditEvent
-from teams.models import FormerName, Membership, Role, RoleAssignment
+from teams.models import FormerName
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.factories import AccessRequestFactory, ApiKeyFactory
