@@ -9,8 +9,8 @@ from approvals.models import AccessRequest, BudgetRequest, Delegation
 from approvals.services import close_requests_of
 from core import clock
 from keys.models import ApiKey, ApiToken, Grant, ServiceAccount
-from keys.services import revoke_keys_of
-from teams.models import Project, RoleAssignment, User
+from keys.services import revoke_keys_in_team, revoke_keys_of
+from teams.models import Project, RoleAssignment, Team, User
 from teams.ports import Consequence, Leaving
 from teams.ports import ConsequenceKind as Kind
 
@@ -23,6 +23,11 @@ def end_requests(*, actor: User | None, person: User, reason: str) -> Mapping[st
 def end_keys(*, actor: User | None, person: User, reason: str) -> Mapping[str, int]:
     """Revoke his keys, with what was granted to them, and the API tokens that he knows."""
     return {"keys": len(revoke_keys_of(actor=actor, person=person, reason=reason))}
+
+
+def end_keys_in_team(*, actor: User | None, person: User, team: Team, reason: str) -> Mapping[str, int]:
+    """Revoke his keys for projects of a team, with what was granted to them."""
+    return {"keys": len(revoke_keys_in_team(actor=actor, person=person, team=team, reason=reason))}
 
 
 def consequences(person: User) -> Sequence[Consequence]:
@@ -86,3 +91,4 @@ def _left_behind(person: User) -> Iterator[Consequence]:
 
 
 LEAVING = Leaving(endings=(end_requests, end_keys), consequences=consequences)
+TEAM_ENDINGS = (end_keys_in_team,)

@@ -15,9 +15,8 @@ from django.db.models.functions import Lower
 from core.clock import now
 from core.ids import PublicIdField
 
-code_validator = RegexValidator(
-    r"^[a-z0-9][a-z0-9-]{1,62}$", "Use 2 to 63 small letters, digits and hyphens."
-)
+CODE_PATTERN = r"^[a-z0-9][a-z0-9-]{1,62}$"
+code_validator = RegexValidator(CODE_PATTERN, "Use 2 to 63 small letters, digits and hyphens.")
 
 
 class TsTzRange(Func):

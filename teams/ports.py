@@ -6,13 +6,20 @@ from typing import Protocol
 
 from django.db.models import TextChoices
 
-from teams.models import User
+from teams.models import Team, User
 
 
 class Ending(Protocol):
     """Ends what a leaver has in an app to the left, in the transaction in which he leaves."""
 
     def __call__(self, *, actor: User | None, person: User, reason: str) -> Mapping[str, int]:
+        """End it and return how many of what. Again changes nothing."""
+
+
+class TeamEnding(Protocol):
+    """Ends what somebody has of a team in an app to the left, in the transaction in which he leaves it."""
+
+    def __call__(self, *, actor: User | None, person: User, team: Team, reason: str) -> Mapping[str, int]:
         """End it and return how many of what. Again changes nothing."""
 
 

@@ -277,6 +277,11 @@ class TeamPerson:
         return "Member" if self.role == MEMBER else Role(self.role).label
 
 
+def owners_of(team: Team) -> list[TeamPerson]:
+    """Return who may own a project of a team: who works in it, by name. One query."""
+    return [person for person in people_of_team(team) if person.role in {MEMBER, Role.LEAD.value}]
+
+
 def people_of_team(team: Team) -> list[TeamPerson]:
     """Return the active people of a team by name: its members, leads, and its department's directors, now.
 

@@ -5,7 +5,7 @@ from keys.services.granting import grant, grant_for_hours
 from keys.services.handing_over import hand_over_service
 from keys.services.issuing import issue_approved_key, issue_key
 from keys.services.leaks import report_leak
-from keys.services.leaving import revoke_keys_of
+from keys.services.leaving import revoke_keys_in_team, revoke_keys_of
 from keys.services.planning import cancel_activity, plan_activity
 from keys.services.renaming import rename_key
 from keys.services.revealing import Revealed, reveal
@@ -35,6 +35,7 @@ __all__ = [
     "reveal_token",
     "revoke",
     "revoke_grant",
+    "revoke_keys_in_team",
     "revoke_keys_of",
     "revoke_token",
     "rotate",

@@ -51,11 +51,10 @@ def make_organisation(*, password: str, now: datetime) -> Organisation:
         code: services.create_team(actor=ann, department=departments[department], code=code, name=name)
         for code, (name, department, _, _) in TEAMS.items()
     }
+    _give_roles(ann, people, departments, teams)
     projects = {story.code: _project(story, ann, teams, people) for story in PROJECTS}
-    made = Organisation(people=people, departments=departments, teams=teams, projects=projects)
-    _give_roles(made)
     _move_back(now - IN_OFFICE_FOR)
-    return made
+    return Organisation(people=people, departments=departments, teams=teams, projects=projects)
 
 
 def _people(password: str) -> dict[str, User]:
@@ -80,18 +79,20 @@ def _project(
     )
 
 
-def _give_roles(made: Organisation) -> None:
+def _give_roles(
+    ann: User, people: Mapping[str, User], departments: Mapping[str, Department], teams: Mapping[str, Team]
+) -> None:
     for code, (_, _, lead, members) in TEAMS.items():
-        team = made.teams[code]
+        team = teams[code]
         for member in members:
-            services.add_member(actor=made.ann, team=team, user=made.people[member])
-        services.assign_role(actor=made.ann, user=made.people[lead], role=Role.LEAD, team=team)
+            services.add_member(actor=ann, team=team, user=people[member])
+        services.assign_role(actor=ann, user=people[lead], role=Role.LEAD, team=team)
     for code, director in DIRECTORS.items():
         services.assign_role(
-            actor=made.ann, user=made.people[director], role=Role.DIRECTOR, department=made.departments[code]
+            actor=ann, user=people[director], role=Role.DIRECTOR, department=departments[code]
         )
     for person, role in EVERYWHERE.items():
-        services.assign_role(actor=made.ann, user=made.people[person], role=role)
+        services.assign_role(actor=ann, user=people[person], role=role)
 
 
 def _move_back(since: datetime) -> None:

@@ -21,6 +21,7 @@ class Acts:
     move_url: str = ""
     rename_url: str = ""
     archive_url: str = ""
+    hand_over_url: str = ""
     add_project_url: str = ""
     add_member_url: str = ""
     open_budget_url: str = ""
@@ -55,6 +56,7 @@ def acts_of_project(roles: RolesHeld, project: Project) -> Acts:
         move_url=_address("move_project", project, may=may),
         rename_url=_address("rename_project", project, may=may),
         archive_url=_address("archive_project", project, may=may),
+        hand_over_url=_address("hand_over_project", project, may=oversees),
         open_budget_url=_open_budget(roles, ScopeKind.PROJECT, project.public_id, oversees=oversees),
     )
 

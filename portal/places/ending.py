@@ -7,6 +7,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from core.errors import NotFoundError
+from portal.leaving import TEAM_ENDINGS
 from portal.places import consequences
 from portal.places.finding import METHODS, directed_project, directed_team, overseen_team
 from teams import services
@@ -64,7 +65,9 @@ def end_membership(request: PersonRequest, public_id: str, person_id: str) -> Ht
     form, back = WhyForm(request.POST or None), reverse("team", args=[public_id])
     if done(
         form,
-        lambda entered: services.end_membership(actor=request.user, team=team, user=person, **entered),
+        lambda entered: services.end_membership(
+            actor=request.user, team=team, user=person, endings=TEAM_ENDINGS, **entered
+        ),
     ):
         messages.success(request, f"{person} is no longer a member of {team} team.")
         return redirect(back)

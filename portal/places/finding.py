@@ -1,9 +1,9 @@
 """Finds the place that an address names, for who may change it."""
 
-from core.errors import AlreadyDoneError, NotFoundError
+from core.errors import NotFoundError
 from teams.models import Project, Team, User
-from teams.services.changes import require_director
-from teams.services.organisation import require_oversight
+from teams.services.changes import require_director, require_open
+from teams.services.members import require_oversight
 
 METHODS = ["GET", "HEAD", "POST"]
 
@@ -16,7 +16,7 @@ def overseen_team(user: User, public_id: str) -> Team:
     """
     team = _team(user, public_id)
     require_oversight(user, team)
-    _require_open(team, f"{team} team")
+    require_open(team, f"Team {team}")
     return team
 
 
@@ -24,18 +24,23 @@ def directed_team(user: User, public_id: str) -> Team:
     """Return an open team whose department the user directs or administers; raises as `overseen_team`."""
     team = _team(user, public_id)
     require_director(user, team.department_id)
-    _require_open(team, f"{team} team")
+    require_open(team, f"Team {team}")
     return team
 
 
 def directed_project(user: User, public_id: str) -> Project:
     """Return an open project whose department the user directs or administers; raises as `overseen_team`."""
-    found = Project.objects.visible_to(user).filter(public_id=public_id)
-    project = found.select_related("team__department").first()
-    if project is None:
-        raise NotFoundError("There is no such project, or it is not one of your teams'.")
+    project = _project(user, public_id)
     require_director(user, project.team.department_id)
-    _require_open(project, f"Project {project}")
+    require_open(project, f"Project {project}")
+    return project
+
+
+def overseen_project(user: User, public_id: str) -> Project:
+    """Return an open project whose team the user answers for; raises as `overseen_team`."""
+    project = _project(user, public_id)
+    require_oversight(user, project.team)
+    require_open(project, f"Project {project}")
     return project
 
 
@@ -46,6 +51,9 @@ def _team(user: User, public_id: str) -> Team:
     return team
 
 
-def _require_open(row: Project | Team, name: str) -> None:
-    if row.archived_at is not None:
-        raise AlreadyDoneError(f"{name} was archived on {row.archived_at:%d %B %Y}.")
+def _project(user: User, public_id: str) -> Project:
+    found = Project.objects.visible_to(user).filter(public_id=public_id)
+    project = found.select_related("team__department", "owner").first()
+    if project is None:
+        raise NotFoundError("There is no such project, or it is not one of your teams'.")
+    return project

@@ -7,12 +7,12 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.text import slugify
 
+from core.forms import ReasonField
 from teams.models import Department, User, code_validator
 from teams.selectors import TeamPerson
-from teams.services.changes import MAX_NAME_CHARACTERS
+from teams.services.naming import MAX_COST_CENTRE_CHARACTERS, MAX_NAME_CHARACTERS
 
 MAX_CODE_CHARACTERS = 63
-MAX_COST_CENTRE_CHARACTERS = 40
 PLAIN = {"autocomplete": "off"}
 
 
@@ -77,6 +77,22 @@ class ProjectForm(PlaceForm):
         widget=forms.TextInput(attrs={**PLAIN, "class": "short"}),
         error_messages={"required": "Enter a cost centre"},
     )
+
+    def __init__(self, *args: Any, people: Sequence[TeamPerson], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = dict.fromkeys((person.public_id, person.name) for person in people)
+        fields: dict[str, Any] = self.fields
+        fields["owner"].choices = [("", "Choose a person"), *choices]
+
+
+class OwnerForm(forms.Form):
+    """Who owns a project from now on, and why."""
+
+    owner = forms.ChoiceField(
+        label="Owner",
+        error_messages={"required": "Choose an owner", "invalid_choice": "Choose an owner"},
+    )
+    reason = ReasonField(label="Why", help_text="Kept in the audit.", missing="Enter why the owner changes")
 
     def __init__(self, *args: Any, people: Sequence[TeamPerson], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

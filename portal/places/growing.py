@@ -14,12 +14,11 @@ from portal.places.finding import METHODS, overseen_team
 from portal.places.forms import MemberForm, PlaceForm, ProjectForm, TeamForm
 from teams import services
 from teams.models import Department, Membership, Project, Role, Team, User
-from teams.selectors import MEMBER, TeamPerson, people_of_team, people_visible_to, require_admin, roles_of
+from teams.selectors import TeamPerson, people_visible_to, require_admin, roles_of
 from teams.types import PersonRequest
 from teams.views.acting import done, form_page
 
 MOST_OFFERED = 500
-WORKING = (MEMBER, Role.LEAD.value)
 
 
 @require_http_methods(METHODS)
@@ -75,7 +74,7 @@ def add_team(request: PersonRequest) -> HttpResponse:
 def add_project(request: PersonRequest, public_id: str) -> HttpResponse:
     """Add a project to a team; one without people has nobody to own it, and is led to its first member."""
     team = overseen_team(request.user, public_id)
-    people = [person for person in people_of_team(team) if person.role in WORKING]
+    people = owners_of(team)
     if not people:
         messages.info(request, "Add a member first: somebody has to own the project.")
         return redirect("teams:add_member", team.public_id)

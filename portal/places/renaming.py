@@ -1,4 +1,4 @@
-"""Gives a department, a team or a project another name."""
+"""Gives a department, a team or a project another name, and a project another owner."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +10,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from core.errors import NotFoundError
-from portal.places.finding import METHODS, directed_project, directed_team
+from portal.places.finding import METHODS, directed_project, directed_team, overseen_project
+from portal.places.forms import OwnerForm
 from teams import services
 from teams.forms import RenameForm
-from teams.models import Department, Project, Team
-from teams.selectors import require_admin
+from teams.models import Department, Project, Team, User
+from teams.selectors import owners_of, require_admin
 from teams.types import PersonRequest
 from teams.views.acting import done, form_page
 
@@ -59,6 +60,26 @@ def rename_project(request: PersonRequest, public_id: str) -> HttpResponse:
         lambda entered: services.rename_project(actor=request.user, project=project, **entered),
         back=reverse("project", args=[public_id]),
     )
+
+
+@require_http_methods(METHODS)
+def hand_over_project(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Let somebody else of its team own a project."""
+    project = overseen_project(request.user, public_id)
+    people = [person for person in owners_of(project.team) if person.person_id != project.owner_id]
+    form, back = OwnerForm(request.POST or None, people=people), reverse("project", args=[public_id])
+
+    def hand_over(entered: dict[str, Any]) -> Project:
+        owner = User.objects.get(public_id=entered["owner"])
+        reason = entered["reason"]
+        return services.hand_over_project(actor=request.user, project=project, owner=owner, reason=reason)
+
+    if made := done(form, hand_over):
+        messages.success(request, f"{made.owner} owns project {made} from now on.")
+        return redirect(back)
+    text = f"{project.owner} owns it now. Somebody of {project.team} team takes it over."
+    title = f"Hand over project {project}"
+    return form_page(request, form, title=title, text=text, submit="Hand it over", cancel=back)
 
 
 def _rename(

@@ -28,5 +28,6 @@ routes: list[URLPattern | URLResolver] = [
     path("projects/<str:public_id>/", show_project, name="project"),
     path("projects/<str:public_id>/move/", moving.move_project, name="move_project"),
     path("projects/<str:public_id>/rename/", renaming.rename_project, name="rename_project"),
+    path("projects/<str:public_id>/hand-over/", renaming.hand_over_project, name="hand_over_project"),
     path("projects/<str:public_id>/archive/", ending.archive_project, name="archive_project"),
 ]

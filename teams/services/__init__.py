@@ -11,15 +11,8 @@ from teams.services.changes import (
 )
 from teams.services.directory import follow_groups, remove_group, save_group
 from teams.services.factors import record_sign_in_change, reset_factors
-from teams.services.organisation import (
-    add_member,
-    assign_role,
-    create_department,
-    create_project,
-    create_team,
-    end_membership,
-    end_role,
-)
+from teams.services.members import add_member, end_membership
+from teams.services.organisation import create_department, create_project, create_team, hand_over_project
 from teams.services.people import (
     change_address,
     create_person,
@@ -29,6 +22,7 @@ from teams.services.people import (
     remove_person,
     rename_person,
 )
+from teams.services.roles import assign_role, end_role
 from teams.services.sessions import end_sessions
 
 __all__ = [
@@ -46,6 +40,7 @@ __all__ = [
     "end_role",
     "end_sessions",
     "follow_groups",
+    "hand_over_project",
     "link_person",
     "move_project",
     "move_team",

@@ -21,8 +21,8 @@ from teams.models import (
     User,
 )
 from teams.selectors import names_of, require_admin, role_holders, roles_of
+from teams.services.naming import checked_name
 
-MAX_NAME_CHARACTERS = 120
 _Named = TypeVar("_Named", Department, Team, Project)
 
 
@@ -38,7 +38,7 @@ def rename_department(*, actor: User | None, department: Department, name: str, 
 @transaction.atomic
 def rename_team(*, actor: User | None, team: Team, name: str, reason: str) -> Team:
     """Give a team another name; its director and administrators may. Its code stays."""
-    mine = _locked_team(team)
+    mine = locked_team(team)
     require_director(actor, mine.department_id)
     return _rename(
         actor, mine, NamedKind.TEAM, name, reason, team_id=mine.pk, department_id=mine.department_id
@@ -48,7 +48,7 @@ def rename_team(*, actor: User | None, team: Team, name: str, reason: str) -> Te
 @transaction.atomic
 def rename_project(*, actor: User | None, project: Project, name: str, reason: str) -> Project:
     """Give a project another name; its director and administrators may. Its code stays."""
-    mine = _locked_project(project)
+    mine = locked_project(project)
     home = mine.team.department_id
     require_director(actor, home)
     return _rename(actor, mine, NamedKind.PROJECT, name, reason, team_id=mine.team_id, department_id=home)
@@ -63,13 +63,13 @@ def move_project(*, actor: User | None, project: Project, team: Team, reason: st
     has it already, and AlreadyDoneError for one that is archived.
     """
     require_reason(reason)
-    mine = _locked_project(project)
-    target = _locked_team(team)
+    mine = locked_project(project)
+    target = locked_team(team)
     before = mine.team
     for home in (before.department_id, target.department_id):
         require_director(actor, home)
-    _require_open(mine, f"Project {mine}")
-    _require_open(target, f"Team {target}")
+    require_open(mine, f"Project {mine}")
+    require_open(target, f"Team {target}")
     if before.pk == target.pk:
         raise InvalidInputError(f"{mine} belongs to team {target} already.", field="team")
     mine.team = target
@@ -95,13 +95,13 @@ def move_team(*, actor: User | None, team: Team, department: Department, reason:
     InvalidInputError for a department that is archived or has it already.
     """
     require_reason(reason)
-    mine = _locked_team(team)
+    mine = locked_team(team)
     target = Department.objects.select_for_update(no_key=True).order_by("pk").get(pk=department.pk)
     before = mine.department
     for home in (before.pk, target.pk):
         require_director(actor, home)
-    _require_open(mine, f"Team {mine}")
-    _require_open(target, f"Department {target}")
+    require_open(mine, f"Team {mine}")
+    require_open(target, f"Department {target}")
     if before.pk == target.pk:
         raise InvalidInputError(f"{mine} belongs to department {target} already.", field="department")
     mine.department = target
@@ -126,9 +126,9 @@ def archive_project(*, actor: User | None, project: Project, reason: str) -> Pro
     Raises AlreadyDoneError when it is closed.
     """
     require_reason(reason)
-    mine = _locked_project(project)
+    mine = locked_project(project)
     require_director(actor, mine.team.department_id)
-    _require_open(mine, f"Project {mine}")
+    require_open(mine, f"Project {mine}")
     return _archive_project(actor, mine, clock.now(), reason)
 
 
@@ -139,9 +139,9 @@ def archive_team(*, actor: User | None, team: Team, reason: str) -> Team:
     Raises AlreadyDoneError when it is closed.
     """
     require_reason(reason)
-    mine = _locked_team(team)
+    mine = locked_team(team)
     require_director(actor, mine.department_id)
-    _require_open(mine, f"Team {mine}")
+    require_open(mine, f"Team {mine}")
     at = clock.now()
     open_projects = Project.objects.filter(team=mine, archived_at__isnull=True)
     for project in open_projects.select_for_update(no_key=True).order_by("pk"):
@@ -161,11 +161,13 @@ def archive_team(*, actor: User | None, team: Team, reason: str) -> Team:
     return mine
 
 
-def _locked_project(project: Project) -> Project:
+def locked_project(project: Project) -> Project:
+    """Return a project as it is now, with its team and department, locked to the end of the transaction."""
     return lock_first(Project.objects.select_related("team__department"), project.pk)
 
 
-def _locked_team(team: Team) -> Team:
+def locked_team(team: Team) -> Team:
+    """Return a team as it is now, with its department, locked to the end of the transaction."""
     return lock_first(Team.objects.select_related("department"), team.pk)
 
 
@@ -191,16 +193,15 @@ def require_reason(reason: str) -> None:
     checked_reason(reason, most=LONGEST)
 
 
-def _require_open(row: Department | Team | Project, what: str) -> None:
+def require_open(row: Department | Team | Project, what: str, *, field: str | None = None) -> None:
+    """Raise AlreadyDoneError, about a field where one names it, for what is archived."""
     if row.archived_at is not None:
-        raise AlreadyDoneError(f"{what} was closed on {row.archived_at:%d %B %Y}.")
+        raise AlreadyDoneError(f"{what} was closed on {row.archived_at:%d %B %Y}.", field=field)
 
 
 def _rename(actor: User | None, row: _Named, kind: NamedKind, name: str, reason: str, **home: int) -> _Named:
     require_reason(reason)
-    wanted, before = name.strip(), row.name
-    if not wanted or len(wanted) > MAX_NAME_CHARACTERS:
-        raise InvalidInputError(f"Enter a name of 1 to {MAX_NAME_CHARACTERS} characters.", field="name")
+    wanted, before = checked_name(name), row.name
     if wanted == before:
         return row
     FormerName.objects.create(kind=kind, object_id=row.pk, name=before, used_until=clock.now())

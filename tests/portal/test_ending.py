@@ -7,7 +7,8 @@ import pytest
 from approvals.models import BudgetRequest
 from budgets.models import ScopeKind
 from core.models import AuditEvent
-from teams.models import FormerName
+from teams.models import Department, FormerName, Project, Team
+from teams.selectors import works_in
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.factories import AccessRequestFactory, ApiKeyFactory
@@ -34,7 +35,12 @@ def paths(cast: Cast) -> dict[str, str]:
 @pytest.mark.parametrize("kind", ["department", "team", "project"])
 def test_another_name_is_given_and_the_former_one_kept(cast: Cast, paths: dict[str, str], kind: str) -> None:
     ann = Visitor(cast.ann)
-    place = {"department": cast.product, "team": cast.search, "project": cast.ranking}[kind]
+    places: dict[str, Department | Team | Project] = {
+        "department": cast.product,
+        "team": cast.search,
+        "project": cast.ranking,
+    }
+    place = places[kind]
     before = place.name
     assert f"The code stays {place.code}" in ann.get(paths[kind]).words
 
@@ -100,3 +106,53 @@ def test_pages_lead_to_the_acts_for_those_who_may(cast: Cast, paths: dict[str, s
     assert led("ben") == ["member"]
     assert led("cleo") == ["archive project", "archive team", "member", "project", "team"]
     assert led("ann") == sorted(paths)
+
+
+def test_member_is_taken_out_with_his_keys(cast: Cast, paths: dict[str, str]) -> None:
+    key = ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
+    AccessRequestFactory.create(requester=cast.ada, project=cast.ranking)
+    ben = Visitor(cast.ben)
+    told = ben.get(paths["member"]).words
+    for sentence in (
+        "Keys are revoked, and calls with them refused at once: nightly of project Ranking.",
+        "Requests that wait for this person cannot be approved any more: 1.",
+        "What was used until now stays with Search team in every report.",
+    ):
+        assert sentence in told
+
+    assert ben.post(paths["member"], reason="").status == 422
+    assert ben.post(paths["member"], reason=WHY).status == 302
+
+    key.refresh_from_db()
+    assert key.revoked_at
+    assert not works_in(cast.ada, cast.search)
+    assert ben.get(paths["member"]).status == 404
+
+
+def test_who_leads_a_team_or_owns_a_project_stays_until_somebody_takes_over(cast: Cast) -> None:
+    path = f"/teams/{cast.search.public_id}/members/{cast.ben.public_id}/end/"
+    ann = Visitor(cast.ann)
+    told = ann.get(path).words
+    assert "Ben Okafor leads the team. That role has to be ended first." in told
+    assert "Ben Okafor owns Ranking. Somebody else has to own that first." in told
+
+    refused = ann.post(path, reason=WHY)
+
+    assert refused.status == 422
+    assert "Ben Okafor leads team Search. Ask Ann Keller to end that role first." in refused.words
+    assert works_in(cast.ben, cast.search)
+
+
+def test_project_is_handed_over_within_its_team(cast: Cast) -> None:
+    path = f"/projects/{cast.ranking.public_id}/hand-over/"
+    ben = Visitor(cast.ben)
+    assert path in ben.get(f"/projects/{cast.ranking.public_id}/").links
+    assert path not in Visitor(cast.ada).get(f"/projects/{cast.ranking.public_id}/").links
+
+    for owner in (cast.dan, cast.ben):
+        refused = ben.post(path, owner=owner.public_id, reason=WHY)
+        assert (refused.status, "Choose an owner" in refused.words) == (422, True)
+    page = ben.post(path, owner=cast.ada.public_id, reason=WHY)
+
+    cast.ranking.refresh_from_db()
+    assert (page.status, cast.ranking.owner) == (302, cast.ada)

@@ -116,6 +116,7 @@ TABLE = """
     /projects/{project}/                  302       404  200  200  200  200  200    200
     /projects/{project}/move/             302       404  403  403  200  403  403    200
     /projects/{project}/rename/           302       404  403  403  200  403  403    200
+    /projects/{project}/hand-over/        302       404  403  200  200  403  403    200
     /projects/{project}/archive/          302       404  403  403  200  403  403    200
     /reports/                             302       200  200  200  200  200  200    200
     /reports/focus/{month}/               302       404  404  404  404  200  200    200

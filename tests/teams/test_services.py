@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.cast import Cast
 def test_admin_builds_a_department_with_a_team_and_a_project(cast: Cast) -> None:
     department = services.create_department(actor=cast.ann, code="research", name="Research")
     team = services.create_team(actor=cast.ann, department=department, code="vision", name="Vision")
+    services.add_member(actor=cast.ann, team=team, user=cast.dan)
     project = services.create_project(
         actor=cast.ann, team=team, code="ocr", name="OCR", owner=cast.dan, cost_centre="CC-9"
     )
@@ -27,6 +29,7 @@ def test_admin_builds_a_department_with_a_team_and_a_project(cast: Cast) -> None
     assert list(AuditEvent.objects.order_by("pk").values_list("action", "department_id", "team_id")) == [
         ("department.created", department.pk, None),
         ("team.created", department.pk, team.pk),
+        ("team.member_added", department.pk, team.pk),
         ("project.created", department.pk, team.pk),
     ]
 
@@ -43,11 +46,12 @@ def test_a_member_cannot_be_added_twice(cast: Cast) -> None:
 
 
 def test_lead_ends_a_membership_with_a_reason(cast: Cast) -> None:
-    services.end_membership(actor=cast.ben, team=cast.search, user=cast.ada, reason="Moved to Cards.")
+    end = partial(services.end_membership, actor=cast.ben, team=cast.search, user=cast.ada, endings=())
+    end(reason="Moved to Cards.")
     assert not works_in(cast.ada, cast.search)
     assert AuditEvent.objects.get().reason == "Moved to Cards."
     with pytest.raises(InvalidInputError, match="does not work in team Search now"):
-        services.end_membership(actor=cast.ben, team=cast.search, user=cast.ada, reason="Again.")
+        end(reason="Again.")
 
 
 def test_admin_gives_and_ends_a_role(cast: Cast) -> None:

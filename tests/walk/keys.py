@@ -131,6 +131,12 @@ WALK: Walk = {
         lambda cast: keys.services.revoke_keys_of(actor=cast.ann, person=own_key(cast).owner, reason=WHY),
         ["key.revoked"],
     ),
+    "keys.revoke_keys_in_team": (
+        lambda cast: keys.services.revoke_keys_in_team(
+            actor=cast.ben, person=own_key(cast).owner, team=cast.search, reason=WHY
+        ),
+        ["key.revoked"],
+    ),
     "keys.revoke_keys_of: grant and token": (
         leave_with_everything,
         ["grant.revoked", "key.revoked", "token.revoked"],

@@ -71,13 +71,19 @@ WALK: Walk = {
         ),
         ["project.created"],
     ),
+    "teams.hand_over_project": (
+        lambda cast: teams.services.hand_over_project(
+            actor=cast.ben, project=cast.ranking, owner=cast.ada, reason=WHY
+        ),
+        ["project.handed_over"],
+    ),
     "teams.add_member": (
         lambda cast: teams.services.add_member(actor=cast.ben, team=cast.search, user=cast.dan),
         ["team.member_added"],
     ),
     "teams.end_membership": (
         lambda cast: teams.services.end_membership(
-            actor=cast.ben, team=cast.search, user=cast.ada, reason="Moved."
+            actor=cast.ben, team=cast.search, user=cast.ada, reason="Moved.", endings=()
         ),
         ["team.member_left"],
     ),
