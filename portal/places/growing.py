@@ -14,7 +14,7 @@ from portal.places.finding import METHODS, overseen_team
 from portal.places.forms import MemberForm, PlaceForm, ProjectForm, TeamForm
 from teams import services
 from teams.models import Department, Membership, Project, Role, Team, User
-from teams.selectors import TeamPerson, people_visible_to, require_admin, roles_of
+from teams.selectors import TeamPerson, owners_of, people_visible_to, require_admin, roles_of
 from teams.types import PersonRequest
 from teams.views.acting import done, form_page
 
