@@ -115,7 +115,7 @@ SECTIONS = (
         shown_to=checks_the_books,
     ),
     Section(
-        group=ORGANISATION, label="Teams", view="teams:list", icon="network", shown_to=answers_for_others
+        group=ORGANISATION, label="Teams", view="teams:list", icon="building-2", shown_to=answers_for_others
     ),
     Section(
         group=ORGANISATION, label="People", view="people:list", icon="users", shown_to=answers_for_others
