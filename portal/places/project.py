@@ -40,7 +40,7 @@ from usage.types import Blocked, Overview, Period, Status
 KEPT = ("p",)
 OTHERS = "Keys of others"
 EVERYDAY = 1
-CLOSED = Status(tone="info", text="Closed")  # and nothing was spent on it lately
+ARCHIVED = Status(tone="info", text="Archived")  # and nothing was spent on it lately
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,7 @@ def _page(
     budget = row.budget if row else ""
     return ProjectPage(
         project=project,
-        status=row.status if row else CLOSED,
+        status=row.status if row else ARCHIVED,
         tier=row.tier if row else f"Tier {EVERYDAY}",
         period_tabs=period_tabs(request, KEPT),
         chart_summary=chart_summary(figures),

@@ -80,6 +80,7 @@ class TeamPage:
 
     public_id: str
     name: str
+    is_open: bool
     department: str
     month: Period
     members: tuple[MemberRow, ...]
@@ -147,6 +148,7 @@ def _page(request: PersonRequest, team: Team, projects: Sequence[Project]) -> Te
     return TeamPage(
         public_id=team.public_id,
         name=team.name,
+        is_open=team.archived_at is None,
         department=team.department.name,
         month=month,
         members=member_rows(

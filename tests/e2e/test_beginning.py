@@ -83,6 +83,7 @@ def test_an_administrator_alone_leads_an_engineer_to_access(ann: User, enter: En
     admin.press("link", "Make lead Ben Okafor")
     admin.reads("Give Ben Okafor a role")
     admin.press("button", "Give the role")
+    admin.reads("Ben Okafor is Team lead of Search from now on.")
     admin.open(team)
     admin.reads("Team lead")
     admin.press("link", "Open a budget")

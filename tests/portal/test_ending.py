@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from approvals.models import BudgetRequest
 from budgets.models import ScopeKind
 from core.models import AuditEvent
 from teams.models import Department, FormerName, Project, Team
@@ -92,7 +91,7 @@ def test_archiving_a_team_takes_its_projects_along(cast: Cast, paths: dict[str, 
     cast.ranking.refresh_from_db()
     assert cast.ranking.archived_at
     assert AuditEvent.objects.filter(action="team.archived").count() == 1
-    assert not BudgetRequest.objects.exists()
+    assert "Product department Archived" in cleo.get(f"/teams/{cast.search.public_id}/").words
 
 
 def test_pages_lead_to_the_acts_for_those_who_may(cast: Cast, paths: dict[str, str]) -> None:
