@@ -42,7 +42,7 @@ from keys.models import ApiKey
 from portal.api import OpenApiDocument, unknown_address
 from portal.audit.api import AuditEventViewSet
 from portal.gateways.api import GatewayViewSet
-from portal.leaving import LEAVING
+from portal.leaving import LEAVING, TEAM_ENDINGS
 from portal.news.api import DeliveryViewSet, NotificationsViewSet, WebhookViewSet
 from teams.api import (
     DepartmentViewSet,
@@ -91,7 +91,10 @@ class Keys:
 
 
 class Teams(TeamViewSet):
-    """Teams that the person works in or oversees."""
+    """Teams with their moves, and what ends elsewhere when somebody leaves one."""
+
+    __doc__ = TeamViewSet.__doc__
+    endings = TEAM_ENDINGS
 
     @operation(takes=TeamMoveIn, gives=TeamOut, refuses=(404, 409, 422))
     @action(detail=True, methods=["post"])

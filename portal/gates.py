@@ -116,6 +116,11 @@ SENSITIVE: Mapping[str, Condition] = {
     "teams:end_membership": always,
     "budgets:close": always,  # what is not limited any more is raised for good
     "api:budgets-close": writes,
+    "api:teams-members": writes,
+    "api:teams-end-member": writes,
+    "api:teams-archive": writes,  # every key is refused, and nothing brings it back
+    "api:projects-archive": writes,
+    "api:projects-hand-over": writes,
     "quarantine:assign": always,
     "quarantine:dismiss": always,
     "api:quarantine-book": writes,

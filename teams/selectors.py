@@ -199,9 +199,24 @@ def require_admin(user: User, act: str = "do this") -> None:
     """Raise RoleNeededError that names the administrators, unless the user is one of them. One query."""
     if Role.ADMIN in roles_of(user).organisation_wide:
         return
-    holders = role_holders()
-    admins = sorted(holders.names[one] for one in holders.organisation_wide.get(Role.ADMIN, ()))
-    raise RoleNeededError(f"Only an administrator may {act}. Ask {names_of(admins)}.")
+    raise RoleNeededError(f"Only an administrator may {act}. Ask {administrators()}.")
+
+
+def require_oversight(user: User | None, team: Team) -> None:
+    """Raise RoleNeededError for who neither leads a team nor directs its department nor administers.
+
+    None is the system itself. One query.
+    """
+    if user is not None and not roles_of(user).oversees(team):
+        raise RoleNeededError(
+            f"Only the lead of {team}, its director or an administrator may do this. Ask {administrators()}."
+        )
+
+
+def administrators() -> str:
+    """Name the administrators, for a sentence. One query."""
+    admins = RoleAssignment.objects.live().filter(role=Role.ADMIN).values("user")
+    return names_of(User.objects.filter(pk__in=admins, is_active=True))
 
 
 def people_visible_to(user: User) -> QuerySet[User]:
@@ -280,6 +295,12 @@ class TeamPerson:
 def owners_of(team: Team) -> list[TeamPerson]:
     """Return who may own a project of a team: who works in it, by name. One query."""
     return [person for person in people_of_team(team) if person.role in {MEMBER, Role.LEAD.value}]
+
+
+def members_of(team: Team) -> QuerySet[Membership]:
+    """Return the times that run now of the people who work in a team, by name, with the people."""
+    members: QuerySet[Membership] = Membership.objects.live().filter(team=team, user__is_active=True)
+    return members.select_related("user").order_by("user__name", "pk")
 
 
 def people_of_team(team: Team) -> list[TeamPerson]:

@@ -11,6 +11,8 @@ from teams.ports import ConsequenceKind
 
 MAX_PERSON_CHARACTERS, MAX_ADDRESS_CHARACTERS = 150, 254
 MAX_REASON_CHARACTERS = 2_000
+MAX_CODE_CHARACTERS, MAX_NAME_CHARACTERS, MAX_COST_CENTRE_CHARACTERS = 63, 120, 40
+CODE_HELP = "2 to 63 small letters, digits and hyphens, no hyphen first. It is never changed or used again."
 
 
 class DepartmentOut(CodedOut):
@@ -34,6 +36,80 @@ class ProjectOut(CodedOut):
     cost_centre = serializers.CharField()
     created_at = Moment()
     archived_at = Moment(allow_null=True)
+
+
+class DepartmentCreateIn(In):
+    """A new department."""
+
+    code = Text(max_length=MAX_CODE_CHARACTERS, help_text=CODE_HELP)
+    name = Text(max_length=MAX_NAME_CHARACTERS)
+
+
+class TeamCreateIn(In):
+    """A new team, and the department that it belongs to."""
+
+    department = PublicId("dep")
+    code = Text(max_length=MAX_CODE_CHARACTERS, help_text=CODE_HELP)
+    name = Text(max_length=MAX_NAME_CHARACTERS)
+
+
+class ProjectCreateIn(In):
+    """A new project, the team that it belongs to, and who of that team answers for it."""
+
+    team = PublicId("tem")
+    code = Text(max_length=MAX_CODE_CHARACTERS, help_text=CODE_HELP)
+    name = Text(max_length=MAX_NAME_CHARACTERS)
+    owner = PublicId("usr", help_text="Somebody who works in the team or leads it.")
+    cost_centre = Text(max_length=MAX_COST_CENTRE_CHARACTERS)
+
+
+class RenameIn(In):
+    """What a department, team or project is called from now on, and why."""
+
+    name = Text(max_length=MAX_NAME_CHARACTERS)
+    reason = Text(max_length=MAX_REASON_CHARACTERS)
+
+
+class ArchiveIn(In):
+    """Why a team or project is closed; kept in the audit."""
+
+    reason = Text(max_length=MAX_REASON_CHARACTERS)
+
+
+class ProjectHandOverIn(In):
+    """Who answers for a project from now on, and why."""
+
+    owner = PublicId("usr", help_text="Somebody who works in its team or leads it.")
+    reason = Text(max_length=MAX_REASON_CHARACTERS)
+
+
+class MemberOut(Out):
+    """Somebody's time in a team, [valid_from, valid_until)."""
+
+    person = NamedOut(source="user")
+    valid_from = Moment()
+    valid_until = Moment(allow_null=True)
+
+
+class MembersOut(Out):
+    """Who works in a team now."""
+
+    results = MemberOut(many=True)
+
+
+class MemberAddIn(In):
+    """Who works in a team from now on."""
+
+    person = Text(
+        max_length=MAX_ADDRESS_CHARACTERS, help_text="The e-mail address with which this person signs in."
+    )
+
+
+class MemberEndIn(In):
+    """Whose time in a team ends, and why."""
+
+    person = PublicId("usr")
+    reason = Text(max_length=MAX_REASON_CHARACTERS)
 
 
 class ProjectMoveIn(In):

@@ -1,5 +1,6 @@
 """How the organisation changes; an `actor` of None is the system itself, which sets an installation up."""
 
+from teams.services.administrators import add_administrator
 from teams.services.changes import (
     archive_project,
     archive_team,
@@ -26,6 +27,7 @@ from teams.services.roles import assign_role, end_role
 from teams.services.sessions import end_sessions
 
 __all__ = [
+    "add_administrator",
     "add_member",
     "archive_project",
     "archive_team",

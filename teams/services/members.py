@@ -7,10 +7,10 @@ from django.db import transaction
 from core import audit, clock
 from core.errors import InvalidInputError
 from core.reasons import LONGEST, checked_reason
-from teams.errors import AlreadyHeldError, RoleNeededError
+from teams.errors import AlreadyHeldError
 from teams.models import Membership, Project, Role, RoleAssignment, Team, User
 from teams.ports import TeamEnding
-from teams.selectors import names_of, roles_of
+from teams.selectors import administrators, require_oversight
 from teams.services.changes import locked_team, require_open
 
 MAX_REASON_CHARACTERS = 240
@@ -74,14 +74,6 @@ def end_membership(
     return membership
 
 
-def require_oversight(actor: User | None, team: Team) -> None:
-    """Raise RoleNeededError for who neither leads the team nor directs its department nor administers."""
-    if actor is not None and not roles_of(actor).oversees(team):
-        raise RoleNeededError(
-            f"Only the lead of {team}, its director or an administrator may do this. Ask {_admins()}."
-        )
-
-
 def locked_person(user: User) -> User:
     """Return a person as he is now, locked to the end of the transaction: his memberships, roles and what he
     owns change one at a time.
@@ -92,7 +84,7 @@ def locked_person(user: User) -> User:
 def _require_nothing_to_answer_for(team: Team, person: User) -> None:
     if RoleAssignment.objects.live().filter(user=person, role=Role.LEAD, team=team).exists():
         raise InvalidInputError(
-            f"{person} leads team {team}. Ask {_admins()} to end that role first.", field="person"
+            f"{person} leads team {team}. Ask {administrators()} to end that role first.", field="person"
         )
     owned = Project.objects.filter(team=team, owner=person, archived_at__isnull=True)
     if projects := [str(project) for project in owned]:
@@ -100,11 +92,6 @@ def _require_nothing_to_answer_for(team: Team, person: User) -> None:
             f"{person} owns {', '.join(projects)}. Hand that over to somebody else of team {team} first.",
             field="person",
         )
-
-
-def _admins() -> str:
-    admins = RoleAssignment.objects.live().filter(role=Role.ADMIN).values("user")
-    return names_of(User.objects.filter(pk__in=admins, is_active=True))
 
 
 def _record(

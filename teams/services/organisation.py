@@ -8,9 +8,9 @@ from core import audit
 from core.errors import InvalidInputError
 from core.reasons import LONGEST, checked_reason
 from teams.models import Department, Project, Team, User
-from teams.selectors import require_admin, works_in
+from teams.selectors import require_admin, require_oversight, works_in
 from teams.services.changes import locked_project, locked_team, require_open
-from teams.services.members import locked_person, require_oversight
+from teams.services.members import locked_person
 from teams.services.naming import checked_cost_centre, create_coded
 
 

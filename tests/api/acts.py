@@ -179,6 +179,27 @@ SPECIAL_IDS: Mapping[str, Id] = {
     "people_come_back": lambda _: factories.UserFactory.create(is_active=False).public_id,
 }
 BODIES: Mapping[str, Body] = {
+    "departments_create": lambda _: {"code": "new", "name": "New"},
+    "departments_rename": lambda _: {"name": "Products", "reason": WHY},
+    "teams_create": lambda world: {
+        "department": world.cast.product.public_id,
+        "code": "new",
+        "name": "New",
+    },
+    "teams_rename": lambda _: {"name": "Find", "reason": WHY},
+    "teams_archive": lambda _: {"reason": WHY},
+    "teams_add_member": lambda world: {"person": world.cast.dan.email},
+    "teams_end_member": lambda world: {"person": world.cast.ada.public_id, "reason": WHY},
+    "projects_create": lambda world: {
+        "team": world.cast.search.public_id,
+        "code": "new",
+        "name": "New",
+        "owner": world.cast.ben.public_id,
+        "cost_centre": "CC-9",
+    },
+    "projects_rename": lambda _: {"name": "Order", "reason": WHY},
+    "projects_archive": lambda _: {"reason": WHY},
+    "projects_hand_over": lambda world: {"owner": world.cast.ada.public_id, "reason": WHY},
     "people_create": lambda _: {"name": "Nia Obi", "email": "nia@example.com"},
     "people_rename": lambda _: {"name": "Ada Lindt", "reason": WHY},
     "people_leave": lambda _: {"reason": WHY},

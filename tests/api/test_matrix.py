@@ -39,12 +39,24 @@ TABLE = """
     operation                    anonymous  dan    ada    ben    cleo   fay    audrey ann
     departments_list             401        empty  empty  empty  sees   sees   sees   sees
     departments_retrieve         401        404    404    404    200    200    200    200
+    departments_create           401        403    403    403    403    403    403    201
+    departments_rename           401        404    404    404    403    403    403    200
     teams_list                   401        empty  sees   sees   sees   sees   sees   sees
     teams_retrieve               401        404    200    200    200    200    200    200
     teams_move                   401        404    403    403    422    403    403    200
+    teams_create                 401        403    403    403    403    403    403    201
+    teams_rename                 401        404    403    403    200    403    403    200
+    teams_archive                401        404    403    403    200    403    403    200
+    teams_members                401        404    200    200    200    200    200    200
+    teams_add_member             401        404    403    201    201    403    403    201
+    teams_end_member             401        404    403    200    200    403    403    200
     projects_list                401        empty  sees   sees   sees   sees   sees   sees
     projects_retrieve            401        404    200    200    200    200    200    200
     projects_move                401        404    403    403    200    403    403    200
+    projects_create              401        422    403    201    201    403    403    201
+    projects_rename              401        404    403    403    200    403    403    200
+    projects_archive             401        404    403    403    200    403    403    200
+    projects_hand_over           401        404    403    200    200    403    403    200
     people_list                  401        empty  sees   sees   sees   sees   sees   sees
     people_retrieve              401        404    200    200    200    200    200    200
     people_create                401        403    403    403    403    403    403    201

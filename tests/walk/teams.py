@@ -55,6 +55,12 @@ def leave_signed_in(cast: Cast) -> None:
 
 
 WALK: Walk = {
+    "teams.add_administrator": (
+        lambda _: teams.services.add_administrator(
+            email="nia@example.com", name="Nia", even_if_there_are_some=True
+        ),
+        ["person.created", "role.assigned"],
+    ),
     "teams.create_department": (
         lambda cast: teams.services.create_department(actor=cast.ann, code="new", name="New"),
         ["department.created"],
