@@ -113,7 +113,9 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:teams-move": writes,
     "archive_project": always,  # every key of it is refused, and nothing brings it back
     "teams:archive_team": always,
+    "teams:add_member": always,
     "teams:end_membership": always,
+    "hand_over_project": always,
     "budgets:close": always,  # what is not limited any more is raised for good
     "api:budgets-close": writes,
     "api:teams-members": writes,

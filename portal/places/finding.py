@@ -2,8 +2,8 @@
 
 from core.errors import NotFoundError
 from teams.models import Project, Team, User
+from teams.selectors import require_oversight
 from teams.services.changes import require_director, require_open
-from teams.services.members import require_oversight
 
 METHODS = ["GET", "HEAD", "POST"]
 

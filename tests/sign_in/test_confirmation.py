@@ -86,6 +86,8 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "api:teams-move": ("ann", "post", lambda w: url("api:teams-move", w.cast.search.public_id), {}),
     "archive_project": ("cleo", "get", lambda w: url("archive_project", w.cast.ranking.public_id), {}),
     "teams:archive_team": ("cleo", "get", lambda w: url("teams:archive_team", w.cast.search.public_id), {}),
+    "teams:add_member": ("ben", "get", lambda w: url("teams:add_member", w.cast.search.public_id), {}),
+    "hand_over_project": ("ben", "get", lambda w: url("hand_over_project", w.cast.ranking.public_id), {}),
     "teams:end_membership": (
         "ben",
         "get",
