@@ -74,6 +74,8 @@ class NavItem:
 WITHIN = {
     "providers": "sources:list",
     "invoices": "sources:list",
+    "team": "teams:list",
+    "move_team": "teams:list",
     "approvals:break_glass": "approvals:ask",
     "approvals:edit_policy": "approvals:policies",
     "approvals:retire_policy": "approvals:policies",
@@ -113,6 +115,9 @@ SECTIONS = (
         shown_to=checks_the_books,
     ),
     Section(
+        group=ORGANISATION, label="Teams", view="teams:list", icon="building-2", shown_to=answers_for_others
+    ),
+    Section(
         group=ORGANISATION, label="People", view="people:list", icon="users", shown_to=answers_for_others
     ),
     Section(
@@ -146,6 +151,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "approvals_waiting": SimpleLazyObject(lambda: approvals_waiting(request)),
         "freshness": SimpleLazyObject(freshness),
         "may_reconcile": lambda: checks_the_books(roles_here(request)),
+        "may_administer": lambda: administers(roles_here(request)),
     }
 
 

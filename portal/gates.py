@@ -111,6 +111,11 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:projects-move": writes,
     "move_team": always,
     "api:teams-move": writes,
+    "archive_project": always,  # every key of it is refused, and nothing brings it back
+    "teams:archive_team": always,
+    "teams:add_member": always,
+    "teams:end_membership": always,
+    "hand_over_project": always,
     "budgets:close": always,  # what is not limited any more is raised for good
     "api:budgets-close": writes,
     "api:teams-members": writes,

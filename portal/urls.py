@@ -9,6 +9,7 @@ import portal.audit.views
 import portal.gateways.pages
 import portal.news.deliveries
 import portal.news.webhooks
+import portal.places.urls
 import teams.urls
 import usage.urls
 from approvals.terms import approvers_by_tier
@@ -24,9 +25,6 @@ from portal.metrics import metrics
 from portal.news.preferences import link_slack, notifications, unlink_slack
 from portal.news.slack import slack_action, slack_command
 from portal.places.developers import developers
-from portal.places.moving import move_project, move_team
-from portal.places.project import show_project
-from portal.places.team import show_team
 from portal.views import not_ones_own, theme
 from teams.views import confirm_at_provider
 from usage.selectors import forecast_budgets, key_exposure, key_use, own_use, planned_effects
@@ -63,10 +61,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("prices/", include(price_pages)),
     path("budgets/", include(budget_pages)),
     path("blocked/", include(usage.urls.blocked_routes())),
-    path("teams/<str:public_id>/", show_team, name="team"),
-    path("teams/<str:public_id>/move/", move_team, name="move_team"),
-    path("projects/<str:public_id>/", show_project, name="project"),
-    path("projects/<str:public_id>/move/", move_project, name="move_project"),
+    path("", include(portal.places.urls.routes)),
     path("reports/", include(usage.urls.report_routes())),
     path("reconciliation/", include(usage.urls.routes(names_of_sources=gateway_names))),
     path("sources/", include(usage.urls.source_routes(names_of_sources=source_names))),

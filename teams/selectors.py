@@ -280,6 +280,7 @@ class TeamPerson:
     """Somebody who works in a team, leads it or directs its department, from when to when; no end is None."""
 
     person_id: int
+    public_id: str
     name: str
     role: str
     since: datetime
@@ -289,6 +290,11 @@ class TeamPerson:
     def role_in_words(self) -> str:
         """Return what the person is to the team."""
         return "Member" if self.role == MEMBER else Role(self.role).label
+
+
+def owners_of(team: Team) -> list[TeamPerson]:
+    """Return who may own a project of a team: who works in it, by name. One query."""
+    return [person for person in people_of_team(team) if person.role in {MEMBER, Role.LEAD.value}]
 
 
 def members_of(team: Team) -> QuerySet[Membership]:
@@ -302,7 +308,7 @@ def people_of_team(team: Team) -> list[TeamPerson]:
 
     Who leads a team and is in it is listed as both. One query.
     """
-    columns = ("user_id", "user__name", "role", "valid_from", "valid_until")
+    columns = ("user_id", "user__public_id", "user__name", "role", "valid_from", "valid_until")
     members = Membership.objects.live().filter(team=team, user__is_active=True).order_by()
     roles = RoleAssignment.objects.live().filter(
         Q(team=team) | Q(department=team.department_id), user__is_active=True
@@ -312,7 +318,7 @@ def people_of_team(team: Team) -> list[TeamPerson]:
         members.annotate(role=Value(MEMBER, output_field=CharField())).values_list(*columns), all=True
     )
     people = [
-        TeamPerson(person_id=person, name=name, role=role, since=since, until=until)
-        for person, name, role, since, until in found
+        TeamPerson(person_id=person, public_id=public, name=name, role=role, since=since, until=until)
+        for person, public, name, role, since, until in found
     ]
     return sorted(people, key=lambda each: (each.name, each.person_id, each.role))

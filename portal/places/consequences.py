@@ -1,10 +1,10 @@
-"""Says what a move means before it is done: for budgets, keys, grants, leases, requests and the past."""
+"""Says what a move or an end means before it is done: for budgets, keys, grants, leases, requests, usage."""
 
 from collections.abc import Iterable, Sequence
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from approvals.models import AccessRequest
+from approvals.models import AccessRequest, BudgetRequest
 from budgets.models import Lease, ScopeKind
 from budgets.selectors import budget_rows, open_budgets_above, open_budgets_below, scope_place
 from budgets.types import BudgetRow, ScopePlace
@@ -12,8 +12,10 @@ from core import clock
 from core.money import format_usd
 from keys.directory import key_labels
 from keys.models import ApiKey, Grant
-from teams.models import Department, Project, Team, User
+from teams.models import Department, Project, Role, RoleAssignment, Team, User
 
+STAYS = "The {} stays until somebody closes it."
+FOR_GOOD = ("What was used until now stays in every report.", "It cannot be opened again.")
 MANY = 5  # names that a sentence holds, and budgets that have a line each
 
 
@@ -47,6 +49,64 @@ def of_team(user: User, team: Team, department: Department) -> list[str]:
     ]
 
 
+def of_archiving_project(user: User, project: Project) -> list[str]:
+    """Return what ends with a project, and what stays."""
+    projects = Project.objects.filter(pk=project.pk)
+    asked = BudgetRequest.objects.pending().filter(project=project).count()
+    return [
+        *_refused(projects, asked),
+        *_own(user, scope_place(ScopeKind.PROJECT, project.pk), STAYS),
+        *FOR_GOOD,
+    ]
+
+
+def of_archiving_team(user: User, team: Team) -> list[str]:
+    """Return what ends with a team, and what stays."""
+    projects = Project.objects.filter(team=team, archived_at__isnull=True)
+    names = _some(projects.order_by("name", "pk").values_list("name", flat=True))
+    asked = BudgetRequest.objects.pending().filter(Q(project__in=projects) | Q(team=team)).count()
+    return [
+        *([f"Its projects are archived with it: {names}."] if names else []),
+        *_refused(projects, asked),
+        *_own(user, scope_place(ScopeKind.TEAM, team.pk), STAYS),
+        "Its people stay in their other teams; roles in this one have nothing to decide any more.",
+        *FOR_GOOD,
+    ]
+
+
+def of_leaving_team(team: Team, person: User) -> list[str]:
+    """Return what ends when somebody leaves a team, what stays, and what others have to take over first."""
+    keys = _live(ApiKey.objects.filter(owner=person, project__team=team)).order_by("name", "pk")
+    names = _some(f"{key.name} of project {key.project}" for key in keys.select_related("project"))
+    waiting = AccessRequest.objects.pending().filter(beneficiary=person, project__team=team).count()
+    owned = Project.objects.filter(team=team, owner=person, archived_at__isnull=True).order_by("name", "pk")
+    projects = _some(owned.values_list("name", flat=True))
+    leads = RoleAssignment.objects.live().filter(user=person, team=team, role=Role.LEAD).exists()
+    return [
+        *([f"{person} leads the team. That role has to be ended first."] if leads else []),
+        *([f"{person} owns {projects}. Somebody else has to own that first."] if projects else []),
+        *([f"Keys are revoked, and calls with them refused at once: {names}."] if names else []),
+        *([f"Requests that wait for this person cannot be approved any more: {waiting}."] if waiting else []),
+        f"{person} sees the team and its projects no longer, and asks for nothing there any more.",
+        f"What was used until now stays with {team} team in every report.",
+    ]
+
+
+def _refused(projects: QuerySet[Project], asked: int) -> list[str]:
+    """Say what is refused and closed when projects are archived; `asked` are requests for more budget."""
+    keys = _live(ApiKey.objects.filter(project__in=projects))
+    names = _some(f"{key.name} of {key.owner}" for key in keys.select_related("owner").order_by("name", "pk"))
+    waiting = asked + AccessRequest.objects.pending().filter(project__in=projects).count()
+    return [
+        f"Keys are refused from the next call on: {names}." if names else "No key is in use.",
+        *([f"Requests that wait for a decision are closed: {waiting}."] if waiting else []),
+    ]
+
+
+def _live(keys: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+    return keys.filter(revoked_at__isnull=True, expires_at__gt=clock.now())
+
+
 def _with_directors(team: Team, department: Department) -> list[str]:
     waiting = AccessRequest.objects.pending().filter(project__team=team).count()
     if not waiting:
@@ -71,8 +131,8 @@ def _each(rows: Sequence[BudgetRow], stays: set[int], sentence: str) -> list[str
     return [sentence.format(_budget(row, row.name)) for row in rows if row.id not in stays]
 
 
-def _own(user: User, place: ScopePlace) -> list[str]:
-    """Say which budgets go along, those of wide scopes first."""
+def _own(user: User, place: ScopePlace, sentence: str = "The {} goes with it.") -> list[str]:
+    """Say of the budgets of a place, those of wide scopes first, what becomes of them."""
     here = open_budgets_above(place).filter(scope_kind=place.kind, scope_id=place.id)
     rows = budget_rows(open_budgets_below(place) | here)
     labels = key_labels(user, [row.scope_id for row in rows if row.scope_kind is ScopeKind.KEY])
@@ -82,7 +142,7 @@ def _own(user: User, place: ScopePlace) -> list[str]:
     ]
     others = len(rows) - len(told)
     return [
-        *(f"The {_budget(row, name)} goes with it." for row, name in told),
+        *(sentence.format(_budget(row, name)) for row, name in told),
         *_and_others(others),
     ]
 
@@ -101,7 +161,7 @@ def _budget(row: BudgetRow, name: str) -> str:
 def _calls(projects: QuerySet[Project]) -> list[str]:
     """Say what becomes of the keys of projects, of what raises them, and of money held for them."""
     now = clock.now()
-    keys = ApiKey.objects.filter(project__in=projects, revoked_at__isnull=True, expires_at__gt=now)
+    keys = _live(ApiKey.objects.filter(project__in=projects))
     names = _some(f"{key.name} of {key.owner}" for key in keys.select_related("owner").order_by("name", "pk"))
     grants = Grant.objects.filter(key__in=keys, revoked_at__isnull=True, expires_at__gt=now).count()
     leases = Lease.objects.filter(project__in=projects, closed_at__isnull=True).count()

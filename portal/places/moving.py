@@ -17,9 +17,9 @@ from budgets.services import moves
 from core.errors import AlreadyDoneError, InvalidInputError, NotFoundError
 from core.forms import ReasonField
 from portal.places import consequences
+from portal.places.finding import METHODS, directed_project, directed_team
 from teams.models import Department, Project, Role, Team, User
-from teams.selectors import RolesHeld, require_admin, roles_of
-from teams.services.changes import require_director
+from teams.selectors import require_admin, roles_of
 from teams.types import PersonRequest
 
 AnyHome = TypeVar("AnyHome", Team, Department)
@@ -60,15 +60,10 @@ class MoveForm(forms.Form):
         self.order_fields(self.field_order)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_http_methods(METHODS)
 def move_project(request: PersonRequest, public_id: str) -> HttpResponse:
     """Ask where a project goes, say what that means, and move it."""
-    found = Project.objects.visible_to(request.user).filter(public_id=public_id)
-    project = found.select_related("team__department").first()
-    if project is None:
-        raise NotFoundError("There is no such project, or it is not one of your teams'.")
-    require_director(request.user, project.team.department_id)
-    _require_open(project, f"Project {project}")
+    project = directed_project(request.user, public_id)
     moving = Moving(
         what=str(project),
         noun="project",
@@ -84,15 +79,10 @@ def move_project(request: PersonRequest, public_id: str) -> HttpResponse:
     return _move(request, moving)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_http_methods(METHODS)
 def move_team(request: PersonRequest, public_id: str) -> HttpResponse:
     """Ask where a team goes, say what that means, and move it."""
-    found = Team.objects.visible_to(request.user).filter(public_id=public_id)
-    team = found.select_related("department").first()
-    if team is None:
-        raise NotFoundError("There is no such team, or it is not one of yours.")
-    require_director(request.user, team.department_id)
-    _require_open(team, f"Team {team}")
+    team = directed_team(request.user, public_id)
     homes = {department.public_id: department for department in _departments(request.user, team)}
     if not homes:
         require_admin(request.user, "move a team to a department that you do not direct")
@@ -110,19 +100,6 @@ def move_team(request: PersonRequest, public_id: str) -> HttpResponse:
         ),
     )
     return _move(request, moving)
-
-
-def may_move_project(roles: RolesHeld, project: Project) -> bool:
-    """Whether somebody with these roles may move a project."""
-    return project.archived_at is None and (
-        project.team.department_id in roles.directs or Role.ADMIN in roles.organisation_wide
-    )
-
-
-def may_move_team(roles: RolesHeld, team: Team) -> bool:
-    """Whether somebody with these roles may move a team: he answers for a second department too."""
-    directs_both = team.department_id in roles.directs and len(roles.directs) > 1
-    return team.archived_at is None and (directs_both or Role.ADMIN in roles.organisation_wide)
 
 
 def _move(request: PersonRequest, moving: Moving[AnyHome]) -> HttpResponse:
@@ -190,8 +167,3 @@ def _departments(user: User, team: Team) -> QuerySet[Department]:
 
 def _described(home: Team | Department) -> str:
     return f"{home.name}, {home.department}" if isinstance(home, Team) else home.name
-
-
-def _require_open(row: Project | Team, name: str) -> None:
-    if row.archived_at is not None:
-        raise AlreadyDoneError(f"{name} was closed on {row.archived_at:%d %B %Y}.")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from django.urls import reverse
+
 from approvals.models import Delegation
 from core import clock
 from core.money import ZERO
@@ -25,10 +27,14 @@ class MemberRow:
     """
 
     name: str
+    url: str
+    public_id: str
     role: str
     since: datetime | None
     spent_usd: Decimal | None
     keys: int | None
+    is_member: bool
+    leads: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +65,25 @@ def member_rows(
             roles.setdefault(each.person_id, []).append(each)
     costs = {each.id: each.cost_usd for each in spent}
 
-    def row(person_id: int, name: str, role: str, since: datetime | None) -> MemberRow:
+    def row(
+        person_id: int, name: str, role: str, since: datetime | None, held: Sequence[TeamPerson] = ()
+    ) -> MemberRow:
         shown = seen is None or person_id in seen
+        public_id = held[0].public_id if held else ""
         return MemberRow(
             name=name,
+            url=reverse("people:detail", args=[public_id]) if held else "",
+            public_id=public_id,
             role=role,
             since=since,
             spent_usd=costs.get(person_id, ZERO) if shown else None,
             keys=keys.get(person_id, 0) if shown else None,
+            is_member=any(each.role == MEMBER for each in held),
+            leads=any(each.role == Role.LEAD for each in held),
         )
 
     inside = [
-        row(person, held[0].name, _roles(held), min(each.since for each in held))
+        row(person, held[0].name, _roles(held), min(each.since for each in held), held)
         for person, held in roles.items()
     ]
     outside = [

@@ -25,7 +25,7 @@ from keys.selectors import active_grants, state_in_words, tiers_now
 from portal.context import roles_here
 from portal.home.periods import MONTH, PERIODS, chart_summary, limit_note, period_asked, period_tabs
 from portal.places import snippets
-from portal.places.moving import may_move_project
+from portal.places.acts import Acts, acts_of_project
 from teams.models import Project
 from teams.types import PersonRequest
 from usage import selectors
@@ -40,7 +40,7 @@ from usage.types import Blocked, Overview, Period, Status
 KEPT = ("p",)
 OTHERS = "Keys of others"
 EVERYDAY = 1
-CLOSED = Status(tone="info", text="Closed")  # and nothing was spent on it lately
+ARCHIVED = Status(tone="info", text="Archived")  # and nothing was spent on it lately
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,8 @@ class ProjectPage:
     ask_budget_url: str
     budget_url: str
     make_key_url: str
-    move_url: str
+    acts: Acts
+    needs_start: bool
     blocked_url: str
     csv_url: str
 
@@ -154,7 +155,7 @@ def _page(
     budget = row.budget if row else ""
     return ProjectPage(
         project=project,
-        status=row.status if row else CLOSED,
+        status=row.status if row else ARCHIVED,
         tier=row.tier if row else f"Tier {EVERYDAY}",
         period_tabs=period_tabs(request, KEPT),
         chart_summary=chart_summary(figures),
@@ -170,9 +171,8 @@ def _page(
         ask_budget_url=reverse("approvals:ask_budget", args=[budget]) if budget and is_open else "",
         budget_url=reverse("budgets:detail", args=[budget]) if budget else "",
         make_key_url=f"{reverse('keys:create')}?{for_project}" if works_here else "",
-        move_url=reverse("move_project", args=[project.public_id])
-        if may_move_project(roles_here(request), project)
-        else "",
+        acts=acts_of_project(roles_here(request), project),
+        needs_start=is_open and not keys,
         blocked_url=f"{reverse('blocked:list')}?{urlencode({'project': project.public_id})}",
         csv_url=addresses.link(request, KEPT, format="csv"),
     )

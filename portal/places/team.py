@@ -19,7 +19,7 @@ from core.sheets import CSV_HEAD, Line, Section, cells, day_of
 from core.spreadsheets import csv_response
 from keys.selectors import usable_by_owner
 from portal.context import roles_here
-from portal.places.moving import may_move_team
+from portal.places.acts import Acts, acts_of
 from portal.places.people import DeciderRow, MemberRow, decider_rows, member_rows
 from teams.models import Project, Team
 from teams.selectors import people_of_team
@@ -78,7 +78,9 @@ class MonthLine:
 class TeamPage:
     """What the page shows."""
 
+    public_id: str
     name: str
+    is_open: bool
     department: str
     month: Period
     members: tuple[MemberRow, ...]
@@ -89,8 +91,23 @@ class TeamPage:
     oversees: bool
     overview_url: str
     statement_url: str
-    move_url: str
+    acts: Acts
     csv_url: str
+
+    @property
+    def is_led(self) -> bool:
+        """Whether somebody leads the team."""
+        return any(row.leads for row in self.members)
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether something is missing without which nobody asks for access here, or nobody approves."""
+        return bool(self.acts.add_member_url) and not (self.members and self.is_led and self.has_project)
+
+    @property
+    def has_project(self) -> bool:
+        """Whether the team has an open project."""
+        return any(line.is_open for line in self.projects)
 
     @property
     def trend(self) -> tuple[Decimal, ...]:
@@ -129,7 +146,9 @@ def _page(request: PersonRequest, team: Team, projects: Sequence[Project]) -> Te
         {ScopeKind.TEAM: [team.pk], ScopeKind.PROJECT: [project.pk for project in projects]}
     )
     return TeamPage(
+        public_id=team.public_id,
         name=team.name,
+        is_open=team.archived_at is None,
         department=team.department.name,
         month=month,
         members=member_rows(
@@ -142,7 +161,7 @@ def _page(request: PersonRequest, team: Team, projects: Sequence[Project]) -> Te
         oversees=oversees,
         overview_url=f"{reverse('overview')}?scope={team.public_id}",
         statement_url=_statement_url(team.public_id, month) if oversees else "",
-        move_url=reverse("move_team", args=[team.public_id]) if may_move_team(roles, team) else "",
+        acts=acts_of(roles, team),
         csv_url=f"{request.path}?format=csv",
     )
 

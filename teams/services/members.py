@@ -28,7 +28,7 @@ def add_member(*, actor: User | None, team: Team, user: User) -> Membership:
     require_open(home, f"Team {home}", field="team")
     mine = locked_person(user)
     if not mine.is_active:
-        raise InvalidInputError(f"{mine} has left. Let the person come back first.", field="person")
+        raise InvalidInputError(f"{mine} has left. Reinstate the person first.", field="person")
     if Membership.objects.live().filter(team=home, user=mine).exists():
         raise AlreadyHeldError(
             f"{mine} works in team {home} already. Nothing needs to be done.", field="person"

@@ -36,7 +36,7 @@ def assign_role(
     if valid_until is not None and valid_until <= clock.now():
         raise InvalidInputError("Choose an end that is still to come.", field="valid_until")
     if not locked_person(user).is_active:
-        raise InvalidInputError(f"{user} has left. Let the person come back first.")
+        raise InvalidInputError(f"{user} has left. Reinstate the person first.")
     scope = {"user": user, "role": role, "team": team, "department": department}
     if RoleAssignment.objects.live().filter(**scope).exists():
         raise AlreadyHeldError(f"{user} is {role.label} there already. Nothing needs to be done.")

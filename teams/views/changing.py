@@ -1,30 +1,28 @@
 """What an administrator changes about people: names, roles, that they come, leave and come back."""
 
-from collections.abc import Callable, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from core.errors import AlreadyDoneError, InvalidInputError, NotFoundError
+from core.errors import NotFoundError
 from teams import services
 from teams.forms import PersonForm, RenameForm, RoleForm, WhyForm
 from teams.models import Department, Role, RoleAssignment, Team, User
 from teams.ports import Leaving
 from teams.selectors import people_visible_to, require_admin, what_ends
 from teams.types import PersonRequest
+from teams.views.acting import confirm_page, done, form_page
 from teams.views.people import find_person
 from teams.views.shapes import role_in_words
 
 METHODS = ["GET", "HEAD", "POST"]
-Act = Callable[[dict[str, Any]], Any]
 
 
 @require_http_methods(METHODS)
@@ -32,12 +30,12 @@ def add_person(request: PersonRequest) -> HttpResponse:
     """Let somebody new sign in."""
     require_admin(request.user, "add people")
     form = PersonForm(request.POST or None)
-    made = _done(form, lambda entered: services.create_person(actor=request.user, **entered))
+    made = done(form, lambda entered: services.create_person(actor=request.user, **entered))
     if made is not None:
         messages.success(request, f"{made.name} can sign in once a password is set by the link in the mail.")
         return redirect("people:detail", made.public_id)
     text = "The person sees nothing until a team takes them in or a role is given."
-    return _form_page(
+    return form_page(
         request, form, title="Add a person", text=text, submit="Add the person", cancel=reverse("people:list")
     )
 
@@ -48,22 +46,27 @@ def rename_person(request: PersonRequest, public_id: str) -> HttpResponse:
     person = find_person(request.user, public_id)
     require_admin(request.user, "rename people")
     form = RenameForm(request.POST or None, initial={"name": person.name})
-    if _done(form, lambda entered: services.rename_person(actor=request.user, user=person, **entered)):
+    if done(form, lambda entered: services.rename_person(actor=request.user, user=person, **entered)):
         messages.success(request, "The name is changed. Records keep the name of their time.")
         return redirect("people:detail", public_id)
     text = "Audit and decisions of the past keep the name of that time."
     title = f"Rename {person.name}"
-    return _form_page(request, form, title=title, text=text, submit="Save the name", cancel=_page_of(person))
+    return form_page(request, form, title=title, text=text, submit="Save the name", cancel=_page_of(person))
 
 
 @require_http_methods(METHODS)
 def give_role(request: PersonRequest, public_id: str) -> HttpResponse:
-    """Give a person a role from now on."""
+    """Give a person a role from now on; `?role=`, `?team=` and `?department=` fill the form in."""
     person = find_person(request.user, public_id)
     require_admin(request.user, "give roles")
     teams = {team.public_id: team for team in Team.objects.filter(archived_at__isnull=True)}
     departments = {one.public_id: one for one in Department.objects.filter(archived_at__isnull=True)}
-    form = RoleForm(request.POST or None, teams=teams.values(), departments=departments.values())
+    form = RoleForm(
+        request.POST or None,
+        initial=request.GET.dict(),
+        teams=teams.values(),
+        departments=departments.values(),
+    )
 
     def give(entered: dict[str, Any]) -> RoleAssignment:
         return services.assign_role(
@@ -75,12 +78,12 @@ def give_role(request: PersonRequest, public_id: str) -> HttpResponse:
             valid_until=_end_of(entered["valid_until"]),
         )
 
-    if held := _done(form, give):
+    if held := done(form, give):
         messages.success(request, f"{person.name} is {role_in_words(held)} from now on.")
         return redirect("people:detail", public_id)
     text = "It is in force at once, in decisions and in what the person sees."
     title = f"Give {person.name} a role"
-    return _form_page(request, form, title=title, text=text, submit="Give the role", cancel=_page_of(person))
+    return form_page(request, form, title=title, text=text, submit="Give the role", cancel=_page_of(person))
 
 
 @require_http_methods(METHODS)
@@ -92,11 +95,11 @@ def end_role(request: PersonRequest, public_id: str) -> HttpResponse:
         raise NotFoundError("There is no such role, or it has ended.")
     require_admin(request.user, "end roles")
     form = WhyForm(request.POST or None)
-    if _done(form, lambda entered: services.end_role(actor=request.user, assignment=held, **entered)):
+    if done(form, lambda entered: services.end_role(actor=request.user, assignment=held, **entered)):
         messages.success(request, f"{held.user.name} is no longer {role_in_words(held)}.")
         return redirect("people:detail", held.user.public_id)
     lines = ["Nothing can be decided in this role any more, from this moment.", "What was decided stays."]
-    return _confirm(
+    return confirm_page(
         request,
         form,
         title=f"End the role {role_in_words(held)} of {held.user.name}?",
@@ -116,17 +119,17 @@ def let_leave(request: PersonRequest, public_id: str, *, leaving: Leaving) -> Ht
     def leave(entered: dict[str, Any]) -> User:
         return services.deactivate_person(actor=request.user, user=person, endings=leaving.endings, **entered)
 
-    if _done(form, leave):
+    if done(form, leave):
         messages.success(
             request, f"{person.name} has left: keys are revoked and nobody signs in with the account."
         )
         return redirect("people:detail", public_id)
-    return _confirm(
+    return confirm_page(
         request,
         form,
-        title=f"Let {person.name} leave?",
+        title=f"Mark {person.name} as left?",
         lines=[each.text for each in ends],
-        submit="Let the person leave",
+        submit="Mark as left",
         back=_page_of(person),
     )
 
@@ -137,14 +140,12 @@ def let_return(request: PersonRequest, public_id: str) -> HttpResponse:
     person = find_person(request.user, public_id)
     require_admin(request.user, "let people come back")
     form = WhyForm(request.POST or None)
-    if _done(form, lambda entered: services.reactivate_person(actor=request.user, user=person, **entered)):
+    if done(form, lambda entered: services.reactivate_person(actor=request.user, user=person, **entered)):
         messages.success(request, f"{person.name} can sign in again.")
         return redirect("people:detail", public_id)
     text = "Nothing of before comes back: no team, no role, no key."
-    title = f"Let {person.name} come back"
-    return _form_page(
-        request, form, title=title, text=text, submit="Let the person come back", cancel=_page_of(person)
-    )
+    title = f"Reinstate {person.name}"
+    return form_page(request, form, title=title, text=text, submit="Reinstate", cancel=_page_of(person))
 
 
 @require_http_methods(METHODS)
@@ -153,7 +154,7 @@ def reset_factors(request: PersonRequest, public_id: str) -> HttpResponse:
     person = find_person(request.user, public_id)
     require_admin(request.user, "reset second factors")
     form = WhyForm(request.POST or None)
-    if _done(form, lambda entered: services.reset_factors(actor=request.user, user=person, **entered)):
+    if done(form, lambda entered: services.reset_factors(actor=request.user, user=person, **entered)):
         messages.success(request, f"{person.name} has no second factor now, and is signed out everywhere.")
         return redirect("people:detail", public_id)
     lines = [
@@ -162,7 +163,7 @@ def reset_factors(request: PersonRequest, public_id: str) -> HttpResponse:
         "With a role, the next sign-in asks for another second factor.",
         "Be sure who it is that asks: this is how accounts are stolen.",
     ]
-    return _confirm(
+    return confirm_page(
         request,
         form,
         title=f"Reset the second factor of {person.name}?",
@@ -170,17 +171,6 @@ def reset_factors(request: PersonRequest, public_id: str) -> HttpResponse:
         submit="Reset the second factor",
         back=_page_of(person),
     )
-
-
-def _done(form: forms.Form, act: Act) -> Any:
-    """Do it when the form is filled in rightly; what it refuses goes to its field. None when not done."""
-    if not form.is_bound or not form.is_valid():
-        return None
-    try:
-        return act(form.cleaned_data)
-    except (InvalidInputError, AlreadyDoneError) as error:
-        form.add_error(error.field if error.field in form.fields else None, error.detail)
-        return None
 
 
 def _end_of(day: Any) -> datetime | None:
@@ -192,27 +182,3 @@ def _end_of(day: Any) -> datetime | None:
 
 def _page_of(person: User) -> str:
     return reverse("people:detail", args=[person.public_id])
-
-
-def _form_page(
-    request: PersonRequest, form: forms.Form, *, title: str, text: str, submit: str, cancel: str
-) -> HttpResponse:
-    page = {"title": title, "text": text, "submit_text": submit, "cancel_url": cancel, "url": request.path}
-    return render(request, "teams/form.html", {"form": form, "page": page}, status=_status(form))
-
-
-def _confirm(
-    request: PersonRequest, form: forms.Form, *, title: str, lines: Sequence[str], submit: str, back: str
-) -> HttpResponse:
-    confirm = {
-        "title": title,
-        "consequences": lines,
-        "url": request.path,
-        "submit_text": submit,
-        "cancel_url": back,
-    }
-    return render(request, "confirm.html", {"form": form, "confirm": confirm}, status=_status(form))
-
-
-def _status(form: forms.Form) -> int:
-    return 422 if form.is_bound else 200

@@ -60,6 +60,9 @@ ANN = (
     "/prices/repricings/",
     "/prices/repricings/new/",
     "/approvals/policies/",
+    "/teams/",
+    "/teams/add/",
+    "/teams/departments/add/",
     "/audit/",
     "/audit/?action=budget.",
     "/deliveries/",
@@ -97,6 +100,7 @@ def test_every_page_is_accessible_light_and_fits_its_screen(
     wrong += _places(visit) if who in {"ada", "ben"} else []
     wrong += _price_forms(visit) if who == "ann" else []
     wrong += _move(visit) if who == "ann" else []
+    wrong += _organisation(visit) if who == "ann" else []
     wrong += _set_aside(visit) if who == "ann" else []
     wrong += _rules(visit) if who == "ann" and "light" in schemes else []
     wrong += _more_budget(visit) if who == "ada" and "light" in schemes else []
@@ -149,6 +153,22 @@ def _move(visit: Visit) -> list[str]:
         visit.page.get_by_role("heading", name="What happens").wait_for()
         wrong += visit.see(NARROWEST)
     return wrong
+
+
+def _organisation(visit: Visit) -> list[str]:
+    """Look at the forms that change a department, a team, its members and a project."""
+
+    def first(link: str) -> str:
+        return visit.page.locator(f"main a[href{link}]").first.get_attribute("href") or ""
+
+    visit.page.goto("/teams/")
+    team, project = first("*='/teams/tem_'"), first("*='/projects/prj_'")
+    forms = [first("$='/rename/'")]
+    forms += [f"{team}{form}/" for form in ("rename", "archive", "members/add", "projects/add")]
+    forms += [f"{project}{form}/" for form in ("rename", "archive", "hand-over")]
+    visit.page.goto(team)
+    forms.append(first("*='/members/usr_'"))
+    return [problem for form in forms for problem in visit.look(form, WIDE, NARROWEST)]
 
 
 def _more_budget(visit: Visit) -> list[str]:

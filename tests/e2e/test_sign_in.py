@@ -190,7 +190,7 @@ def test_the_pages_of_people_fit_and_can_be_read(
     wrong += look(page)
     page.goto(f"{ada}leave/")
     page.get_by_label("Why?").fill("The contract ended.")
-    page.get_by_role("button", name="Let the person leave").click()
+    page.get_by_role("button", name="Mark as left").click()
     expect(page.get_by_text("has left: keys are revoked")).to_be_visible()
     context.close()
     assert wrong == []

@@ -37,7 +37,15 @@ def test_navigation_offers_what_the_person_may_open(cast: Cast, who: str, sees: 
 
 def test_navigation_shows_an_engineer_no_business_of_others(cast: Cast) -> None:
     of_others = [
-        *("/people/", "/approvals/policies/", "/deliveries/", "/gateways/", "/webhooks/", "/reconciliation/")
+        *(
+            "/teams/",
+            "/people/",
+            "/approvals/policies/",
+            "/deliveries/",
+            "/gateways/",
+            "/webhooks/",
+            "/reconciliation/",
+        )
     ]
 
     def offered(person: User) -> list[str]:
@@ -45,7 +53,7 @@ def test_navigation_shows_an_engineer_no_business_of_others(cast: Cast) -> None:
         return [path for path in of_others if path in links]
 
     assert offered(cast.ada) == []
-    assert offered(cast.ben) == ["/people/"]
+    assert offered(cast.ben) == ["/teams/", "/people/"]
     assert offered(cast.ann) == of_others
     assert "/audit/" in Visitor(cast.ada).get("/status/").links  # her own acts, in the menu of her account
 

@@ -102,10 +102,22 @@ TABLE = """
     /budgets/{budget}/top-up/             302       404  403  200  200  200  403    200
     /budgets/open/                        302       403  403  200  200  200  403    200
     /blocked/                             302       200  200  200  200  200  200    200
+    /teams/                               302       200  200  200  200  200  200    200
+    /teams/add/                           302       403  403  403  403  403  403    200
+    /teams/departments/add/               302       403  403  403  403  403  403    200
+    /teams/departments/{department}/rename/         302 403 403  403  403  403  403  200
     /teams/{team}/                        302       404  200  200  200  200  200    200
+    /teams/{team}/rename/                 302       404  403  403  200  403  403    200
+    /teams/{team}/archive/                302       404  403  403  200  403  403    200
+    /teams/{team}/projects/add/           302       404  403  200  200  403  403    200
+    /teams/{team}/members/add/            302       404  403  200  200  403  403    200
+    /teams/{team}/members/{person}/end/   302       404  403  200  200  403  403    200
     /teams/{team}/move/                   302       404  403  403  403  403  403    200
     /projects/{project}/                  302       404  200  200  200  200  200    200
     /projects/{project}/move/             302       404  403  403  200  403  403    200
+    /projects/{project}/rename/           302       404  403  403  200  403  403    200
+    /projects/{project}/hand-over/        302       404  403  200  200  403  403    200
+    /projects/{project}/archive/          302       404  403  403  200  403  403    200
     /reports/                             302       200  200  200  200  200  200    200
     /reports/focus/{month}/               302       404  404  404  404  200  200    200
     /reports/{team}/{month}/              302       404  404  200  200  200  200    200
@@ -312,6 +324,7 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "day": lambda world: world.run.day.isoformat(),
     "difference": lambda world: world.discrepancy.public_id,
     "team": lambda world: world.cast.search.public_id,
+    "department": lambda world: world.cast.product.public_id,
     "project": lambda world: world.cast.ranking.public_id,
     "month": lambda world: f"{world.run.day:%Y-%m}",
 }
@@ -351,9 +364,10 @@ def _plain(path: str) -> str:
         noun = "role"
     if path.startswith("/approvals/") and not path.startswith("/approvals/budgets/"):
         noun = "proposal" if "/proposals/" in path else OF_APPROVALS.get(path.split("/")[2], noun)
-    for converter in ("str", "slug"):
-        path = path.replace(f"<{converter}:public_id>", f"{{{noun}}}")
-    path = path.replace("<int:pk>", "{session}")
+    if path.startswith("/teams/departments/"):
+        noun = "department"
+    path = path.replace("<str:public_id>", f"{{{noun}}}").replace("<slug:public_id>", f"{{{noun}}}")
+    path = path.replace("<str:person_id>", "{person}").replace("<int:pk>", "{session}")
     for name in ("source", "day", "month"):
         path = path.replace(f"<str:{name}>", f"{{{name}}}")
     return path

@@ -157,7 +157,7 @@ def test_who_is_in_no_team_is_told_what_to_do(spent: Cast) -> None:
 
     assert page.status == 200
     assert "No projects yet" in page.words
-    assert "An administrator adds teams and projects." in page.words
+    assert "An administrator adds teams, and who leads one adds projects." in page.words
 
 
 def test_chart_alone_answers_htmx(spent: Cast) -> None:

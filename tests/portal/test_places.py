@@ -44,7 +44,7 @@ def test_lead_sees_who_is_in_his_team_and_what_each_spent(cast: Cast) -> None:
 
     page = Visitor(cast.ben).get(team_of(cast))
 
-    rows = [[cells[0], cells[1], *cells[3:]] for cells in page.rows("members-h")]
+    rows = [[cells[0], cells[1], *cells[3:5]] for cells in page.rows("members-h")]
     assert rows == [
         ["Ada Moreno", "Member", "$12.50", "1"],
         ["Ben Okafor", "Team lead", "$0.00", "0"],
@@ -168,11 +168,11 @@ def test_refusals_are_those_of_the_period(cast: Cast, period: str) -> None:
     assert [cells[-1] for cells in rows] == (["5"] if period == "last" else ["3"])
 
 
-def test_closed_project_keeps_its_page(cast: Cast) -> None:
+def test_archived_project_keeps_its_page(cast: Cast) -> None:
     Project.objects.filter(pk=cast.ranking.pk).update(archived_at=clock.now())
     page = Visitor(cast.ada).get(project_of(cast.ranking))
     assert page.status == 200
-    assert "Closed" in page.words
+    assert "Archived" in page.words
     assert "Ask for a tier" not in page.words
 
 

@@ -122,7 +122,7 @@ def share(amount_usd: Decimal | None, limit_usd: Decimal | None) -> Decimal | No
 
 def _status(project: Project, budgets: BudgetStandings, account: Account) -> Status:
     if project.archived_at:
-        return Status(tone="info", text="Closed")
+        return Status(tone="info", text="Archived")
     if any(
         row.mode is Mode.HARD and not row.is_filtered and row.left_usd is not None and row.left_usd <= 0
         for row in budgets.get((ScopeKind.PROJECT, project.pk), ())

@@ -1,0 +1,81 @@
+"""Archives a project or a team, and ends somebody's time in a team: what that means first, then the act."""
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from core.errors import NotFoundError
+from portal.leaving import TEAM_ENDINGS
+from portal.places import consequences
+from portal.places.finding import METHODS, directed_project, directed_team, overseen_team
+from teams import services
+from teams.forms import WhyForm
+from teams.models import Membership
+from teams.types import PersonRequest
+from teams.views.acting import confirm_page, done
+
+
+@require_http_methods(METHODS)
+def archive_project(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Name what ends with a project; on POST archive it."""
+    project = directed_project(request.user, public_id)
+    form, back = WhyForm(request.POST or None), reverse("project", args=[public_id])
+    if done(form, lambda entered: services.archive_project(actor=request.user, project=project, **entered)):
+        messages.success(request, f"Project {project} is archived: calls for it are refused.")
+        return redirect(back)
+    return confirm_page(
+        request,
+        form,
+        title=f"Archive project {project}?",
+        lines=consequences.of_archiving_project(request.user, project),
+        submit="Archive the project",
+        back=back,
+    )
+
+
+@require_http_methods(METHODS)
+def archive_team(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Name what ends with a team; on POST archive it with all its projects."""
+    team = directed_team(request.user, public_id)
+    form, back = WhyForm(request.POST or None), reverse("team", args=[public_id])
+    if done(form, lambda entered: services.archive_team(actor=request.user, team=team, **entered)):
+        messages.success(request, f"{team} team is archived with its projects: calls for them are refused.")
+        return redirect(back)
+    return confirm_page(
+        request,
+        form,
+        title=f"Archive {team} team?",
+        lines=consequences.of_archiving_team(request.user, team),
+        submit="Archive the team",
+        back=back,
+    )
+
+
+@require_http_methods(METHODS)
+def end_membership(request: PersonRequest, public_id: str, person_id: str) -> HttpResponse:
+    """Name what ends and what stays when somebody leaves a team; on POST end it."""
+    team = overseen_team(request.user, public_id)
+    held = Membership.objects.live().filter(team=team, user__public_id=person_id)
+    membership = held.select_related("user").first()
+    if membership is None:
+        raise NotFoundError(f"There is no such member of {team} team now.")
+    person = membership.user
+    form, back = WhyForm(request.POST or None), reverse("team", args=[public_id])
+    if done(
+        form,
+        lambda entered: services.end_membership(
+            actor=request.user, team=team, user=person, endings=TEAM_ENDINGS, **entered
+        ),
+    ):
+        messages.success(request, f"{person} is no longer a member of {team} team.")
+        return redirect(back)
+    return confirm_page(
+        request,
+        form,
+        title=f"Take {person} out of {team} team?",
+        lines=consequences.of_leaving_team(team, person),
+        submit="End the membership",
+        back=back,
+    )

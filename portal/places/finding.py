@@ -1,0 +1,59 @@
+"""Finds the place that an address names, for who may change it."""
+
+from core.errors import NotFoundError
+from teams.models import Project, Team, User
+from teams.selectors import require_oversight
+from teams.services.changes import require_director, require_open
+
+METHODS = ["GET", "HEAD", "POST"]
+
+
+def overseen_team(user: User, public_id: str) -> Team:
+    """Return an open team that the user leads, directs or administers.
+
+    Raises NotFoundError for one that he may not see, RoleNeededError for one that he does not answer for, and
+    AlreadyDoneError for one that was archived.
+    """
+    team = _team(user, public_id)
+    require_oversight(user, team)
+    require_open(team, f"Team {team}")
+    return team
+
+
+def directed_team(user: User, public_id: str) -> Team:
+    """Return an open team whose department the user directs or administers; raises as `overseen_team`."""
+    team = _team(user, public_id)
+    require_director(user, team.department_id)
+    require_open(team, f"Team {team}")
+    return team
+
+
+def directed_project(user: User, public_id: str) -> Project:
+    """Return an open project whose department the user directs or administers; raises as `overseen_team`."""
+    project = _project(user, public_id)
+    require_director(user, project.team.department_id)
+    require_open(project, f"Project {project}")
+    return project
+
+
+def overseen_project(user: User, public_id: str) -> Project:
+    """Return an open project whose team the user answers for; raises as `overseen_team`."""
+    project = _project(user, public_id)
+    require_oversight(user, project.team)
+    require_open(project, f"Project {project}")
+    return project
+
+
+def _team(user: User, public_id: str) -> Team:
+    team = Team.objects.visible_to(user).filter(public_id=public_id).select_related("department").first()
+    if team is None:
+        raise NotFoundError("There is no such team, or it is not one of yours.")
+    return team
+
+
+def _project(user: User, public_id: str) -> Project:
+    found = Project.objects.visible_to(user).filter(public_id=public_id)
+    project = found.select_related("team__department", "owner").first()
+    if project is None:
+        raise NotFoundError("There is no such project, or it is not one of your teams'.")
+    return project
