@@ -14,9 +14,8 @@ ONE_AT_A_TIME = 0xAD01  # the advisory lock that lets one of two who begin at on
 def add_administrator(*, email: str, name: str, even_if_there_are_some: bool = False) -> User:
     """Let somebody administer the organisation, and make the person when nobody has this e-mail address.
 
-    Who administers it already keeps the role; nothing changes then.
-    Raises AlreadyDoneError when an active person administers it already, unless that is no matter, and what
-    `create_person` and `assign_role` raise.
+    Who administers it already keeps the role. Raises AlreadyDoneError when an active person does, unless
+    that is no matter, and what `create_person` and `assign_role` raise.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 
 from core.errors import AlreadyDoneError, InvalidInputError
 from core.models import AuditEvent
 from teams import services
 from teams.errors import AlreadyHeldError
-from teams.models import Department, Membership, Project, Team
+from teams.models import Department, Membership, Project, Team, User
 from teams.selectors import works_in
+from teams.services import members, organisation
 from tests import factories
 from tests.cast import Cast, make_cast
 from tests.racing import at_once, losers, while_it_waits, winners
@@ -93,6 +95,36 @@ def test_who_leaves_the_team_meanwhile_owns_no_new_project(people: Cast) -> None
     assert isinstance(refused, InvalidInputError)
     assert refused.field == "owner"
     assert not Project.objects.filter(owner=people.ada).exists()
+
+
+def test_without_the_lock_who_was_made_owner_meanwhile_leaves_the_team(
+    people: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (members, organisation):
+        monkeypatch.setattr(module, "locked_person", lambda user: User.objects.get(pk=user.pk))
+    handed, left = Event(), Event()
+
+    def hand_over() -> None:
+        with transaction.atomic():
+            services.hand_over_project(actor=people.ben, project=people.ranking, owner=people.ada, reason=WHY)
+            handed.set()
+            assert left.wait(20)
+
+    def leave() -> Membership:
+        assert handed.wait(20)
+        try:
+            return services.end_membership(
+                actor=people.ben, team=people.search, user=people.ada, reason=WHY, endings=()
+            )
+        finally:
+            left.set()
+
+    outcomes = at_once(hand_over, leave)
+
+    assert losers(outcomes) == []
+    people.ranking.refresh_from_db()
+    assert people.ranking.owner == people.ada
+    assert not works_in(people.ada, people.search)
 
 
 def test_who_was_made_owner_meanwhile_stays_in_the_team(people: Cast) -> None:
