@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import subprocess
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -99,3 +101,7 @@ def test_twins_refuse_before_money_as_the_engine_does(target: str) -> None:
         assert asker.ask(AUTHORIZE, **changes).status_code == status
         assert asker.ask(target, **changes).status_code == status
     assert not Reservation.objects.exists()
+
+
+def test_the_twin_starts_under_its_own_settings() -> None:
+    subprocess.run([sys.executable, "-c", "import bench.twins.wsgi"], check=True, timeout=60)
