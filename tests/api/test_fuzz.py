@@ -16,6 +16,7 @@ from django.db import close_old_connections, transaction
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as examples
 from schemathesis import AuthContext, Case
+from schemathesis.core import NotSet
 
 from portal.api import openapi_document
 from tests.api.acts import proposed_price, proposed_repricing, row_of_a_gateway, softly_closed, token_of
@@ -119,10 +120,21 @@ def call(case: Case[Any], known: dict[str, str]) -> None:
     case.body = real(case.body, known)
     if settings.SESSION_COOKIE_NAME in (case.cookies or {}):
         case.cookies[settings.SESSION_COOKIE_NAME] = next(SignedIn.sessions)
+    if leaves_out_what_may_be_left_out(case):
+        return
     calls_made.append(case.operation.label)
     with transaction.atomic():
         case.call_and_validate(headers={"Accept-Encoding": "identity"})
         transaction.set_rollback(True)
+
+
+def leaves_out_what_may_be_left_out(case: Case[Any]) -> bool:
+    """Whether no body is sent where none is needed, which schemathesis takes for a violation."""
+    wrong = (
+        [part for part, info in case.meta.components.items() if info.mode.is_negative] if case.meta else []
+    )
+    needed = case.operation.definition.raw.get("requestBody", {}).get("required", False)
+    return wrong == ["body"] and isinstance(case.body, NotSet) and not needed
 
 
 def known_ids(world: World) -> dict[str, str]:
