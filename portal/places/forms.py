@@ -62,14 +62,25 @@ class TeamForm(PlaceForm):
         fields["department"].choices = [("", "Choose a department"), *choices]
 
 
-class ProjectForm(PlaceForm):
-    """A project of a team."""
+class OwnedForm(forms.Form):
+    """Who owns a project, of those who may."""
 
     owner = forms.ChoiceField(
         label="Owner",
         help_text="Who answers for it in reports.",
         error_messages={"required": "Choose an owner", "invalid_choice": "Choose an owner"},
     )
+
+    def __init__(self, *args: Any, people: Sequence[TeamPerson], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = dict.fromkeys((person.public_id, person.name) for person in people)
+        fields: dict[str, Any] = self.fields
+        fields["owner"].choices = [("", "Choose a person"), *choices]
+
+
+class ProjectForm(PlaceForm, OwnedForm):
+    """A project of a team."""
+
     cost_centre = forms.CharField(
         label="Cost centre",
         max_length=MAX_COST_CENTRE_CHARACTERS,
@@ -77,28 +88,14 @@ class ProjectForm(PlaceForm):
         widget=forms.TextInput(attrs={**PLAIN, "class": "short"}),
         error_messages={"required": "Enter a cost centre"},
     )
-
-    def __init__(self, *args: Any, people: Sequence[TeamPerson], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        choices = dict.fromkeys((person.public_id, person.name) for person in people)
-        fields: dict[str, Any] = self.fields
-        fields["owner"].choices = [("", "Choose a person"), *choices]
+    field_order = ("name", "code", "owner", "cost_centre")
 
 
-class OwnerForm(forms.Form):
+class OwnerForm(OwnedForm):
     """Who owns a project from now on, and why."""
 
-    owner = forms.ChoiceField(
-        label="Owner",
-        error_messages={"required": "Choose an owner", "invalid_choice": "Choose an owner"},
-    )
     reason = ReasonField(label="Why", help_text="Kept in the audit.", missing="Enter why the owner changes")
-
-    def __init__(self, *args: Any, people: Sequence[TeamPerson], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        choices = dict.fromkeys((person.public_id, person.name) for person in people)
-        fields: dict[str, Any] = self.fields
-        fields["owner"].choices = [("", "Choose a person"), *choices]
+    field_order = ("owner", "reason")
 
 
 class AddressInput(forms.EmailInput):
