@@ -1,7 +1,6 @@
 """The pages of gateways, for administrators."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from django import forms
 from django.contrib import messages
@@ -17,6 +16,7 @@ from gateway import services
 from gateway.models import Gateway
 from portal.context import administers, roles_here
 from teams.types import PersonRequest
+from teams.views.acting import METHODS, confirm_page, done
 
 NO_SUCH_PAGE = "There is no such gateway, or it is not for your role. Ask an administrator."
 
@@ -34,40 +34,44 @@ def list_gateways(request: PersonRequest) -> HttpResponse:
     return render(request, "portal/gateways.html", {"gateways": list(Gateway.objects.order_by("name"))})
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_http_methods(METHODS)
 def disable(request: PersonRequest, public_id: str) -> HttpResponse:
     """Name the consequences and ask for a reason; on POST switch the gateway off."""
     gateway = _find(request, public_id)
-    question = {
-        "title": f"Switch off the gateway {gateway}?",
-        "text": "You can switch it on again at any time.",
-        "consequences": (
+    return _switch(
+        request,
+        gateway,
+        services.disable_gateway,
+        title=f"Switch off the gateway {gateway}?",
+        lines=(
             "Within a second no call through it is allowed, whoever makes it.",
             "It decides nothing by itself any more: its leases are recalled.",
             "Calls that are under way are charged what they hold, until it is on again and tells of them.",
             "Its journal and logs are not read: days from now on have no other side.",
+            "You can switch it on again at any time.",
         ),
-        "url": reverse("gateways:disable", args=[public_id]),
-        "submit_text": "Switch off",
-    }
-    return _ask(request, gateway, question, services.disable_gateway, f"The gateway {gateway} is off.")
+        submit="Switch off",
+        said=f"The gateway {gateway} is off.",
+    )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_http_methods(METHODS)
 def enable(request: PersonRequest, public_id: str) -> HttpResponse:
     """Name the consequences and ask for a reason; on POST switch the gateway on."""
     gateway = _find(request, public_id)
-    question = {
-        "title": f"Switch on the gateway {gateway}?",
-        "text": "If its secret may be known to others, make a new one first: gateway_config --rotate.",
-        "consequences": (
+    return _switch(
+        request,
+        gateway,
+        services.enable_gateway,
+        title=f"Switch on the gateway {gateway}?",
+        lines=(
             "It may ask for decisions at once, with the secrets that it had.",
             "Its journal and logs are read from where the reading stopped.",
+            "If its secret may be known to others, make a new one first: gateway_config --rotate.",
         ),
-        "url": reverse("gateways:enable", args=[public_id]),
-        "submit_text": "Switch on",
-    }
-    return _ask(request, gateway, question, services.enable_gateway, f"The gateway {gateway} is on.")
+        submit="Switch on",
+        said=f"The gateway {gateway} is on.",
+    )
 
 
 def routes() -> tuple[list[URLPattern], str]:
@@ -80,22 +84,23 @@ def routes() -> tuple[list[URLPattern], str]:
     return patterns, "gateways"
 
 
-def _ask(
+def _switch(
     request: PersonRequest,
     gateway: Gateway,
-    question: Mapping[str, Any],
     act: Callable[..., Gateway],
+    *,
+    title: str,
+    lines: Sequence[str],
+    submit: str,
     said: str,
 ) -> HttpResponse:
     """Ask for a reason before an act, then do it."""
     form = ReasonForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        act(actor=request.user, gateway=gateway, reason=form.cleaned_data["reason"])
+    if done(form, lambda entered: act(actor=request.user, gateway=gateway, **entered)):
         messages.success(request, said)
         return redirect("gateways:list")
-    confirm = {**question, "cancel_url": reverse("gateways:list")}
-    context = {"form": form, "confirm": confirm}
-    return render(request, "confirm.html", context, status=422 if form.errors else 200)
+    back = reverse("gateways:list")
+    return confirm_page(request, form, title=title, lines=lines, submit=submit, back=back)
 
 
 def _require_admin(request: PersonRequest) -> None:

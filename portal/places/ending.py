@@ -9,12 +9,12 @@ from django.views.decorators.http import require_http_methods
 from core.errors import NotFoundError
 from portal.leaving import TEAM_ENDINGS
 from portal.places import consequences
-from portal.places.finding import METHODS, directed_project, directed_team, overseen_team
+from portal.places.finding import directed_project, directed_team, overseen_team
 from teams import services
 from teams.forms import WhyForm
 from teams.models import Membership
 from teams.types import PersonRequest
-from teams.views.acting import confirm_page, done
+from teams.views.acting import METHODS, confirm_page, done
 
 
 @require_http_methods(METHODS)

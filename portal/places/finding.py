@@ -5,8 +5,6 @@ from teams.models import Project, Team, User
 from teams.selectors import require_oversight
 from teams.services.changes import require_director, require_open
 
-METHODS = ["GET", "HEAD", "POST"]
-
 
 def overseen_team(user: User, public_id: str) -> Team:
     """Return an open team that the user leads, directs or administers.

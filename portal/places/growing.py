@@ -10,13 +10,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from core.errors import AlreadyDoneError, InvalidInputError
-from portal.places.finding import METHODS, overseen_team
+from portal.places.finding import overseen_team
 from portal.places.forms import MemberForm, PlaceForm, ProjectForm, TeamForm
 from teams import services
 from teams.models import Department, Membership, Project, Role, Team, User
 from teams.selectors import TeamPerson, owners_of, people_visible_to, require_admin, roles_of
 from teams.types import PersonRequest
-from teams.views.acting import done, form_page
+from teams.views.acting import METHODS, done, form_page
 
 MOST_OFFERED = 500
 

@@ -17,10 +17,11 @@ from budgets.services import moves
 from core.errors import AlreadyDoneError, InvalidInputError, NotFoundError
 from core.forms import ReasonField
 from portal.places import consequences
-from portal.places.finding import METHODS, directed_project, directed_team
+from portal.places.finding import directed_project, directed_team
 from teams.models import Department, Project, Role, Team, User
 from teams.selectors import require_admin, roles_of
 from teams.types import PersonRequest
+from teams.views.acting import METHODS
 
 AnyHome = TypeVar("AnyHome", Team, Department)
 

@@ -10,14 +10,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from core.errors import NotFoundError
-from portal.places.finding import METHODS, directed_project, directed_team, overseen_project
+from portal.places.finding import directed_project, directed_team, overseen_project
 from portal.places.forms import OwnerForm
 from teams import services
 from teams.forms import RenameForm
 from teams.models import Department, Project, Team, User
 from teams.selectors import owners_of, require_admin
 from teams.types import PersonRequest
-from teams.views.acting import done, form_page
+from teams.views.acting import METHODS, done, form_page
 
 
 @require_http_methods(METHODS)

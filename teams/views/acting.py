@@ -11,6 +11,7 @@ from core.errors import AlreadyDoneError, InvalidInputError
 from teams.types import PersonRequest
 
 Act = Callable[[dict[str, Any]], Any]
+METHODS = ["GET", "HEAD", "POST"]
 
 
 def done(form: forms.Form, act: Act) -> Any:

@@ -18,11 +18,9 @@ from teams.models import Department, Role, RoleAssignment, Team, User
 from teams.ports import Leaving
 from teams.selectors import people_visible_to, require_admin, what_ends
 from teams.types import PersonRequest
-from teams.views.acting import confirm_page, done, form_page
+from teams.views.acting import METHODS, confirm_page, done, form_page
 from teams.views.people import find_person
 from teams.views.shapes import role_in_words
-
-METHODS = ["GET", "HEAD", "POST"]
 
 
 @require_http_methods(METHODS)
