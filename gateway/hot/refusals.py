@@ -190,10 +190,10 @@ def _rate_refusal(facts: Mapping[str, Any]) -> Answer:
 
 
 def _budget_refusal(code: str, facts: Mapping[str, Any]) -> Answer:
-    """Refuse a call that does not fit a budget: until its window ends, or until calls in flight settle."""
-    told = dict(facts["budget"])
-    ask, seconds = told.pop("ask") or "the team's lead", told.pop("seconds_to_reset")
-    told["resets_at"] = in_utc(told["resets_at"])
+    """Refuse a call that does not fit a budget: until it has room again, or until calls in flight settle."""
+    told, seconds = dict(facts["budget"]), int(facts["seconds"])
+    ask, ends_at = told.pop("ask") or "the team's lead", told["resets_at"]
+    told["resets_at"] = None if told["window"] == "lifetime" else in_utc(ends_at)
     told["link"] = f"{settings.BASE_URL}/budgets/{told['id']}/"
     is_own = told["scope"] in OWN_SCOPES
     limit, spent, held = (Decimal(told[name]) for name in TOTALS)
@@ -210,7 +210,8 @@ def _budget_refusal(code: str, facts: Mapping[str, Any]) -> Answer:
         )
         detail = (
             f"{name}{has} and this call may cost {needed}. "
-            f"It resets at {told['resets_at']}. Ask {ask} to raise it at {told['link']}."
+            f"{_opening(facts['opens_at'], ends_at, told['resets_at'])} "
+            f"Ask {ask} to raise it at {told['link']}."
         )
         error = DecisionError(code, HTTPStatus.TOO_MANY_REQUESTS, "Budget exhausted", detail, budget=told)
         return refusal(error, retry_after_seconds=seconds, should_retry=False)
@@ -222,4 +223,11 @@ def _budget_refusal(code: str, facts: Mapping[str, Any]) -> Answer:
     error = DecisionError(
         code, HTTPStatus.TOO_MANY_REQUESTS, "Budget held by calls in flight", detail, budget=told
     )
-    return refusal(error, retry_after_seconds=int(facts["seconds_held"]), should_retry=True)
+    return refusal(error, retry_after_seconds=seconds, should_retry=True)
+
+
+def _opening(opens_at: str, ends_at: str, resets_at: str | None) -> str:
+    """Say when a spent budget has room again: by a limit that is planned, or when its window ends."""
+    if opens_at != ends_at:
+        return f"A higher limit is planned for {in_utc(opens_at)}."
+    return f"It resets at {resets_at}." if resets_at else "It never resets."

@@ -32,7 +32,7 @@ $$;
 CREATE FUNCTION gateway_binding(p_budget bigint, p_team bigint, p_window_end timestamptz, p_limit numeric, p_spent numeric, p_held numeric, p_now timestamptz) RETURNS json
 LANGUAGE sql STABLE AS $$
   SELECT json_build_object('id', b.public_id, 'scope', b.scope_kind, 'window', b.window, 'limit_usd', p_limit::numeric(28, 12)::text, 'spent_usd', p_spent::text,
-    'held_usd', p_held::text, 'resets_at', p_window_end, 'seconds_to_reset', greatest(ceil(extract(epoch FROM p_window_end - p_now))::bigint, 1), 'name', CASE b.scope_kind
+    'held_usd', p_held::text, 'resets_at', p_window_end, 'name', CASE b.scope_kind
       WHEN 'key' THEN (SELECT name FROM keys_apikey WHERE id = b.scope_id) WHEN 'project' THEN (SELECT code FROM teams_project WHERE id = b.scope_id)
       WHEN 'team' THEN (SELECT code FROM teams_team WHERE id = b.scope_id) WHEN 'department' THEN (SELECT code FROM teams_department WHERE id = b.scope_id)
       ELSE 'organisation' END,
@@ -183,7 +183,7 @@ DECLARE
   v_rates bigint[]; v_rate_rpm float[]; v_rate_tpm float[]; v_rate_most int[]; v_rate_flight int[]; v_rate_tat float[]; v_rate_token_tat float[]; v_rate_on int[];
   -- of the call at hand
   c int := 0; v_from int; v_to int := 0; v_rate_from int; v_rate_to int := 0;
-  v_free numeric; v_least_free numeric; v_left numeric; v_tight int; v_wait float; v_why text; v_slow int;
+  v_free numeric; v_least_free numeric; v_left numeric; v_tight int; v_is_spent boolean; v_opens timestamptz; v_spends boolean; v_opened timestamptz; v_wait float; v_why text; v_slow int;
 BEGIN
   SELECT array_agg(path.rank ORDER BY path.ordinality, path.id) INTO v_on
     FROM (SELECT c.ordinality, b.id, dense_rank() OVER (ORDER BY b.id) AS rank FROM unnest(p_calls) WITH ORDINALITY c CROSS JOIN LATERAL unnest(c.budget_ids) AS b (id)) path;
@@ -250,14 +250,17 @@ BEGIN
       CONTINUE WHEN call.held_usd = 0 OR v_limits[n] IS NULL OR v_limits[n] - v_spent[n] - v_reserved[n] >= call.held_usd;
       IF v_modes[n] <> 'hard' THEN
         call.warnings := call.warnings || jsonb_build_object('budget', (SELECT public_id FROM budgets_budget WHERE id = v_budgets[n]), 'code', v_modes[n] || '_exceeded');
-      ELSIF v_tight IS NULL OR (v_spent[n] + call.held_usd > v_limits[n], v_ends[n]) > (v_spent[v_tight] + call.held_usd > v_limits[v_tight], v_ends[v_tight]) THEN
-        -- The one that stays shut longest is the one to name: what is spent before what is only held, then the later end.
-        v_tight := n;
+      ELSE
+        -- The one that stays shut longest is the one to name: what is spent before what is only held, then the later opening.
+        v_spends := v_spent[n] + call.held_usd > v_limits[n];
+        v_opened := gateway_opens_at(v_budgets[n], v_spent[n] + call.held_usd + CASE WHEN v_spends THEN 0 ELSE v_reserved[n] END, p_now, v_ends[n]);
+        IF v_tight IS NULL OR (v_spends, v_opened) > (v_is_spent, v_opens) THEN v_tight := n; v_is_spent := v_spends; v_opens := v_opened; END IF;
       END IF;
     END LOOP;
     IF v_tight IS NOT NULL THEN
-      code := CASE WHEN v_spent[v_tight] + call.held_usd > v_limits[v_tight] THEN 'budget_exhausted' ELSE 'budget_held' END;
-      answer := json_build_object('needed_usd', call.held_usd::text, 'seconds_held', least(greatest(ceil(v_mean[v_tight]), 1), 30),
+      code := CASE WHEN v_is_spent THEN 'budget_exhausted' ELSE 'budget_held' END;
+      v_wait := least(greatest(ceil(extract(epoch FROM v_opens - p_now)), 1), 366 * 86400);  -- a lifetime never ends
+      answer := json_build_object('needed_usd', call.held_usd::text, 'opens_at', v_opens, 'seconds', CASE WHEN v_is_spent THEN v_wait ELSE least(greatest(ceil(v_mean[v_tight]), 1), 30, v_wait) END,
         'budget', gateway_binding(v_budgets[v_tight], call.team_id, v_ends[v_tight], v_limits[v_tight], v_spent[v_tight], v_reserved[v_tight], p_now));
     END IF;
     IF code IS NOT NULL THEN

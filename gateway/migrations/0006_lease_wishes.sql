@@ -60,7 +60,7 @@ BEGIN
   IF l.id IS NULL THEN
     IF v_slice = 0 AND v_tight IS NOT NULL THEN
       code := 'budget_held';
-      SELECT json_build_object('needed_usd', p_floor::text, 'seconds_held', least(greatest(ceil(x.mean_call_seconds), 1), 30),
+      SELECT json_build_object('needed_usd', p_floor::text, 'seconds', least(greatest(ceil(x.mean_call_seconds), 1), 30),
           'budget', gateway_binding(x.budget_id, q.team_id, x.window_end, budgets_limit_at(x.budget_id, v_now), x.spent_usd, x.reserved_usd, v_now))
         INTO answer FROM budgets_balance x WHERE x.budget_id = v_budgets[v_tight] AND x.window_start = v_starts[v_tight];
       RETURN;

@@ -81,6 +81,6 @@ def _budget(*, spent: str, held: str) -> dict[str, Any]:
         "held_usd": wire_usd(Decimal(held)),
         "resets_at": resets_at.isoformat(),
         "ask": "Ben Okafor",
-        "seconds_to_reset": int((resets_at - clock.now()).total_seconds()),
     }
-    return {"budget": budget, "needed_usd": "0.0412", "seconds_held": 3}
+    seconds = 3 if Decimal(held) else int((resets_at - clock.now()).total_seconds())
+    return {"budget": budget, "needed_usd": "0.0412", "opens_at": budget["resets_at"], "seconds": seconds}

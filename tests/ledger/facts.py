@@ -118,6 +118,12 @@ class Budget:
         ]
         return sum((each.amount or ZERO for each in top_ups), newest.amount)
 
+    def opens_at(self, usd: Decimal, *, after: datetime, ends_at: datetime) -> datetime:
+        """Return when there is room for an amount: by a limit that is planned, else when the window ends."""
+        planned = sorted(limit.valid_from for limit in self.limits if after < limit.valid_from < ends_at)
+        limits = ((at, self.limit_at(at)) for at in planned)
+        return next((at for at, limit in limits if limit is None or limit >= usd), ends_at)
+
 
 @dataclass(slots=True, kw_only=True)
 class Balance:

@@ -32,6 +32,7 @@ from tests.ledger.facts import (
 )
 from tests.ledger.prices import OPEN_UNITS
 
+LONGEST_WAIT = Fraction(366 * 86_400)
 NO_WAIT = (Fraction(0), "", Rate(id=0, scope=("", 0)))
 MODES = {
     "/v1/chat/completions": "chat",
@@ -261,17 +262,19 @@ class Books(Ledger):
             if budget.mode == "hard":
                 balance = self.balances[slot]
                 is_spent = free + balance.reserved < hold.held
-                shut.append((is_spent, balance.ends_at, budget, slot))
+                needed = balance.spent + hold.held + (ZERO if is_spent else balance.reserved)
+                opens_at = budget.opens_at(needed, after=self.now, ends_at=balance.ends_at)
+                shut.append((is_spent, opens_at, budget, slot))
             else:
                 hold.warnings.append({"budget": budget.public_id, "code": f"{budget.mode}_exceeded"})
         if not shut:
             return None
-        is_spent, ends_at, budget, slot = max(shut, key=lambda each: each[:2])
+        is_spent, opens_at, budget, slot = max(shut, key=lambda each: each[:2])
+        wait = min(max(seconds(opens_at) - seconds(self.now), Fraction(1)), LONGEST_WAIT)
         if is_spent:
-            wait = max(seconds(ends_at) - seconds(self.now), Fraction(1))
             return Decision(code="budget_exhausted", budget=budget, retry_after=wait)
-        mean = self.balances[slot].mean_seconds
-        return Decision(code="budget_held", budget=budget, retry_after=_soon(mean))
+        soon = _soon(self.balances[slot].mean_seconds)
+        return Decision(code="budget_held", budget=budget, retry_after=min(soon, wait))
 
     def _hold(self, hold: Hold) -> Decision:
         at = seconds(self.now)

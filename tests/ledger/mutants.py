@@ -12,6 +12,7 @@ AUTHORIZE = "gateway/migrations/0009_standings.sql"
 SETTLE = "usage/migrations/0005_settle.sql"
 PACE = "usage/migrations/0032_runaways.sql"
 CARDS = "catalog/migrations/0006_price_review.sql"
+OPENS = "gateway/migrations/0017_opens_at.sql"
 LEND = "gateway/migrations/0006_lease_wishes.sql"
 POLL = "gateway/migrations/0011_calls_in_flight.sql"
 RECALL = "gateway/migrations/0004_leases.sql"
@@ -21,6 +22,7 @@ PATH = "budgets/migrations/0005_open_window.sql"
 CARRY = "budgets/migrations/0009_carry_over_skipped_windows.sql"
 IMPORT = "usage/migrations/0014_import.sql"
 RACES = ("tests/gateway/test_races.py",)
+WAITS = ("tests/gateway/test_retry_after.py",)
 WINDOWS = ("tests/gateway/test_windows.py",)
 BATCHES = ("tests/gateway/test_batches.py",)
 LEASES = ("tests/gateway/test_leases.py",)
@@ -85,6 +87,20 @@ MUTANTS = (
         before="IF v_known[c] OR v_turns[c] > 1",
         after="IF v_turns[c] > 1",
         tests=BATCHES,
+    ),
+    Mutant(
+        name="a planned limit is waited for that is too low",
+        home=OPENS,
+        before="planned.limit_usd >= p_usd",
+        after="planned.limit_usd >= 0",
+        tests=WAITS,
+    ),
+    Mutant(
+        name="a planned limit is not waited for",
+        home=OPENS,
+        before="least(min(l.valid_from), p_window_end)",
+        after="p_window_end",
+        tests=WAITS,
     ),
     Mutant(
         name="balances are read without a lock",
@@ -245,7 +261,7 @@ MUTANTS = (
     Mutant(
         name="a budget that is only held is told as spent",
         home=CALLS,
-        before="code := CASE WHEN v_spent[v_tight] + call.held_usd > v_limits[v_tight] THEN",
+        before="code := CASE WHEN v_is_spent THEN",
         after="code := CASE WHEN true THEN",
     ),
     Mutant(
