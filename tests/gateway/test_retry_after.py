@@ -39,7 +39,12 @@ def ask(world: World) -> Iterator[Asking]:
 
 
 def planned(
-    budget: Budget, amount: str | None, *, after: timedelta, until: timedelta | None = None, at: datetime = NOON
+    budget: Budget,
+    amount: str | None,
+    *,
+    after: timedelta,
+    until: timedelta | None = None,
+    at: datetime = NOON,
 ) -> None:
     """Plan a limit, or with an end a top-up."""
     budget.limits.create(

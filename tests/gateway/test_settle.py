@@ -133,6 +133,17 @@ def test_a_cancelled_call_costs_at_least_its_input(world: World, held: str) -> N
     )
 
 
+def test_a_cancelled_call_whose_input_was_not_counted_costs_its_bound_and_its_output(
+    world: World, held: str
+) -> None:
+    world.price(world.small, "reasoning", "0.000003")
+    usage = {"input_tokens": 0, "output_tokens": 50, "reasoning_tokens": 20}
+    told = {"reservation": held, "usage": usage, "finish": "cancelled"}
+    charged = world.gus.post("/gateway/v1/settle", told).json()["charged_usd"]
+    assert charged == "0.001120000000"  # 1,000 bytes at 1 µ$, 30 tokens at 2 and 20 at 3
+    assert world.gus.post("/gateway/v1/settle", told).json()["status"] == "duplicate"
+
+
 def test_a_release_frees_the_hold_and_charges_nothing(world: World, held: str) -> None:
     assert world.gus.release(held).json() == {"reservation": held, "status": "released"}
     assert world.gus.release(held).json()["status"] == "duplicate"

@@ -103,7 +103,9 @@ class Ledger:
         if item.get("cache_hit"):
             cost = ZERO
         elif item["finish"] == "cancelled" and not tokens[0]:
-            cost = hold.floor
+            cost = hold.floor + prices.nearest(
+                (tokens[3] - tokens[4]) * card.rate("output") + tokens[4] * card.rate("reasoning")
+            )
         else:
             cost = prices.nearest(_token_cost(card, tokens) + card.units_usd(units, card.usd))
         return Posting(

@@ -155,7 +155,8 @@ BEGIN
     SELECT j.*, card.price_ids, CASE
         WHEN j.status NOT IN ('settled', 'late') THEN NULL
         WHEN j.cache_hit THEN 0
-        WHEN j.finish = 'cancelled' AND j.input = 0 THEN (j.r).input_floor_usd  -- a client that left before anything was counted has caused at least its input
+        WHEN j.finish = 'cancelled' AND j.input = 0   -- a client that left before its input was counted has caused at least that, and what it was sent
+          THEN (j.r).input_floor_usd + core_round_half_even((j.output - j.reasoning) * card.output_usd + j.reasoning * card.reasoning_usd, 12)
         ELSE core_round_half_even((j.input - j.cached - j.cache_write) * card.input_usd + j.cached * card.cached_usd + j.cache_write * card.cache_write_usd
           + (j.output - j.reasoning) * card.output_usd + j.reasoning * card.reasoning_usd + card.request_usd
           + CASE WHEN j.units IS NULL OR j.units = '{}' THEN 0 ELSE catalog_units_usd(j.units, card.unit_usd) END, 12) END AS cost_usd
