@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from budgets.models import Balance, Entry, EntryKind, Lease, RateLimit, Reservation, ScopeKind, Window
+from budgets.models import Balance, Entry, EntryKind, Lease, Mode, RateLimit, Reservation, ScopeKind, Window
 from core import clock
 from keys.models import ApiKey
 from tests.factories import DepartmentFactory
@@ -299,7 +299,7 @@ def test_a_change_that_matters_recalls_the_lease(world: World, change: str) -> N
             ApiKey.objects.update(suspended_at=clock.now(), suspended_reason="runaway")
         case "limit":
             Lease.objects.update(opened_at=clock.now() - timedelta(minutes=1))
-            world.limit(budget, "0.5")
+            world.limit(budget, "4")
         case "rate":
             RateLimit.objects.create(scope_kind="team", scope_id=world.team.pk, parallel_calls=3)
         case "budget":
@@ -315,6 +315,20 @@ def test_a_change_that_matters_recalls_the_lease(world: World, change: str) -> N
             type(grant).objects.update(revoked_at=clock.now(), revoked_reason="ended")
     assert stops(world) == [lease]
     assert Lease.objects.get().recalled_at is not None
+
+
+@pytest.mark.parametrize(("change", "stopped"), [("hard", True), ("soft", False), ("overrun", True)])
+def test_a_hard_budget_that_gave_out_more_than_it_has_recalls_its_leases(
+    world: World, change: str, stopped: bool
+) -> None:
+    budget = world.budget("key", kind=ScopeKind.KEY, limit="0.5", mode=Mode.SOFT)
+    call = world.gus.authorize(world.token).json()["reservation"]
+    lease = take(world, want="0.4" if change == "overrun" else "1").json()["lease"]
+    type(budget).objects.update(mode=Mode.SOFT if change == "soft" else Mode.HARD)
+    if change == "overrun":
+        assert stops(world) == []
+        world.gus.settle(call, output_tokens=60_000)
+    assert stops(world) == [lease] * stopped
 
 
 def test_a_rate_limited_key_is_decided_call_by_call(world: World) -> None:

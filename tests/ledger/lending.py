@@ -224,7 +224,13 @@ class Lending(Books):
             return True
         if any(rate.scope in rated_scopes(who) for rate in self.rates):
             return True
-        return ids != [budget.id for budget in self.budgets_on(who, model)]
+        return ids != [budget.id for budget in self.budgets_on(who, model)] or self._is_overdrawn(lease)
+
+    def _is_overdrawn(self, lease: Lease) -> bool:
+        """Whether a hard budget that a lease holds money of has given out more than it has."""
+        hard = {budget.id: budget for budget in self.budgets if budget.mode == "hard"}
+        frees = [self.free(hard[slot[0]], slot) for slot in lease.slots if slot[0] in hard]
+        return any(free is not None and free < 0 for free in frees)
 
 
 def rated_scopes(who: Attribution) -> set[tuple[str, int]]:

@@ -15,7 +15,7 @@ CARDS = "catalog/migrations/0006_price_review.sql"
 OPENS = "gateway/migrations/0017_opens_at.sql"
 LEND = "gateway/migrations/0006_lease_wishes.sql"
 POLL = "gateway/migrations/0011_calls_in_flight.sql"
-RECALL = "gateway/migrations/0004_leases.sql"
+RECALL = "gateway/migrations/0018_recall_overdrawn.sql"
 DRAW = "usage/migrations/0009_leased_calls_never_settled.sql"
 RECLAIM = "usage/migrations/0006_leases.sql"
 PATH = "budgets/migrations/0005_open_window.sql"
@@ -285,8 +285,15 @@ MUTANTS = (
     Mutant(
         name="a cancelled call costs nothing",
         home=SETTLE,
-        before="THEN (j.r).input_floor_usd",
-        after="THEN 0",
+        before="(j.r).input_floor_usd + core_round",
+        after="core_round",
+    ),
+    Mutant(
+        name="a cancelled call has written nothing",
+        home=SETTLE,
+        before="(j.r).input_floor_usd + core_round_half_even((j.output - j.reasoning)",
+        after="(j.r).input_floor_usd + core_round_half_even(0",
+        tests=("tests/gateway/test_settle.py",),
     ),
     Mutant(
         name="cached tokens cost what fresh ones cost",
@@ -481,6 +488,20 @@ MUTANTS = (
         home=RECALL,
         before="b.valid_from BETWEEN l.opened_at AND clock_timestamp()",
         after="false",
+    ),
+    Mutant(
+        name="a lease goes on when its budget is overdrawn",
+        home=RECALL,
+        before="b.mode = 'hard' AND x.limit_usd <",
+        after="false AND x.limit_usd <",
+        tests=LEASES,
+    ),
+    Mutant(
+        name="a lease stops when a soft budget is exceeded",
+        home=RECALL,
+        before="b.mode = 'hard' AND x.limit_usd <",
+        after="x.limit_usd <",
+        tests=LEASES,
     ),
     Mutant(
         name="answers of a batch are mixed up",
