@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db import transaction
+import structlog
+from django.db import DatabaseError, transaction
 from django.views.decorators.debug import sensitive_variables
 
 from core import audit, clock
@@ -17,6 +18,8 @@ from keys.scopes import SCOPES
 from keys.services.accounts import answers_for
 from keys.services.common import ENDED, clean_name, clean_reason
 from teams.models import User
+
+log = structlog.get_logger(__name__)
 
 DEFAULT_TOKEN_DAYS = 90
 MAX_TOKEN_DAYS = 365
@@ -129,7 +132,7 @@ def end_token(*, actor: User | None, token: ApiToken, reason: str) -> None:
 def live_token(secret: str) -> ApiToken | None:
     """Return the token of a secret with its owner, if both are good now, and note its use. Two queries.
 
-    Garbage is told by its checksum, before the database is asked.
+    Garbage is told by its checksum, before the database is asked. A use that cannot be noted stops nobody.
     """
     if not secrets.is_wellformed_api_token(secret):
         return None
@@ -139,7 +142,11 @@ def live_token(secret: str) -> ApiToken | None:
         return None
     now = clock.now()
     if token.last_used_at is None or token.last_used_at < now - USE_IS_WRITTEN_EVERY:
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+        try:
+            with transaction.atomic():
+                ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+        except DatabaseError as error:
+            log.warning("token.not_marked_as_used", error=type(error).__name__)
     return token
 
 

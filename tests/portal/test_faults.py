@@ -24,6 +24,7 @@ from portal import health
 from portal.celery import app
 from portal.news.senders import SENDERS
 from tests.api.routes import routes
+from tests.api.test_tokens import call, program
 from tests.api.world import World, make_world
 from tests.browsing import Visitor
 from tests.cast import Cast
@@ -81,6 +82,16 @@ def test_pages_are_read_while_the_database_only_reads(world: World) -> None:
         answered = {path: client.get(path).status_code for path in addresses}
     refused = {path: status for path, status in answered.items() if status != 200}
     assert refused == {"/prices/import/": 503}  # it tries the list out, and takes it back
+
+
+def test_a_token_reads_while_the_database_only_reads(world: World) -> None:
+    """Also one whose use would be noted now."""
+    client = program(world.cast.ada, ["keys:read", "keys:write"])
+    with only_reading():
+        assert call(client, "keys/").status_code == 200
+    with only_reading():
+        renamed = call(client, f"keys/{world.key.public_id}/rename/", {"name": "batch"})
+    assert (renamed.status_code, renamed["Retry-After"]) == (503, "10")
 
 
 def test_an_act_is_refused_while_the_database_only_reads(world: World) -> None:
