@@ -111,9 +111,9 @@ class Installation:
 
 
 @contextlib.contextmanager
-def installation() -> Iterator[Installation]:
-    """Make an installation with a migrated database, and remove all of it at the end."""
-    base_dir = Path(tempfile.mkdtemp(prefix="purser-installation-"))
+def installation(*, disk: Path | None = None) -> Iterator[Installation]:
+    """Make an installation with a migrated database, in `disk` if given, and remove all of it at the end."""
+    base_dir = Path(tempfile.mkdtemp(prefix="purser-installation-", dir=disk))
     base_dir.chmod(0o711)
     made = None
     try:
