@@ -59,6 +59,8 @@ async function decide(r) {
     const answer = JSON.parse(reply.responseText);
     r.variables.purser_reservation = answer.reservation;
     r.variables.purser_key = answer.key_id;
+    r.variables.purser_warnings = answer.warnings.filter((warning) => warning.code === 'soft_exceeded')
+        .map((warning) => warning.code + ' ' + warning.budget).join(', ');
     r.variables.purser_body = JSON.stringify(bounded(asked, route, answer.max_output_tokens));
     r.internalRedirect(served.at);
 }

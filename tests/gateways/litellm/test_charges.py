@@ -7,7 +7,7 @@ import contextlib
 import httpx
 import pytest
 
-from budgets.models import Reservation, ReservationState
+from budgets.models import Mode, Reservation, ReservationState, ScopeKind
 from tests.gateways.litellm.conftest import Story, user
 from usage.models import UsageEvent
 
@@ -72,6 +72,16 @@ def test_a_missing_limit_is_set_and_a_high_one_is_lowered(story: Story) -> None:
     assert None not in decided
     assert decided[1:] == [8_000, 11]
     assert story.charged() == story.expected()
+
+
+def test_a_client_is_told_of_a_soft_budget_that_is_exceeded(story: Story) -> None:
+    budget = story.world.budget("soft", kind=ScopeKind.PROJECT, limit="0", mode=Mode.SOFT)
+    story.world.budget("notify", kind=ScopeKind.TEAM, limit="0", mode=Mode.NOTIFY)
+    whole, stream = story.chat("one two three"), story.chat("one two three", stream=True)
+    for answer in (whole, stream):
+        assert answer.status_code == 200
+        assert answer.headers["x-purser-warnings"] == f"soft_exceeded {budget.public_id}"
+    story.all_resolved()
 
 
 def test_a_retried_call_is_charged_once(story: Story) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.plugins.litellm.purser_plugin import bodies, refusals
-from gateway.plugins.litellm.purser_plugin.calls import Exchange
+from gateway.plugins.litellm.purser_plugin.calls import Call, Exchange
 from gateway.plugins.litellm.purser_plugin.edge import FEED_PATH, SCOPE_KEY, Edge
 from keys import secrets
 
@@ -40,6 +40,7 @@ class LiteLlm:
     """The application behind the edge: notes what it sees and answers 200, or refuses like a hook."""
 
     refusal: refusals.Refusal | None = None
+    call: Call | None = None
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     called: bool = False
@@ -48,7 +49,7 @@ class LiteLlm:
         self.called = True
         self.headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.body = (await receive())["body"]
-        scope[SCOPE_KEY].refusal = self.refusal
+        scope[SCOPE_KEY].refusal, scope[SCOPE_KEY].call = self.refusal, self.call
         await send({"type": "http.response.start", "status": 400 if self.refusal else 200, "headers": []})
         await send({"type": "http.response.body", "body": b"LiteLLM's own words", "more_body": True})
         await send({"type": "http.response.body", "body": b"!"})
@@ -182,6 +183,14 @@ def test_a_refusal_replaces_whatever_litellm_answers() -> None:
     assert reply.headers["content-type"] == "application/problem+json"
     assert (reply.headers["retry-after"], reply.headers["x-should-retry"]) == ("60", "false")
     assert "server" not in reply.headers
+
+
+@pytest.mark.parametrize("warnings", ["soft_exceeded bdg_1", ""])
+def test_a_client_is_told_of_the_soft_budgets_that_its_call_exceeded(warnings: str) -> None:
+    call = Call("rsv_1", "request", "key_1", "m", None, {}, warnings=warnings)
+    reply = send_through(Edge(LiteLlm(call=call), Plugin()), authorization=f"Bearer {TOKEN}")
+    assert (reply.status, reply.headers.get("x-purser-warnings", "")) == (200, warnings)
+    assert reply.body == b"LiteLLM's own words!"
 
 
 @pytest.mark.parametrize("body", [b"[1]", b"nonsense", b'"text"', b"", b"[" * 200_000])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from budgets.models import Balance, Reservation, ReservationState, ScopeKind
+from budgets.models import Balance, Mode, Reservation, ReservationState, ScopeKind
 from gateway.tasks import log_of
 from tests.gateways.nginx.conftest import SECURE_KEY, Edge
 from tests.gateways.servers import eventually
@@ -126,6 +126,15 @@ def test_an_exhausted_budget_is_the_portals_own_429(edge: Edge) -> None:
     assert answer.headers["x-should-retry"] == "false"
     assert answer.json()["error"]["code"] == "budget_exhausted"
     assert edge.asked() == []
+
+
+def test_a_client_is_told_of_a_soft_budget_that_is_exceeded(edge: Edge) -> None:
+    assert "x-purser-warnings" not in edge.chat().headers
+    edge.world.budget("notify", kind=ScopeKind.TEAM, limit="0", mode=Mode.NOTIFY)
+    budget = edge.world.budget("key", kind=ScopeKind.KEY, limit="0", mode=Mode.SOFT)
+    answer = edge.chat(stream=True)
+    assert answer.status_code == 200
+    assert answer.headers["x-purser-warnings"] == f"soft_exceeded {budget.public_id}"
 
 
 def test_a_key_that_nobody_has_is_refused(edge: Edge) -> None:

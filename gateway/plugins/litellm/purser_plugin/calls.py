@@ -15,7 +15,7 @@ class Call:
     """One authorised call. `asked` and `answer` are kept only to estimate usage when nobody reports it.
 
     `leased` is empty for a call that the portal decided; else it holds `lease` and `call`, as the gateway API
-    reads them in a settlement.
+    reads them in a settlement. `warnings` are told to the client.
     """
 
     reservation: str
@@ -25,6 +25,7 @@ class Call:
     max_output_tokens: int | None
     asked: Mapping[str, object]
     leased: Mapping[str, object] = field(default_factory=dict)
+    warnings: str = ""
     answer: object = None
     closed: bool = False
 

@@ -40,6 +40,7 @@ KEY_HEADERS = (
     b"ocp-apim-subscription-key",
 )
 TURNS_TO_SEND = 12  # turns of the event loop that the HTTP client takes to hand a request to the kernel
+WARNINGS_HEADER = b"x-purser-warnings"
 CONTROL_HEADERS = (b"x-litellm-", b"litellm-", b"litellm_")
 
 
@@ -140,7 +141,14 @@ class Outgoing:
             self._refused = True
             await send_refusal(self._send, self._exchange.refusal)
         elif not self._refused:
-            await self._send(message)
+            await self._send(self._warned(message))
+
+    def _warned(self, message: Message) -> Message:
+        """Return the start of an answer with the soft budgets that its call exceeded."""
+        call = self._exchange.call
+        if message["type"] != "http.response.start" or call is None or not call.warnings:
+            return message
+        return {**message, "headers": [*message["headers"], (WARNINGS_HEADER, call.warnings.encode())]}
 
 
 def take_key(exchange: Exchange, headers: Headers) -> Headers:

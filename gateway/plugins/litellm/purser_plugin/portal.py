@@ -26,15 +26,19 @@ LEASE = "/gateway/v1/leases"
 LEASE_POLL = "/gateway/v1/leases/poll"
 LEASE_RETURN = "/gateway/v1/leases/return"
 CONNECTIONS = 256
+SOFT = "soft_exceeded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """An allowed call: its reservation and the output limit that the gateway must enforce."""
+    """An allowed call: its reservation, the output limit that the gateway must enforce, and the soft budgets
+    that are exceeded, as its client is told of them.
+    """
 
     reservation: str
     key_id: str
     max_output_tokens: int | None
+    warnings: str = ""
 
 
 class RefusedError(Exception):
@@ -188,6 +192,7 @@ def _decision(answer: Answer) -> Decision:
             reservation=reservation,
             key_id=str(document.get("key_id", "")),
             max_output_tokens=limit if isinstance(limit, int) else None,
+            warnings=_warnings(document.get("warnings")),
         )
     code = str(document.get("code", ""))
     if (
@@ -199,6 +204,12 @@ def _decision(answer: Answer) -> Decision:
         log.error("purser.no_decision: status %s code %s", answer.status, code or "none")
         raise RefusedError(UNAVAILABLE, may_hold=answer.status >= 500)
     raise RefusedError(relayed(status=answer.status, document=document, headers=answer.headers))
+
+
+def _warnings(told: object) -> str:
+    """Return the soft budgets that are exceeded as the value of a header: `soft_exceeded bdg_...`, each."""
+    soft = [each for each in told if each.get("code") == SOFT] if isinstance(told, list) else []
+    return ", ".join(f"{SOFT} {each.get('budget')}" for each in soft)
 
 
 def _json_object(payload: bytes) -> Mapping[str, object]:

@@ -265,6 +265,7 @@ def _call(decision: Decision, body: Mapping[str, object], asked: Mapping[str, ob
         model=str(body["model"]),
         max_output_tokens=decision.max_output_tokens,
         asked=asked,
+        warnings=decision.warnings,
     )
 
 
