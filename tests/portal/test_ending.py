@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
+from approvals.services import ask_increase
 from budgets.models import ScopeKind
 from core.models import AuditEvent
 from teams.models import Department, FormerName, Project, Team
 from teams.selectors import works_in
+from tests.api.world import open_budget
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.factories import AccessRequestFactory, ApiKeyFactory
@@ -109,12 +113,18 @@ def test_pages_lead_to_the_acts_for_those_who_may(cast: Cast, paths: dict[str, s
 
 def test_member_is_taken_out_with_his_keys(cast: Cast, paths: dict[str, str]) -> None:
     key = ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
-    AccessRequestFactory.create(requester=cast.ada, project=cast.ranking)
+    asked = AccessRequestFactory.create(requester=cast.ada, project=cast.ranking)
+    ask_increase(
+        actor=cast.ada,
+        budget=open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "500"),
+        limit_usd=Decimal(600),
+        reason="A launch in December.",
+    )
     ben = Visitor(cast.ben)
     told = ben.get(paths["member"]).words
     for sentence in (
         "Keys are revoked, and calls with them refused at once: nightly of project Ranking.",
-        "Requests that wait for this person cannot be approved any more: 1.",
+        "Requests that wait for a decision are closed: 2.",
         "What was used until now stays with Search team in every report.",
     ):
         assert sentence in told
@@ -123,7 +133,9 @@ def test_member_is_taken_out_with_his_keys(cast: Cast, paths: dict[str, str]) ->
     assert ben.post(paths["member"], reason=WHY).status == 302
 
     key.refresh_from_db()
+    asked.refresh_from_db()
     assert key.revoked_at
+    assert asked.status == "closed"
     assert not works_in(cast.ada, cast.search)
     assert ben.get(paths["member"]).status == 404
 
