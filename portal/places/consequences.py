@@ -14,6 +14,7 @@ from core.money import format_usd
 from keys.directory import key_labels
 from keys.models import ApiKey, Grant
 from teams.models import Department, Project, Role, RoleAssignment, Team, User
+from teams.selectors import open_in
 
 STAYS = "The {} stays until somebody closes it."
 FOR_GOOD = ("What was used until now stays in every report.", "It cannot be opened again.")
@@ -71,6 +72,19 @@ def of_archiving_team(user: User, team: Team) -> list[str]:
         *_refused(projects, asked),
         *_own(user, scope_place(ScopeKind.TEAM, team.pk), STAYS),
         "Its people stay in their other teams; roles in this one have nothing to decide any more.",
+        *FOR_GOOD,
+    ]
+
+
+def of_archiving_department(user: User, department: Department) -> list[str]:
+    """Return what is in the way of a department's end, and what stays."""
+    asked = BudgetRequest.objects.pending().filter(department=department).count()
+    in_the_way = [f"{each[0].upper()}{each[1:]} is open." for each in open_in(department)]
+    return [
+        *(f"{each} That has to be archived, or moved, first." for each in in_the_way),
+        *([f"Requests that wait for a decision are closed: {asked}."] if asked else []),
+        *_own(user, scope_place(ScopeKind.DEPARTMENT, department.pk), STAYS),
+        "Nobody adds a team to it any more; its director has nothing to decide there.",
         *FOR_GOOD,
     ]
 

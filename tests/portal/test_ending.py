@@ -29,6 +29,7 @@ def paths(cast: Cast) -> dict[str, str]:
         "department": f"/teams/departments/{cast.product.public_id}/rename/",
         "team": f"{team}/rename/",
         "project": f"{project}/rename/",
+        "archive department": f"/teams/departments/{cast.product.public_id}/archive/",
         "archive team": f"{team}/archive/",
         "archive project": f"{project}/archive/",
         "member": f"{team}/members/{cast.ada.public_id}/end/",
@@ -96,6 +97,28 @@ def test_archiving_a_team_takes_its_projects_along(cast: Cast, paths: dict[str, 
     assert cast.ranking.archived_at
     assert AuditEvent.objects.filter(action="team.archived").count() == 1
     assert "Product department Archived" in cleo.get(f"/teams/{cast.search.public_id}/").words
+
+
+def test_archiving_a_department_names_what_is_in_the_way_and_what_stays(
+    cast: Cast, paths: dict[str, str]
+) -> None:
+    limited(cast, ScopeKind.DEPARTMENT, cast.product.pk, 900)
+    ann, path = Visitor(cast.ann), paths["archive department"]
+    assert "Team Search is open. That has to be archived, or moved, first." in ann.get(path).words
+    refused = ann.post(path, reason=WHY)
+    assert (refused.status, "Product still has team Search" in refused.words) == (422, True)
+
+    ann.post(paths["archive team"], reason=WHY)
+    told = ann.get(path)
+
+    assert "Search is open" not in told.words
+    assert "The month budget of $900.00 for Product stays until somebody closes it." in told.words
+    assert ann.post(path, reason="").status == 422
+    assert ann.post(path, reason=WHY).status == 302
+    assert ann.get(path).status == 409
+    page = ann.get("/teams/")
+    assert path not in page.links
+    assert "Product department" in page.words
 
 
 def test_pages_lead_to_the_acts_for_those_who_may(cast: Cast, paths: dict[str, str]) -> None:

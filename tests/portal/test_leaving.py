@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.test import Client
 
 from approvals.models import AccessRequest, BudgetRequest, Delegation, RequestStatus, Verdict
-from approvals.services import ask_increase, break_glass, decide, delegate
+from approvals.services import ask_increase, break_glass, decide, delegate, expire_due
 from budgets.models import ScopeKind
 from core import clock
 from core.errors import DomainError
@@ -204,6 +204,18 @@ def test_whatever_is_issued_and_approved_while_he_leaves_is_not_live_after(round
     failed = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     assert all(isinstance(error, DomainError) for error in failed), failed
     nothing_is_live(cast.ada)
+
+
+def test_what_is_past_its_time_expires_and_is_not_closed(cast: Cast) -> None:
+    late = factories.AccessRequestFactory.create(
+        requester=cast.ada, project=cast.ranking, created_at=clock.now() - timedelta(days=8)
+    )
+    leave(cast)
+    late.refresh_from_db()
+    assert late.state == RequestStatus.EXPIRED
+    expire_due()
+    late.refresh_from_db()
+    assert late.status == RequestStatus.EXPIRED
 
 
 def leave_team(cast: Cast) -> object:

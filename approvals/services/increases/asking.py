@@ -157,7 +157,7 @@ def _require_out_of_reach(actor: User, budget: Budget, limit_usd: Decimal, until
 
 def _require_sight(actor: User, budget: Budget) -> None:
     """Refuse who does not see the budget any more, behind the lock of the person. Raises NotAllowedError."""
-    keys = ApiKey.objects.visible_to(actor).order_by().values("pk")
+    keys = ApiKey.objects.visible_to(actor).order_by().values_list("pk", flat=True)
     if not Budget.objects.filter(seen_by(actor, key_ids=keys), pk=budget.pk).exists():
         raise NotAllowedError("You do not see this budget any more, so you cannot ask for more of it.")
 
