@@ -169,6 +169,21 @@ def pending_for(user: User, *, project: int, tier: int) -> AccessRequest | None:
     return AccessRequest.objects.pending().filter(beneficiary=user, project=project, tier=tier).first()
 
 
+def waiting_for(person: User) -> tuple[AccessRequestQuerySet, BudgetRequestQuerySet]:
+    """Return what a person waits for: access that he or somebody for him asked for, and more budget."""
+    asked = AccessRequest.objects.pending().filter(Q(requester=person) | Q(beneficiary=person))
+    return asked, BudgetRequest.objects.pending().filter(requester=person)
+
+
+def waiting_in_team(person: User, team: Team) -> tuple[AccessRequestQuerySet, BudgetRequestQuerySet]:
+    """Return what of that ends with his time in a team; who answers for the team still sees its budgets."""
+    asked, wanted = waiting_for(person)
+    roles = roles_of(person)
+    stays = roles.oversees(team) or roles.sees_everything
+    in_team = Q(project__team=team) | Q(team=team)
+    return asked.filter(project__team=team), wanted.none() if stays else wanted.filter(in_team)
+
+
 def listed(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
     """Return these requests with their people, their place and the facts that the model names; one query."""
     facts: dict[str, Any] = {

@@ -107,6 +107,7 @@ SIGNED_IN_ONLY = frozenset(
         "access_reviews_end",
         "departments_create",
         "departments_rename",
+        "departments_archive",
         "teams_create",
         "teams_rename",
         "teams_archive",

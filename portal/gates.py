@@ -113,6 +113,7 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:teams-move": writes,
     "archive_project": always,  # every key of it is refused, and nothing brings it back
     "teams:archive_team": always,
+    "teams:archive_department": always,
     "teams:add_member": always,
     "teams:end_membership": always,
     "hand_over_project": always,
@@ -122,6 +123,7 @@ SENSITIVE: Mapping[str, Condition] = {
     "api:teams-end-member": writes,
     "api:teams-archive": writes,  # every key is refused, and nothing brings it back
     "api:projects-archive": writes,
+    "api:departments-archive": writes,
     "api:projects-hand-over": writes,
     "quarantine:assign": always,
     "quarantine:dismiss": always,

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from django.db.models import F, Q
 
-from approvals.models import AccessRequest, BudgetRequest, Delegation
-from approvals.services import close_requests_of
+from approvals.models import Delegation
+from approvals.selectors import waiting_for
+from approvals.services import close_requests_in_team, close_requests_of
 from core import clock
 from keys.models import ApiKey, ApiToken, Grant, ServiceAccount
 from keys.services import revoke_keys_in_team, revoke_keys_of
@@ -23,6 +24,11 @@ def end_requests(*, actor: User | None, person: User, reason: str) -> Mapping[st
 def end_keys(*, actor: User | None, person: User, reason: str) -> Mapping[str, int]:
     """Revoke his keys, with what was granted to them, and the API tokens that he knows."""
     return {"keys": len(revoke_keys_of(actor=actor, person=person, reason=reason))}
+
+
+def end_requests_in_team(*, actor: User | None, person: User, team: Team, reason: str) -> Mapping[str, int]:
+    """Close what he waits for in a team."""
+    return close_requests_in_team(person, team=team, reason=reason)
 
 
 def end_keys_in_team(*, actor: User | None, person: User, team: Team, reason: str) -> Mapping[str, int]:
@@ -51,9 +57,7 @@ def _keys(person: User, now: datetime) -> Iterator[Consequence]:
 
 
 def _requests(person: User) -> Iterator[Consequence]:
-    asked = Q(requester=person) | Q(beneficiary=person)
-    waiting = AccessRequest.objects.pending().filter(asked).count()
-    waiting += BudgetRequest.objects.pending().filter(requester=person).count()
+    waiting = sum(rows.count() for rows in waiting_for(person))
     if waiting:
         text = f"Requests that wait for a decision are closed: {waiting}."
         yield Consequence(kind=Kind.REQUESTS, text=text)
@@ -91,4 +95,4 @@ def _left_behind(person: User) -> Iterator[Consequence]:
 
 
 LEAVING = Leaving(endings=(end_requests, end_keys), consequences=consequences)
-TEAM_ENDINGS = (end_keys_in_team,)
+TEAM_ENDINGS = (end_requests_in_team, end_keys_in_team)

@@ -6,15 +6,18 @@ a new password or a new second factor it holds what would let somebody else take
 """
 
 import hashlib
+from datetime import datetime
 from typing import Any, Self, cast
 
 from django.conf import settings
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, SessionBase
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.contrib.sessions.models import Session
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import get_random_string
 
+from core import clock
 from teams.sealing import seal, unseal
 
 TOKEN_CHARACTERS = 32  # of 36: 165 bits
@@ -35,10 +38,23 @@ class SessionName(str):
 
 
 class SessionStore(db.SessionStore):
-    """Django's, with names in the place of tokens; only one that was made from a token can be sent out."""
+    """Django's, with names in the place of tokens; only one that was made from a token can be sent out. It
+    ends by everybody's clock.
+    """
 
     def _get_new_session_key(self) -> SessionName:
         return SessionName(get_random_string(TOKEN_CHARACTERS, VALID_KEY_CHARS))
+
+    def get_expiry_date(self, **given: Any) -> datetime:
+        """Return when the session ends."""
+        ends: datetime = super().get_expiry_date(**{"modification": clock.now(), **given})
+        return ends
+
+    def _get_session_from_db(self) -> Session | None:
+        found = Session.objects.filter(session_key=self.session_key, expire_date__gt=clock.now()).first()
+        if found is None:
+            self._session_key = None
+        return found
 
     def encode(self, session_dict: dict[str, Any]) -> str:
         """Return what is kept of a session."""

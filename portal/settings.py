@@ -502,10 +502,10 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "heartbeat": {"task": "portal.heartbeat", "schedule": 15.0},
 }
 # An alarm that nobody heard until the next one is dropped, so that none pile up behind a job that hangs. The
-# clocks of beat and worker may differ by a minute.
+# clocks of beat and worker may differ by ten minutes.
 for _alarm in CELERY_BEAT_SCHEDULE.values():
     _seconds = _alarm["schedule"] if isinstance(_alarm["schedule"], float) else 3_600.0
-    _alarm["options"] = {"expires": max(_seconds, 60.0)}
+    _alarm["options"] = {"expires": max(_seconds, 660.0)}
 
 structlog.configure(
     processors=[

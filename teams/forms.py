@@ -123,6 +123,6 @@ class RoleForm(forms.Form):
 
 
 class WhyForm(forms.Form):
-    """Why something about a person is done."""
+    """Why something is ended or done to a person."""
 
     reason = ReasonField(label="Why?", help_text="Kept in the audit.", missing="Enter why")

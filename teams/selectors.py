@@ -164,6 +164,16 @@ def works_in(user: User, team: Team) -> bool:
     return members.union(leads).exists()
 
 
+def open_in(department: Department) -> list[str]:
+    """Return what of a department is open, by name: its teams, and projects of teams that were archived."""
+    teams = Team.objects.filter(department=department)
+    projects = Project.objects.filter(team__in=teams.exclude(archived_at__isnull=True))
+    return [
+        *(f"team {team}" for team in teams.filter(archived_at__isnull=True)),
+        *(f"project {project}" for project in projects.filter(archived_at__isnull=True)),
+    ]
+
+
 def role_holders(project: Project | None = None) -> RoleHolders:
     """Return the active people who hold each role now: for one project, or for everything. One query."""
     rows = RoleAssignment.objects.live().filter(user__is_active=True)

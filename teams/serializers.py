@@ -71,7 +71,7 @@ class RenameIn(In):
 
 
 class ArchiveIn(In):
-    """Why a team or project is closed; kept in the audit."""
+    """Why a department, team or project is closed; kept in the audit."""
 
     reason = Text(max_length=MAX_REASON_CHARACTERS)
 
@@ -228,6 +228,12 @@ class RoleQuery(PageQuery):
     team = PublicId("tem", required=False)
     department = PublicId("dep", required=False)
     in_force = serializers.ChoiceField([("yes", "Yes")], required=False)
+
+
+class SessionEndIn(In):
+    """Why one signs out there; kept in the audit."""
+
+    reason = Text(max_length=MAX_REASON_CHARACTERS)
 
 
 class SessionOut(Out):

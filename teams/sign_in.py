@@ -1,10 +1,11 @@
 """Who sits at the browser: how lately he has shown it, and whether with a second factor."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY, get_authentication_records
+from allauth.mfa import app_settings
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.http import HttpRequest
@@ -34,6 +35,12 @@ def stamp_sign_in(request: HttpRequest, **_: Any) -> None:
     *before, last = request.session[AUTHENTICATION_METHODS_SESSION_KEY]
     last = {**last, "at": clock.now().timestamp()}
     request.session[AUTHENTICATION_METHODS_SESSION_KEY] = [*before, last]
+
+
+def counters_now() -> Iterator[int]:
+    """Give the counters whose codes an authenticator app may show now, by everybody's clock (RFC 6238)."""
+    counter = int(clock.now().timestamp()) // app_settings.TOTP_PERIOD
+    yield from range(counter - app_settings.TOTP_TOLERANCE, counter + app_settings.TOTP_TOLERANCE + 1)
 
 
 def _shown_at(record: Mapping[str, Any], request: HttpRequest) -> float:

@@ -22,7 +22,7 @@ class UnusedGrantOut(Out):
 
 
 class GrantReviewIn(In):
-    """Why it is kept or ended."""
+    """Why it is kept or ended; left out, how much it was used."""
 
     reason = Text(max_length=MAX_REASON_CHARACTERS, default="")
 

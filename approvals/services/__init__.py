@@ -2,7 +2,7 @@
 
 from approvals.services.amending import amend
 from approvals.services.breaking import break_glass
-from approvals.services.closing import close_requests_of
+from approvals.services.closing import close_requests_in_team, close_requests_of
 from approvals.services.commenting import accept_offer, comment
 from approvals.services.common import how_it_ended
 from approvals.services.deciding import Outcome, decide
@@ -30,6 +30,7 @@ __all__ = [
     "approve_together",
     "ask_increase",
     "break_glass",
+    "close_requests_in_team",
     "close_requests_of",
     "comment",
     "comment_increase",

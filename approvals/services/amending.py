@@ -6,7 +6,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from approvals.models import AccessRequest, RequestKind
-from approvals.services.asking import Ask, check_ask
+from approvals.services.asking import Ask, check_ask, keep_policy
 from approvals.services.asking import model_names as names_of_models
 from approvals.services.common import locked, record, require_open, require_seen
 from approvals.services.revising import start_again
@@ -34,6 +34,7 @@ def amend(
     Raises what submit() raises, ChangedSinceReadError when `seen_revision` is old, AlreadyDecidedError or
     GoneError when it is over.
     """
+    keep_policy(request.tier)
     mine = locked(request)
     require_requester(actor, mine)
     require_open(mine)

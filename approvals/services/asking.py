@@ -45,6 +45,17 @@ def policy_for(tier: Tier) -> Policy:
     return found
 
 
+def keep_policy(tier: Tier) -> None:
+    """Let no other policy of a tier come into force before the transaction ends.
+
+    It comes before the lock of a request, as where a policy is confirmed.
+    """
+    in_force = Policy.objects.filter(tier=tier, retired_at__isnull=True)
+    locks = in_force.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)
+    if locks.first() is None:
+        locks.first()  # who waited while another one came into force finds that at the second look
+
+
 def check_ask(
     *,
     tier: Tier,
@@ -54,10 +65,11 @@ def check_ask(
     expected_monthly_usd: Decimal,
     ticket: str = "",
 ) -> Ask:
-    """Return the wish when the policy in force allows it.
+    """Return the wish when the policy in force allows it, which stays in force until the transaction ends.
 
     Raises InvalidInputError with the field that is wrong and what to enter instead.
     """
+    keep_policy(tier)
     terms = policy_for(tier)
     return Ask(
         policy=terms,

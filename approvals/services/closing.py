@@ -1,17 +1,22 @@
 """Ends pending requests that nobody decided and nobody needs any more."""
 
 from django.db import transaction
-from django.db.models import Q
 
-from approvals.models import AccessRequest, BudgetRequest, RequestStatus
+from approvals.models import (
+    AccessRequest,
+    AccessRequestQuerySet,
+    BudgetRequestQuerySet,
+    RequestStatus,
+)
+from approvals.selectors import waiting_for, waiting_in_team
 from approvals.services.common import record
 from approvals.services.delegating import end_delegations_of
-from approvals.services.increases.common import close_increase, locked_increase
+from approvals.services.increases.common import close_increase
 from approvals.services.mails import tell_requester
 from approvals.services.ratifying import end_unratified
 from core import clock
 from core.locks import lock_all_first
-from teams.models import User
+from teams.models import Team, User
 
 MAX_REASON_CHARACTERS = 240
 
@@ -39,16 +44,25 @@ def close_requests_of(person: User, *, reason: str = "") -> dict[str, int]:
 
     It belongs in the transaction in which he leaves. Running it again changes nothing. Returns the counts.
     """
-    text = reason or f"{person} has left."
-    own = Q(requester=person) | Q(beneficiary=person)
-    pending = AccessRequest.objects.filter(own, status=RequestStatus.PENDING)
-    asked = pending.select_related("project__team__department", "requester", "beneficiary", "tier")
-    requests = lock_all_first(asked)
+    closed = _close_all(*waiting_for(person), reason or f"{person} has left.")
+    return {**closed, "delegations": end_delegations_of(person)}
+
+
+@transaction.atomic
+def close_requests_in_team(person: User, *, team: Team, reason: str) -> dict[str, int]:
+    """Close what somebody who leaves a team waits for there; of money only what he does not see any more.
+
+    It belongs in the transaction in which he leaves it. Running it again changes nothing. Returns the counts.
+    """
+    return _close_all(*waiting_in_team(person, team), reason)
+
+
+def _close_all(asked: AccessRequestQuerySet, wanted: BudgetRequestQuerySet, reason: str) -> dict[str, int]:
+    rows = asked.select_related("project__team__department", "requester", "beneficiary", "tier", "policy")
+    requests = lock_all_first(rows)
     for request in requests:
-        close(request, text)
-    waiting = BudgetRequest.objects.filter(requester=person, status=RequestStatus.PENDING).order_by("pk")
-    increases = [locked_increase(each) for each in waiting]
+        close(request, reason)
+    increases = lock_all_first(wanted.placed())
     for increase in increases:
-        close_increase(increase, text)
-    ended = end_delegations_of(person)
-    return {"requests": len(requests), "increases": len(increases), "delegations": ended}
+        close_increase(increase, reason)
+    return {"requests": len(requests), "increases": len(increases)}

@@ -9,7 +9,7 @@ from approvals.models import AccessRequest, Comment
 from approvals.services.closing import close
 from approvals.services.common import locked, record, require_open
 from approvals.services.mails import tell_of_comment
-from approvals.services.submitting import submit
+from approvals.services.submitting import locked_place, submit
 from approvals.services.withdrawing import require_requester
 from catalog.models import Tier
 from core import clock
@@ -17,6 +17,7 @@ from core.errors import AlreadyDoneError, InvalidInputError
 from keys.selectors import DEFAULT_TIER
 from teams.models import User
 from teams.selectors import role_holders
+from teams.services.members import locked_person
 
 MAX_TEXT_CHARACTERS = 2_000
 
@@ -60,6 +61,8 @@ def accept_offer(*, actor: User, offer: Comment, expected_monthly_usd: Decimal) 
     needs no request, so None is returned. Raises what submit() raises, and AlreadyDoneError for an offer that
     was made before the request changed.
     """
+    locked_place(offer.request.project)  # what it asks for next locks both before the request, as everywhere
+    locked_person(actor)
     mine = locked(offer.request)
     require_requester(actor, mine)
     require_open(mine)

@@ -36,10 +36,11 @@ def delegate(
     What was lent cannot be lent on. Raises InvalidInputError, NotAllowedError when he does not hold the role,
     and AlreadyDoneError when he lends it to the same person at that time already.
     """
-    User.objects.select_for_update(no_key=True).order_by("pk").get(pk=actor.pk)  # one of a person at a time
+    # One of a person at a time, and none while either of them leaves.
+    people = lock_all_first(User.objects.filter(pk__in=(actor.pk, taker.pk)))
     place: dict[str, Any] = {"role": role, "team": team, "department": department}
     _require_held(actor, place)
-    _require_taker(actor, taker)
+    _require_taker(actor, next(person for person in people if person.pk == taker.pk))
     _require_span(valid_from, valid_until)
     text = checked_remark(reason, most=MAX_REASON_CHARACTERS)
     same = Delegation.objects.filter(giver=actor, taker=taker, **place)

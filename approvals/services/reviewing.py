@@ -3,6 +3,7 @@
 from django.db import transaction
 
 from approvals.models import GrantReview
+from approvals.reviews import use_in_words
 from core import audit, clock
 from core.errors import AlreadyDoneError, NotAllowedError
 from core.locks import lock_first
@@ -19,6 +20,7 @@ MAX_REASON_CHARACTERS = 240
 def review_grant(*, actor: User, grant: Grant, keeps: bool, reason: str = "") -> GrantReview:
     """Keep an active grant for another 30 days before it is asked about again, or end it now.
 
+    Where no reason is given, what is known of its use is the reason. The owner is told of an end with it.
     The lead, the director and administrators may, nobody for his own key. Raises
     NotAllowedError, InvalidInputError, and AlreadyDoneError when the grant has ended already.
     """
@@ -31,10 +33,12 @@ def review_grant(*, actor: User, grant: Grant, keeps: bool, reason: str = "") ->
         raise NotAllowedError(f"Only the lead of {team}, its director or an administrator reviews this.")
     if mine.state is not GrantState.ACTIVE:
         raise AlreadyDoneError(f"{mine} has ended already. Nothing needs to be done.")
-    text = checked_remark(reason, most=MAX_REASON_CHARACTERS)
+    did = "Kept" if keeps else "Ended"
+    given = checked_remark(reason, most=MAX_REASON_CHARACTERS)
+    text = given or f"{did} in the access review: {use_in_words(mine)}."
     review = GrantReview.objects.create(grant=mine, reviewer=actor, keeps=keeps, reason=text, at=clock.now())
     if not keeps:
-        revoke_grant(actor=actor, grant=mine, reason=text or "Hardly used: not kept in the access review.")
+        revoke_grant(actor=actor, grant=mine, reason=text)
     audit.record(
         actor=actor,
         action="grant.kept" if keeps else "grant.not_kept",

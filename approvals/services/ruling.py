@@ -8,7 +8,7 @@ from approvals import policy
 from approvals.models import AccessRequest, Policy, PolicyProposal, ProposalStatus, RequestStatus
 from approvals.rules import Rules, check_rules
 from approvals.services.closing import close
-from approvals.services.common import locked
+from approvals.services.common import locked, past_its_time
 from approvals.services.mails import tell_of_proposal
 from approvals.services.revising import restart
 from core import audit, clock
@@ -97,17 +97,19 @@ def drop_policy(*, actor: User, proposal: PolicyProposal) -> PolicyProposal:
 
 
 def _follow(before: Policy, after: Policy | None) -> None:
-    """Let the pending requests of a retired version follow what replaces it."""
-    pending = AccessRequest.objects.filter(policy=before, status=RequestStatus.PENDING).order_by("pk")
-    stricter = after is not None and policy.is_stricter(
-        Rules.of(after).stage_terms(), Rules.of(before).stage_terms()
-    )
+    """Let what waits follow the rules that replace a version, each from those that it was made under: milder
+    ones may have come between. What is past its time has expired.
+    """
+    pending = AccessRequest.objects.pending().filter(tier=before.tier).order_by("pk")
     for request in [locked(each) for each in pending]:
+        if request.status != RequestStatus.PENDING or past_its_time(request):
+            continue
+        was = request.policy
         if after is None:
             close(request, f"Nobody may ask for {request.tier} any more.")
-        elif stricter:
+        elif policy.is_stricter(Rules.of(after).stage_terms(), Rules.of(was).stage_terms()):
             why = f"The rules of {request.tier} are stricter now."
-            restart(request, why, {"policy": before}, terms=after)
+            restart(request, why, {"policy": was}, terms=after)
 
 
 def _locked_policy(base: Policy) -> Policy:

@@ -21,6 +21,7 @@ from keys.models import ApiKey, Grant
 from teams.errors import NotInTeamError
 from teams.models import Project, Role, User
 from teams.selectors import approvers_for, names_of, works_in
+from teams.services.members import locked_person
 
 ASKED = ("model_ids", "reason", "ticket", "duration_days", "expected_monthly_usd", "policy")
 
@@ -110,10 +111,13 @@ def facts(request: AccessRequest) -> dict[str, object]:
 
 
 def require_worker(actor: User, project: Project) -> None:
-    """Let only who works in the team of an open project ask. Raises InvalidInputError, NotInTeamError."""
+    """Let only who works in the team of an open project ask; he does not leave before the transaction ends.
+
+    Raises InvalidInputError, NotInTeamError.
+    """
     if project.archived_at or project.team.archived_at:
         raise InvalidInputError(f"{project} is closed. Choose an open project.", field="project")
-    if works_in(actor, project.team):
+    if works_in(locked_person(actor), project.team):
         return
     lead = names_of(approvers_for(Role.LEAD, project))
     raise NotInTeamError(

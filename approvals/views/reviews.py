@@ -6,7 +6,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import services
-from approvals.reviews import LOOKED_BACK, RARELY, reviewable, unused_grants
+from approvals.reviews import LOOKED_BACK, RARELY, unused_grants, unused_rows
 from core.errors import AlreadyDoneError, NotFoundError
 from teams.types import PersonRequest
 
@@ -20,10 +20,12 @@ def review_access(request: PersonRequest) -> HttpResponse:
 
 @require_POST
 def review_one(request: PersonRequest, public_id: str) -> HttpResponse:
-    """Keep or end one grant, by the button that was pressed."""
-    grant = reviewable(request.user).filter(public_id=public_id).first()
+    """Keep or end one grant of the list, by the button that was pressed."""
+    grant = unused_rows(request.user).filter(public_id=public_id).first()
     if grant is None:
-        raise NotFoundError("This access is not there for you to review. Somebody may have reviewed it.")
+        raise NotFoundError(
+            "This access is not there for you to review: somebody reviewed it, or it is used again."
+        )
     keeps = "keep" in request.POST
     try:
         services.review_grant(actor=request.user, grant=grant, keeps=keeps)

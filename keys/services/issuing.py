@@ -11,6 +11,7 @@ from keys.services.common import clean_name, record
 from teams.errors import NotInTeamError
 from teams.models import Project, Role, User
 from teams.selectors import approvers_for, names_of, works_in
+from teams.services.members import locked_person
 
 DEFAULT_DAYS = 180
 MAX_DAYS = 365
@@ -25,7 +26,7 @@ def issue_key(*, actor: User, project: Project, name: str, expires_at: datetime 
     InvalidInputError for a closed project, an empty name or an end that is past or too far.
     """
     # One key of a person at a time, and none while he leaves: whether he is here is asked behind the lock.
-    actor = User.objects.select_for_update(no_key=True).order_by("pk").get(pk=actor.pk)
+    actor = locked_person(actor)
     if not works_in(actor, project.team):
         lead = names_of(approvers_for(Role.LEAD, project))
         raise NotInTeamError(

@@ -22,6 +22,7 @@ from core.rest.serializers import Query
 from core.rest.views import NounViewSet
 from core.spreadsheets import csv_stream
 from portal.audit.lines import CSV_HEAD, exported
+from portal.audit.names import names_in
 from portal.audit.selectors import Filters, events_visible_to, filtered, reads_all, sealed_until
 from portal.audit.serializers import (
     AuditEventOut,
@@ -59,14 +60,17 @@ class AuditEventViewSet(NounViewSet):
         return AuditExportQuery if self.action == "export" else super().query_class()
 
     def about(self, rows: Sequence[AuditEvent]) -> dict[str, Any]:
-        """Return the people and teams that the events name, and how far they are sealed."""
+        """Return the people, teams and things that the events name, and how far they are sealed."""
         sealed, _ = sealed_until()
         acting = {each for event in rows for each in (event.actor_id, event.on_behalf_of_id) if each}
+        teams = {team.pk: team for team in Team.objects.visible_to(self.actor)}
+        called, in_full = {pk: team.name for pk, team in teams.items()}, reads_all(self.roles)
         return {
             "people": User.objects.in_bulk(acting),
-            "teams": {team.pk: team for team in Team.objects.visible_to(self.actor)},
+            "teams": teams,
+            "names": names_in(rows, teams=called, in_full=in_full),
             "sealed_until": sealed,
-            "in_full": reads_all(self.roles),
+            "in_full": in_full,
         }
 
     @extend_schema(

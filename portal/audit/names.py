@@ -1,13 +1,13 @@
 """What the things that the audit names by their ids are called: at the time of an event, and now."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Case, CharField, F, QuerySet, Value, When
-from django.db.models.functions import Cast, Coalesce, Concat, Left, NullIf
+from django.db.models.functions import Cast, Coalesce, Concat, Left, NullIf, Replace
 
 from approvals.models import (
     AccessRequest,
@@ -93,6 +93,13 @@ class Names:
             return "", ""
         then = self.former.at(event.at, kind, number, today)
         return then, other_now(then, today)
+
+
+def briefly_named(text: str) -> Iterator[QuerySet[Any]]:
+    """Give the budgets and rates whose words of today hold a text: old events name them in few words."""
+    for parts in (PARTS["bdg"], PARTS["rtl"]):
+        words = Replace(_text(parts.pattern), Value("{}"), _text(parts.name))
+        yield parts.model.objects.order_by().annotate(words=words).filter(words__icontains=text)
 
 
 def other_now(then: str, today: str) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -10,6 +12,7 @@ from django.utils import timezone
 from approvals.models import AccessRequest, BudgetRequest
 from core.models import AuditEvent, AuditSeal
 from keys.models import ApiKey, Grant
+from portal.audit.names import SHORT, briefly_named
 from teams.models import Role, RoleAssignment, Team, User
 from teams.selectors import RolesHeld
 
@@ -61,7 +64,7 @@ def filtered(events: QuerySet[AuditEvent], wanted: Filters) -> QuerySet[AuditEve
     if wanted.action:
         events = events.filter(action__startswith=wanted.action)
     if wanted.subject:
-        events = events.filter(Q(object_id=wanted.subject) | Q(object_label__icontains=wanted.subject))
+        events = events.filter(_about(wanted.subject))
     if wanted.team:
         events = events.filter(team_id__in=Team.objects.filter(public_id=wanted.team).values("pk"))
     if wanted.since:
@@ -90,6 +93,13 @@ def _own(user: User) -> Q:
     for kind, rows in mine:
         own |= Q(object_type=kind, object_id__in=rows.order_by().values("public_id"))
     return own
+
+
+def _about(text: str) -> Q:
+    """Match what it was about: its id, or its name of then; of old events that say little, today's name."""
+    named = Q(object_id=text) | Q(object_label__icontains=text)
+    called = (Q(object_id__in=rows.values("public_id")) for rows in briefly_named(text))
+    return named | Q(object_label__regex=f"^({SHORT.pattern})$") & reduce(or_, called)
 
 
 def _by_actor(text: str) -> Q:

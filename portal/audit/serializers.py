@@ -17,7 +17,12 @@ class AuditObjectOut(Out):
 
     type = serializers.CharField(source="object_type")
     id = serializers.CharField(source="object_id")
-    name = serializers.CharField(source="object_label")
+    name = serializers.SerializerMethodField()
+
+    def get_name(self, event: AuditEvent) -> str:
+        """Return its name of then, also where an old event kept but few words."""
+        named: tuple[str, str] = self.context["names"].subject(event)
+        return named[0]
 
 
 class AuditEventOut(Out):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from django.db.models import Q, QuerySet
 
 from approvals.models import AccessRequest, BudgetRequest
+from approvals.selectors import waiting_in_team
 from budgets.models import Lease, ScopeKind
 from budgets.selectors import budget_rows, open_budgets_above, open_budgets_below, scope_place
 from budgets.types import BudgetRow, ScopePlace
@@ -13,6 +14,7 @@ from core.money import format_usd
 from keys.directory import key_labels
 from keys.models import ApiKey, Grant
 from teams.models import Department, Project, Role, RoleAssignment, Team, User
+from teams.selectors import open_in
 
 STAYS = "The {} stays until somebody closes it."
 FOR_GOOD = ("What was used until now stays in every report.", "It cannot be opened again.")
@@ -74,11 +76,24 @@ def of_archiving_team(user: User, team: Team) -> list[str]:
     ]
 
 
+def of_archiving_department(user: User, department: Department) -> list[str]:
+    """Return what is in the way of a department's end, and what stays."""
+    asked = BudgetRequest.objects.pending().filter(department=department).count()
+    in_the_way = [f"{each[0].upper()}{each[1:]} is open." for each in open_in(department)]
+    return [
+        *(f"{each} That has to be archived, or moved, first." for each in in_the_way),
+        *([f"Requests that wait for a decision are closed: {asked}."] if asked else []),
+        *_own(user, scope_place(ScopeKind.DEPARTMENT, department.pk), STAYS),
+        "Nobody adds a team to it any more; its director has nothing to decide there.",
+        *FOR_GOOD,
+    ]
+
+
 def of_leaving_team(team: Team, person: User) -> list[str]:
     """Return what ends when somebody leaves a team, what stays, and what others have to take over first."""
     keys = _live(ApiKey.objects.filter(owner=person, project__team=team)).order_by("name", "pk")
     names = _some(f"{key.name} of project {key.project}" for key in keys.select_related("project"))
-    waiting = AccessRequest.objects.pending().filter(beneficiary=person, project__team=team).count()
+    waiting = sum(rows.count() for rows in waiting_in_team(person, team))
     owned = Project.objects.filter(team=team, owner=person, archived_at__isnull=True).order_by("name", "pk")
     projects = _some(owned.values_list("name", flat=True))
     leads = RoleAssignment.objects.live().filter(user=person, team=team, role=Role.LEAD).exists()
@@ -86,7 +101,7 @@ def of_leaving_team(team: Team, person: User) -> list[str]:
         *([f"{person} leads the team. That role has to be ended first."] if leads else []),
         *([f"{person} owns {projects}. Somebody else has to own that first."] if projects else []),
         *([f"Keys are revoked, and calls with them refused at once: {names}."] if names else []),
-        *([f"Requests that wait for this person cannot be approved any more: {waiting}."] if waiting else []),
+        *([f"Requests that wait for a decision are closed: {waiting}."] if waiting else []),
         f"{person} sees the team and its projects no longer, and asks for nothing there any more.",
         f"What was used until now stays with {team} team in every report.",
     ]

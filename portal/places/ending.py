@@ -1,4 +1,4 @@
-"""Archives a project or a team, and ends somebody's time in a team: what that means first, then the act."""
+"""Archives departments, teams and projects, and ends memberships: what that means first, then the act."""
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -9,12 +9,35 @@ from django.views.decorators.http import require_http_methods
 from core.errors import NotFoundError
 from portal.leaving import TEAM_ENDINGS
 from portal.places import consequences
-from portal.places.finding import directed_project, directed_team, overseen_team
+from portal.places.finding import administered_department, directed_project, directed_team, overseen_team
 from teams import services
 from teams.forms import WhyForm
 from teams.models import Membership
+from teams.services.changes import require_open
 from teams.types import PersonRequest
 from teams.views.acting import METHODS, confirm_page, done
+
+
+@require_http_methods(METHODS)
+def archive_department(request: PersonRequest, public_id: str) -> HttpResponse:
+    """Name what is in the way of archiving a department, and what stays; on POST archive it."""
+    department = administered_department(request.user, public_id, "archive departments")
+    require_open(department, f"Department {department}")
+    form, back = WhyForm(request.POST or None), reverse("teams:list")
+    if done(
+        form,
+        lambda entered: services.archive_department(actor=request.user, department=department, **entered),
+    ):
+        messages.success(request, f"{department} department is archived.")
+        return redirect(back)
+    return confirm_page(
+        request,
+        form,
+        title=f"Archive {department} department?",
+        lines=consequences.of_archiving_department(request.user, department),
+        submit="Archive the department",
+        back=back,
+    )
 
 
 @require_http_methods(METHODS)

@@ -1,9 +1,18 @@
 """Finds the place that an address names, for who may change it."""
 
 from core.errors import NotFoundError
-from teams.models import Project, Team, User
-from teams.selectors import require_oversight
+from teams.models import Department, Project, Team, User
+from teams.selectors import require_admin, require_oversight
 from teams.services.changes import require_director, require_open
+
+
+def administered_department(user: User, public_id: str, act: str) -> Department:
+    """Return a department, for who administers. Raises RoleNeededError, NotFoundError."""
+    require_admin(user, act)
+    department = Department.objects.filter(public_id=public_id).first()
+    if department is None:
+        raise NotFoundError("There is no such department.")
+    return department
 
 
 def overseen_team(user: User, public_id: str) -> Team:

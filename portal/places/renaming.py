@@ -9,13 +9,12 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from core.errors import NotFoundError
-from portal.places.finding import directed_project, directed_team, overseen_project
+from portal.places.finding import administered_department, directed_project, directed_team, overseen_project
 from portal.places.forms import OwnerForm
 from teams import services
 from teams.forms import RenameForm
 from teams.models import Department, Project, Team, User
-from teams.selectors import owners_of, require_admin
+from teams.selectors import owners_of
 from teams.types import PersonRequest
 from teams.views.acting import METHODS, done, form_page
 
@@ -23,10 +22,7 @@ from teams.views.acting import METHODS, done, form_page
 @require_http_methods(METHODS)
 def rename_department(request: PersonRequest, public_id: str) -> HttpResponse:
     """Give a department another name."""
-    require_admin(request.user, "rename departments")
-    department = Department.objects.filter(public_id=public_id).first()
-    if department is None:
-        raise NotFoundError("There is no such department.")
+    department = administered_department(request.user, public_id, "rename departments")
     return _rename(
         request,
         department,

@@ -46,12 +46,13 @@ class DepartmentBlock:
     code: str
     teams: tuple[TeamLine, ...]
     rename_url: str
+    archive_url: str
     add_team_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archived:
-    """A team or project that was archived, or is in a team that was."""
+    """A department, team or project that was archived, or is in a team that was; a department has no page."""
 
     name: str
     place: str
@@ -72,7 +73,8 @@ class TeamsPage:
 def list_teams(request: PersonRequest) -> HttpResponse:
     """Show the departments, teams and projects that the person may see, and what may be added to them."""
     roles = roles_here(request)
-    departments, teams = _departments(request), _teams(request)
+    found, teams = _departments(request), _teams(request)
+    departments = [each for each in found if each.archived_at is None]
     is_admin = administers(roles)
     blocks = tuple(
         _block(department, [team for team in teams if team.department_id == department.pk], roles)
@@ -80,7 +82,7 @@ def list_teams(request: PersonRequest) -> HttpResponse:
     )
     page = TeamsPage(
         departments=blocks,
-        archived=tuple(_archived(teams)),
+        archived=tuple(_archived(found, teams)),
         add_department_url=reverse("teams:add_department") if is_admin else "",
         add_team_url=reverse("teams:add_team") if is_admin and blocks else "",
     )
@@ -91,7 +93,7 @@ def _departments(request: PersonRequest) -> Sequence[Department]:
     """Return the departments that the person directs or has a team in, by name. One query."""
     seen = Q(pk__in=Department.objects.visible_to(request.user).values("pk"))
     inside = Q(pk__in=Team.objects.visible_to(request.user).values("department"))
-    return list(Department.objects.filter(seen | inside, archived_at__isnull=True).order_by("name", "pk"))
+    return list(Department.objects.filter(seen | inside).order_by("name", "pk"))
 
 
 def _teams(request: PersonRequest) -> Sequence[Team]:
@@ -119,7 +121,8 @@ def _block(department: Department, teams: Iterable[Team], roles: RolesHeld) -> D
         name=department.name,
         code=department.code,
         teams=tuple(_line(team, roles) for team in teams if team.archived_at is None),
-        rename_url=reverse("teams:rename_department", args=[department.public_id]) if is_admin else "",
+        rename_url=_address("rename_department", department) if is_admin else "",
+        archive_url=_address("archive_department", department) if is_admin else "",
         add_team_url=f"{reverse('teams:add_team')}?{asked}" if is_admin else "",
     )
 
@@ -139,8 +142,15 @@ def _line(team: Team, roles: RolesHeld) -> TeamLine:
     )
 
 
-def _archived(teams: Iterable[Team]) -> Iterable[Archived]:
-    """Return what was archived, each team before its projects."""
+def _address(act: str, department: Department) -> str:
+    return reverse(f"teams:{act}", args=[department.public_id])
+
+
+def _archived(departments: Iterable[Department], teams: Iterable[Team]) -> Iterable[Archived]:
+    """Return what was archived, departments first and each team before its projects."""
+    for department in departments:
+        if department.archived_at is not None:
+            yield Archived(name=f"{department} department", place="", url="")
     for team in teams:
         if team.archived_at is not None:
             url = reverse("team", args=[team.public_id])

@@ -13,6 +13,7 @@ organisation = (
         path("add/", growing.add_team, name="add_team"),
         path("departments/add/", growing.add_department, name="add_department"),
         path("departments/<str:public_id>/rename/", renaming.rename_department, name="rename_department"),
+        path("departments/<str:public_id>/archive/", ending.archive_department, name="archive_department"),
         path("<str:public_id>/rename/", renaming.rename_team, name="rename_team"),
         path("<str:public_id>/archive/", ending.archive_team, name="archive_team"),
         path("<str:public_id>/projects/add/", growing.add_project, name="add_project"),

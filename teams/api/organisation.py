@@ -58,6 +58,14 @@ class DepartmentViewSet(NounViewSet):
         services.rename_department(actor=self.actor, department=self.found(id), **wanted)
         return self.answer(self.found(id))
 
+    @operation(takes=ArchiveIn, gives=DepartmentOut, refuses=(404,))
+    @action(detail=True, methods=["post"])
+    def archive(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
+        """Close a department in which all is closed; nothing opens it again. Only administrators may."""
+        reason = self.body(ArchiveIn)["reason"]
+        services.archive_department(actor=self.actor, department=self.found(id), reason=reason)
+        return self.answer(self.found(id))
+
 
 class TeamViewSet(NounViewSet):
     """Teams that the person works in or oversees."""

@@ -12,11 +12,10 @@ from rest_framework.response import Response
 from core.errors import AlreadyDoneError
 from core.rest.fields import id_pattern
 from core.rest.schema import operation
-from core.rest.serializers import NothingIn
 from core.rest.views import ListViewSet
 from teams import services
 from teams.browsers import live_sessions, session_id
-from teams.serializers import SessionOut
+from teams.serializers import SessionEndIn, SessionOut
 
 
 class SessionViewSet(ListViewSet):
@@ -42,14 +41,14 @@ class SessionViewSet(ListViewSet):
         """Return which of them this call came from."""
         return {"session_key": self.request.session.session_key}
 
-    @operation(gives=SessionOut, refuses=(404,))
+    @operation(takes=SessionEndIn, gives=SessionOut, refuses=(404,))
     @action(detail=True, methods=["post"])
     def end(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
         """Sign out there. This very sign-in ends by signing out."""
-        self.body(NothingIn)
+        reason = self.body(SessionEndIn)["reason"]
         session = self.found(id)
         if session.session_key == self.request.session.session_key:
             raise AlreadyDoneError("This is the sign-in that you call with. Sign out to end it.")
         shown = self.answer(session)
-        services.end_sessions(actor=self.actor, user=self.actor, sessions=[session])
+        services.end_sessions(actor=self.actor, user=self.actor, reason=reason, sessions=[session])
         return shown

@@ -2,6 +2,7 @@
 
 from teams.services.administrators import add_administrator
 from teams.services.changes import (
+    archive_department,
     archive_project,
     archive_team,
     move_project,
@@ -29,6 +30,7 @@ from teams.services.sessions import end_sessions
 __all__ = [
     "add_administrator",
     "add_member",
+    "archive_department",
     "archive_project",
     "archive_team",
     "assign_role",

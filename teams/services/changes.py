@@ -20,7 +20,7 @@ from teams.models import (
     Team,
     User,
 )
-from teams.selectors import names_of, require_admin, role_holders, roles_of
+from teams.selectors import names_of, open_in, require_admin, role_holders, roles_of
 from teams.services.naming import checked_name
 
 _Named = TypeVar("_Named", Department, Team, Project)
@@ -157,6 +157,36 @@ def archive_team(*, actor: User | None, team: Team, reason: str) -> Team:
         reason=reason,
         team_id=mine.pk,
         department_id=mine.department_id,
+    )
+    return mine
+
+
+@transaction.atomic
+def archive_department(*, actor: User | None, department: Department, reason: str) -> Department:
+    """Close a department in which nothing is open any more; administrators may.
+
+    Budgets, roles and records stay as they are. Raises AlreadyDoneError when it is closed, and
+    InvalidInputError naming the teams and projects of it that are open.
+    """
+    if actor is not None:
+        require_admin(actor, "archive departments")
+    require_reason(reason)
+    # The lock keeps teams from being opened in it or moved to it until this is over.
+    mine = Department.objects.select_for_update(no_key=True).order_by("pk").get(pk=department.pk)
+    require_open(mine, f"Department {mine}")
+    if found := open_in(mine):
+        raise InvalidInputError(
+            f"{mine} still has {', '.join(found)}. Archive that, or move it to another department, first."
+        )
+    mine.archived_at = clock.now()
+    mine.save(update_fields=["archived_at"])
+    _record(
+        actor,
+        "department.archived",
+        mine,
+        after={"archived_at": mine.archived_at},
+        reason=reason,
+        department_id=mine.pk,
     )
     return mine
 

@@ -68,7 +68,7 @@ def reset_factors(*, actor: User, user: User, reason: str) -> int:
         raise AlreadyDoneError(f"{mine} has no second factor. Nothing needs to be done.")
     factors.delete()
     SlackLink.objects.filter(person=mine).update(with_second_factor=False)
-    end_sessions(actor=actor, user=mine)
+    end_sessions(actor=actor, user=mine, reason=reason)
     event = audit.record(
         actor=actor,
         action="person.factors_reset",

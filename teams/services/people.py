@@ -114,7 +114,7 @@ def deactivate_person(
     for ending in endings:
         ended |= ending(actor=actor, person=mine, reason=why)
     mine.directory_groups.clear()
-    ended["sessions"] = end_sessions(actor=actor, user=mine)
+    ended["sessions"] = end_sessions(actor=actor, user=mine, reason=reason)
     audit.record(
         actor=actor,
         action="person.deactivated",

@@ -9,14 +9,21 @@ from django.contrib.sessions.models import Session
 from django.db import InternalError, transaction
 
 from core import audit, clock
+from core.reasons import LONGEST, checked_reason
 from teams.models import User
 
 log = structlog.get_logger(__name__)
 
 
 @transaction.atomic
-def end_sessions(*, actor: User | None, user: User, sessions: Iterable[UserSession] | None = None) -> int:
-    """End these sign-ins of a person, or all of them, and return how many there were."""
+def end_sessions(
+    *, actor: User | None, user: User, reason: str, sessions: Iterable[UserSession] | None = None
+) -> int:
+    """End these sign-ins of a person, or all of them, and return how many there were.
+
+    Raises InvalidInputError without a reason.
+    """
+    text = checked_reason(reason, most=LONGEST)
     mine = UserSession.objects.filter(user=user)
     if sessions is not None:
         mine = mine.filter(pk__in=[session.pk for session in sessions])
@@ -27,7 +34,7 @@ def end_sessions(*, actor: User | None, user: User, sessions: Iterable[UserSessi
     mine.delete()
     addresses = sorted({session.ip for session in ended})
     after = {"sessions": len(ended), "addresses": addresses}
-    audit.record(actor=actor, action="person.sessions_ended", subject=user, after=after)
+    audit.record(actor=actor, action="person.sessions_ended", subject=user, after=after, reason=text)
     return len(ended)
 
 

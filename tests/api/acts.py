@@ -16,7 +16,8 @@ from catalog.services import override_price
 from core import clock
 from keys.models import ApiToken, PlannedActivity, ServiceAccount, Suspension
 from keys.services import make_token, open_service_account, plan_activity, suspend
-from teams.models import Role, User
+from teams.models import Department, Role, User
+from teams.services import archive_team
 from tests import factories
 from tests.api.world import World
 from tests.usage.books import overcharge, set_aside
@@ -67,6 +68,13 @@ def service_of(person: User) -> ServiceAccount:
     admin = User.objects.filter(role_assignments__role=Role.ADMIN).first()
     assert admin
     return there or open_service_account(actor=admin, name="Batch", responsible=person)
+
+
+def emptied(world: World) -> Department:
+    """Return the cast's department with nothing open in it any more."""
+    for team in world.cast.product.teams.filter(archived_at__isnull=True):
+        archive_team(actor=None, team=team, reason=WHY)
+    return world.cast.product
 
 
 def let_several(world: World) -> dict[str, Any]:
@@ -166,6 +174,7 @@ IDS: Mapping[str, Id] = {
 }
 # Of another object than the noun's other acts.
 SPECIAL_IDS: Mapping[str, Id] = {
+    "departments_archive": lambda world: emptied(world).public_id,
     "keys_suspend": lambda world: world.key.public_id,
     "keys_resume": lambda world: suspended(world).key.public_id,
     "models_enter_prices": lambda world: unpriced(world).public_id,
@@ -181,6 +190,7 @@ SPECIAL_IDS: Mapping[str, Id] = {
 BODIES: Mapping[str, Body] = {
     "departments_create": lambda _: {"code": "new", "name": "New"},
     "departments_rename": lambda _: {"name": "Products", "reason": WHY},
+    "departments_archive": lambda _: {"reason": WHY},
     "teams_create": lambda world: {
         "department": world.cast.product.public_id,
         "code": "new",

@@ -41,6 +41,7 @@ TABLE = """
     departments_retrieve         401        404    404    404    200    200    200    200
     departments_create           401        403    403    403    403    403    403    201
     departments_rename           401        404    404    404    403    403    403    200
+    departments_archive          401        404    404    404    403    403    403    200
     teams_list                   401        empty  sees   sees   sees   sees   sees   sees
     teams_retrieve               401        404    200    200    200    200    200    200
     teams_move                   401        404    403    403    422    403    403    200
@@ -397,7 +398,7 @@ BODIES: Mapping[str, Callable[[World], dict[str, Any]]] = {
     "webhooks_enable": lambda _: {},
     "webhooks_remove": lambda _: {"reason": "Nobody listens."},
     "deliveries_again": lambda _: {},
-    "sessions_end": lambda _: {},
+    "sessions_end": lambda _: {"reason": "It was lost."},
     "notifications_change": lambda _: {"budgets": "digest"},
     "requests_withdraw": lambda _: {},
     "requests_decide": lambda _: {"verdict": "approve", "seen_revision": 1},

@@ -17,6 +17,8 @@ RULES = ("tests/approvals/test_policy.py",)
 BY_HAND = ("tests/approvals/test_guards.py",)
 LENT = ("tests/approvals/test_delegation.py",)
 LIFE = ("tests/approvals/test_life.py",)
+LEAVING = ("tests/portal/test_leaving.py",)
+RULING = ("tests/approvals/test_ruling.py",)
 MORE = ("tests/approvals/test_extension.py",)
 MORE_BUDGET = ("tests/approvals/test_increases_lent.py", "tests/approvals/test_increases_life.py")
 DECIDED = ("tests/approvals/test_decide.py", "tests/approvals/test_stages.py")
@@ -27,6 +29,27 @@ MUTANTS = (
         before="lock_first(rows, request.pk)",
         after="rows.get(pk=request.pk)",
         tests=RACES,
+    ),
+    Mutant(
+        name="who leaves meanwhile asks all the same",
+        home="approvals.services.submitting:require_worker",
+        before="works_in(locked_person(actor), project.team)",
+        after="works_in(actor, project.team)",
+        tests=LEAVING,
+    ),
+    Mutant(
+        name="rules change under whoever asks",
+        home="approvals.services.asking:check_ask",
+        before="keep_policy(tier)",
+        after="pass",
+        tests=RACES,
+    ),
+    Mutant(
+        name="new rules are about requests of the version before alone",
+        home="approvals.services.ruling:_follow",
+        before=".filter(tier=before.tier)",
+        after=".filter(policy=before)",
+        tests=RULING,
     ),
     Mutant(
         name="a row is set against what it referred to before it was waited for",

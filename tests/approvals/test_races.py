@@ -255,3 +255,43 @@ def one_of_each(request: AccessRequest) -> None:
         "mails": Outbox.objects.filter(topic="request.approved").count(),
     }
     assert counts == {"grants": 1, "keys": 1, "records": 1, "mails": 1}
+
+
+def stricter(people: Cast) -> Callable[[], Any]:
+    """Have it proposed that the director decides Tier 2 too; return how another one confirms it."""
+    base = factories.policy_of(people.tier2)
+    rules = replace(Rules.of(base), stages=((Role.LEAD, 1), (Role.DIRECTOR, 1)))
+    second = factories.RoleAssignmentFactory.create(role=Role.ADMIN).user
+    proposal = propose_policy(actor=people.ann, base=base, rules=rules, reason="Stricter.")
+    return lambda: confirm_policy(actor=second, proposal=proposal)
+
+
+def amended(people: Cast, request: AccessRequest) -> AccessRequest:
+    return amend(
+        actor=people.ada,
+        request=request,
+        seen_revision=1,
+        reason=f"{REASON} It is more now.",
+        duration_days=90,
+        expected_monthly_usd=request.expected_monthly_usd,
+    )
+
+
+@pytest.mark.parametrize("rules_come_first", [True, False])
+@pytest.mark.parametrize("changes", [False, True])
+def test_who_asks_while_the_rules_become_stricter_waits_under_the_new_ones(
+    people: Cast, rules_come_first: bool, changes: bool
+) -> None:
+    before = ask_for(people) if changes else None
+
+    def act() -> Any:
+        return amended(people, before) if before else ask_for(people)
+
+    confirm = stricter(people)
+    outcome = while_it_waits(confirm, act) if rules_come_first else while_it_waits(act, confirm)
+
+    assert not isinstance(outcome, Exception) or isinstance(outcome, ChangedSinceReadError), outcome
+    request = AccessRequest.objects.get()
+    assert request.policy.version == 2
+    stages = request.stages.filter(revision=request.revision).values_list("role", flat=True)
+    assert list(stages) == [Role.LEAD, Role.DIRECTOR]

@@ -13,6 +13,7 @@ from approvals.reviews import unused_grants
 from approvals.services import review_grant
 from core import clock
 from core.errors import AlreadyDoneError, NotAllowedError
+from core.models import AuditEvent, Outbox
 from keys.models import Grant, GrantState
 from keys.services import revoke_grant
 from tests import factories
@@ -78,6 +79,44 @@ def test_what_is_ended_leaves_the_key_and_the_other_grants(cast: Cast, old: Gran
     other.refresh_from_db()
     assert (old.state, other.state) == (GrantState.REVOKED, GrantState.ACTIVE)
     assert old.key.revoked_at is None
+
+
+@pytest.mark.parametrize(("keeps", "did"), [(True, "Kept"), (False, "Ended")])
+def test_a_click_says_why_by_itself(cast: Cast, old: Grant, keeps: bool, did: str) -> None:
+    day = clock.now() - timedelta(days=3)
+    used(cast, old, calls=9, days_ago=3)
+
+    review = review_grant(actor=cast.ben, grant=old, keeps=keeps)
+
+    last = f"the last on {day.day} {day:%B %Y}"
+    why = f"{did} in the access review: 9 calls in 30 days, {last}."
+    assert review.reason == why
+    actions = ["grant.kept"] if keeps else ["grant.revoked", "grant.not_kept"]
+    events = AuditEvent.objects.filter(object_id=old.public_id, actor_id=cast.ben.pk).order_by("pk")
+    assert [(event.action, event.reason) for event in events] == [(action, why) for action in actions]
+    old.refresh_from_db()
+    assert old.revoked_reason == ("" if keeps else why)
+    mails = Outbox.objects.filter(topic="grant.revoked")
+    assert [(mail.recipient, why in mail.payload["body"]) for mail in mails] == (
+        [] if keeps else [("ada@example.com", True)]
+    )
+
+
+def test_access_that_was_never_used_says_so_and_a_given_reason_goes_before(cast: Cast, old: Grant) -> None:
+    assert review_grant(actor=cast.ben, grant=old, keeps=True).reason == (
+        "Kept in the access review: 0 calls in 30 days, never used."
+    )
+    assert review_grant(actor=cast.ben, grant=old, keeps=True, reason="A launch.").reason == "A launch."
+
+
+def test_a_click_on_a_page_of_before_does_not_end_what_is_used_again(cast: Cast, old: Grant) -> None:
+    ben = Visitor(cast.ben)
+    assert len(ben.get(PAGE).rows("unused-h")) == 1
+    used(cast, old, calls=10)
+    refused = ben.post(f"{PAGE}{old.public_id}/", end="1")
+    old.refresh_from_db()
+    assert (refused.status, old.state) == (404, GrantState.ACTIVE)
+    assert "it is used again" in refused.words
 
 
 def test_nobody_reviews_his_own_access_or_that_of_strangers(cast: Cast, old: Grant) -> None:

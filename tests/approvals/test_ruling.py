@@ -11,7 +11,7 @@ import pytest
 
 from approvals.models import AccessRequest, Policy, PolicyProposal, RequestStatus, Verdict
 from approvals.rules import Rules
-from approvals.services import confirm_policy, decide, drop_policy, propose_policy
+from approvals.services import confirm_policy, decide, drop_policy, expire_due, propose_policy
 from approvals.whatif import what_if
 from core import clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError, StaleError
@@ -185,6 +185,40 @@ def test_retiring_the_rules_closes_what_waits_and_nobody_asks_again(
     )
     with pytest.raises(InvalidInputError, match="no policy yet"):
         ask()
+
+
+@pytest.mark.parametrize("retires", [False, True])
+def test_a_request_under_rules_of_long_ago_follows_too(
+    cast: Cast, asked: AccessRequest, second: User, retires: bool
+) -> None:
+    """Milder rules left it as it was; stricter ones after those, or none at all, are about it too."""
+    confirm_policy(actor=second, proposal=proposed(cast, max_days=120))
+    rules = None if retires else replace(Rules.of(in_force()), stages=(("lead", 1), ("director", 1)))
+    last = propose_policy(actor=cast.ann, base=in_force(), rules=rules, reason="Stricter.")
+    confirm_policy(actor=second, proposal=last)
+    asked.refresh_from_db()
+    if retires:
+        assert asked.status == RequestStatus.CLOSED
+    else:
+        assert (asked.revision, asked.policy) == (2, in_force())
+
+
+@pytest.mark.parametrize("retires", [False, True])
+def test_what_is_past_its_time_comes_to_life_by_no_rules(cast: Cast, second: User, retires: bool) -> None:
+    """Nobody has written down yet that it expired, and everybody reads that it did."""
+    late = factories.AccessRequestFactory.create(
+        requester=cast.ada, project=cast.ranking, created_at=clock.now() - timedelta(days=8)
+    )
+    rules = None if retires else replace(Rules.of(in_force()), stages=(("lead", 1), ("director", 1)))
+    confirm_policy(
+        actor=second,
+        proposal=propose_policy(actor=cast.ann, base=in_force(), rules=rules, reason="Stricter."),
+    )
+    late.refresh_from_db()
+    assert (late.state, late.revision) == (RequestStatus.EXPIRED, 1)
+    expire_due()
+    late.refresh_from_db()
+    assert late.status == RequestStatus.EXPIRED
 
 
 # ------------------------------------------------------------- what it would have done

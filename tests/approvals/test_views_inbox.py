@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -151,7 +152,9 @@ def test_case_sets_the_request_against_the_budgets(cast: Cast, asked: AccessRequ
     page = Visitor(cast.ben).get(path_of(asked))
 
     assert "Ranking budget (each month) $0.00 spent of $415.00, $415.00 left" in page.words
-    assert "of the budget)." in page.words
+    assert re.search(
+        r"Forecast \$[\d.,]+ without this, \$[\d.,]+ with it \([\d.,]+% of the budget\)\.", page.words
+    )
     assert "With this, the Ranking budget (each month) is forecast to pass its limit." in page.words
     assert "With this, the Search team budget (each month) is forecast to hold." in page.words
 

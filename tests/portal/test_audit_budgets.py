@@ -56,10 +56,20 @@ def test_budget_of_which_an_old_event_says_little_is_named_all_the_same(cast: Ca
     )  # fmt: skip
     record(cast, subject=budget, label=str(budget))
     record(cast, subject=limit, label=str(limit))
+    audrey = Visitor(cast.audrey)
 
-    shown = subjects(Visitor(cast.audrey).get(AUDIT))[:2]
+    shown = subjects(audrey.get(AUDIT))[:2]
 
     assert [text.partition(" team")[0] for text in shown] == ["Rate of Search", "Search"]
+
+    def listed(**query: str) -> list[str]:
+        rows = audrey.client.get("/api/v1/audit-events/", query).json()["results"]
+        return [row["object"]["name"] for row in rows][:2]
+
+    both = ["Rate of Search team", "Search team, monthly budget"]
+    assert listed() == listed(object="search") == both
+    assert listed(object="cards") == []
+    assert len(audrey.get(AUDIT, object="search team").rows("events-h")) == 4
 
 
 def test_budgets_and_rates_are_named_by_their_place_of_then_and_of_now(cast: Cast) -> None:

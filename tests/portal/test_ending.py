@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
+from approvals.services import ask_increase
 from budgets.models import ScopeKind
 from core.models import AuditEvent
 from teams.models import Department, FormerName, Project, Team
 from teams.selectors import works_in
+from tests.api.world import open_budget
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.factories import AccessRequestFactory, ApiKeyFactory
@@ -25,6 +29,7 @@ def paths(cast: Cast) -> dict[str, str]:
         "department": f"/teams/departments/{cast.product.public_id}/rename/",
         "team": f"{team}/rename/",
         "project": f"{project}/rename/",
+        "archive department": f"/teams/departments/{cast.product.public_id}/archive/",
         "archive team": f"{team}/archive/",
         "archive project": f"{project}/archive/",
         "member": f"{team}/members/{cast.ada.public_id}/end/",
@@ -94,6 +99,28 @@ def test_archiving_a_team_takes_its_projects_along(cast: Cast, paths: dict[str, 
     assert "Product department Archived" in cleo.get(f"/teams/{cast.search.public_id}/").words
 
 
+def test_archiving_a_department_names_what_is_in_the_way_and_what_stays(
+    cast: Cast, paths: dict[str, str]
+) -> None:
+    limited(cast, ScopeKind.DEPARTMENT, cast.product.pk, 900)
+    ann, path = Visitor(cast.ann), paths["archive department"]
+    assert "Team Search is open. That has to be archived, or moved, first." in ann.get(path).words
+    refused = ann.post(path, reason=WHY)
+    assert (refused.status, "Product still has team Search" in refused.words) == (422, True)
+
+    ann.post(paths["archive team"], reason=WHY)
+    told = ann.get(path)
+
+    assert "Search is open" not in told.words
+    assert "The month budget of $900.00 for Product stays until somebody closes it." in told.words
+    assert ann.post(path, reason="").status == 422
+    assert ann.post(path, reason=WHY).status == 302
+    assert ann.get(path).status == 409
+    page = ann.get("/teams/")
+    assert path not in page.links
+    assert "Product department" in page.words
+
+
 def test_pages_lead_to_the_acts_for_those_who_may(cast: Cast, paths: dict[str, str]) -> None:
     def led(who: str) -> list[str]:
         visitor = Visitor(getattr(cast, who))
@@ -109,12 +136,18 @@ def test_pages_lead_to_the_acts_for_those_who_may(cast: Cast, paths: dict[str, s
 
 def test_member_is_taken_out_with_his_keys(cast: Cast, paths: dict[str, str]) -> None:
     key = ApiKeyFactory.create(name="nightly", project=cast.ranking, owner=cast.ada)
-    AccessRequestFactory.create(requester=cast.ada, project=cast.ranking)
+    asked = AccessRequestFactory.create(requester=cast.ada, project=cast.ranking)
+    ask_increase(
+        actor=cast.ada,
+        budget=open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "500"),
+        limit_usd=Decimal(600),
+        reason="A launch in December.",
+    )
     ben = Visitor(cast.ben)
     told = ben.get(paths["member"]).words
     for sentence in (
         "Keys are revoked, and calls with them refused at once: nightly of project Ranking.",
-        "Requests that wait for this person cannot be approved any more: 1.",
+        "Requests that wait for a decision are closed: 2.",
         "What was used until now stays with Search team in every report.",
     ):
         assert sentence in told
@@ -123,7 +156,9 @@ def test_member_is_taken_out_with_his_keys(cast: Cast, paths: dict[str, str]) ->
     assert ben.post(paths["member"], reason=WHY).status == 302
 
     key.refresh_from_db()
+    asked.refresh_from_db()
     assert key.revoked_at
+    assert asked.status == "closed"
     assert not works_in(cast.ada, cast.search)
     assert ben.get(paths["member"]).status == 404
 

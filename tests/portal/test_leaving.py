@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from threading import Event
 
@@ -11,21 +13,24 @@ from django.db.models import Q
 from django.test import Client
 
 from approvals.models import AccessRequest, BudgetRequest, Delegation, RequestStatus, Verdict
-from approvals.services import ask_increase, decide
+from approvals.services import ask_increase, break_glass, decide, delegate, expire_due
+from budgets.models import ScopeKind
+from core import clock
 from core.errors import DomainError
-from core.models import AuditEvent
+from core.models import AuditEvent, Outbox
 from keys.models import ApiKey, ApiToken, Grant
 from keys.services import issue_key, make_token, open_service_account
-from portal.leaving import LEAVING, consequences
-from teams.models import User
+from portal.leaving import LEAVING, TEAM_ENDINGS, consequences
+from teams.errors import NotInTeamError
+from teams.models import Role, User
 from teams.selectors import roles_of
-from teams.services import deactivate_person
+from teams.services import deactivate_person, end_membership
 from tests import factories
-from tests.api.world import World, make_world
+from tests.api.world import World, make_world, open_budget
 from tests.approvals.conftest import ask_for, lend
 from tests.browsing import Visitor
 from tests.cast import Cast, make_cast
-from tests.racing import at_once
+from tests.racing import at_once, while_it_waits
 from tests.signing import sign_in
 
 WHY = "The contract ended."
@@ -199,3 +204,148 @@ def test_whatever_is_issued_and_approved_while_he_leaves_is_not_live_after(round
     failed = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     assert all(isinstance(error, DomainError) for error in failed), failed
     nothing_is_live(cast.ada)
+
+
+def test_what_is_past_its_time_expires_and_is_not_closed(cast: Cast) -> None:
+    late = factories.AccessRequestFactory.create(
+        requester=cast.ada, project=cast.ranking, created_at=clock.now() - timedelta(days=8)
+    )
+    leave(cast)
+    late.refresh_from_db()
+    assert late.state == RequestStatus.EXPIRED
+    expire_due()
+    late.refresh_from_db()
+    assert late.status == RequestStatus.EXPIRED
+
+
+def leave_team(cast: Cast) -> object:
+    """Take Ada out of team Search, as the page and the API do."""
+    return end_membership(
+        actor=cast.cleo, team=cast.search, user=cast.ada, reason="Moved to Cards.", endings=TEAM_ENDINGS
+    )
+
+
+LEFT_TEAM = "Ada Moreno has left team Search: Moved to Cards."
+
+
+def test_who_leaves_a_team_waits_for_nothing_there(world: World) -> None:
+    cast = world.cast
+    increase = BudgetRequest.objects.get(requester=cast.ada)
+
+    leave_team(cast)
+
+    for mine, action in ((world.request, "request.closed"), (increase, "budget_increase.closed")):
+        mine.refresh_from_db()
+        event = AuditEvent.objects.get(action=action)
+        mail = Outbox.objects.get(topic=action)
+        assert (mine.status, event.reason) == (RequestStatus.CLOSED, LEFT_TEAM)
+        assert (mail.recipient, mail.payload["body"]) == (cast.ada.email, LEFT_TEAM)
+    after = AuditEvent.objects.get(action="team.member_left").after
+    assert after == {"member": cast.ada.public_id, "requests": 1, "increases": 1, "keys": 2}
+    world.grant.refresh_from_db()
+    assert world.grant.revoked_reason == LEFT_TEAM
+
+
+def test_what_waits_elsewhere_and_for_others_goes_on(world: World) -> None:
+    cast = world.cast
+    factories.MembershipFactory.create(user=cast.ada, team=cast.cards)
+    others = [
+        factories.AccessRequestFactory.create(requester=cast.ada, project=cast.fraud),
+        factories.AccessRequestFactory.create(
+            requester=factories.MembershipFactory.create(team=cast.search).user, project=cast.ranking
+        ),
+    ]
+
+    leave_team(cast)
+
+    assert {row.status for row in AccessRequest.objects.filter(pk__in=[each.pk for each in others])} == {
+        RequestStatus.PENDING
+    }
+
+
+def test_who_still_answers_for_the_team_keeps_asking_for_its_budget(world: World) -> None:
+    """A director works in a team too, at times; her request for more budget never was a member's."""
+    cast = world.cast
+    factories.RoleAssignmentFactory.create(user=cast.ada, role=Role.DIRECTOR, department=cast.product)
+
+    leave_team(cast)
+
+    assert BudgetRequest.objects.get(requester=cast.ada).status == RequestStatus.PENDING
+
+
+def test_leaving_a_team_happens_whole_or_not_at_all(world: World) -> None:
+    def broken(**_: object) -> dict[str, int]:
+        raise ConnectionError("an app to the left failed")
+
+    with pytest.raises(ConnectionError):
+        end_membership(
+            actor=world.cast.cleo,
+            team=world.cast.search,
+            user=world.cast.ada,
+            reason=WHY,
+            endings=(*TEAM_ENDINGS, broken),
+        )
+
+    assert AccessRequest.objects.get(pk=world.request.pk).status == RequestStatus.PENDING
+    assert world.cast.search.pk in roles_of(world.cast.ada).member_of
+    assert not Outbox.objects.filter(topic="request.closed").exists()
+
+
+def asks(cast: Cast) -> object:
+    return ask_for(cast)
+
+
+def breaks_the_glass(cast: Cast) -> object:
+    return break_glass(actor=cast.ada, project=cast.ranking, tier=cast.tier2, reason="All searches fail now.")
+
+
+def asks_for_money(cast: Cast) -> object:
+    budget = open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "500")
+    return ask_increase(actor=cast.ada, budget=budget, limit_usd=Decimal(600), reason="A launch in December.")
+
+
+def lends_to_her(cast: Cast) -> object:
+    now = clock.now()
+    return delegate(
+        actor=cast.ben,
+        taker=cast.ada,
+        role=Role.LEAD,
+        team=cast.search,
+        valid_from=now,
+        valid_until=now + timedelta(days=2),
+    )
+
+
+def makes_a_token(cast: Cast) -> object:
+    return make_token(actor=cast.ada, name="ci", scopes=["keys:read"])
+
+
+@pytest.fixture
+def emergencies(transactional_db: None) -> Cast:
+    """Return the cast under a policy that lets people break the glass, in committed rows."""
+    people = make_cast()
+    factories.new_policy(people.tier2, [("lead", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50))
+    return people
+
+
+@pytest.mark.race
+@pytest.mark.parametrize("act", [asks, breaks_the_glass, asks_for_money, lends_to_her, makes_a_token])
+def test_nothing_begins_for_a_person_who_leaves_meanwhile(
+    emergencies: Cast, act: Callable[[Cast], object]
+) -> None:
+    refused = while_it_waits(lambda: leave(emergencies), lambda: act(emergencies))
+
+    assert isinstance(refused, DomainError), refused
+    nothing_is_live(emergencies.ada)
+
+
+@pytest.mark.race
+@pytest.mark.parametrize("act", [asks, breaks_the_glass])
+def test_nothing_begins_in_a_team_that_one_leaves_meanwhile(
+    emergencies: Cast, act: Callable[[Cast], object]
+) -> None:
+    refused = while_it_waits(lambda: leave_team(emergencies), lambda: act(emergencies))
+
+    assert isinstance(refused, NotInTeamError), refused
+    assert not AccessRequest.objects.pending().exists()
+    assert not ApiKey.objects.filter(owner=emergencies.ada, revoked_at__isnull=True).exists()

@@ -9,6 +9,7 @@ from decimal import Decimal
 from urllib.parse import urlencode
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.urls import URLPattern, URLResolver
 from pytest_django import DjangoDbBlocker
 
@@ -77,7 +78,7 @@ TABLE = """
     /people/{person}/return/              302       404  403  403  403  403  403    200
     /people/roles/{role}/end/             302       404  403  403  403  403  403    200
     /sessions/                            302       200  200  200  200  200  200    200
-    /sessions/{session}/end/              302       405  405  405  405  405  405    405
+    /sessions/{session}/end/              302       404  200  404  404  404  404    404
     /models/                              302       200  200  200  200  200  200    200
     /models/unpriced/                     302       403  403  403  403  403  403    200
     /models/unpriced/{model}/price/       302       403  403  403  403  403  403    200
@@ -106,6 +107,7 @@ TABLE = """
     /teams/add/                           302       403  403  403  403  403  403    200
     /teams/departments/add/               302       403  403  403  403  403  403    200
     /teams/departments/{department}/rename/         302 403 403  403  403  403  403  200
+    /teams/departments/{department}/archive/        302 403 403  403  403  403  403  200
     /teams/{team}/                        302       404  200  200  200  200  200    200
     /teams/{team}/rename/                 302       404  403  403  200  403  403    200
     /teams/{team}/archive/                302       404  403  403  200  403  403    200
@@ -320,7 +322,11 @@ IDS: Mapping[str, Callable[[World], str]] = {
     "person": lambda world: world.cast.ada.public_id,
     "row": lambda world: world.quarantined.public_id,
     "role": lambda world: world.cast.ben.role_assignments.get().public_id,
-    "session": lambda _: "1",
+    "session": lambda world: str(
+        UserSession.objects.create(
+            user=world.cast.ada, ip="192.0.2.9", session_key="of-the-matrix", user_agent="Firefox"
+        ).pk
+    ),
     "day": lambda world: world.run.day.isoformat(),
     "difference": lambda world: world.discrepancy.public_id,
     "team": lambda world: world.cast.search.public_id,

@@ -85,6 +85,18 @@ ACTS: dict[str, tuple[str, str, Callable[[World], str], dict[str, Any]]] = {
     "move_team": ("ann", "get", lambda w: url("move_team", w.cast.search.public_id), {}),
     "api:teams-move": ("ann", "post", lambda w: url("api:teams-move", w.cast.search.public_id), {}),
     "archive_project": ("cleo", "get", lambda w: url("archive_project", w.cast.ranking.public_id), {}),
+    "teams:archive_department": (
+        "ann",
+        "get",
+        lambda w: url("teams:archive_department", w.cast.product.public_id),
+        {},
+    ),
+    "api:departments-archive": (
+        "ann",
+        "post",
+        lambda w: url("api:departments-archive", w.cast.product.public_id),
+        {},
+    ),
     "teams:archive_team": ("cleo", "get", lambda w: url("teams:archive_team", w.cast.search.public_id), {}),
     "teams:add_member": ("ben", "get", lambda w: url("teams:add_member", w.cast.search.public_id), {}),
     "hand_over_project": ("ben", "get", lambda w: url("hand_over_project", w.cast.ranking.public_id), {}),

@@ -71,12 +71,23 @@ def test_signing_out_there_ends_that_session_and_is_recorded(cast: Cast) -> None
         client.post("/accounts/login/", {"login": cast.ada.email, "password": PASSWORD})
     session = UserSession.objects.get(user=cast.ada, user_agent=EDGE)
 
-    answer = here.post(f"/sessions/{session.pk}/end/")
+    path = f"/sessions/{session.pk}/end/"
 
-    assert answer.status_code == 302
+    asked = Page(here.get(path))
+    refused = Page(here.post(path, {"reason": " "}))
+
+    assert "Sign out of Edge on Windows at 127.0.0.1?" in asked.words
+    assert "Keys and API tokens go on" in asked.words
+    assert (refused.status, "Enter why" in refused.words) == (422, True)
+    assert there.get("/keys/").status_code == 200
+
+    assert here.post(path, {"reason": "It was lost."}).status_code == 302
+
     assert there.get("/keys/").status_code == 302
     assert here.get("/keys/").status_code == 200
-    assert AuditEvent.objects.get(action="person.sessions_ended").after["sessions"] == 1
+    event = AuditEvent.objects.get(action="person.sessions_ended")
+    assert (event.after["sessions"], event.reason) == (1, "It was lost.")
+    assert here.get(path).status_code == here.post(path, {"reason": "Again."}).status_code == 404
 
 
 def test_sign_ins_are_listed_and_ended_over_the_api(cast: Cast) -> None:
@@ -92,26 +103,32 @@ def test_sign_ins_are_listed_and_ended_over_the_api(cast: Cast) -> None:
     ]
     paths = [f"/api/v1/me/sessions/{row['id']}/end/" for row in rows]
     assert str(there.session.session_key) not in str(rows)
-    assert dan.post(paths[0], {}, "application/json").status_code == 404
-    assert here.post(paths[1], {}, "application/json").json()["code"] == "already_done"
-    assert here.post(paths[0], {}, "application/json").status_code == 200
-    assert here.post(paths[0], {}, "application/json").status_code == 404
+    why = {"reason": "It was lost."}
+    assert dan.post(paths[0], why, "application/json").status_code == 404
+    assert here.post(paths[1], why, "application/json").json()["code"] == "already_done"
+    assert list(here.post(paths[0], {}, "application/json").json()["errors"]) == ["reason"]
+    assert there.get("/keys/").status_code == 200
+    assert here.post(paths[0], why, "application/json").status_code == 200
+    assert here.post(paths[0], why, "application/json").status_code == 404
     assert there.get("/keys/").status_code == 302
-    assert AuditEvent.objects.get(action="person.sessions_ended").actor_id == cast.ada.pk
+    event = AuditEvent.objects.get(action="person.sessions_ended")
+    assert (event.actor_id, event.reason) == (cast.ada.pk, "It was lost.")
 
 
 def test_nobody_ends_the_session_of_another(cast: Cast) -> None:
     dan, ada = signed_in(cast.dan, FIREFOX), signed_in(cast.ada, EDGE)
     session = UserSession.objects.get(user=cast.ada)
 
-    assert dan.post(f"/sessions/{session.pk}/end/").status_code == 404
+    path = f"/sessions/{session.pk}/end/"
+    assert dan.get(path).status_code == 404
+    assert dan.post(path, {"reason": "Not mine."}).status_code == 404
     assert ada.get("/keys/").status_code == 200
 
 
 def test_all_sessions_of_a_person_end(cast: Cast) -> None:
     ada, dan = signed_in(cast.ada, FIREFOX), signed_in(cast.dan, EDGE)
 
-    assert services.end_sessions(actor=cast.ann, user=cast.ada) == 1
+    assert services.end_sessions(actor=cast.ann, user=cast.ada, reason="It was lost.") == 1
 
     assert ada.get("/keys/").status_code == 302
     assert dan.get("/keys/").status_code == 200

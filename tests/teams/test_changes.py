@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, transaction
 
+from budgets.models import Budget, ScopeKind
 from core import clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError
 from core.models import AuditEvent
 from teams import services
 from teams.errors import RoleNeededError
-from teams.models import FormerName, NamedKind, Project, RoleAssignment, User
+from teams.models import Department, FormerName, NamedKind, Project, RoleAssignment, User
 from teams.selectors import former_names, roles_of
 from tests import factories
+from tests.api.world import open_budget
 from tests.cast import Cast
 
 WHY = "The organisation changes."
@@ -68,6 +71,12 @@ ACTS: dict[str, tuple[Act, set[str]]] = {
         lambda cast, actor: services.archive_team(actor=actor, team=cast.search, reason=WHY),
         {"cleo", "ann"},
     ),
+    "archive_department": (
+        lambda _, actor: services.archive_department(
+            actor=actor, department=factories.DepartmentFactory.create(), reason=WHY
+        ),
+        {"ann"},
+    ),
     "deactivate_person": (
         lambda cast, actor: services.deactivate_person(actor=actor, user=cast.ada, reason=WHY, endings=()),
         {"ann"},
@@ -103,6 +112,42 @@ def test_director_of_both_departments_moves_between_them(cast: Cast) -> None:
         ("project.moved", {"team": "search"}, {"team": "cards"}),
         ("team.moved", {"department": "product"}, {"department": "payments"}),
     ]
+
+
+def test_department_is_archived_when_nothing_in_it_is_open(cast: Cast) -> None:
+    ops = factories.TeamFactory.create(department=cast.product, name="Ops")
+    archive = partial(services.archive_department, actor=cast.ann, department=cast.product, reason=WHY)
+    with pytest.raises(InvalidInputError, match=r"Product still has team Ops, team Search\. Archive that"):
+        archive()
+    services.archive_team(actor=cast.ann, team=cast.search, reason=WHY)
+    services.move_team(actor=cast.ann, team=ops, department=cast.payments, reason=WHY)
+    left_open = factories.ProjectFactory.create(team=cast.search, name="Left")
+    with pytest.raises(InvalidInputError, match="Product still has project Left"):
+        archive()
+    services.archive_project(actor=cast.ann, project=left_open, reason=WHY)
+    budget = open_budget(cast, ScopeKind.DEPARTMENT, cast.product.pk, "900")
+
+    archive()
+
+    cast.product.refresh_from_db()
+    event = AuditEvent.objects.latest("pk")
+    assert (event.action, event.reason, event.department_id) == ("department.archived", WHY, cast.product.pk)
+    assert cast.product.archived_at
+    assert event.after == {"archived_at": cast.product.archived_at.isoformat()}
+    assert Budget.objects.get(pk=budget.pk).closed_at is None
+    assert cast.cleo.role_assignments.get().valid_until is None
+    with pytest.raises(AlreadyDoneError, match="Department Product was closed on"):
+        archive()
+    with pytest.raises(AlreadyDoneError, match="Department Product was closed on"):
+        services.move_team(actor=cast.ann, team=ops, department=cast.product, reason=WHY)
+
+
+@pytest.mark.parametrize("reason", ["", " ", "x" * 2_001])
+def test_department_is_archived_with_a_reason(cast: Cast, reason: str) -> None:
+    empty = factories.DepartmentFactory.create()
+    with pytest.raises(InvalidInputError, match="Enter a reason"):
+        services.archive_department(actor=cast.ann, department=empty, reason=reason)
+    assert Department.objects.get(pk=empty.pk).archived_at is None
 
 
 def test_archived_team_closes_its_projects_with_it(cast: Cast) -> None:

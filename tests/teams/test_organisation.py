@@ -209,7 +209,7 @@ def test_keys_of_the_team_end_with_the_membership_and_no_others(cast: Cast) -> N
     assert ours.revoked_reason == "Ada Moreno has left team Search: Moved to Cards."
     assert set(ApiKey.objects.filter(revoked_at__isnull=True)) == kept
     event = AuditEvent.objects.get(action="team.member_left")
-    assert event.after == {"member": cast.ada.public_id, "keys": 1}
+    assert event.after == {"member": cast.ada.public_id, "requests": 0, "increases": 0, "keys": 1}
     assert event.actor_id == cast.cleo.pk
 
 

@@ -151,6 +151,22 @@ def test_who_leaves_the_house_meanwhile_is_not_added(people: Cast) -> None:
     assert not Membership.objects.live().filter(team=people.search, user=people.dan).exists()
 
 
+@pytest.mark.parametrize("name", ["create", "move"])
+def test_a_department_that_closes_meanwhile_takes_no_team_in(people: Cast, name: str) -> None:
+    empty = factories.DepartmentFactory.create()
+    acts = {
+        "create": lambda: services.create_team(actor=people.ann, department=empty, code="new", name="New"),
+        "move": lambda: services.move_team(
+            actor=people.ann, team=people.search, department=empty, reason=WHY
+        ),
+    }
+    refused = while_it_waits(
+        lambda: services.archive_department(actor=people.ann, department=empty, reason=WHY), acts[name]
+    )
+    assert isinstance(refused, AlreadyDoneError)
+    assert not Team.objects.filter(department=empty).exists()
+
+
 @pytest.mark.parametrize(
     "act",
     [

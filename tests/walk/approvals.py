@@ -201,6 +201,13 @@ WALK: Walk = {
         lambda cast: (ask_for(cast), approvals.services.close_requests_of(cast.ada)),
         ["request.closed"],
     ),
+    "approvals.close_requests_in_team": (
+        lambda cast: (
+            ask_for(cast),
+            approvals.services.close_requests_in_team(cast.ada, team=cast.search, reason="She left it."),
+        ),
+        ["request.closed"],
+    ),
     "approvals.delegate": (lend, ["delegation.given"]),
     "approvals.end_delegation": (
         lambda cast: approvals.services.end_delegation(actor=cast.ben, delegation=lend(cast)),

@@ -10,6 +10,7 @@ import teams.services
 from budgets.services.moves import move_project, move_team
 from teams.models import DirectoryGroup, Role, RoleAssignment, RoleSource
 from tests.cast import Cast
+from tests.factories import DepartmentFactory
 from tests.walk import WHY, Walk
 
 
@@ -35,7 +36,7 @@ def reset_factors(cast: Cast) -> None:
 
 def sign_out(cast: Cast) -> None:
     UserSession.objects.create(user=cast.ada, ip="192.0.2.1", session_key="of-a-test", user_agent="")
-    teams.services.end_sessions(actor=cast.ada, user=cast.ada)
+    teams.services.end_sessions(actor=cast.ada, user=cast.ada, reason=WHY)
 
 
 @override_settings(DIRECTORY_ROLES={"Accountants": (("finance", ""),)})
@@ -148,6 +149,12 @@ WALK: Walk = {
     "teams.archive_team": (
         lambda cast: teams.services.archive_team(actor=cast.cleo, team=cast.search, reason=WHY),
         ["project.archived", "team.archived"],
+    ),
+    "teams.archive_department": (
+        lambda cast: teams.services.archive_department(
+            actor=cast.ann, department=DepartmentFactory.create(), reason=WHY
+        ),
+        ["department.archived"],
     ),
     "teams.create_person": (
         lambda cast: teams.services.create_person(actor=cast.ann, email="nia@example.com", name="Nia"),

@@ -21,13 +21,15 @@ from approvals.services.increases.common import (
 from approvals.services.increases.raising import obstacle, require_more, row_of_budget
 from approvals.services.mails import mail_about_budget
 from budgets.models import Budget, ScopeKind
-from budgets.selectors import scope_place
+from budgets.selectors import scope_place, seen_by
 from core import clock
 from core.errors import InvalidInputError, NotAllowedError
 from core.money import format_usd, quantise
 from core.reasons import checked_purpose
+from keys.models import ApiKey
 from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
+from teams.services.members import locked_person
 
 LONGEST = timedelta(days=366)
 MIN_REASON_CHARACTERS, MAX_REASON_CHARACTERS = 10, 2_000
@@ -41,9 +43,11 @@ def ask_increase(
 ) -> BudgetRequest:
     """Ask the owner of the parent for a higher limit: for good, or until a moment, as a top-up.
 
-    The caller has checked that the actor may see the budget. Raises InvalidInputError, also for what he may
-    set himself, NobodyCanApproveError, and AlreadyAskedError naming the request that waits.
+    The caller has checked that the actor may see the budget; who leaves meanwhile asks for nothing. Raises
+    InvalidInputError, also for what he may set himself, NotAllowedError, NobodyCanApproveError, and
+    AlreadyAskedError naming the request that waits.
     """
+    _require_sight(locked_person(actor), budget)
     wanted_usd, text = _checked(budget, limit_usd, reason, until)
     _require_out_of_reach(actor, budget, wanted_usd, until)
     _require_no_other(actor, budget)
@@ -149,6 +153,13 @@ def _require_out_of_reach(actor: User, budget: Budget, limit_usd: Decimal, until
             f"You may set {format_usd(limit_usd)} yourself: change the limit on the page of the budget.",
             field="limit_usd",
         )
+
+
+def _require_sight(actor: User, budget: Budget) -> None:
+    """Refuse who does not see the budget any more, behind the lock of the person. Raises NotAllowedError."""
+    keys = ApiKey.objects.visible_to(actor).order_by().values_list("pk", flat=True)
+    if not Budget.objects.filter(seen_by(actor, key_ids=keys), pk=budget.pk).exists():
+        raise NotAllowedError("You do not see this budget any more, so you cannot ask for more of it.")
 
 
 def _require_no_other(actor: User, budget: Budget) -> None:
