@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ("month", models.DateField()),
                 ("day", models.DateField()),
                 ("zone", models.TextField()),
-                ("recounted_at", models.DateTimeField()),
+                ("rows", models.BigIntegerField()),
             ],
             options={"db_table": "usage_recounted_day"},
         ),

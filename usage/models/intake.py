@@ -145,7 +145,7 @@ class RetiredMonth(models.Model):
 
 
 class RecountedDay(models.Model):
-    """A day of a month that is to be retired, whose sums recounted when nothing was being booked into it.
+    """A day of a month that is to be retired, whose sums recounted when it had so many rows.
 
     Written by the database's own functions alone, which drop no month without all of its days.
     """
@@ -154,7 +154,7 @@ class RecountedDay(models.Model):
     month = models.DateField()
     day = models.DateField()
     zone = models.TextField()
-    recounted_at = models.DateTimeField()
+    rows = models.BigIntegerField()
 
     class Meta:
         db_table = "usage_recounted_day"
