@@ -231,6 +231,15 @@ class Balance(models.Model):
         return f"{self.spent_usd} spent, {self.reserved_usd} held"
 
 
+class EntrySum(models.Model):
+    """What the entries of a balance come to as far as the verification under way has read them."""
+
+    pk = models.CompositePrimaryKey("budget_id", "window_start")
+    budget_id = models.BigIntegerField()
+    window_start = models.DateTimeField()
+    amount_usd = models.DecimalField(**MONEY)
+
+
 class AlertKind(models.TextChoices):
     """What passed a share of the limit: what is spent, or what the window is expected to come to."""
 
@@ -451,6 +460,7 @@ class Reservation(models.Model):
                 condition=Q(state=ReservationState.OPEN),
                 name="reservation_open_by_expiry",
             ),
+            BrinIndex(fields=("authorized_at",), name="reservation_by_time"),
         )
         constraints = (
             models.UniqueConstraint(fields=("source", "request_id"), name="reservation_one_per_request"),

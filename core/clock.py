@@ -14,7 +14,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 TRUSTED_WITHIN = timedelta(seconds=5)  # more than an answer of the database takes
-JOB_SECONDS = 60.0  # half of the limit of most jobs: what they are at is done before
+JOB_SECONDS = 30.0  # half of the limit of a job: what it is at is done before
 
 
 @dataclass(slots=True)
@@ -42,9 +42,9 @@ def heed(database_now: datetime) -> None:
         log.warning("clock.differs", behind_seconds=round(_own.behind.total_seconds(), 1))
 
 
-def time_left(seconds: float = JOB_SECONDS) -> Callable[[], bool]:
+def time_left(seconds: float | None = None) -> Callable[[], bool]:
     """Return what says whether a job that begins now should go on: it stops in time by itself, and its next
     run goes on where it stopped.
     """
-    ends_at = time.monotonic() + seconds
+    ends_at = time.monotonic() + (JOB_SECONDS if seconds is None else seconds)
     return lambda: time.monotonic() < ends_at

@@ -361,3 +361,19 @@ class IdempotentCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.caller}"
+
+
+class Walk(models.Model):
+    """Work that takes longer than a job may: how far its round has come, and what the last whole one found.
+
+    Without a `place` no round is under way.
+    """
+
+    name = models.CharField(max_length=40, primary_key=True)
+    begun_at = models.DateTimeField(null=True)
+    place = models.JSONField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,6 +1,5 @@
 """The transactional outbox: news is a row of the same transaction, a task carries it out and tries again."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +20,6 @@ FIRST_RETRY_SECONDS = 30
 LONGEST_RETRY_SECONDS = 3_600
 MAX_ATTEMPTS = 12  # about seven hours of a dead mail server
 FORGOTTEN_TOGETHER = 1_000
-DRAIN_SECONDS = 60.0  # slow receivers: a run ends well before its task is stopped, the next one goes on
 
 Sender = Callable[[Outbox], None]
 
@@ -143,9 +141,9 @@ def drain(*, senders: Mapping[str, Sender], limit: int = 100) -> dict[str, int]:
     drop the second.
     """
     counts = {"sent": 0, "retried": 0, "dead": 0, "held": 0, "dropped": 0}
-    started = time.monotonic()
+    goes_on = clock.time_left()  # slow receivers
     for _ in range(limit):
-        if time.monotonic() - started > DRAIN_SECONDS:
+        if not goes_on():
             break
         outcome = _deliver_next(senders)
         if outcome is None:
@@ -155,7 +153,8 @@ def drain(*, senders: Mapping[str, Sender], limit: int = 100) -> dict[str, int]:
 
 
 def forget() -> int:
-    """Delete messages that ended more than OUTBOX_KEEP_DAYS ago, with their attempts, and return how many.
+    """Delete messages that ended more than OUTBOX_KEEP_DAYS ago, with their attempts, and return how many;
+    what there is no time for stays for the next run.
 
     0 keeps all. What waits, and what was given up and nobody put aside, stays. The database keeps everything
     for a month, whatever the setting.
@@ -163,14 +162,15 @@ def forget() -> int:
     if not settings.OUTBOX_KEEP_DAYS:
         return 0
     before = clock.now() - timedelta(days=settings.OUTBOX_KEEP_DAYS)
-    forgotten = 0
-    while True:
+    forgotten, goes_on = 0, clock.time_left()
+    while goes_on():
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT core_forget_messages(%s, %s)", [before, FORGOTTEN_TOGETHER])
             count: int = cursor.fetchone()[0]
         forgotten += count
         if not count:
-            return forgotten
+            break
+    return forgotten
 
 
 def due() -> QuerySet[Outbox]:

@@ -12,7 +12,7 @@ import hmac
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,6 +64,18 @@ class Verification:
     broken: tuple[Broken, ...]
 
 
+@dataclass(slots=True, kw_only=True)
+class Chain:
+    """How far the seals were recomputed, and what of that is not as it was sealed."""
+
+    number: int = 0
+    head: str = ""
+    mark: bytes = START
+    last_id: int = 0
+    events: int = 0
+    broken: list[Broken] = field(default_factory=list)
+
+
 def seal_due() -> int:
     """Seal what is closed and anchor it; return the number of events. May run twice, and beside itself.
 
@@ -83,26 +95,39 @@ def seal_due() -> int:
 
 def verify() -> Verification:
     """Recompute every mark and head, and compare them with the database's rows and the anchors."""
-    known = anchors.read()
-    broken: list[Broken] = []
-    events, number, head, mark, last_id = 0, 0, "", START, 0
-    for seal in AuditSeal.objects.order_by("number").iterator(chunk_size=20):
-        key = _key_of(seal, head)
-        broken += _seal_breaks(seal, expected=number + 1, head=head, key=key, known=known)
-        broken += _row_breaks(seal, mark, key)
-        _, mark = _marks(seal)[-1]
-        broken += _strays(last_id, seal.first_event_id)
-        number, head, last_id = seal.number, seal.head, seal.last_event_id
-        events += seal.events
-    broken += _cuts(number, known)
+    chain = Chain()
+    follow(chain)
     return Verification(
         at=clock.now(),
-        events=events,
-        seals=number,
-        unsealed=AuditEvent.objects.filter(pk__gt=last_id).count(),
-        head=head,
-        broken=tuple(broken),
+        events=chain.events,
+        seals=chain.number,
+        unsealed=AuditEvent.objects.filter(pk__gt=chain.last_id).count(),
+        head=chain.head,
+        broken=tuple(chain.broken),
     )
+
+
+def follow(chain: Chain, *, most: int | None = None) -> bool:
+    """Recompute the next seals, at most so many, and move the chain there; true at the end of all.
+
+    Adds what is not as it was sealed, at the end also what is cut off.
+    """
+    known = anchors.read()
+    seals = AuditSeal.objects.filter(number__gt=chain.number).order_by("number")[:most]
+    followed = 0
+    for seal in seals.iterator(chunk_size=20):
+        key = _key_of(seal, chain.head)
+        chain.broken += _seal_breaks(seal, expected=chain.number + 1, head=chain.head, key=key, known=known)
+        chain.broken += _row_breaks(seal, chain.mark, key)
+        chain.broken += _strays(chain.last_id, seal.first_event_id)
+        _, chain.mark = _marks(seal)[-1]
+        chain.number, chain.head, chain.last_id = seal.number, seal.head, seal.last_event_id
+        chain.events += seal.events
+        followed += 1
+    if followed == most:
+        return False
+    chain.broken += _cuts(chain.number, known)
+    return True
 
 
 def key_id_of(key: bytes) -> str:

@@ -35,7 +35,7 @@ LOGS: Mapping[str, type[LiteLlmSpendLogs] | type[NginxLog]] = {
 }
 OPEN_LOG = Q(closed_at=None, gateway__disabled_at=None)  # nothing of a gateway that is off is read
 # One that nobody began in twice its time is dropped: what is due is queued again.
-PULL_SECONDS, PULL_SOFT_SECONDS, PULL_EXPIRES_SECONDS = 60, 58, 120
+PULL_EXPIRES_SECONDS = 120
 
 
 @shared_task(name="gateway.forget_nonces")
@@ -75,12 +75,7 @@ def pull_logs() -> list[str]:
     return _queue(pull_one_log, list(logs.values_list("public_id", flat=True)), SourceKind.LOG)
 
 
-@shared_task(
-    name="gateway.pull_one_log",
-    time_limit=PULL_SECONDS,
-    soft_time_limit=PULL_SOFT_SECONDS,
-    expires=PULL_EXPIRES_SECONDS,
-)
+@shared_task(name="gateway.pull_one_log", expires=PULL_EXPIRES_SECONDS)
 def pull_one_log(public_id: str) -> dict[str, int]:
     """Read one log from where it was left, unless somebody does already."""
     log = GatewayLog.objects.select_related("gateway").get(OPEN_LOG, public_id=public_id)
@@ -108,12 +103,7 @@ def pull_reports() -> list[str]:
     ]
 
 
-@shared_task(
-    name="gateway.pull_one_report",
-    time_limit=PULL_SECONDS,
-    soft_time_limit=PULL_SOFT_SECONDS,
-    expires=PULL_EXPIRES_SECONDS,
-)
+@shared_task(name="gateway.pull_one_report", expires=PULL_EXPIRES_SECONDS)
 def pull_one_report(source: str) -> dict[str, int]:
     """Read one report of one account from where it was left, unless somebody does already."""
     account_id, _, kind = source.partition(":")

@@ -6,13 +6,13 @@ from keys.services.noticing import tell_of_expiring_grants, tell_of_expiring_key
 from keys.services.suspending import tell_of_suspensions
 
 
-@shared_task(name="keys.tell_of_expiring", time_limit=120, soft_time_limit=100)
+@shared_task(name="keys.tell_of_expiring")
 def tell_of_expiring() -> int:
     """Tell owners which keys and grants are about to end."""
     return tell_of_expiring_keys() + tell_of_expiring_grants()
 
 
-@shared_task(name="keys.tell_of_suspensions", time_limit=60, soft_time_limit=50)
+@shared_task(name="keys.tell_of_suspensions")
 def tell_of_runaways() -> int:
     """Tell people of the keys that the breaker suspended."""
     return tell_of_suspensions()

@@ -5,7 +5,6 @@ beat makes it degraded (200): pages and decisions need none of them, and taking 
 load balancer would help nobody.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,18 +18,15 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from core import clock, outbox, seal
-from portal.ledger import Verification
+from core import clock, outbox, seal, walks
+from portal import nightly
+from portal.audit.verification import last_verified
 from usage.models import ImportCursor, SourceKind
-from usage.services import Recount
+from usage.services import RECOUNT
 
 HEARTBEAT_KEY = "purser:heartbeat"
-VERIFICATION_KEY = "purser:ledger-verification"
-RECOUNT_KEY = "purser:usage-recount"
-AUDIT_VERIFICATION_KEY = "purser:audit-verification"
 HEARTBEAT_STALE_SECONDS = 60
 PULL_STALE_SECONDS = 600
-VERIFICATION_STALE_SECONDS = 26 * 3600
 OUTBOX_STALE_SECONDS = 300
 SEAL_STALE_SECONDS = 600
 
@@ -45,19 +41,6 @@ class Check:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditVerified:
-    """When the audit was last verified, and how much was not as it was sealed."""
-
-    at: datetime
-    broken: int
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the verification of last night is missing."""
-        return (clock.now() - self.at).total_seconds() > VERIFICATION_STALE_SECONDS
-
-
 @lru_cache(maxsize=1)
 def _queue() -> "redis.Redis":
     return redis.Redis.from_url(
@@ -68,34 +51,6 @@ def _queue() -> "redis.Redis":
 def beat() -> None:
     """Write down that the scheduler scheduled and a worker worked."""
     _queue().set(HEARTBEAT_KEY, clock.now().isoformat())
-
-
-def keep_verification(result: Verification) -> None:
-    """Write down how the last verification of the books ended. Mails and the log have it too."""
-    outcome = {"at": result.at.isoformat(), "differ": [found.rule for found in result.findings]}
-    _queue().set(VERIFICATION_KEY, json.dumps(outcome))
-
-
-def keep_audit_verification(result: seal.Verification) -> None:
-    """Write down how the last verification of the audit ended."""
-    outcome = {"at": result.at.isoformat(), "broken": len(result.broken)}
-    _queue().set(AUDIT_VERIFICATION_KEY, json.dumps(outcome))
-
-
-def keep_recount(result: Recount) -> None:
-    """Write down how the last recount of a day's usage ended."""
-    outcome = {"at": result.at.isoformat(), "day": str(result.day), "calls": result.calls}
-    outcome |= {"differing": result.differing, "usd": str(result.difference_usd)}
-    _queue().set(RECOUNT_KEY, json.dumps(outcome))
-
-
-def audit_verified() -> AuditVerified | None:
-    """Return how the last verification of the audit ended, or None before the first; raises RedisError."""
-    kept = _queue().get(AUDIT_VERIFICATION_KEY)
-    if kept is None:
-        return None
-    outcome = json.loads(str(kept))
-    return AuditVerified(at=datetime.fromisoformat(outcome["at"]), broken=outcome["broken"])
 
 
 def checks() -> list[Check]:
@@ -193,29 +148,25 @@ def _outbox() -> tuple[bool, str]:
 
 
 def _ledger() -> tuple[bool, str]:
-    kept = _queue().get(VERIFICATION_KEY)
-    if kept is None:
+    walk = walks.last(nightly.NAME)
+    if walk is None or walk.ended_at is None:
         return True, "not verified yet; runs every night, or now with manage.py ledger_verify"
-    outcome = json.loads(str(kept))
-    age_seconds = (clock.now() - datetime.fromisoformat(outcome["at"])).total_seconds()
-    if outcome["differ"]:
-        return False, f"does not recompute: {', '.join(outcome['differ'])}. Run manage.py ledger_verify"
-    return age_seconds <= VERIFICATION_STALE_SECONDS, f"verified {age_seconds / 3600:.0f} h ago"
+    if walk.outcome["found"]:
+        return False, f"does not recompute: {', '.join(walk.outcome['found'])}. Run manage.py ledger_verify"
+    return not walks.is_missed(walk.ended_at), f"verified {_age_seconds(walk.ended_at) / 3600:.0f} h ago"
 
 
 def _recount() -> tuple[bool, str]:
-    kept = _queue().get(RECOUNT_KEY)
-    if kept is None:
+    walk = walks.last(RECOUNT)
+    if walk is None or walk.ended_at is None:
         return True, "not recounted yet; runs every night"
-    outcome = json.loads(str(kept))
-    if outcome["differing"]:
+    found = walk.outcome
+    if found["differing"]:
         return (
             False,
-            f"{outcome['day']} differs from its calls by ${outcome['usd']}, in {outcome['differing']:,} rows",
+            f"{found['day']} differs from its calls by ${found['usd']}, in {found['differing']:,} rows",
         )
-    age_seconds = (clock.now() - datetime.fromisoformat(outcome["at"])).total_seconds()
-    detail = f"{outcome['day']} recounted: {outcome['calls']:,} calls"
-    return age_seconds <= VERIFICATION_STALE_SECONDS, detail
+    return not walks.is_missed(walk.ended_at), f"{found['day']} recounted: {found['calls']:,} calls"
 
 
 def _seal() -> tuple[bool, str]:
@@ -227,10 +178,13 @@ def _seal() -> tuple[bool, str]:
 
 
 def _audit() -> tuple[bool, str]:
-    outcome = audit_verified()
-    if outcome is None:
+    verified = last_verified()
+    if verified is None:
         return True, "not verified yet; runs every night, or now with manage.py audit_verify"
-    if outcome.broken:
-        return False, f"{outcome.broken:,} not as sealed. Run manage.py audit_verify"
-    age_seconds = (clock.now() - outcome.at).total_seconds()
-    return not outcome.is_stale, f"verified {age_seconds / 3600:.0f} h ago"
+    if verified.broken:
+        return False, f"{verified.broken:,} not as sealed. Run manage.py audit_verify"
+    return not walks.is_missed(verified.at), f"verified {_age_seconds(verified.at) / 3600:.0f} h ago"
+
+
+def _age_seconds(at: datetime) -> float:
+    return (clock.now() - at).total_seconds()

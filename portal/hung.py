@@ -34,7 +34,7 @@ class Running:
 class HungJobs:
     """The jobs of this process by the thread that does them; each thread does one at a time."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: "Celery[Any]") -> None:
         self._app = app
         self._running: dict[int, Running] = {}
 

@@ -38,7 +38,7 @@ RECORDS = frozenset(
         "usage_spendwarning",
     }
 )
-# Filled by `migrate`, only read afterwards.
+# Filled by `migrate` or by functions that run as their owner, and only read by whoever serves.
 READ_ONLY = frozenset(
     {
         "auth_group",
@@ -49,6 +49,7 @@ READ_ONLY = frozenset(
         "socialaccount_socialapp",
         "teams_user_groups",
         "teams_user_user_permissions",
+        "usage_recounted_day",
     }
 )
 # What comes and goes. Everything else is closed, archived or revoked, and never deleted.
@@ -56,6 +57,7 @@ PASSING = frozenset(
     {
         "account_emailaddress",
         "account_emailconfirmation",
+        "budgets_entrysum",
         "core_idempotentcall",
         "core_slackbutton",
         "django_session",
@@ -75,12 +77,13 @@ PASSING = frozenset(
         "usersessions_usersession",
     }
 )
-# These run as their owner. The first two make and drop tables; their arguments are dates, from which they
-# make the names, and the second drops nothing that is young or does not recount. The third keeps writers of
-# the audit out for a moment, which only who may change its rows can. The fourth deletes messages that ended
-# more than a month ago, nothing else.
+# These run as their owner. The first and the third make and drop tables; their arguments are dates, from
+# which they make the names, and the third drops nothing that is young, or whose days the second did not
+# recount. The fourth keeps writers of the audit out for a moment, which only who may change its rows can. The
+# last deletes messages that ended more than a month ago, nothing else.
 AS_OWNER = (
     "usage_make_partitions(date, date)",
+    "usage_recount_day(date, date, text)",
     "usage_retire_month(date, text)",
     "core_audit_horizon()",
     "core_forget_messages(timestamptz, int)",

@@ -447,8 +447,8 @@ CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_TASK_TIME_LIMIT = 120
-CELERY_TASK_SOFT_TIME_LIMIT = 100
+CELERY_TASK_TIME_LIMIT = 60  # of every job: what takes longer goes on in its next run (core.walks)
+CELERY_TASK_SOFT_TIME_LIMIT = 58
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # A job whose worker is gone is queued again after 600 s; each poll looks for such jobs.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -479,25 +479,24 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "expire-requests": {"task": "approvals.expire_requests", "schedule": 60.0},
     "tell-of-expiring-keys": {"task": "keys.tell_of_expiring", "schedule": 3600.0},
     "forget-idempotent-calls": {"task": "portal.forget_idempotent_calls", "schedule": 3600.0},
-    "forget-messages": {"task": "portal.forget_messages", "schedule": crontab(hour=4, minute=40)},
+    "forget-messages": {"task": "portal.forget_messages", "schedule": 3600.0},
     "collect-digests": {"task": "portal.collect_digests", "schedule": 60.0},
     "remind": {"task": "approvals.remind", "schedule": 300.0},
     "follow-requests": {"task": "approvals.follow", "schedule": 120.0},
     "drain-outbox": {"task": "portal.drain_outbox", "schedule": 10.0},
     "seal-audit": {"task": "portal.seal_audit", "schedule": 60.0},
-    "verify-audit": {"task": "portal.verify_audit", "schedule": crontab(hour=3, minute=10)},
+    "verify-audit": {"task": "portal.verify_audit", "schedule": 60.0},
     "tell-of-spend": {"task": "usage.tell_of_spend", "schedule": ALERT_EVERY_SECONDS},
     "tell-of-forecasts": {"task": "usage.tell_of_forecasts", "schedule": 600.0},
     "watch-spend": {"task": "usage.watch_spend", "schedule": 300.0},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
     "recount-usage": {"task": "usage.recount_yesterday", "schedule": crontab(hour=1, minute=40)},
-    "retire-months": {"task": "usage.retire_months", "schedule": crontab(hour=4, minute=10)},
-    "verify-ledger": {"task": "portal.verify_ledger", "schedule": crontab(hour=2, minute=40)},
+    "retire-months": {"task": "usage.retire_months", "schedule": crontab(hour=4, minute="*/5")},
+    "verify-ledger": {"task": "portal.verify_ledger", "schedule": 60.0},
     "check-prices": {"task": "usage.check_prices", "schedule": crontab(hour=1, minute=20)},
     "run-repricings": {"task": "usage.run_repricings", "schedule": 60.0},
     "reconcile": {"task": "usage.reconcile_recent_days", "schedule": 600.0},
     "reconcile-new-figures": {"task": "usage.reconcile_new_figures", "schedule": 600.0},
-    "reconcile-providers": {"task": "usage.reconcile_providers", "schedule": crontab(hour=4, minute=20)},
     "true-up-carry": {"task": "budgets.true_up_carry", "schedule": 300.0},
     "heartbeat": {"task": "portal.heartbeat", "schedule": 15.0},
 }

@@ -3,12 +3,11 @@
 from celery import shared_task
 
 from core import digests, idempotency, outbox, seal
-from portal.audit.verification import verify_audit_and_tell
-from portal.health import beat, keep_audit_verification, keep_recount, keep_verification
-from portal.ledger import verify_and_tell
+from portal.audit.verification import verify_seals
+from portal.health import beat
 from portal.news.senders import SENDERS
+from portal.nightly import verify_books
 from portal.services.slack_buttons import settle_buttons
-from usage.services import recount_yesterday
 
 
 @shared_task(name="portal.drain_outbox")
@@ -30,10 +29,9 @@ def forget_idempotent_calls() -> int:
     return idempotency.forget()
 
 
-# Jobs of the night may take longer than the queue waits for a worker: a lost one comes again the next night.
-@shared_task(name="portal.forget_messages", acks_late=False, time_limit=3600, soft_time_limit=3600 - 60)
+@shared_task(name="portal.forget_messages")
 def forget_messages() -> int:
-    """Delete the messages that ended long ago."""
+    """Delete messages that ended long ago, for a while."""
     return outbox.forget()
 
 
@@ -43,12 +41,11 @@ def heartbeat() -> None:
     beat()
 
 
-@shared_task(name="portal.verify_ledger", acks_late=False, time_limit=4 * 3600, soft_time_limit=4 * 3600 - 60)
-def verify_ledger() -> dict[str, int]:
-    """Recompute the books and tell of what differs."""
-    result = verify_and_tell()
-    keep_verification(result)
-    return {found.rule: found.count for found in result.findings}
+@shared_task(name="portal.verify_ledger")
+def verify_ledger() -> dict[str, int] | None:
+    """Go on recomputing the books, and tell of what differs at the end."""
+    found = verify_books()
+    return None if found is None else {rule: each["count"] for rule, each in found["found"].items()}
 
 
 @shared_task(name="portal.seal_audit")
@@ -57,17 +54,8 @@ def seal_audit() -> int:
     return seal.seal_due()
 
 
-@shared_task(name="portal.verify_audit", acks_late=False, time_limit=4 * 3600, soft_time_limit=4 * 3600 - 60)
-def verify_audit() -> int:
-    """Recompute the seals of the audit and tell of what is not as it was sealed."""
-    result = verify_audit_and_tell()
-    keep_audit_verification(result)
-    return len(result.broken)
-
-
-@shared_task(name="usage.recount_yesterday", acks_late=False, time_limit=3600, soft_time_limit=3600 - 60)
-def recount_usage() -> int:
-    """Recount yesterday's roll-up of usage against its events; the status page says when they differ."""
-    result = recount_yesterday()
-    keep_recount(result)
-    return result.differing
+@shared_task(name="portal.verify_audit")
+def verify_audit() -> int | None:
+    """Go on recomputing the seals of the audit, and tell of what is not as it was sealed at the end."""
+    found = verify_seals()
+    return None if found is None else int(found["broken"])

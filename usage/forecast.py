@@ -3,16 +3,66 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from statistics import median
 
 from core.money import ZERO, quantise
 from usage.types import Forecast
 
-LINEAR = "linear"
+LINEAR, WEEKLY = "linear", "weekly pattern"
 # Two whole weeks: every weekday counts twice, so a month that starts on a weekend is not forecast as a quiet
 # one.
 PACE_DAYS = 14
+WEEK = 7
+HISTORY_DAYS = 3 * WEEK
+LEAST_SCALE, MOST_SCALE = Decimal("0.5"), Decimal(3)
 # Of a normal distribution, 80 % lies within this many standard deviations.
 RANGE_DEVIATIONS = Decimal("1.2816")
+
+
+def expected_end(
+    daily_usd: Sequence[Decimal], *, spent_usd: Decimal, days_left: Decimal, extra_usd: Decimal = ZERO
+) -> Forecast | None:
+    """Forecast the end of a window by what is usual on each day of the week; see `linear` for the terms.
+
+    A day left is expected to cost the median of its weekday in the last three weeks, times how the last seven
+    days compare with a usual week, at least half of it and at most three times. The range is that of the
+    differences between past days and the usual. With less than two weeks of history, or where most days cost
+    nothing, it is linear.
+    """
+    known = daily_usd[-HISTORY_DAYS:]
+    usual = [_usual(known, offset) for offset in range(WEEK)]
+    week = sum(usual, ZERO)
+    if len(known) < PACE_DAYS or week <= 0:
+        return linear(daily_usd, spent_usd=spent_usd, days_left=days_left, extra_usd=extra_usd)
+    scale = min(max(sum(known[-WEEK:], ZERO) / week, LEAST_SCALE), MOST_SCALE)
+    base = scale * sum((usual[offset % WEEK] * share for offset, share in _days_ahead(days_left)), ZERO)
+    # The last of the known days is yesterday, whose weekday comes again in six days.
+    residuals = [usd - usual[-1 - back % WEEK] for back, usd in enumerate(reversed(known))]
+    variance = sum((each**2 for each in residuals), ZERO) / (len(known) - 1)
+    spread = RANGE_DEVIATIONS * scale * (variance * days_left).sqrt()
+    expected = max(base + extra_usd, ZERO)
+    return Forecast(
+        end_usd=quantise(spent_usd + expected),
+        low_usd=quantise(spent_usd + max(expected - spread, ZERO)),
+        high_usd=quantise(spent_usd + expected + spread),
+        per_day_usd=quantise(base / days_left if days_left else scale * week / WEEK),
+        method=WEEKLY,
+    )
+
+
+def _usual(known: Sequence[Decimal], offset: int) -> Decimal:
+    """Return the median of the weekday that is so many days ahead of today, over the weeks that are known."""
+    same = [known[at] for at in range(len(known) - WEEK + offset, -1, -WEEK)]
+    return median(same) if same else ZERO
+
+
+def _days_ahead(days_left: Decimal) -> list[tuple[int, Decimal]]:
+    """Return the days left, by how far ahead of today they are, and how much of each is left."""
+    whole = int(days_left)
+    rest = days_left - whole  # of today
+    first = 1 if rest else 0
+    days = [(offset, Decimal(1)) for offset in range(first, whole + first)]
+    return [(0, rest), *days] if rest else days
 
 
 def linear(

@@ -203,6 +203,9 @@ class DiscrepancyOut(Out):
     )
     amount_usd = Usd()
     state = serializers.ChoiceField(DiscrepancyState.choices)
+    unconfirmed = serializers.BooleanField(
+        help_text="The call is booked, and no gateway's record has it yet."
+    )
     owner = NamedOut(allow_null=True)
     note = serializers.CharField()
     opened_at = Moment()

@@ -73,17 +73,17 @@ def reconcile_recent_days() -> dict[str, str]:
 
 @shared_task(name="usage.reconcile_new_figures")
 def reconcile_new_figures() -> dict[str, str]:
-    """Compare days of which a provider told something new since they were compared."""
+    """Compare days of which a provider told something new, and each night the last days."""
     return services.reconcile_due_accounts()
 
 
-@shared_task(name="usage.reconcile_providers", acks_late=False, time_limit=3600, soft_time_limit=3600 - 60)
-def reconcile_providers() -> dict[str, str]:
-    """Compare the last days with every provider again, and whatever has new figures."""
-    return services.reconcile_due_accounts(recent=True)
+@shared_task(name="usage.recount_yesterday")
+def recount_usage() -> int:
+    """Recount yesterday's roll-up of usage against its events; the status page says when they differ."""
+    return services.recount_yesterday().differing
 
 
-@shared_task(name="usage.retire_months", acks_late=False, time_limit=3600, soft_time_limit=3600 - 60)
+@shared_task(name="usage.retire_months")
 def retire_months() -> dict[str, str]:
     """Drop what is no longer kept: the calls of old months, and the hours of before some weeks."""
     services.forget_hours()

@@ -30,8 +30,7 @@ from portal.audit.serializers import (
     AuditExportQuery,
     AuditVerificationOut,
 )
-from portal.audit.verification import last_verified
-from portal.health import AuditVerified
+from portal.audit.verification import AuditVerified, last_verified
 from teams.models import Team, User
 from teams.selectors import RolesHeld, roles_of
 from usage.selectors.periods import organisation_today

@@ -1,16 +1,21 @@
 """Verifies the seals of the audit, and tells the administrators of what is not as it was sealed."""
 
-import redis
+from dataclasses import dataclass
+from datetime import datetime, time
+
 import structlog
 from django.db import transaction
 
-from core import outbox, seal
-from core.seal import Verification
-from portal.health import AuditVerified, audit_verified
+from core import outbox, seal, walks
+from core.seal import Broken, Chain, Verification
+from core.walks import Place
 from teams.models import Role, RoleAssignment, User
 
 log = structlog.get_logger(__name__)
 
+NAME = "verify-audit"
+BEGINS = time(3, 10)
+SEALS_TOGETHER = 20  # of a thousand events each
 MOST_LINES = 50
 MAIL = """\
 The nightly verification of the audit found what is not as it was sealed: somebody wrote to the database.
@@ -20,12 +25,25 @@ The nightly verification of the audit found what is not as it was sealed: somebo
 `manage.py audit_verify` repeats it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditVerified:
+    """When the audit was last verified, and how much was not as it was sealed."""
+
+    at: datetime
+    broken: int
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the verification of last night is missing."""
+        return walks.is_missed(self.at)
+
+
 def last_verified() -> AuditVerified | None:
-    """Return how the last verification ended; None before the first, and where nobody can tell."""
-    try:
-        return audit_verified()
-    except (redis.RedisError, OSError):
+    """Return how the last verification ended; None before the first. One query."""
+    walk = walks.last(NAME)
+    if walk is None or walk.ended_at is None:
         return None
+    return AuditVerified(at=walk.ended_at, broken=walk.outcome["broken"])
 
 
 def lines(result: Verification) -> list[str]:
@@ -41,27 +59,50 @@ def figures(result: Verification) -> str:
     )
 
 
-def verify_audit_and_tell() -> Verification:
-    """Verify everything; log what is not as it was sealed and mail it to the administrators, once a day."""
-    result = seal.verify()
-    for each in result.broken[:MOST_LINES]:
-        log.error("audit.differs", subject=each.subject, detail=each.detail)
-    if result.broken:
-        _mail_administrators(result)
+def verify_seals() -> Place | None:
+    """Go on with tonight's verification for a while; return what it found once it is through."""
+    return walks.go_on(NAME, begins=BEGINS, step=_step, ended=_tell)
+
+
+def _step(place: Place) -> bool:
+    """Recompute the next seals; true once there are none. The first lines of what is broken are kept."""
+    place.setdefault("broken", 0)
+    shown: list[str] = place.setdefault("lines", [])
+    known = {name: place[name] for name in ("number", "head", "last_id", "events") if name in place}
+    chain = Chain(**known)
+    if "mark" in place:
+        chain.mark = bytes.fromhex(place["mark"])
+    is_over = seal.follow(chain, most=SEALS_TOGETHER)
+    for each in chain.broken:
+        _log(each)
+    place["broken"] += len(chain.broken)
+    place["lines"] = [*shown, *(f"{each.subject} {each.detail}" for each in chain.broken)][:MOST_LINES]
+    place |= {"number": chain.number, "head": chain.head, "last_id": chain.last_id, "events": chain.events}
+    place["mark"] = chain.mark.hex()
+    return is_over
+
+
+def _log(broken: Broken) -> None:
+    log.error("audit.differs", subject=broken.subject, detail=broken.detail)
+
+
+def _tell(place: Place, at: datetime) -> None:
+    """Mail what is not as it was sealed to the administrators, once a day."""
+    if place["broken"]:
+        _mail_administrators(place, at)
     else:
-        log.info("audit.verified", events=result.events, seals=result.seals)
-    return result
+        log.info("audit.verified", events=place["events"], seals=place["number"])
 
 
 @transaction.atomic
-def _mail_administrators(result: Verification) -> None:
+def _mail_administrators(place: Place, at: datetime) -> None:
     administrators = RoleAssignment.objects.live().filter(role=Role.ADMIN).values("user")
     for person in User.objects.filter(pk__in=administrators, is_active=True):
         outbox.put_mail(
             topic="audit.differs",
             recipient=person.email,
-            dedupe_key=f"audit:{result.at:%Y-%m-%d}:{person.public_id}",
-            subject=f"The audit is not as it was sealed: {len(result.broken)} found",
-            body=MAIL.format(lines="\n".join(lines(result)[:MOST_LINES])),
+            dedupe_key=f"audit:{at:%Y-%m-%d}:{person.public_id}",
+            subject=f"The audit is not as it was sealed: {place['broken']} found",
+            body=MAIL.format(lines="\n".join(place["lines"])),
             link="/status/",
         )

@@ -17,9 +17,8 @@ from core.models import AuditEvent
 from core.spreadsheets import csv_stream
 from portal.audit.lines import CSV_HEAD, Line, exported, in_words
 from portal.audit.selectors import Filters, events_visible_to, filtered, reads_all, sealed_until
-from portal.audit.verification import last_verified
+from portal.audit.verification import AuditVerified, last_verified
 from portal.context import roles_here
-from portal.health import AuditVerified
 from teams.models import Team
 from teams.selectors import RolesHeld
 from teams.types import PersonRequest

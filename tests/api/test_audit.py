@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from pytest_django.fixtures import Settings
 
 from core import audit, clock
 from core.models import AuditEvent
-from portal import health
 from portal.audit import lines
 from portal.tasks import seal_audit, verify_audit
 from tests.api.test_errors import problem
@@ -26,12 +24,9 @@ EVENTS = "audit-events/"
 
 
 @pytest.fixture(autouse=True)
-def apart(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> Iterator[None]:
-    """Keep outcome and anchors apart from those of other tests."""
+def apart(settings: Settings, tmp_path: Path) -> None:
+    """Keep the anchors apart from those of other tests."""
     settings.AUDIT_ANCHOR_DIR = str(tmp_path)
-    monkeypatch.setattr(health, "AUDIT_VERIFICATION_KEY", "purser:audit-verification-of-the-api")
-    yield
-    health._queue().delete(health.AUDIT_VERIFICATION_KEY)
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def test_run_with_slow_receivers_ends_and_the_next_one_goes_on(
 ) -> None:
     for number in range(3):
         put(cast.ada, key=f"{number}")
-    monkeypatch.setattr(outbox, "DRAIN_SECONDS", 0.0)
+    monkeypatch.setattr(clock, "JOB_SECONDS", 0.0)
     took = [counts().get("sent", 0) for _ in range(2)]
     monkeypatch.undo()
     assert max(took) <= 1

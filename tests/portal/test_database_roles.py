@@ -68,6 +68,7 @@ def test_serving_role_cannot_change_or_delete_records(served: Installation, tabl
         "CREATE TABLE mine (id int)",
         "UPDATE usage_call_2031_01 SET cost_usd = 0",
         "UPDATE usage_event SET cost_usd = 0",
+        "INSERT INTO usage_recounted_day VALUES ('2026-01-01', '2026-01-01', 'UTC', 0)",
         "DELETE FROM usage_event",
         "DELETE FROM teams_user",
         "DELETE FROM budgets_reservation",

@@ -20,7 +20,6 @@ from budgets.models import Reservation
 from core import clock, outbox
 from core.models import Outbox
 from keys.models import ApiKey
-from portal import health
 from portal.celery import app
 from portal.news.senders import SENDERS
 from tests.api.routes import routes
@@ -167,7 +166,4 @@ def test_every_scheduled_task_may_run_twice(
         once = rows_of_every_table()
         task.run()
         twice = rows_of_every_table()
-    # What was found of this world would be said of those of other tests.
-    outcomes = (health.VERIFICATION_KEY, health.RECOUNT_KEY, health.AUDIT_VERIFICATION_KEY)
-    health._queue().delete(*outcomes)
     assert {table: rows for table, rows in twice.items() if rows != once[table]} == {}

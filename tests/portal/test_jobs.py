@@ -15,6 +15,7 @@ import pytest
 from celery.schedules import crontab
 from django.conf import settings
 
+from core.deadline import seconds_left
 from portal.celery import app
 from portal.local.processes import HAS_DEATH_SIGNAL, ChildProcesses
 from tests.portal import hanging
@@ -31,11 +32,46 @@ def jobs() -> list[Any]:
 
 
 @pytest.mark.parametrize("job", jobs(), ids=lambda job: job.name)
-def test_a_job_that_is_queued_again_after_its_worker_was_killed_is_over_long_before(job: Any) -> None:
-    """One that may take longer is not queued again: the next night comes."""
+def test_a_job_ends_within_a_minute_long_before_it_is_queued_again(job: Any) -> None:
+    """A queued-again job is one whose worker was killed, never one that still runs."""
     seconds = job.time_limit or settings.CELERY_TASK_TIME_LIMIT
-    assert seconds < OPTIONS["visibility_timeout"] / 2 or not job.acks_late
+    assert seconds <= 60 < OPTIONS["visibility_timeout"] / 2
     assert (job.soft_time_limit or settings.CELERY_TASK_SOFT_TIME_LIMIT) < seconds
+    assert job.acks_late
+
+
+@pytest.mark.parametrize("job", jobs(), ids=lambda job: job.name)
+def test_the_statements_of_a_job_end_before_it_is_cut_off(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[float] = []
+    monkeypatch.setattr(job, "run", lambda: left.append(seconds_left()))
+    seconds = job.time_limit or settings.CELERY_TASK_TIME_LIMIT
+    job()
+    assert seconds / 2 < left[0] < seconds
+    assert seconds_left() == float("inf")
+
+
+MINUTE, TEN_MINUTES = 60.0, 600.0
+EVERY = {
+    "gateway.pull_usage": MINUTE,
+    "gateway.pull_logs": MINUTE,
+    "gateway.pull_reports": MINUTE,
+    "usage.expire_holds": 15.0,
+    "usage.stop_runaways": MINUTE,
+    "usage.tell_of_forecasts": TEN_MINUTES,
+    "usage.watch_spend": 300.0,
+    "portal.drain_outbox": 10.0,
+    "portal.seal_audit": MINUTE,
+    "portal.verify_ledger": MINUTE,
+    "portal.verify_audit": MINUTE,
+    "usage.reconcile_recent_days": TEN_MINUTES,
+    "usage.reconcile_new_figures": TEN_MINUTES,
+}
+
+
+def test_the_alarms_of_the_books_ring_as_often_as_is_promised() -> None:
+    rings = {entry["task"]: entry["schedule"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert {task: rings[task] for task in EVERY} == EVERY
+    assert rings["usage.recount_yesterday"] == crontab(hour=1, minute=40)
 
 
 def test_jobs_of_a_killed_worker_are_queued_again_and_looked_for_with_every_poll() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from budgets.models import ScopeKind
 from core import clock
+from core.deadline import OverTimeError
 from core.money import told_usd
 from gateway.models import GatewayLog
 from gateway.services import close_log
@@ -35,6 +36,7 @@ from usage.models import (
 from usage.selectors.sources import gateways_told
 from usage.serializers import ReconciliationRunOut
 from usage.services import pull_log, pull_source, reconcile_day
+from usage.services.reconciliation import due
 from usage.tasks import reconcile_recent_days
 
 
@@ -91,6 +93,26 @@ def test_days_that_there_was_no_time_for_come_first_in_the_next_run(
     monkeypatch.setattr(clock, "time_left", lambda: iter([True, False, False]).__next__)
     compared = [day for _ in range(3) for day in reconcile_recent_days()]
     assert len(set(compared)) == len(compared) == 3
+
+
+def test_a_day_that_is_too_much_for_a_job_is_red_and_holds_up_no_other(
+    world: World, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull_source(source=journal)
+
+    def slow(*, source: str, day: date) -> ReconciliationRun:
+        if day == yesterday():
+            raise OverTimeError("canceling statement due to statement timeout")
+        return reconcile_day(source=source, day=day)
+
+    monkeypatch.setattr(due, "reconcile_day", slow)
+
+    outcomes = [reconcile_recent_days() for _ in range(2)]
+
+    assert f"{journal.name} {yesterday()}" not in outcomes[0]  # there was less than a job's time for it
+    run = ReconciliationRun.objects.get(day=yesterday(), source=journal.name)
+    assert (run.state, run.notice) == (RunState.UNREADABLE, due.TOO_LARGE)
+    assert len({*outcomes[0], *outcomes[1]}) == 3
 
 
 def test_a_log_that_is_not_read_makes_the_gateway_red_until_it_is_closed(

@@ -119,4 +119,4 @@ def books() -> dict[str, list[tuple[Any, ...]]]:
 
 def wrong() -> list[str]:
     """Return what the verification of the books finds."""
-    return ledger.lines(ledger.verify())
+    return ledger.lines(ledger.verify().findings)

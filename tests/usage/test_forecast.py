@@ -3,10 +3,11 @@
 from datetime import date
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage.forecast import breach_day, linear, since_first_use
+from usage.forecast import LINEAR, WEEKLY, breach_day, expected_end, linear, since_first_use
 
 amounts = st.decimals(min_value=0, max_value=10**6, places=6)
 
@@ -85,3 +86,69 @@ def test_without_a_pace_nothing_is_breached() -> None:
         )
         is None
     )  # fmt: skip
+
+
+QUIET_WEEKEND = [Decimal(usd) for usd in (10, 10, 10, 10, 10, 1, 1)]
+
+
+def ahead(daily: list[Decimal], days_left: str) -> Decimal:
+    found = expected_end(daily, spent_usd=Decimal(0), days_left=Decimal(days_left))
+    assert found is not None
+    return found.end_usd
+
+
+@pytest.mark.parametrize("days", [14, 21, 60])
+def test_each_day_left_costs_what_its_weekday_usually_does(days: int) -> None:
+    """Yesterday was a Sunday: five days of work come first."""
+    daily = (QUIET_WEEKEND * 9)[-days:]
+    assert [ahead(daily, left) for left in ("1", "5", "7", "14")] == [10, 50, 52, 104]
+    assert (
+        ahead(daily, "5.25") == Decimal("52.5") - 9
+    )  # a quarter of Monday, four of its like, and a Saturday
+
+
+def test_one_odd_day_of_three_changes_nothing_usual_and_widens_the_range() -> None:
+    daily = QUIET_WEEKEND * 3
+    daily[2] = Decimal(500)
+    odd = expected_end(daily, spent_usd=Decimal(0), days_left=Decimal(7))
+    even = expected_end(QUIET_WEEKEND * 3, spent_usd=Decimal(0), days_left=Decimal(7))
+    assert odd is not None
+    assert even is not None
+    assert (odd.end_usd, even.low_usd, even.high_usd) == (52, 52, 52)
+    assert odd.low_usd < 52 < odd.high_usd
+
+
+@pytest.mark.parametrize(
+    ("times", "scale"), [("2", "2"), ("3", "3"), ("40", "3"), ("0.5", "0.5"), ("0", "0.5")]
+)
+def test_the_last_week_scales_the_usual_one_within_bounds(times: str, scale: str) -> None:
+    daily = [*QUIET_WEEKEND, *QUIET_WEEKEND, *(usd * Decimal(times) for usd in QUIET_WEEKEND)]
+    assert ahead(daily, "7") == 52 * Decimal(scale)
+
+
+def test_under_two_weeks_of_history_it_is_linear_and_says_so() -> None:
+    daily = (QUIET_WEEKEND * 2)[1:]
+    short = expected_end(daily, spent_usd=Decimal(5), days_left=Decimal(3))
+    long = expected_end(QUIET_WEEKEND * 2, spent_usd=Decimal(5), days_left=Decimal(3))
+    assert short == linear(daily, spent_usd=Decimal(5), days_left=Decimal(3))
+    assert (short and short.method, long and long.method) == (LINEAR, WEEKLY)
+
+
+def test_what_prices_will_add_is_part_of_the_end_and_not_of_the_pace() -> None:
+    more = expected_end(QUIET_WEEKEND * 3, spent_usd=Decimal(1), days_left=Decimal(7), extra_usd=Decimal(20))
+    assert more is not None
+    assert (more.end_usd, more.per_day_usd) == (73, (Decimal(52) / 7).quantize(Decimal("1e-12")))
+
+
+def test_a_month_that_ends_on_a_weekend_is_forecast_better_than_by_its_mean() -> None:
+    daily = QUIET_WEEKEND * 3 + QUIET_WEEKEND[:5]  # it is Saturday, and two days are left
+    by_mean = linear(daily, spent_usd=Decimal(0), days_left=Decimal(2))
+    assert by_mean is not None
+    assert abs(ahead(daily, "2") - 2) < abs(by_mean.end_usd - 2)
+
+
+def test_rare_use_has_no_weekly_pattern() -> None:
+    rare = [Decimal(0)] * 20 + [Decimal(30)]
+    found = expected_end(rare, spent_usd=Decimal(0), days_left=Decimal(3))
+    assert found is not None
+    assert found.method == LINEAR

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import InternalError, connection
 from django.test import override_settings
 from structlog.testing import capture_logs
 
 from core import clock
 from tests.factories import LlmModelFactory
 from tests.usage.telling import Telling, telling, wrong
-from usage.models import Quarantine, RetiredMonth, UsageDay, UsageEvent, UsageHour
+from usage.models import Quarantine, RecountedDay, RetiredMonth, UsageDay, UsageEvent, UsageHour
 from usage.services import forget_hours, import_rows, recount, recount_yesterday, retire_months
 
 __all__ = ["telling"]
@@ -85,6 +86,55 @@ def test_month_that_does_not_recount_stays_with_all_after_it(aged: Telling, chan
     assert f"{moment(8):%Y-%m}" not in outcomes
     assert months() == [name for name in before if name >= f"{moment(9):%Y_%m}"]
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["usage.month_stays"]
+
+
+def days_a_run(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let each run have time for so many days."""
+
+    def time_left(seconds: float | None = None) -> Callable[[], bool]:
+        return iter([*[True] * number, False]).__next__
+
+    monkeypatch.setattr(clock, "time_left", time_left)
+
+
+@pytest.fixture
+def two_months(telling: Telling) -> Telling:
+    """Give a call in the last month that is kept, and one in the month before."""
+    for ago in (6, 7):
+        tell(telling, ago, moment(ago))
+    with connection.cursor() as cursor:  # the empty months before are no part of this
+        cursor.execute("SELECT usage_make_partitions(%s, %s)", [moment(7).date(), moment(0).date()])
+    return telling
+
+
+@override_settings(USAGE_KEEP_MONTHS=6)
+def test_a_month_is_recounted_day_by_day_over_as_many_runs_as_it_takes(
+    two_months: Telling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    month = f"{moment(7):%Y-%m}"
+    days_a_run(monkeypatch, 12)
+    outcomes = [retire_months() for _ in range(3)]
+    assert outcomes == [{month: "not_recounted"}, {month: "not_recounted"}, {month: "retired"}]
+    assert not RecountedDay.objects.exists()
+    assert RetiredMonth.objects.get().calls == 1
+
+
+@override_settings(USAGE_KEEP_MONTHS=6)
+def test_a_call_that_comes_after_its_day_was_recounted_makes_the_month_recounted_again(
+    two_months: Telling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    month = f"{moment(7):%Y-%m}"
+    days_a_run(monkeypatch, 27)
+    assert retire_months() == {month: "not_recounted"}
+    tell(two_months, 9, moment(7) + timedelta(hours=1))
+    assert [retire_months()[month] for _ in range(3)] == ["not_recounted", "not_recounted", "retired"]
+    assert RetiredMonth.objects.get().calls == 2
+    assert wrong() == []
+
+
+def test_days_of_young_months_are_not_locked_to_be_recounted(telling: Telling) -> None:
+    with connection.cursor() as cursor, pytest.raises(InternalError, match="old month"):
+        cursor.execute("SELECT usage_recount_day(%s, %s, 'UTC')", [moment(0).date()] * 2)
 
 
 def test_all_is_kept_unless_somebody_says_how_long(aged: Telling) -> None:

@@ -17,6 +17,7 @@ from usage.models.intake import (
     Quarantine,
     QuarantineOutcome,
     QuarantineReason,
+    RecountedDay,
     RetiredMonth,
     SourceKind,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "QuarantineOutcome",
     "QuarantineReason",
     "ReconciliationRun",
+    "RecountedDay",
     "Repricing",
     "RepricingState",
     "RetiredMonth",

@@ -142,3 +142,22 @@ class RetiredMonth(models.Model):
 
     def __str__(self) -> str:
         return f"{self.month:%Y-%m}"
+
+
+class RecountedDay(models.Model):
+    """A day of a month that is to be retired, whose sums recounted when it had so many rows.
+
+    Written by the database's own functions alone, which drop no month without all of its days.
+    """
+
+    pk = models.CompositePrimaryKey("month", "day")
+    month = models.DateField()
+    day = models.DateField()
+    zone = models.TextField()
+    rows = models.BigIntegerField()
+
+    class Meta:
+        db_table = "usage_recounted_day"
+
+    def __str__(self) -> str:
+        return f"{self.day}"

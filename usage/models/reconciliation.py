@@ -135,6 +135,9 @@ class Discrepancy(models.Model):
     state = models.CharField(max_length=10, choices=DiscrepancyState, default=DiscrepancyState.OPEN)
     owner = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     note = models.CharField(max_length=240, blank=True)
+    unconfirmed = models.BooleanField(
+        default=False, db_default=False, help_text="A call that is booked and that no gateway's record has."
+    )
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
     closed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")

@@ -7,13 +7,6 @@ A_CALL = "calls = 1 AND NOT (estimated AND external_id LIKE '%%:unsettled')"
 PUTS_RIGHT = "calls <> 1 AND external_id NOT LIKE '%%:reversal' AND external_id NOT LIKE 'volume:%%'"
 # A call that nobody decided was told by the gateway itself, in a push or a log: its row is both sides.
 TOLD = "late AND reservation_id IS NULL"
-# One number for many calls, whatever their order: for the ids alone, and for ids with tokens and, where the
-# gateway tells costs, with costs.
-IDS = "bit_xor(hashtextextended(external_id, 0)) AS ids"
-CALL = "calls = 1 AND NOT (estimated AND external_id LIKE '%%:unsettled')"
-PUTS_RIGHT = "calls <> 1 AND external_id NOT LIKE '%%:reversal' AND external_id NOT LIKE 'volume:%%'"
-# A call that nobody decided was told by the gateway itself, in a push or a log: its row is both sides.
-TOLD = "late AND reservation_id IS NULL"
 # One number for many calls, whatever their order: for their ids with tokens and, where the gateway tells
 # costs, with costs; and for the ids alone.
 IDS = "bit_xor(hashtextextended(external_id, 0)) AS ids"

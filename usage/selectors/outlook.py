@@ -11,7 +11,7 @@ from budgets.models import ScopeKind, Window
 from budgets.types import BudgetStanding
 from core import clock
 from core.money import ZERO
-from usage.forecast import PACE_DAYS, breach_day, linear, since_first_use
+from usage.forecast import HISTORY_DAYS, breach_day, expected_end, since_first_use
 from usage.selectors.periods import custom, elapsed_share, organisation_today
 from usage.selectors.planned import Rises, changing_prices, extra_usd, price_rises
 from usage.selectors.rollup import days_in
@@ -43,7 +43,7 @@ def forecast_budgets(rows: Sequence[BudgetStanding], *, at: datetime | None = No
     if not wanted:
         return {}
     today = organisation_today(now)
-    days = [today - timedelta(days=back) for back in range(PACE_DAYS, 0, -1)]
+    days = [today - timedelta(days=back) for back in range(HISTORY_DAYS, 0, -1)]
     until = max(row.window_ends_at for row in wanted)
     is_changing = Exists(changing_prices(now, until))
     cells = _cells(wanted, days, is_changing=is_changing)
@@ -129,4 +129,4 @@ def _forecast(
     left = Decimal(str(max((row.window_ends_at - now).total_seconds(), 0))) / DAY_SECONDS
     per_day = {model: usd / len(daily) for model, usd in by_model.items() if daily}
     extra = extra_usd(per_day, rises, now=now, ends_at=row.window_ends_at)
-    return linear(daily, spent_usd=row.spent_usd, days_left=left, extra_usd=extra)
+    return expected_end(daily, spent_usd=row.spent_usd, days_left=left, extra_usd=extra)

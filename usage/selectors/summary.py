@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import Sum
 
 from core.money import ZERO
-from usage.forecast import PACE_DAYS, linear, since_first_use
+from usage.forecast import HISTORY_DAYS, expected_end, since_first_use
 from usage.selectors.periods import (
     custom,
     day_starts_at,
@@ -97,7 +97,7 @@ class Moment:
     @property
     def recent_from(self) -> date:
         """Return the first day that is looked at by itself; of the days before, only weeks are."""
-        pace = self.today - timedelta(days=PACE_DAYS)
+        pace = self.today - timedelta(days=HISTORY_DAYS)
         return min(pace, self.period.first_day, self.account_period.first_day)
 
     @property
@@ -148,9 +148,9 @@ class Summary:
         """
         if self.moment.is_past:
             return None
-        daily = since_first_use([by_day.get(day, ZERO) for day in self.moment.complete_days(PACE_DAYS)])
+        daily = since_first_use([by_day.get(day, ZERO) for day in self.moment.complete_days(HISTORY_DAYS)])
         extra = self._extra_usd(project_ids, days=len(daily))
-        return linear(daily, spent_usd=spent_usd, days_left=self.moment.days_left, extra_usd=extra)
+        return expected_end(daily, spent_usd=spent_usd, days_left=self.moment.days_left, extra_usd=extra)
 
     def _extra_usd(self, project_ids: Collection[int], *, days: int) -> Decimal:
         if not self.rising or not days:
@@ -218,7 +218,7 @@ def read_summary(scope: Scope, moment: Moment, *, prices_change: bool = True) ->
 
 def _rising(scope: Scope, moment: Moment, rises: Rises) -> dict[int, dict[int, Decimal]]:
     """Return what models whose price will change cost in the days that the pace is taken from, by project."""
-    days = moment.complete_days(PACE_DAYS)
+    days = moment.complete_days(HISTORY_DAYS)
     rows = days_in(scope, custom(days[0], days[-1])).filter(model_id__in=rises)
     found: dict[int, dict[int, Decimal]] = {}
     for project, model, usd in (

@@ -28,7 +28,9 @@ from usage.selectors.sources import LATE_AFTER, SEPARATOR
 NOTHING = "—"
 EXPLANATIONS = {
     DiscrepancyClass.MISSING_AT_PORTAL: "Not booked 15 minutes after its end. Booked late once it can be.",
-    DiscrepancyClass.MISSING_AT_GATEWAY: "Booked, and not in the journal after 2 hours. The charge stays.",
+    DiscrepancyClass.MISSING_AT_GATEWAY: (
+        "Booked, and not in the journal after 2 hours. The charge stays, unconfirmed until the row comes."
+    ),
     DiscrepancyClass.DUPLICATE: "The provider gave one answer, and it was booked twice.",
     DiscrepancyClass.TOKEN_MISMATCH: "Both sides know it and count other tokens.",
     DiscrepancyClass.PRICE_MISMATCH: "Both sides count the same and charge another amount.",
@@ -105,6 +107,7 @@ class CallLine:
     portal: str
     gateway: str
     status: Tone
+    unconfirmed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +137,7 @@ class DifferenceLine:
     owner: str
     opened_at: datetime
     status: Tone
+    unconfirmed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +281,7 @@ def call_lines(found: Iterable[Discrepancy]) -> tuple[CallLine, ...]:
             portal=side_words(each.detail, ("portal", "ours_usd")),
             gateway=side_words(each.detail, ("gateway", "provider", "theirs_usd")),
             status=state_tone(each),
+            unconfirmed=each.unconfirmed,
         )
         for each in found
     )
@@ -312,6 +317,7 @@ def difference_lines(found: Iterable[Discrepancy], names: Mapping[str, str]) -> 
             owner=each.owner.name if each.owner else "",
             opened_at=each.opened_at,
             status=state_tone(each),
+            unconfirmed=each.unconfirmed,
         )
         for each in found
     )

@@ -44,6 +44,7 @@ USUAL, EVERY = "31d", "all"
 PAGE_ROWS = 50
 CSV_HEAD = (
     *("day", "source", "level", "class", "what", "model", "amount_usd", "state", "owner", "opened_at", "id"),
+    "confirmation",
 )
 
 
@@ -181,6 +182,7 @@ def _cells(line: DifferenceLine) -> Sequence[Cell]:
         line.owner,
         line.opened_at.isoformat(),
         line.url.rstrip("/").rpartition("/")[2],
+        "unconfirmed" if line.unconfirmed else "",
     )
 
 

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         """Verify, and exit 1 when a rule does not hold."""
         result = ledger.verify(since=since)
         if result.findings:
-            raise CommandError("\n".join(ledger.lines(result)), returncode=1)
+            raise CommandError("\n".join(ledger.lines(result.findings)), returncode=1)
         self.stdout.write(result.figures)
 
 

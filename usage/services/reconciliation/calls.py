@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from core import clock
+from core.deadline import seconds_left
 from usage.models import (
     Discrepancy,
     DiscrepancyClass,
@@ -28,6 +29,7 @@ STALE_AFTER = timedelta(minutes=15)
 BOOKED_LATE = "Booked late, from the gateway's record."
 IGNORED = "The second row of the same answer is ignored and counted."
 LATE_AT_ONCE = 500
+LEFT_TO_COMPARE = 25.0  # seconds; what is not booked by then is with the next run
 NONE_FOUND = """
     SELECT NULL::text AS kind, NULL::text AS external_id, NULL::timestamptz AS at, '' AS model_name,
       0::numeric AS amount_usd, '{}'::jsonb AS detail WHERE false
@@ -63,7 +65,7 @@ def reconcile_day(*, source: str, day: date) -> ReconciliationRun:
         run.alone = source not in gateways_told()
         _allow_long_queries()
         books = _compare(run)
-        while book_late(run):
+        while seconds_left() > LEFT_TO_COMPARE and book_late(run):
             books = _compare(run)
         _ignore_seconds(run)
         run.portal_calls, run.gateway_calls = books.portal.calls, books.gateway.calls

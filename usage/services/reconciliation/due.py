@@ -1,22 +1,52 @@
 """Which days of which accounts must be compared: recent ones, and whatever has figures newer than its run."""
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from itertools import product
 
+import structlog
+from django.db import transaction
 from django.db.models import Max
 
 from core import clock
-from usage.models import Invoice, Level, ProviderAccount, ProviderCost, ProviderUsage, ReconciliationRun
+from core.deadline import OverTimeError, ends_within
+from usage.models import (
+    Invoice,
+    Level,
+    ProviderAccount,
+    ProviderCost,
+    ProviderUsage,
+    ReconciliationRun,
+    RunState,
+)
 from usage.selectors.sources import gateways_alone, gateways_told
+from usage.services.reconciliation import runs
 from usage.services.reconciliation.calls import reconcile_day
 from usage.services.reconciliation.money import reconcile_costs, reconcile_invoice
 from usage.services.reconciliation.volumes import first_joined, reconcile_volumes
+
+log = structlog.get_logger(__name__)
 
 RECENT_DAYS = 4  # until money is final
 DAYS_BACK = 45
 MOST_RUNS = 200  # a task stays short; the next one goes on
 NEVER = datetime.min.replace(tzinfo=UTC)
+NIGHTLY = time(4, 20)
+TOO_LARGE = "Too much for a job to compare. `manage.py reconcile --day` has the time."
+GIVE_UP_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One comparison that is due: which run it writes, and how."""
+
+    name: str
+    source: str
+    day: date
+    level: Level
+    compare: Callable[[], ReconciliationRun]
 
 
 def reconcile_recent_days() -> dict[str, str]:
@@ -26,36 +56,86 @@ def reconcile_recent_days() -> dict[str, str]:
     """
     today = clock.now().date()
     days = [today - timedelta(days=back) for back in (2, 1, 0)]
-    runs = ReconciliationRun.objects.filter(level=Level.CALLS, day__in=days)
-    run_at = {(run.source, run.day): run.last_run_at for run in runs}
+    known = ReconciliationRun.objects.filter(level=Level.CALLS, day__in=days)
+    run_at = {(run.source, run.day): run.last_run_at for run in known}
     due = sorted(
         [*product(gateways_told(), days), *gateways_alone(days)], key=lambda one: run_at.get(one, NEVER)
     )
-    goes_on = clock.time_left()
-    return {
-        f"{source} {day}": reconcile_day(source=source, day=day).state for source, day in due if goes_on()
-    }
+    return _in_turn(
+        Work(
+            name=f"{source} {day}",
+            source=source,
+            day=day,
+            level=Level.CALLS,
+            compare=partial(reconcile_day, source=source, day=day),
+        )
+        for source, day in due
+    )
 
 
-def reconcile_due_accounts(*, recent: bool = False) -> dict[str, str]:
+def reconcile_due_accounts() -> dict[str, str]:
     """Compare what is due with providers in volume and money, and return the outcomes by run.
 
-    A day is due that was never compared, or whose newest figure is newer than its run; with `recent` also
-    each of the last days, because the ledger may have changed.
+    A day is due that was never compared, or whose newest figure is newer than its run; each of the last days,
+    and every bill, also once a night, because the ledger may have changed.
+    """
+    now = clock.now()
+    night = datetime.combine(now.date(), NIGHTLY, tzinfo=UTC)
+    return _in_turn(_of_accounts(night if night <= now else night - timedelta(days=1)))
+
+
+def _of_accounts(night: datetime) -> Iterator[Work]:
+    for account, day in _due_days(night):
+        yield Work(
+            name=f"2 {account.public_id} {day}",
+            source=account.public_id,
+            day=day,
+            level=Level.VOLUMES,
+            compare=partial(reconcile_volumes, account=account, day=day),
+        )
+        if tells_costs(account):
+            yield Work(
+                name=f"3 {account.public_id} {day}",
+                source=account.public_id,
+                day=day,
+                level=Level.MONEY,
+                compare=partial(reconcile_costs, account=account, day=day),
+            )
+    for invoice in _due_invoices(night):
+        yield Work(
+            name=f"3 {invoice.public_id}",
+            source=invoice.public_id,
+            day=invoice.period_start,
+            level=Level.MONEY,
+            compare=partial(reconcile_invoice, invoice=invoice),
+        )
+
+
+def _in_turn(works: Iterable[Work]) -> dict[str, str]:
+    """Compare one after the other while there is time, and return the outcomes by name.
+
+    What a whole job has no time for is written down as not compared, so that it holds up nobody else.
     """
     outcomes: dict[str, str] = {}
     goes_on = clock.time_left()
-    for account, day in _due_days(recent=recent):
-        if len(outcomes) >= MOST_RUNS or not (recent or goes_on()):
-            return outcomes
-        volumes = reconcile_volumes(account=account, day=day)
-        outcomes[f"2 {account.public_id} {day}"] = volumes.state
-        if tells_costs(account):
-            money = reconcile_costs(account=account, day=day)
-            outcomes[f"3 {account.public_id} {day}"] = money.state
-    for invoice in _due_invoices(recent=recent):
-        outcomes[f"3 {invoice.public_id}"] = reconcile_invoice(invoice=invoice).state
+    for work in works:
+        if len(outcomes) >= MOST_RUNS or not goes_on():
+            break
+        try:
+            outcomes[work.name] = work.compare().state
+        except OverTimeError:
+            if outcomes:
+                break  # it comes again, first, with all the time there is
+            outcomes[work.name] = _give_up(work)
     return outcomes
+
+
+@transaction.atomic
+def _give_up(work: Work) -> str:
+    log.error("usage.takes_too_long_to_reconcile", source=work.source, day=str(work.day), level=work.level)
+    with ends_within(GIVE_UP_SECONDS, anew=True):
+        run = runs.locked_run(source=work.source, day=work.day, level=work.level)
+        return str(runs.finish(run, state=RunState.UNREADABLE, notice=TOO_LARGE).state)
 
 
 def tells_costs(account: ProviderAccount) -> bool:
@@ -73,7 +153,7 @@ def compared_accounts() -> list[ProviderAccount]:
     return list(found.values())
 
 
-def _due_days(*, recent: bool) -> Iterator[tuple[ProviderAccount, date]]:
+def _due_days(night: datetime) -> Iterator[tuple[ProviderAccount, date]]:
     yesterday = clock.now().astimezone(UTC).date() - timedelta(days=1)
     for account in compared_accounts():
         read = _newest_figures(account, yesterday - timedelta(days=DAYS_BACK))
@@ -85,13 +165,13 @@ def _due_days(*, recent: bool) -> Iterator[tuple[ProviderAccount, date]]:
         begun = min(read, default=yesterday)
         for back in range(DAYS_BACK + 1):
             day = yesterday - timedelta(days=back)
-            is_recent = recent and back < RECENT_DAYS
             newest = read.get(day)
             if day not in run_at:
                 is_due = day >= begun or back == 0
             else:
                 is_due = newest is not None and newest > run_at[day]
-            if is_due or (is_recent and day >= begun):
+            was_due_tonight = back < RECENT_DAYS and day >= begun and run_at.get(day, NEVER) < night
+            if is_due or was_due_tonight:
                 yield account, day
 
 
@@ -104,7 +184,7 @@ def _newest_figures(account: ProviderAccount, since: date) -> dict[date, datetim
     return newest
 
 
-def _due_invoices(*, recent: bool) -> Iterator[Invoice]:
+def _due_invoices(night: datetime) -> Iterator[Invoice]:
     run_at = dict(
         ReconciliationRun.objects.filter(level=Level.MONEY, source__startswith="inv_").values_list(
             "source", "last_run_at"
@@ -114,5 +194,5 @@ def _due_invoices(*, recent: bool) -> Iterator[Invoice]:
         Invoice.objects.filter(superseded_at__isnull=True).select_related("account").order_by("pk")
     ):
         ran = run_at.get(invoice.public_id)
-        if ran is None or ran < invoice.uploaded_at or recent:
+        if ran is None or ran < max(invoice.uploaded_at, night):
             yield invoice

@@ -16,21 +16,25 @@ from usage.models import DiscrepancyClass, DiscrepancyState, Level, Reconciliati
 AGREE_NOW = "The two sides agree since then."
 
 # Found again: figures of an open one follow, one that had gone away is open again (not a second booking that
-# was taken back: the gateway keeps its row), and what a person said about the others stands.
+# was taken back: the gateway keeps its row), and what a person said about the others stands. A booked call
+# that the gateway's record lacks is not confirmed until its row comes, whatever was said about it.
 KEEP_SQL = """
 WITH found AS MATERIALIZED ({found}), kept AS (
   INSERT INTO usage_discrepancy AS d (public_id, run_id, kind, external_id, at, model_name, detail, proposal,
-    amount_usd, state, note, opened_at)
+    amount_usd, state, note, opened_at, unconfirmed)
   SELECT 'dsc_' || left(replace(gen_random_uuid()::text, '-', ''), 18), %(run)s, kind, external_id, at,
-    model_name, detail, proposal, amount_usd, 'open', '', %(now)s FROM found
+    model_name, detail, proposal, amount_usd, 'open', '', %(now)s, kind = 'missing_at_gateway' FROM found
   ON CONFLICT (run_id, kind, external_id) DO UPDATE SET detail = excluded.detail,
     amount_usd = excluded.amount_usd, proposal = excluded.proposal, state = 'open', closed_at = NULL,
-    closed_by_id = NULL,
+    closed_by_id = NULL, unconfirmed = excluded.unconfirmed,
     note = CASE WHEN d.state = 'open' THEN d.note ELSE '' END
   WHERE d.state = 'open' OR d.state = 'corrected' AND NOT (d.kind = 'duplicate' AND excluded.amount_usd = 0)
 ), gone AS (
-  UPDATE usage_discrepancy d SET state = 'corrected', closed_at = %(now)s, note = %(agree)s
-  WHERE d.run_id = %(run)s AND d.state = 'open'
+  UPDATE usage_discrepancy d SET unconfirmed = false,
+    state = CASE d.state WHEN 'open' THEN 'corrected' ELSE d.state END,
+    closed_at = CASE d.state WHEN 'open' THEN %(now)s ELSE d.closed_at END,
+    note = CASE d.state WHEN 'open' THEN %(agree)s ELSE d.note END
+  WHERE d.run_id = %(run)s AND (d.state = 'open' OR d.unconfirmed)
     AND NOT EXISTS (SELECT FROM found f WHERE (f.kind, f.external_id) = (d.kind, d.external_id))
 )
 SELECT count(*) FROM found
