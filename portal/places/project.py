@@ -1,6 +1,6 @@
 """One project: is it healthy, what may it call, how."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,8 +17,9 @@ from catalog.models import LlmModel, Mode
 from core import addresses, clock
 from core.errors import NotFoundError
 from core.money import ZERO
-from core.shapes import Tab, Tone
+from core.shapes import Column, Tab, Tone
 from core.sheets import CSV_HEAD, Line, Section, cells, day_of
+from core.sorting import Head, Order, Table
 from core.spreadsheets import csv_response
 from keys.models import ApiKey, Grant
 from keys.selectors import active_grants, state_in_words, tiers_now
@@ -37,7 +38,17 @@ from usage.selectors.planned import changing_prices
 from usage.selectors.projects import with_top_tier
 from usage.types import Blocked, Overview, Period, Status
 
-KEPT = ("p",)
+KEPT = ("p", "sort")
+KEYS = Table(
+    usual="-spent",
+    heads=(
+        Head(label="Key", sort="name"),
+        Head(label="State", sort="state"),
+        Head(label="May call", sort="tiers"),
+        Head(label="Expires", sort="expires"),
+        Head(label="Spent", sort="spent", numeric=True),
+    ),
+)
 OTHERS = "Keys of others"
 EVERYDAY = 1
 ARCHIVED = Status(tone="info", text="Archived")  # and nothing was spent on it lately
@@ -54,6 +65,15 @@ class KeyLine:
     tiers: str
     expires_at: datetime | None
     spent_usd: Decimal
+
+
+KEY_SORTS: dict[str, Callable[[KeyLine], str | Decimal | datetime | None]] = {
+    "name": lambda line: line.name.casefold(),
+    "state": lambda line: line.state.text if line.state else None,
+    "tiers": lambda line: line.tiers,
+    "expires": lambda line: line.expires_at,
+    "spent": lambda line: line.spent_usd,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +109,7 @@ class ProjectPage:
     limit_note: str
     forecast_note: str
     keys: tuple[KeyLine, ...]
+    key_columns: tuple[Column, ...]
     grants: tuple[GrantLine, ...]
     blocked: tuple[BlockedRow, ...]
     curl: str
@@ -161,7 +182,8 @@ def _page(
         chart_summary=chart_summary(figures),
         limit_note=limit_note(period=period, has_budget=True),
         forecast_note="Needs a day of usage" if period == MONTH else "Only this month is forecast",
-        keys=_key_lines(keys, figures.figures.spent_usd),
+        keys=_key_lines(keys, figures.figures.spent_usd, KEYS.order(request)),
+        key_columns=KEYS.columns(request, KEPT),
         grants=tuple(_grant_line(key, grant) for key in keys for grant in active_grants(key)),
         blocked=tuple(_blocked(each) for each in blocked),
         curl=snippets.curl(base_url=base_url, model=model),
@@ -188,8 +210,8 @@ def _visible_keys(request: PersonRequest, project: Project, period: Period) -> l
     return list(found.annotate(spent_usd=spent).prefetch_related(Prefetch("grants", queryset=grants)))
 
 
-def _key_lines(keys: Sequence[ApiKey], whole_usd: Decimal) -> tuple[KeyLine, ...]:
-    """Return the visible keys, the dearest first, and what all others spent together, so that it adds up."""
+def _key_lines(keys: Sequence[ApiKey], whole_usd: Decimal, order: Order) -> tuple[KeyLine, ...]:
+    """Return the visible keys in order, and last what all others spent together, so that it adds up."""
     lines = [
         KeyLine(
             name=key.name,
@@ -202,7 +224,7 @@ def _key_lines(keys: Sequence[ApiKey], whole_usd: Decimal) -> tuple[KeyLine, ...
         )
         for key in keys
     ]
-    lines.sort(key=lambda line: (-line.spent_usd, line.name))
+    lines = [*order.of(sorted(lines, key=lambda line: line.name), KEY_SORTS)]
     others_usd = whole_usd - sum((line.spent_usd for line in lines), ZERO)
     if others_usd:
         lines.append(
