@@ -95,3 +95,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
 ]
 
 handler500 = "portal.refusals.server_error"
+handler429 = "portal.refusals.too_many_attempts"

@@ -15,7 +15,7 @@ from core.models import DeliveryAttempt, Outbox, OutboxKind
 from core.shapes import Tab, Tone
 from core.sorting import Head, Table
 from core.spreadsheets import Cell, csv_stream, in_batches, iso
-from portal.context import administers, roles_here
+from portal.context import require_admin_here
 from portal.news.selectors import ALL, STATES, MessageState, state_of
 from portal.services.deliveries import put_aside, send_again
 from teams.types import PersonRequest
@@ -43,7 +43,6 @@ TABLE = Table(
 CSV_HEAD = (
     *("message", "message_id", "channel", "topic", "recipient", "state", "attempts", "last_error", "made_at"),
 )
-NO_SUCH_PAGE = "There is no such message, or it is not for your role. Ask an administrator."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ def list_deliveries(request: PersonRequest) -> HttpResponseBase:
     """List messages, the newest first or by `?sort=`, in a state, of one `?webhook=`; as CSV with
     `?format=csv`.
     """
-    _require_admin(request)
+    require_admin_here(request, "see deliveries")
     state, webhook = addresses.choice(request, "state", STATES, ALL), request.GET.get("webhook", "")
     order = TABLE.order(request)
     rows = Outbox.objects.filter(STATES[state][1]).order_by(*order.sql({"made": "pk"}))
@@ -140,16 +139,11 @@ def routes() -> tuple[list[URLPattern], str]:
     return patterns, "deliveries"
 
 
-def _require_admin(request: PersonRequest) -> None:
-    if not administers(roles_here(request)):
-        raise NotFoundError(NO_SUCH_PAGE)
-
-
 def _find(request: PersonRequest, public_id: str) -> Outbox:
-    _require_admin(request)
+    require_admin_here(request, "see deliveries")
     message = Outbox.objects.filter(public_id=public_id).first()
     if message is None:
-        raise NotFoundError(NO_SUCH_PAGE)
+        raise NotFoundError("There is no such message.")
     return message
 
 

@@ -13,6 +13,7 @@ from portal.places.finding import directed_project, directed_team, overseen_team
 from teams import services
 from teams.forms import WhyForm
 from teams.models import Membership
+from teams.services.members import answers_for
 from teams.types import PersonRequest
 from teams.views.acting import METHODS, confirm_page, done
 
@@ -78,4 +79,5 @@ def end_membership(request: PersonRequest, public_id: str, person_id: str) -> Ht
         lines=consequences.of_leaving_team(team, person),
         submit="End the membership",
         back=back,
+        obstacles=answers_for(team, person),
     )

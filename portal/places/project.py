@@ -7,7 +7,7 @@ from decimal import Decimal
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.db.models import Exists, Prefetch, Subquery
+from django.db.models import Exists, OuterRef, Prefetch, Subquery
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -27,6 +27,7 @@ from portal.context import roles_here
 from portal.home.periods import MONTH, PERIODS, chart_summary, limit_note, period_asked, period_tabs
 from portal.places import snippets
 from portal.places.acts import Acts, acts_of_project
+from portal.places.finding import teams_for
 from teams.models import Project
 from teams.types import PersonRequest
 from usage import selectors
@@ -155,6 +156,7 @@ def _find(request: PersonRequest, public_id: str) -> Project:
         .annotate(
             everyday_model=Subquery(everyday.order_by("name").values("name")[:1]),
             prices_change=Exists(changing_prices(now, end_of(month.last_day))),
+            has_other_home=Exists(teams_for(roles_here(request)).exclude(pk=OuterRef("team"))),
         )
     )
     project = with_top_tier(projects, now).filter(public_id=public_id).first()
@@ -193,7 +195,7 @@ def _page(
         ask_budget_url=reverse("approvals:ask_budget", args=[budget]) if budget and is_open else "",
         budget_url=reverse("budgets:detail", args=[budget]) if budget else "",
         make_key_url=f"{reverse('keys:create')}?{for_project}" if works_here else "",
-        acts=acts_of_project(roles_here(request), project),
+        acts=acts_of_project(roles_here(request), project, has_other_home=vars(project)["has_other_home"]),
         needs_start=is_open and not keys,
         blocked_url=f"{reverse('blocked:list')}?{urlencode({'project': project.public_id})}",
         csv_url=addresses.link(request, KEPT, format="csv"),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.db.models import Exists, OuterRef
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -22,6 +23,7 @@ from core.spreadsheets import csv_response
 from keys.selectors import usable_by_owner
 from portal.context import roles_here
 from portal.places.acts import Acts, acts_of
+from portal.places.finding import departments_for
 from portal.places.people import DeciderRow, MemberRow, decider_rows, member_rows
 from portal.places.team_tables import (
     KEPT,
@@ -115,19 +117,28 @@ def show_team(request: PersonRequest, public_id: str) -> HttpResponse:
     return render(request, "portal/team.html", {"page": page})
 
 
-def _find(request: PersonRequest, public_id: str) -> tuple[Team, Sequence[Project]]:
-    """Return a team that the reader may see and its projects by name. One query, two without any project."""
+def _find(request: PersonRequest, public_id: str) -> tuple[Team, Sequence[Project], bool]:
+    """Return a team that the reader may see, its projects by name, and whether it could go to another
+    department. One query, two without any project.
+    """
     teams = Team.objects.visible_to(request.user).filter(public_id=public_id)
+    homes = departments_for(roles_here(request))
     projects = list(
-        Project.objects.filter(team__in=teams).select_related("team__department").order_by("name", "pk")
+        Project.objects.filter(team__in=teams)
+        .select_related("team__department")
+        .annotate(has_other_home=Exists(homes.exclude(pk=OuterRef("team__department"))))
+        .order_by("name", "pk")
     )
-    team = projects[0].team if projects else teams.select_related("department").first()
+    if projects:
+        return projects[0].team, projects, vars(projects[0])["has_other_home"]
+    found = teams.annotate(has_other_home=Exists(homes.exclude(pk=OuterRef("department"))))
+    team = found.select_related("department").first()
     if team is None:
         raise NotFoundError("There is no such team, or it is not one of yours.")
-    return team, projects
+    return team, projects, vars(team)["has_other_home"]
 
 
-def _page(request: PersonRequest, team: Team, projects: Sequence[Project]) -> TeamPage:
+def _page(request: PersonRequest, team: Team, projects: Sequence[Project], has_other_home: bool) -> TeamPage:
     roles, today = roles_here(request), selectors.organisation_today()
     oversees = roles.oversees(team) or roles.sees_everything
     scope, month = selectors.team_scope(team), selectors.this_month(today)
@@ -136,7 +147,10 @@ def _page(request: PersonRequest, team: Team, projects: Sequence[Project]) -> Te
     budgets = standings_of_scopes(
         {ScopeKind.TEAM: [team.pk], ScopeKind.PROJECT: [project.pk for project in projects]}
     )
-    months, acts = _months(spent.months, team.public_id if oversees else ""), acts_of(roles, team)
+    months, acts = (
+        _months(spent.months, team.public_id if oversees else ""),
+        acts_of(roles, team, has_other_home=has_other_home),
+    )
     return TeamPage(
         public_id=team.public_id,
         name=team.name,
