@@ -270,6 +270,18 @@ def test_every_head_that_is_a_link_turns_the_order_around(full: Cast, name: str)
         assert ways >= {"ascending", "descending"}
 
 
+@pytest.mark.parametrize("name", LISTS)
+def test_an_order_asks_the_database_no_more(full: Cast, name: str) -> None:
+    listing = LISTS[name]
+    visitor, path = Visitor(getattr(full, listing.who)), address_of(listing, full)
+    usual = len(visitor.queries(path))
+
+    asked = {len(visitor.queries(path, **{listing.parameter: f"-{column}"})) for column in listing.sorts}
+
+    assert asked == {usual}
+    assert usual <= (12 if path == "/" else 10 if "{" in listing.path else 8)
+
+
 def orders_of(visitor: Visitor, path: str, column: str, cell: str) -> tuple[list[str], list[str]]:
     """Return one column of the CSV in both orders, without empty cells."""
     up, down = (
