@@ -157,7 +157,12 @@ def full(cast: Cast) -> Cast:
             project=project, owner=(cast.ben, owner)[number % 2], name=name,
             expires_at=now + timedelta(days=number % 4 + 2),
         )  # fmt: skip
+        of_ranking = factories.ApiKeyFactory.create(
+            project=cast.ranking, owner=(cast.ben, cast.ada)[number % 2], name=name,
+            expires_at=now + timedelta(days=number % 4 + 2),
+        )  # fmt: skip
         if number % 3:
+            book(cast.ranking, cast.large, today, f"{number % 4}.25", key=of_ranking)
             book(project, cast.large, today, f"{number % 4}.5", key=key, owner=owner)
             _limit(project.pk, cast, (None, "7", "100")[number % 3], (Window.MONTH, Window.DAY)[number % 2])
         for back in (0, 1, 3):
@@ -205,7 +210,7 @@ def exported(visitor: Visitor, path: str, query: Mapping[str, str]) -> list[dict
         return []
     response = visitor.client.get(unescape(offered[0]))
     assert response["Content-Type"] == "text/csv; charset=utf-8"
-    return list(csv.DictReader(StringIO(response.getvalue().decode())))  # type: ignore[attr-defined]
+    return list(csv.DictReader(StringIO(response.getvalue().decode())))
 
 
 def plain(text: str) -> str:
