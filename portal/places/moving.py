@@ -67,6 +67,7 @@ def move_project(request: PersonRequest, public_id: str) -> HttpResponse:
     found = teams_for(roles_of(request.user)).exclude(pk=project.team_id)
     homes = {team.public_id: team for team in found}
     if not homes:
+        require_admin(request.user, "move a project to a team that you do not direct")
         raise NotFoundError("There is no other team that it could belong to. Add one first, under Teams.")
     moving = Moving(
         what=str(project),

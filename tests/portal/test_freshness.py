@@ -15,6 +15,7 @@ __all__ = ["cast", "one_world", "world"]
 MAIN = re.compile(r'<main id="main".*?</main>', re.DOTALL)
 FRESH = re.compile(r'<p class="fresh.*?</p>', re.DOTALL)
 MONEY = re.compile(r"\$\d")
+TYPED = re.compile(r"<(input|textarea|option)[^>]*>")
 ZONES = ("UTC", "Days are those of")
 AGES = ("<time", "No usage booked yet", "Nothing is compared yet")
 # Money that was set, asked for or agreed, and that no call makes out of date.
@@ -27,15 +28,20 @@ NOTHING_SPENT = {
 }
 
 
-@pytest.mark.parametrize("page", [page for page in CELLS if page not in NOTHING_SPENT])
 @pytest.mark.parametrize("who", ["ann", "ada"])
-def test_money_says_its_time_zone_and_its_age(page: str, who: str, world: World) -> None:
-    if CELLS[page][who] != "200":
-        return
-    answer = Visitor(getattr(world.cast, who)).get(address(page, world))
-    main = MAIN.search(answer.response.content.decode())
-    if main is None or not MONEY.search(re.sub(r"<(input|textarea|option)[^>]*>", "", main[0])):
-        return
-    said = " ".join(FRESH.findall(main[0]))
-    assert any(zone in said for zone in ZONES), f"{page} says no time zone: {said}"
-    assert any(age in said for age in AGES), f"{page} says no age: {said}"
+def test_money_says_its_time_zone_and_its_age(who: str, world: World) -> None:
+    visitor = Visitor(getattr(world.cast, who))
+    walked = [page for page in CELLS if page not in NOTHING_SPENT and CELLS[page][who] == "200"]
+
+    looked_at, silent = 0, []
+    for page in walked:
+        main = MAIN.search(visitor.get(address(page, world)).response.content.decode())
+        if main is None or not MONEY.search(TYPED.sub("", main[0])):
+            continue
+        looked_at += 1
+        said = " ".join(FRESH.findall(main[0]))
+        silent += [] if any(zone in said for zone in ZONES) else [f"{page} says no time zone"]
+        silent += [] if any(age in said for age in AGES) else [f"{page} says no age"]
+
+    assert silent == []
+    assert looked_at > 5

@@ -114,7 +114,7 @@ TABLE = """
     /teams/{team}/members/{person}/end/   302       404  403  200  200  403  403    200
     /teams/{team}/move/                   302       404  403  403  403  403  403    200
     /projects/{project}/                  302       404  200  200  200  200  200    200
-    /projects/{project}/move/             302       404  403  403  200  403  403    200
+    /projects/{project}/move/             302       404  403  403  403  403  403    200
     /projects/{project}/rename/           302       404  403  403  200  403  403    200
     /projects/{project}/hand-over/        302       404  403  200  200  403  403    200
     /projects/{project}/archive/          302       404  403  403  200  403  403    200
