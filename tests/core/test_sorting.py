@@ -7,7 +7,7 @@ from django.db.models import F
 from django.db.models.expressions import OrderBy
 from django.test import RequestFactory
 
-from core.sorting import Head, Order, Table
+from core.sorting import Head, Order, SqlColumn, Table
 
 TABLE = Table(
     usual="-spent",
@@ -42,7 +42,7 @@ def test_rows_without_a_value_stand_last_and_equal_ones_as_they_stood(falls: boo
 
 
 def test_a_query_ends_with_what_breaks_ties() -> None:
-    columns = {"name": "name", "spent": F("cost_usd")}
+    columns: dict[str, SqlColumn] = {"name": "name", "spent": F("cost_usd")}
 
     assert Order(name="name", falls=True).sql(columns, "-made", "pk") == ("-name", "-made", "pk")
     by, tie = Order(name="spent", falls=False).sql(columns, "pk")
