@@ -20,8 +20,9 @@ from approvals.eligibility import (
     vetoers,
     why_not,
 )
+from approvals.loading import PARTS
 from approvals.models import AccessRequest, Decision, Policy, RequestKind, RequestStatus, Verdict
-from approvals.selectors import PARTS, asked_before
+from approvals.selectors import asked_before
 from approvals.services.common import revisions_of
 from core import clock
 from core.money import format_usd

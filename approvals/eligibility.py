@@ -68,7 +68,7 @@ def deciders(request: AccessRequest, holders: RoleHolders) -> frozenset[int]:
 
 
 def lent_rows(request: AccessRequest) -> list[dict[str, Any]]:
-    """Return the live delegations where the request is; those that `selectors.listed()` found, or a query."""
+    """Return the live delegations where the request is; those that `loading.listed()` found, or a query."""
     if "lent" in vars(request):
         return request.lent
     team = request.project.team

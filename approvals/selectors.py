@@ -3,40 +3,38 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce, JSONObject
+from django.db.models import Exists, F, Q, QuerySet
 
 from approvals import policy
-from approvals.eligibility import delegation_covers, lent_of, lent_rows, live_delegations, turn_roles
+from approvals.eligibility import lent_of, lent_rows, turn_roles
+from approvals.lists import (
+    FIRST_PART,
+    NEWEST_FIRST,
+    OPEN_BY,
+    SOONEST_FIRST,
+    AnyRequest,
+    decided,
+)
+from approvals.loading import granted_until, listed, loaded, with_lent, with_said, with_turn
 from approvals.models import (
     AccessRequest,
     AccessRequestQuerySet,
-    BudgetComment,
     BudgetRequest,
     BudgetRequestQuerySet,
-    Comment,
     Decision,
     Delegation,
     PolicyProposal,
     RequestStatus,
-    Stage,
 )
 from approvals.owners import deciders_of
 from core import clock
 from core.errors import NotFoundError
-from keys.models import Grant
-from teams.models import Membership, Role, RoleAssignment, Team, User
+from core.sorting import Order
+from teams.models import Role, Team, User
 from teams.selectors import RoleHolders, require_admin, role_holders, roles_of
 
-SHOWN = 50
 MOST_OPEN = 500  # requests for more budget that are looked at; people are told of each by mail
-PARTS: tuple[Any, ...] = (
-    "stages",
-    Prefetch("decisions", Decision.objects.select_related("actor", "on_behalf_of")),
-)
 
 
 class View(StrEnum):
@@ -49,52 +47,52 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """One list of requests with the length of the open ones; `holders` say who may decide them.
+    """The part of a list of requests that was asked for, in `rows`, with the length of the open lists.
 
-    `increases` are those for more budget.
+    `requests` and `increases`, those for more budget, are the whole of an open list; `holders` say who may
+    decide them.
     """
 
     view: View
+    rows: tuple[AnyRequest, ...]
     requests: tuple[AccessRequest, ...]
     increases: tuple[BudgetRequest, ...]
     counts: Mapping[View, int]
     holders: RoleHolders
 
 
-def inbox(user: User, view: View = View.WAITING) -> Inbox:
-    """Return a list of requests as this person may see it, the most urgent first, the over ones newest first.
+def inbox(
+    user: User, view: View = View.WAITING, *, order: Order | None = None, part: slice = FIRST_PART
+) -> Inbox:
+    """Return a list of requests as this person may see it: the most urgent first, the over ones newest first,
+    or by a column of `lists.OPEN_BY` and `lists.OVER_BY`.
 
-    Waiting are those that he may decide himself now. Two queries, one more for the decided ones, and one more
-    where nothing is open or some are for more budget.
+    Waiting are those that he may decide himself now. Two queries, two more for the decided ones and one for
+    each kind of them, and one more where nothing is open or some are for more budget.
     """
     holders = role_holders()
     visible = AccessRequest.objects.visible_to(user)
     asked = BudgetRequest.objects.visible_to(user)
-    team = tuple(_told_of(asked, listed(visible.pending()).order_by("decide_by", "pk")))
+    team = tuple(_told_of(asked.pending(), listed(visible.pending()).order_by("decide_by", "pk")))
     waiting = tuple(request for request in team if may_decide(user, request, holders))
-    lists = {View.WAITING: waiting, View.TEAM: team}
-    newest_first = with_lent(asked.placed()).order_by(F("decided_at").desc(nulls_first=True), "-pk")
-    increases = _by_view(user, _unless_none(newest_first[: MOST_OPEN + SHOWN], team), holders)
+    soonest_first = with_lent(asked.pending().placed()).order_by("decide_by", "pk")
+    more = tuple(_unless_none(soonest_first[:MOST_OPEN], team))
+    mine = tuple(request for request in more if user.pk in deciders_of(request, holders))
+    lists: dict[View, tuple[AnyRequest, ...]] = {View.WAITING: (*waiting, *mine), View.TEAM: (*team, *more)}
+    is_open = view in lists
+    if is_open:
+        found = (order or SOONEST_FIRST).of(lists[view], OPEN_BY)[part]
+    else:
+        found = decided(user, order=order or NEWEST_FIRST, part=part)
+    every = lists[view] if is_open else found
     return Inbox(
         view=view,
-        requests=lists[view] if view in lists else tuple(listed(visible.decided()).order_by("-pk")[:SHOWN]),
-        increases=increases[view],
-        counts={name: len(requests) + len(increases[name]) for name, requests in lists.items()},
+        rows=found,
+        requests=tuple(request for request in every if isinstance(request, AccessRequest)),
+        increases=tuple(request for request in every if isinstance(request, BudgetRequest)),
+        counts={name: len(requests) for name, requests in lists.items()},
         holders=holders,
     )
-
-
-def _by_view(
-    user: User, found: Sequence[BudgetRequest], holders: RoleHolders
-) -> dict[View, tuple[BudgetRequest, ...]]:
-    """Divide requests for more budget into the lists of the page."""
-    pending = [request for request in found if request.state is RequestStatus.PENDING]
-    asked = tuple(sorted(pending, key=lambda request: (request.decide_by, request.pk)))
-    return {
-        View.WAITING: tuple(request for request in asked if user.pk in deciders_of(request, holders)),
-        View.TEAM: asked,
-        View.DECIDED: tuple(request for request in found if request not in pending)[:SHOWN],
-    }
 
 
 def waiting_count(user: User) -> int:
@@ -104,7 +102,7 @@ def waiting_count(user: User) -> int:
     """
     overseen = AccessRequest.objects.pending().visible_to(user)
     more = BudgetRequest.objects.visible_to(user).pending().exclude(requester=user)
-    pending = _told_of(more, _with_turn(overseen.exclude(requester=user)))
+    pending = _told_of(more, with_turn(overseen.exclude(requester=user)))
     placed = more.select_related("project__team__department", "team__department", "department")
     increases = _unless_none(with_lent(placed), pending)
     if not pending and not increases:
@@ -126,7 +124,7 @@ def _unless_none(more: BudgetRequestQuerySet, told: Sequence[AccessRequest]) -> 
 
 
 def may_decide(user: User, request: AccessRequest, holders: RoleHolders) -> bool:
-    """Whether this person may decide a request that `listed()` or `_with_turn()` returned."""
+    """Whether this person may decide a request that `listed()` or `with_turn()` returned."""
     counted = {*request.counted_ids, *request.represented_ids}
     here = holders.for_project(request.project)
     roles = turn_roles(request, request.waiting_role)
@@ -160,7 +158,7 @@ def find_increase(user: User, public_id: str) -> BudgetRequest:
 def asked_before(request: AccessRequest, *, limit: int) -> QuerySet[AccessRequest]:
     """Return what the same person asked for besides, what he holds from it first. One query when read."""
     others = AccessRequest.objects.filter(requester=request.requester_id).exclude(pk=request.pk)
-    dated = others.select_related("tier", "project").annotate(granted_until=_granted_until())  # type: ignore[no-redef]
+    dated = others.select_related("tier", "project").annotate(granted_until=granted_until())  # type: ignore[no-redef]
     return dated.order_by(F("granted_until").desc(nulls_last=True), "-pk")[:limit]
 
 
@@ -184,99 +182,11 @@ def waiting_in_team(person: User, team: Team) -> tuple[AccessRequestQuerySet, Bu
     return asked.filter(project__team=team), wanted.none() if stays else wanted.filter(in_team)
 
 
-def listed(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
-    """Return these requests with their people, their place and the facts that the model names; one query."""
-    facts: dict[str, Any] = {
-        "said": _said(),
-        "extendable_grant": _extendable(),
-        "beneficiary_works": _beneficiary_works(),
-        "granted_until": _granted_until(),
-    }
-    placed = _with_turn(requests).select_related("project__team__department", "project__owner", "tier")
-    return placed.select_related("requester", "beneficiary", "key", "extends_key").annotate(**facts)
-
-
-def _with_turn(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
-    """Return these requests with what says who decides them now; one query."""
-    now_on = {"request": OuterRef("pk"), "revision": OuterRef("revision")}
-    turn = Stage.objects.filter(**now_on, index=OuterRef("stage_index"))
-    counted = Decision.objects.filter(**now_on).order_by("pk")
-    facts: dict[str, Any] = {
-        "waiting_role": Subquery(turn.values("role")),
-        "counted_ids": ArraySubquery(counted.values("actor_id")),
-        "represented_ids": ArraySubquery(
-            counted.filter(on_behalf_of__isnull=False).values("on_behalf_of_id")
-        ),
-        "lent": _lent(OuterRef("project__team"), OuterRef("project__team__department")),
-    }
-    return requests.select_related("project__team", "policy").annotate(**facts)
-
-
-def loaded(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
-    """Return these requests as `listed()` does, with their stages and decisions; three queries."""
-    return listed(requests).prefetch_related(*PARTS)
-
-
 def last_decision(request: AccessRequest) -> Decision | None:
     """Return the decision that ended a request, using prefetched rows; None when no human decided it."""
     if request.status not in (RequestStatus.APPROVED, RequestStatus.DENIED):
         return None
     return max(request.decisions.all(), key=lambda decision: decision.pk, default=None)
-
-
-def _beneficiary_works() -> Any:
-    person = Q(user=OuterRef("beneficiary"), team=OuterRef("project__team"), user__is_active=True)
-    leads = RoleAssignment.objects.live().filter(person, role=Role.LEAD)
-    return Exists(Membership.objects.live().filter(person)) | Exists(leads)
-
-
-def _said() -> ArraySubquery:
-    row = JSONObject(
-        id="public_id",
-        who="author__name",
-        at="at",
-        text="text",
-        revision="revision",
-        tier="offered_tier__number",
-    )
-    return ArraySubquery(Comment.objects.filter(request=OuterRef("pk")).order_by("pk").values(row=row))
-
-
-def _extendable() -> Subquery:
-    last = Grant.objects.filter(source_request=OuterRef("public_id"), superseded_by__isnull=True)
-    return Subquery(last.filter(key__expires_at__gt=F("expires_at")).values("public_id")[:1])
-
-
-def with_lent(requests: BudgetRequestQuerySet) -> BudgetRequestQuerySet:
-    """Return these requests for more budget with the delegations where they are; no further query."""
-    team = Coalesce(OuterRef("project__team"), OuterRef("team"))
-    departments = ("project__team__department", "team__department", "department")
-    department = Coalesce(*(OuterRef(name) for name in departments))
-    return requests.annotate(lent=_lent(team, department))  # type: ignore[no-redef]
-
-
-def with_said(requests: BudgetRequestQuerySet) -> BudgetRequestQuerySet:
-    """Return these requests for more budget with what was said about them; no further query."""
-    row = JSONObject(who="author__name", at="at", text="text", revision="revision")
-    rows = BudgetComment.objects.filter(request=OuterRef("pk")).order_by("pk").values(row=row)
-    return requests.annotate(said=ArraySubquery(rows))  # type: ignore[no-redef]
-
-
-def _lent(team: Any, department: Any) -> ArraySubquery:
-    here = delegation_covers(team=team, department=department)
-    row = JSONObject(role="role", giver_id="giver_id", taker_id="taker_id", name="taker__name")
-    return ArraySubquery(live_delegations().filter(here).values(row=row))
-
-
-def _granted_until() -> Subquery:
-    now = clock.now()
-    active = Grant.objects.filter(
-        source_request=OuterRef("public_id"),
-        revoked_at__isnull=True,
-        key__revoked_at__isnull=True,
-        expires_at__gt=now,
-    )
-    return Subquery(active.values("expires_at"))
 
 
 def lent_for_team(team: Team) -> list[Delegation]:

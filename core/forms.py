@@ -9,7 +9,7 @@ from django.forms.renderers import TemplatesSetting
 
 from core.errors import InvalidInputError
 from core.money import parse_usd
-from core.reasons import LONGEST
+from core.reasons import LONGEST, MOST_CHARACTERS
 
 LENGTH_MESSAGES = {
     "min_length": "Write more: at least %(limit_value)d characters, and there are %(show_value)d",
@@ -50,3 +50,9 @@ class ReasonField(forms.CharField):
         kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 3}))
         kwargs.setdefault("max_length", LONGEST)
         super().__init__(error_messages={"required": missing, **LENGTH_MESSAGES}, **kwargs)
+
+
+class ReasonForm(forms.Form):
+    """Why something is done, kept beside what was done."""
+
+    reason = ReasonField(label="Reason", max_length=MOST_CHARACTERS)

@@ -24,12 +24,16 @@ class Tab:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """The head of a column; `url` sorts by it, `sorted` is ascending, descending or empty."""
+    """The head of a column; `url` sorts by it, `sorted` is ascending, descending or empty.
+
+    One that is `quiet` is read out and not shown.
+    """
 
     label: str
     url: str = ""
     numeric: bool = False
     sorted: str = ""
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

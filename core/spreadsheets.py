@@ -1,13 +1,16 @@
 """CSV that a spreadsheet opens without running anything that a person typed into a name."""
 
 import csv
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
 from itertools import islice
+from typing import TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 CONTENT_TYPE = "text/csv; charset=utf-8"
@@ -15,6 +18,9 @@ ROWS_A_PIECE = 1_000
 STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 Cell = str | int | Decimal | None
+AnyModel = TypeVar("AnyModel", bound=Model)
+AnyItem = TypeVar("AnyItem")
+AnyRow = TypeVar("AnyRow")
 
 
 def inert(cell: Cell) -> str:
@@ -31,6 +37,11 @@ def inert(cell: Cell) -> str:
             return f"'{cell}"
         case _:
             return str(cell)
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Write a moment as ISO 8601 in UTC; None is an empty cell."""
+    return None if moment is None else moment.astimezone(UTC).isoformat()
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
@@ -64,6 +75,15 @@ def csv_pieces(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[
         writer.writerows([inert(cell) for cell in row] for row in some)
         names = None
         yield target.getvalue()
+
+
+def in_batches(
+    queryset: QuerySet[AnyModel, AnyItem], rows_of: Callable[[list[AnyItem]], Iterable[AnyRow]]
+) -> Iterator[AnyRow]:
+    """Give the rows of a whole list, read through a cursor at the server; `rows_of` makes those of a part."""
+    source = queryset.iterator(chunk_size=ROWS_A_PIECE)
+    while found := list(islice(source, ROWS_A_PIECE)):
+        yield from rows_of(found)
 
 
 def csv_stream(

@@ -5,6 +5,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
+from django.db.models import Subquery
+
 
 class KeyUse(Protocol):
     """What a key consumed so far: its last day of use, and its cost in this month in US dollars."""
@@ -23,6 +25,13 @@ class UseOfKeys(Protocol):
 
     def __call__(self, key_ids: Collection[int], /) -> Mapping[int, KeyUse]:
         """Return what each key consumed."""
+
+
+class ColumnsOfUse(Protocol):
+    """Knows how the database sorts keys by their use."""
+
+    def __call__(self) -> Mapping[str, Subquery]:
+        """Return columns of keys: `last_day` and `month_usd` of `KeyUse`, null for one never used."""
 
 
 class ExposedTime(Protocol):

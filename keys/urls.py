@@ -3,15 +3,18 @@
 from django.urls import URLPattern, path
 
 from keys import views
-from keys.ports import ExposureOfKey, UseOfKeys
+from keys.ports import ColumnsOfUse, ExposureOfKey, UseOfKeys
 
 public_routes = [path("secret-patterns.json", views.secret_patterns, name="secret_patterns")]
 
 
-def routes(*, use_of: UseOfKeys, exposure_of: ExposureOfKey) -> tuple[list[URLPattern], str]:
-    """Return the pages with their name space; `use_of` and `exposure_of` read what keys consumed."""
+def routes(
+    *, use_of: UseOfKeys, columns_of_use: ColumnsOfUse, exposure_of: ExposureOfKey
+) -> tuple[list[URLPattern], str]:
+    """Return the pages with their name space; what keys consumed is read by what is handed in."""
+    listed = {"use_of": use_of, "columns_of_use": columns_of_use}
     patterns = [
-        path("", views.list_keys, {"use_of": use_of}, name="list"),
+        path("", views.list_keys, listed, name="list"),
         path("new/", views.create_key, name="create"),
         path("tokens/", views.list_tokens, name="tokens"),
         path("tokens/new/", views.create_token, name="create_token"),

@@ -2,6 +2,7 @@
 
 from functools import cache
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -24,6 +25,7 @@ INVALID = "invalid_request"
 SENTENCES = {
     "not_authenticated": "Sign in at /accounts/login/ and send the session's cookie.",
     "not_found": "There is nothing at this address. Addresses of the API end with a slash; see /api/schema/.",
+    "throttled": "Too many calls from this address; this one did nothing. Wait as long as Retry-After says.",
     "unavailable": "The database cannot be reached, so nothing was done. Try again in a moment.",
     "internal_error": "Purser failed. Try again; if it stays, tell an administrator the X-Request-Id.",
 }
@@ -118,7 +120,7 @@ def _headers(error: exceptions.APIException) -> dict[str, str]:
         headers["WWW-Authenticate"] = challenge
     wait = getattr(error, "wait", None)
     if wait:
-        headers["Retry-After"] = str(int(wait))
+        headers["Retry-After"] = str(ceil(wait))
     return headers
 
 

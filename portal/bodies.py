@@ -75,6 +75,6 @@ def _refusal(request: HttpRequest) -> HttpResponse:
         status=status,
         code="body_too_large",
         title=status.phrase,
-        detail=f"At most {most_bytes(request.path):,} bytes are read. Send less at once.",
+        detail=f"At most {most_bytes(request.path):,} bytes are read, and nothing was done. Send less.",
     )
     return JsonResponse(document, status=status, content_type=CONTENT_TYPE)

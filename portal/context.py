@@ -12,7 +12,7 @@ from django.utils.functional import SimpleLazyObject
 from approvals.selectors import waiting_count
 from portal.views import THEMES
 from teams.models import Role, User
-from teams.selectors import RolesHeld, roles_of
+from teams.selectors import RolesHeld, require_admin, roles_of
 from teams.types import PersonRequest
 from usage.selectors import freshness
 
@@ -173,6 +173,12 @@ def roles_here(request: HttpRequest) -> RolesHeld:
     if ROLES not in vars(request):
         vars(request)[ROLES] = roles_of(cast("PersonRequest", request).user)
     return cast("RolesHeld", vars(request)[ROLES])
+
+
+def require_admin_here(request: PersonRequest, act: str) -> None:
+    """Raise RoleNeededError that names the administrators, unless who asks is one of them."""
+    if not administers(roles_here(request)):
+        require_admin(request.user, act)
 
 
 def approvals_waiting(request: HttpRequest) -> int:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from http import HTTPStatus
 
+import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -11,11 +12,12 @@ from django.template.loader import render_to_string
 from psycopg.errors import ReadOnlySqlTransaction
 
 from portal.api import failed
+from portal.bodies import FOR_PROGRAMS
 from portal.context import theme_of
 
 RETRY_AFTER_SECONDS = 10
+TOO_MANY_RETRY_AFTER_SECONDS = 300  # the longest time of ACCOUNT_RATE_LIMITS, whichever of them it was
 DATABASE_IS_AWAY = (OperationalError, InterfaceError)
-FOR_PROGRAMS = ("/api/", "/gateway/", "/scim/")
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -38,12 +40,19 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Say that the portal failed, or that its database is away (503), without asking the database."""
     away = _is_away(sys.exc_info()[1])
     status = HTTPStatus.SERVICE_UNAVAILABLE if away else HTTPStatus.INTERNAL_SERVER_ERROR
-    response = (
-        failed(status) if request.path.startswith(("/api/", "/scim/")) else _failure_page(request, status)
-    )
+    response = failed(status) if request.path.startswith(FOR_PROGRAMS) else _failure_page(request, status)
     response["Cache-Control"] = "no-store"
     if away:
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def too_many_attempts(request: HttpRequest) -> HttpResponse:
+    """Slow down whoever tries to sign in, or to confirm who he is, too often."""
+    minutes = TOO_MANY_RETRY_AFTER_SECONDS // 60
+    response = render(request, "429.html", {"minutes": minutes}, status=HTTPStatus.TOO_MANY_REQUESTS)
+    response["Retry-After"] = str(TOO_MANY_RETRY_AFTER_SECONDS)
+    response["Cache-Control"] = "no-store"
     return response
 
 
@@ -54,7 +63,9 @@ def _is_away(error: BaseException | None) -> bool:
 
 
 def _failure_page(request: HttpRequest, status: HTTPStatus) -> HttpResponse:
-    page = render_to_string(f"{status.value}.html", {"theme": theme_of(request)})
+    known = structlog.contextvars.get_contextvars()
+    context = {"theme": theme_of(request), "request_id": known.get("request_id", "")}
+    page = render_to_string(f"{status.value}.html", context)
     return HttpResponse(page, status=status)
 
 

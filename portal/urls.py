@@ -27,7 +27,14 @@ from portal.news.slack import slack_action, slack_command
 from portal.places.developers import developers
 from portal.views import not_ones_own, theme
 from teams.views import confirm_at_provider
-from usage.selectors import forecast_budgets, key_exposure, key_use, own_use, planned_effects
+from usage.selectors import (
+    forecast_budgets,
+    key_exposure,
+    key_use,
+    key_use_columns,
+    own_use,
+    planned_effects,
+)
 
 model_pages = catalog.urls.routes(
     projects_of=projects_with_grants, approvers=approvers_by_tier, own_use=own_use, effects=planned_effects
@@ -39,6 +46,7 @@ budget_pages = budgets.urls.routes(
     forecasts=forecast_budgets,
     ask_for_more=lambda public_id: reverse("approvals:ask_budget", args=[public_id]),
 )
+key_pages = keys.urls.routes(use_of=key_use, columns_of_use=key_use_columns, exposure_of=key_exposure)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", overview, name="overview"),
@@ -80,10 +88,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/provider/", include("allauth.socialaccount.urls")),
     path("accounts/", include("allauth.socialaccount.providers.openid_connect.urls")),
     path("approvals/", include("approvals.urls")),
-    path("keys/", include(keys.urls.routes(use_of=key_use, exposure_of=key_exposure))),
+    path("keys/", include(key_pages)),
     path("scim/v2/", include(teams.urls.scim_routes(leaving=LEAVING))),
     path("api/", include("portal.api_urls")),
     path("", include("gateway.urls")),
 ]
 
 handler500 = "portal.refusals.server_error"
+handler429 = "portal.refusals.too_many_attempts"

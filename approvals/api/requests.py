@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from approvals import selectors, services
+from approvals.loading import loaded, with_lent, with_said
 from approvals.models import AccessRequest, BudgetRequest, RequestStatus, Verdict
 from approvals.serializers.requests import (
     AccessRequestAmendIn,
@@ -81,7 +82,7 @@ class AccessRequestViewSet(RequestViewSet):
 
     def get_queryset(self) -> QuerySet[AccessRequest]:
         """Return the requests in scope."""
-        return selectors.loaded(AccessRequest.objects.visible_to(self.actor))
+        return loaded(AccessRequest.objects.visible_to(self.actor))
 
     def chosen(self, rows: QuerySet[AccessRequest]) -> QuerySet[AccessRequest]:
         """Narrow the list down to what the parameters ask for."""
@@ -248,7 +249,7 @@ class BudgetRequestViewSet(RequestViewSet):
 
     def get_queryset(self) -> QuerySet[BudgetRequest]:
         """Return the requests in scope."""
-        return selectors.with_said(selectors.with_lent(BudgetRequest.objects.visible_to(self.actor).placed()))
+        return with_said(with_lent(BudgetRequest.objects.visible_to(self.actor).placed()))
 
     def chosen(self, rows: QuerySet[BudgetRequest]) -> QuerySet[BudgetRequest]:
         """Narrow the list down to a budget and a status as it is written down."""

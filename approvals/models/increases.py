@@ -81,7 +81,7 @@ class BudgetRequest(Waiting):
     comment = models.TextField(blank=True)
     limit = models.OneToOneField(BudgetLimit, on_delete=models.PROTECT, null=True, related_name="request")
 
-    # Filled in by `approvals.selectors.with_lent()`: the live delegations where the budget is; by
+    # Filled in by `approvals.loading.with_lent()`: the live delegations where the budget is; by
     # `find_increase()` what was said.
     lent: list[dict[str, Any]]
     said: list[dict[str, Any]]

@@ -212,7 +212,7 @@ class AccessRequest(Waiting):
     closed_reason = models.CharField(max_length=240, blank=True)
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="requests")
 
-    # Filled in by `approvals.selectors.listed()`: the role whose turn it is, who counts already and for whom,
+    # Filled in by `approvals.loading.listed()`: the role whose turn it is, who counts already and for whom,
     # the live delegations here, what was said, the grant that can go on, whether the beneficiary works in the
     # project's team now, until when an active grant from this lasts.
     waiting_role: str

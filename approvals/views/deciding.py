@@ -21,7 +21,7 @@ from approvals.errors import (
 from approvals.forms import DecideForm
 from approvals.models import AccessRequest, RequestKind, RequestStatus, Verdict
 from approvals.selectors import View
-from approvals.views.reading import detail_url, inbox_page, offer_form, view_of
+from approvals.views.reading import detail_url, inbox_of, inbox_page, offer_form, query_of, view_of
 from approvals.views.shapes import Change, Outcome
 from core.errors import DomainError, GoneError, InvalidInputError
 from core.money import format_usd
@@ -47,7 +47,7 @@ def decide_request(request: PersonRequest, public_id: str) -> HttpResponse:
     """Count the person's verdict. Following a link here decides nothing: it opens the request."""
     asked = selectors.find(request.user, public_id)
     if request.method != "POST":
-        return redirect(detail_url(asked, view_of(request)))
+        return redirect(detail_url(asked, query_of(request, view_of(request))))
     form = DecideForm(request.POST, expected_usd=asked.expected_monthly_usd, longest_days=asked.duration_days)
     verdict = request.POST.get("verdict", "")
     if verdict not in Verdict.values:
@@ -68,7 +68,7 @@ def decide_request(request: PersonRequest, public_id: str) -> HttpResponse:
 
 def _ask_again(request: PersonRequest, asked: AccessRequest, form: DecideForm) -> HttpResponse:
     """Return the case with the form as it was filled in and what is wrong with it (422)."""
-    inbox = selectors.inbox(request.user, view_of(request))
+    inbox = inbox_of(request)
     case = case_of(request.user, asked, holders=inbox.holders)
     outcome = None if case.may_decide else Outcome(tone="warn", title="Not decided", text=case.why_not)
     return inbox_page(request, inbox, case=case, form=form, outcome=outcome, status=422)
@@ -76,7 +76,7 @@ def _ask_again(request: PersonRequest, asked: AccessRequest, form: DecideForm) -
 
 def _refused(request: PersonRequest, asked: AccessRequest, error: DomainError) -> HttpResponse:
     """Return why the verdict was not counted, and the request as it is now where it can still be decided."""
-    inbox = selectors.inbox(request.user, view_of(request))
+    inbox = inbox_of(request)
     can_read_again = isinstance(error, READ_AGAIN)
     entered = {name: request.POST.get(name, "") for name in ("monthly_cap_usd", "duration_days", "comment")}
     outcome = Outcome(
@@ -85,7 +85,7 @@ def _refused(request: PersonRequest, asked: AccessRequest, error: DomainError) -
         text=error.detail,
         changes=changes_of(error),
         kept="" if can_read_again else entered["comment"].strip(),
-        next_url="" if can_read_again else detail_url(asked, inbox.view),
+        next_url="" if can_read_again else detail_url(asked, query_of(request, inbox.view)),
         next_text="" if can_read_again else "See the request",
     )
     if not can_read_again:
@@ -100,14 +100,18 @@ def _counted(request: PersonRequest, result: services.Outcome) -> HttpResponse:
     title, text = _in_words(result)
     if not request.htmx:
         messages.success(request, f"{title}. {text}")
-        return redirect(detail_url(result.request, view_of(request)))
-    inbox = selectors.inbox(request.user, view_of(request))
-    following = next(iter(inbox.requests), None) if inbox.view is View.WAITING else None
+        return redirect(detail_url(result.request, query_of(request, view_of(request))))
+    inbox = inbox_of(request)
+    following = (
+        next((each for each in inbox.rows if isinstance(each, AccessRequest)), None)
+        if inbox.view is View.WAITING
+        else None
+    )
     outcome = Outcome(
         tone="ok",
         title=title,
         text=text,
-        next_url=detail_url(following) if following else "",
+        next_url=detail_url(following, query_of(request, inbox.view)) if following else "",
         next_text="Next request" if following else "",
     )
     return inbox_page(request, inbox, outcome=outcome)

@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from approvals import selectors, services
+from approvals.loading import loaded
 from approvals.models import AccessRequest, Policy
 from approvals.services.together import fits_together
 from core.errors import InvalidInputError
@@ -37,7 +38,7 @@ def _approve(request: PersonRequest, offered: Sequence[AccessRequest]) -> HttpRe
     """Approve what was confirmed; what cannot be approved any more is reported with its own refusal."""
     seen = _seen(request.POST.getlist("seen"))
     visible = AccessRequest.objects.visible_to(request.user).filter(public_id__in=seen)
-    rows = list(selectors.loaded(visible).order_by("decide_by", "pk"))
+    rows = list(loaded(visible).order_by("decide_by", "pk"))
     if not rows:
         return redirect("approvals:together")
     try:

@@ -39,6 +39,7 @@ from budgets.models import (
     Window,
 )
 from budgets.selectors.history import PURSER, limit_history
+from budgets.selectors.orders import BY_NAME, SORTED_BY
 from budgets.selectors.places import (
     WIDEST_FIRST,
     of_scopes,
@@ -60,6 +61,7 @@ from budgets.types import (
 )
 from core.errors import NotFoundError
 from core.money import ZERO
+from core.sorting import Order
 from teams.models import Project, User
 from teams.selectors import RolesHeld
 
@@ -75,9 +77,12 @@ def visible_budgets(
 
 
 def budget_rows(
-    budgets: QuerySet[Budget], *, at: datetime | None = None, part: slice = ALL
+    budgets: QuerySet[Budget], *, at: datetime | None = None, part: slice = ALL, order: Order = BY_NAME
 ) -> list[BudgetRow]:
-    """Return budgets with limits and balances, the widest scope first, or a part of that list. One query."""
+    """Return budgets with limits and balances, or a part of that list. One query.
+
+    The widest scope stands first, and those of one kind of scope by `order`, a column of SORTED_BY.
+    """
     moment = moment_of(at)
     base = BudgetLimit.objects.filter(
         budget_id=OuterRef("pk"), kind=LimitKind.BASE, valid_from__lte=moment
@@ -91,7 +96,7 @@ def budget_rows(
             why=Subquery(base.values("reason")[:1]),
             passed=_passed_in_the_window(),
         )
-        .order_by(_breadth(), Collate(F("scope_name"), "C"), "scope_id", "pk")
+        .order_by(_breadth(), *order.sql(SORTED_BY), Collate(F("scope_name"), "C"), "scope_id", "pk")
     )
     return [_row(budget) for budget in found[part]]
 
@@ -105,15 +110,17 @@ def list_budgets(
     scope: ScopeKind | None = None,
     window: Window | None = None,
     part: slice = ALL,
+    order: Order = BY_NAME,
 ) -> list[BudgetRow]:
     """Return what the Budgets page lists for this person, of one kind of scope and one window if given.
 
-    `part` is the slice of that list that a page shows. Two queries, one when his `roles` are known.
+    `part` is the slice that a page shows of that list, `order` as `budget_rows` has it. Two queries,
+    one when his `roles` are known.
     """
     chosen = {"scope_kind": scope, "window": window}
     found = visible_budgets(user, key_ids=key_ids, roles=roles)
     return budget_rows(
-        found.filter(**{name: each for name, each in chosen.items() if each}), at=at, part=part
+        found.filter(**{name: each for name, each in chosen.items() if each}), at=at, part=part, order=order
     )
 
 

@@ -25,11 +25,25 @@ from budgets.views.facts import (
 )
 from budgets.views.lines import TITLES, BudgetGroup, budget_groups
 from core import addresses
+from core.sorting import Head, Table
 from core.spreadsheets import Cell, csv_response
 from teams.selectors import roles_of
 from teams.types import PersonRequest
 
-KEPT = ("scope", "window")
+KEPT = ("scope", "window", "sort")
+TABLE = Table(
+    usual="name",
+    heads=(
+        Head(label="Budget", sort="name"),
+        Head(label="At the limit"),
+        Head(label="Limit", sort="limit", numeric=True),
+        Head(label="Spent", sort="spent", numeric=True),
+        Head(label="Held", sort="held", numeric=True),
+        Head(label="Left", sort="left", numeric=True),
+        Head(label="Used", sort="used", falls=True),
+        Head(label="Starts again", sort="resets"),
+    ),
+)
 PAGE_ROWS = 100
 CSV_HEAD = (
     "Budget", "Scope", "Window", "Only", "At the limit", "The tightest",
@@ -41,7 +55,8 @@ CSV_HEAD = (
 def list_budgets(request: PersonRequest, *, neighbours: Neighbours) -> HttpResponse:
     """List the budgets of what the person may see, the widest scope first.
 
-    `?scope=` and `?window=` narrow the list down; `?format=csv` returns all the rows of all its pages.
+    `?scope=` and `?window=` narrow the list down, `?sort=` sorts the budgets of one kind of scope;
+    `?format=csv` returns all the rows of all its pages.
     """
     request.roles_held = roles_of(request.user)
     chosen = {name: request.GET.get(name, "") for name in ("scope", "window")}
@@ -52,6 +67,7 @@ def list_budgets(request: PersonRequest, *, neighbours: Neighbours) -> HttpRespo
         roles=request.roles_held,
         scope=ScopeKind(chosen["scope"]) if chosen["scope"] in ScopeKind else None,
         window=Window(chosen["window"]) if chosen["window"] in Window else None,
+        order=TABLE.order(request),
         part=slice(None) if as_csv else slice(PAGE_ROWS * number, PAGE_ROWS * (number + 1) + 1),
     )
     rows = found if as_csv else found[:PAGE_ROWS]
@@ -64,14 +80,15 @@ def list_budgets(request: PersonRequest, *, neighbours: Neighbours) -> HttpRespo
     )
     if as_csv:
         return csv_response("budgets", CSV_HEAD, _csv_rows(groups))
-    filters = {name: value for name, value in chosen.items() if value}
+    previous_url, next_url = addresses.pages(request, KEPT, has_more=len(found) > len(rows))
     context = {
         "groups": groups,
         "form": ListForm(initial=chosen, scopes=[(kind.value, title) for kind, title in TITLES.items()]),
-        "is_narrowed": bool(filters),
-        "csv_url": "?" + "&".join([*(f"{name}={value}" for name, value in _known(chosen)), "format=csv"]),
-        "previous_url": _page_url(request, number - 1) if number else "",
-        "next_url": _page_url(request, number + 1) if len(found) > len(rows) else "",
+        "columns": TABLE.columns(request, KEPT),
+        "is_narrowed": any(chosen.values()),
+        "csv_url": addresses.link(request, KEPT, format="csv"),
+        "previous_url": previous_url,
+        "next_url": next_url,
         "open_url": reverse("budgets:open") if may_change_anything(request.roles_held) else "",
     }
     return render(request, "budgets/list.html", context)
@@ -87,18 +104,6 @@ def show_budget(request: PersonRequest, public_id: str, *, neighbours: Neighbour
         "facts": _facts(request, neighbours, row, forecast),
     }
     return render(request, "budgets/detail.html", context)
-
-
-def _page_url(request: PersonRequest, number: int) -> str:
-    return addresses.link(request, KEPT, page=str(number) if number else "")
-
-
-def _known(chosen: dict[str, str]) -> Iterable[tuple[str, str]]:
-    """Give the filters that mean something, as they stand in an address."""
-    if chosen["scope"] in ScopeKind:
-        yield "scope", chosen["scope"]
-    if chosen["window"] in Window:
-        yield "window", chosen["window"]
 
 
 def _csv_rows(groups: Iterable[BudgetGroup]) -> Iterable[tuple[Cell, ...]]:

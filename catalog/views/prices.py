@@ -1,6 +1,8 @@
 """Prices: what is in force and to come for every model, and the whole history of one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from decimal import Decimal
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -11,12 +13,36 @@ from catalog.models import PriceNotice, PriceProposal, PriceSource, ProposalStat
 from catalog.ports import PlannedEffects
 from catalog.price_tables import ModelLine, PriceLine, find_model, model_lines, price_lines
 from core import addresses, clock
+from core.sorting import Head, Table
 from core.spreadsheets import Cell, csv_response
 from teams.models import Role
 from teams.selectors import roles_of
 from teams.types import PersonRequest
 
-KEPT = ("provider", "tier", "source", "change")
+FILTERS = ("provider", "tier", "source", "change")
+KEPT = (*FILTERS, "sort")
+TABLE = Table(
+    usual="tier",
+    heads=(
+        Head(label="Model", sort="name"),
+        Head(label="Tier", sort="tier"),
+        Head(label="Input", sort="input", numeric=True),
+        Head(label="Cached input", sort="cached", numeric=True),
+        Head(label="Output", sort="output", numeric=True),
+        Head(label="Others", sort="others", numeric=True),
+        Head(label="Source"),
+        Head(label="Newest since", sort="since", falls=True),
+    ),
+)
+SORTS: dict[str, Callable[[ModelLine], str | int | Decimal | datetime | None]] = {
+    "name": lambda line: line.model.name.casefold(),
+    "tier": lambda line: line.model.tier_id,
+    "input": lambda line: line.input_usd,
+    "cached": lambda line: line.cached_usd,
+    "output": lambda line: line.output_usd,
+    "others": lambda line: line.others,
+    "since": lambda line: line.since,
+}
 COMING = "coming"
 CSV_HEAD = (
     *("model", "provider", "tier", "input_usd_per_million", "cached_usd_per_million"),
@@ -33,7 +59,7 @@ def list_prices(request: PersonRequest, *, effects: PlannedEffects) -> HttpRespo
     """List every model's prices in force, with filters; administrators also see what waits for them."""
     request.roles_held = roles_of(request.user)
     every = model_lines()
-    lines = _chosen(request, every)
+    lines = TABLE.order(request).of(_chosen(request, every), SORTS)
     if request.GET.get("format") == "csv":
         return csv_response("prices", CSV_HEAD, map(_cells, lines))
     is_admin = Role.ADMIN in request.roles_held.organisation_wide
@@ -41,7 +67,8 @@ def list_prices(request: PersonRequest, *, effects: PlannedEffects) -> HttpRespo
         "lines": lines,
         "at": clock.now(),
         "filters": _filters(request, every),
-        "is_filtered": any(request.GET.get(name) for name in KEPT),
+        "is_filtered": any(request.GET.get(name) for name in FILTERS),
+        "columns": TABLE.columns(request, KEPT),
         "csv_url": addresses.link(request, KEPT, format="csv"),
         "effects": effects(request.roles_held),
         "is_admin": is_admin,
@@ -81,7 +108,7 @@ def _notices() -> Iterable[PriceNotice]:
 
 
 def _chosen(request: HttpRequest, lines: Iterable[ModelLine]) -> list[ModelLine]:
-    asked = {name: request.GET.get(name, "") for name in KEPT}
+    asked = {name: request.GET.get(name, "") for name in FILTERS}
     source = dict(PriceSource.choices).get(asked["source"], asked["source"])
     return [
         line

@@ -30,11 +30,14 @@ class KeyRow:
     """One line of the list; an address is empty where the person may not go."""
 
     name: str
+    public_id: str
     owner: str
     masked: str
     state: Tone
     project: str
+    project_id: str
     tiers: tuple[TierNow, ...]
+    made_at: datetime
     expires_at: datetime
     last_used_on: date | None
     spent_usd: Decimal
@@ -64,10 +67,13 @@ def key_row(key: ApiKey, *, user: User, roles: RolesHeld, use: KeyUse | None) ->
     """Return a key that `selectors.listed()` loaded as the list shows it to this person."""
     return KeyRow(
         name=key.name,
+        public_id=key.public_id,
         owner=str(key.owner),
         masked=key.masked,
         state=state_in_words(key),
         project=key.project.name,
+        project_id=key.project.code,
+        made_at=key.created_at,
         tiers=tuple(TierNow(name=f"Tier {tier}", until=_until(key, tier)) for tier in tiers_now(key)),
         expires_at=key.expires_at,
         last_used_on=use.last_day if use else None,

@@ -14,6 +14,8 @@ from django.views.decorators.http import require_safe
 from core import addresses
 from core.errors import NotFoundError
 from core.models import AuditEvent
+from core.shapes import Column
+from core.sorting import Head, Table
 from core.spreadsheets import csv_stream
 from portal.audit.lines import CSV_HEAD, Line, exported, in_words
 from portal.audit.selectors import Filters, events_visible_to, filtered, reads_all, sealed_until
@@ -24,7 +26,17 @@ from teams.selectors import RolesHeld
 from teams.types import PersonRequest
 from usage.selectors.periods import organisation_today
 
-KEPT = ("actor", "action", "object", "team", "from", "to", "before")
+KEPT = ("actor", "action", "object", "team", "from", "to", "sort")
+TABLE = Table(
+    usual="-at",
+    heads=(
+        Head(label="Action"),
+        Head(label="About"),
+        Head(label="Who"),
+        Head(label="Changes"),
+        Head(label="When", sort="at", falls=True),
+    ),
+)
 PAGE_ROWS = 30
 NO_SUCH_EVENT = "There is no such event, or it is not about something of yours."
 
@@ -37,26 +49,28 @@ class AuditPage:
     filters: Filters
     wrong_dates: bool
     teams: tuple[Team, ...]
+    columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     sealed_at: datetime | None
     verified: AuditVerified | None
     is_first: bool
     all_url: str
     csv_url: str
-    newest_url: str
-    older_url: str
+    first_url: str
+    next_url: str
 
 
 @require_safe
 def list_events(request: PersonRequest) -> HttpResponseBase:
-    """List the events that concern the person, the newest first; as CSV with `?format=csv`."""
+    """List the events that concern the person, the newest first or by `?sort=`; as CSV with `?format=csv`."""
     roles = roles_here(request)
     visible = events_visible_to(request.user, roles)
     wanted = _filters(request)
     events = filtered(visible, wanted)
     if request.GET.get("format") == "csv":
         teams = {team.pk: team.name for team in _teams(request)}
-        rows = exported(events, teams=teams, in_full=reads_all(roles))
+        newest_first = TABLE.order(request).falls
+        rows = exported(events, teams=teams, in_full=reads_all(roles), newest_first=newest_first)
         return csv_stream(request, f"audit-{organisation_today()}", CSV_HEAD, rows)
     return render(request, "portal/audit.html", {"audit": _page(request, visible, events, wanted, roles)})
 
@@ -88,10 +102,11 @@ def _page(
     wanted: Filters,
     roles: RolesHeld,
 ) -> AuditPage:
-    before = request.GET.get("before", "")
+    before, order = request.GET.get("before", ""), TABLE.order(request)
     if before:
-        events = events.filter(pk__lt=visible.filter(public_id=before).values("pk")[:1])
-    found = list(events[: PAGE_ROWS + 1])
+        further = "pk__lt" if order.falls else "pk__gt"
+        events = events.filter(**{further: visible.filter(public_id=before).values("pk")[:1]})
+    found = list(events.order_by(*order.sql({"at": "pk"}))[: PAGE_ROWS + 1])
     shown, has_older = found[:PAGE_ROWS], len(found) > PAGE_ROWS
     teams = _teams(request)
     lines, sealed_at = _lines(request, shown, teams, roles)
@@ -100,14 +115,15 @@ def _page(
         filters=wanted,
         wrong_dates=any(request.GET.get(name) and not _day(request, name) for name in ("from", "to")),
         teams=tuple(teams),
+        columns=TABLE.columns(request, KEPT),
         lines=tuple(lines),
         sealed_at=sealed_at,
         verified=last_verified(),
         is_first=not before,
         all_url=request.path,
-        csv_url=addresses.link(request, KEPT, before="", format="csv"),
-        newest_url=addresses.link(request, KEPT, before="") if before else "",
-        older_url=addresses.link(request, KEPT, before=shown[-1].public_id) if has_older else "",
+        csv_url=addresses.link(request, KEPT, format="csv"),
+        first_url=addresses.link(request, KEPT) if before else "",
+        next_url=addresses.link(request, KEPT, before=shown[-1].public_id) if has_older else "",
     )
 
 

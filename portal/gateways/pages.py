@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -10,27 +9,18 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.errors import NotFoundError
-from core.forms import ReasonField
-from core.reasons import MOST_CHARACTERS
+from core.forms import ReasonForm
 from gateway import services
 from gateway.models import Gateway
-from portal.context import administers, roles_here
+from portal.context import require_admin_here
 from teams.types import PersonRequest
 from teams.views.acting import METHODS, confirm_page, done
-
-NO_SUCH_PAGE = "There is no such gateway, or it is not for your role. Ask an administrator."
-
-
-class ReasonForm(forms.Form):
-    """Why a gateway is switched."""
-
-    reason = ReasonField(label="Reason", max_length=MOST_CHARACTERS)
 
 
 @require_safe
 def list_gateways(request: PersonRequest) -> HttpResponse:
     """List every gateway, on and off."""
-    _require_admin(request)
+    require_admin_here(request, "see gateways")
     return render(request, "portal/gateways.html", {"gateways": list(Gateway.objects.order_by("name"))})
 
 
@@ -103,14 +93,9 @@ def _switch(
     return confirm_page(request, form, title=title, lines=lines, submit=submit, back=back)
 
 
-def _require_admin(request: PersonRequest) -> None:
-    if not administers(roles_here(request)):
-        raise NotFoundError(NO_SUCH_PAGE)
-
-
 def _find(request: PersonRequest, public_id: str) -> Gateway:
-    _require_admin(request)
+    require_admin_here(request, "see gateways")
     gateway = Gateway.objects.filter(public_id=public_id).first()
     if gateway is None:
-        raise NotFoundError(NO_SUCH_PAGE)
+        raise NotFoundError("There is no such gateway.")
     return gateway

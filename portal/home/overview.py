@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -12,6 +12,7 @@ from approvals.selectors import inbox
 from approvals.views.shapes import Row, row_of, row_of_increase
 from core import addresses
 from core.shapes import Column, Tab
+from core.sorting import Head, Table
 from core.spreadsheets import Cell, csv_response
 from keys.models import ApiKey
 from keys.selectors import to_reveal
@@ -36,11 +37,23 @@ from usage.selectors.warnings import open_warnings
 from usage.types import Overview, ProjectRow
 
 KEPT = ("scope", "p", "view", "sort")
-DEAREST_FIRST = "-spent"
+PROJECTS = Table(
+    usual="-spent",
+    heads=(
+        Head(label="Project", sort="name"),
+        Head(label="Status"),
+        Head(label="Spent", sort="spent", numeric=True),
+        Head(label="Budget", sort="limit", numeric=True),
+        Head(label="Used", sort="used", falls=True),
+        Head(label="Forecast", sort="forecast", numeric=True),
+        Head(label="13 weeks"),
+    ),
+)
 SORTS: dict[str, Callable[[ProjectRow], str | Decimal | None]] = {
     "name": lambda row: row.name.casefold(),
     "spent": lambda row: row.spent_usd,
     "limit": lambda row: row.limit_usd,
+    "used": lambda row: row.spent_percent,
     "forecast": lambda row: row.forecast_usd,
 }
 CSV_HEAD = (
@@ -76,7 +89,7 @@ def overview(request: PersonRequest) -> HttpResponse:
     """Show the spend of the person's own scope, or of `?scope=`, in `?p=`; as CSV with `?format=csv`."""
     chosen = scopes.choose(request.user, roles_here(request), request.GET.get("scope", ""))
     figures = selectors.overview(chosen.scope, period=period_asked(request))
-    projects = _sorted(request, figures.projects)
+    projects = PROJECTS.order(request).of(figures.projects, SORTS)
     if request.GET.get("format") == "csv":
         return csv_response(f"projects-{figures.period.first_day}", CSV_HEAD, map(_cells, projects))
     is_fragment = request.headers.get("HX-Target") == "chart"
@@ -102,7 +115,7 @@ def _page(
     chosen: scopes.Chosen,
     figures: Overview,
     *,
-    projects: list[ProjectRow],
+    projects: tuple[ProjectRow, ...],
     waiting: tuple[Row, ...],
 ) -> OverviewPage:
     period = addresses.choice(request, "p", PERIODS, MONTH)
@@ -118,50 +131,13 @@ def _page(
         chart_summary=chart_summary(figures),
         limit_note=limit_note(period=period, has_budget=bool(chosen.scope.budget)),
         forecast_note="Needs a day of usage" if is_running else "Only this month is forecast",
-        columns=_columns(request),
-        projects=tuple(projects),
+        columns=PROJECTS.columns(request, KEPT),
+        projects=projects,
         csv_url=addresses.link(request, KEPT, format="csv"),
         waiting=waiting,
         to_reveal=tuple(to_reveal(request.user)),
         unusual=tuple(open_warnings(chosen.scope)) if is_running else (),
         unbooked=waiting_in_quarantine() if administers(roles_here(request)) else 0,
-    )
-
-
-def _sort(request: HttpRequest) -> tuple[str, bool]:
-    """Return the column that the table is sorted by, and whether it is the largest first."""
-    known = [*SORTS, *(f"-{name}" for name in SORTS)]
-    wanted = addresses.choice(request, "sort", known, DEAREST_FIRST)
-    return wanted.removeprefix("-"), wanted.startswith("-")
-
-
-def _sorted(request: HttpRequest, rows: tuple[ProjectRow, ...]) -> list[ProjectRow]:
-    """Sort the projects as the address says; those without a value stand last either way."""
-    name, largest_first = _sort(request)
-    key = SORTS[name]
-    known = [row for row in rows if key(row) is not None]
-    known.sort(key=key, reverse=largest_first)  # type: ignore[arg-type]  # one column is all text or all numbers
-    return known + [row for row in rows if key(row) is None]
-
-
-def _columns(request: HttpRequest) -> tuple[Column, ...]:
-    current, largest_first = _sort(request)
-
-    def column(name: str, label: str) -> Column:
-        descend = not largest_first if name == current else name != "name"
-        order = ("descending" if largest_first else "ascending") if name == current else ""
-        wanted = f"-{name}" if descend else name
-        url = addresses.link(request, KEPT, sort="" if wanted == DEAREST_FIRST else wanted)
-        return Column(label=label, url=url, numeric=name != "name", sorted=order)
-
-    return (
-        column("name", "Project"),
-        Column(label="Status"),
-        column("spent", "Spent"),
-        column("limit", "Budget"),
-        Column(label="Used"),
-        column("forecast", "Forecast"),
-        Column(label="13 weeks"),
     )
 
 

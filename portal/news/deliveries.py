@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
-from core import addresses
+from core import addresses, clock
 from core.errors import NotFoundError
 from core.models import DeliveryAttempt, Outbox, OutboxKind
 from core.shapes import Tab, Tone
-from portal.context import administers, roles_here
+from core.sorting import Head, Table
+from core.spreadsheets import Cell, csv_stream, in_batches, iso
+from portal.context import require_admin_here
 from portal.news.selectors import ALL, STATES, MessageState, state_of
 from portal.services.deliveries import put_aside, send_again
 from teams.types import PersonRequest
@@ -26,9 +28,21 @@ TONES = {
     MessageState.IN_DIGEST: "ok",
     MessageState.RETRIED: "warn",
 }
-KEPT = ("state", "before")
+KEPT = ("state", "webhook", "sort")
 PAGE_ROWS = 50
-NO_SUCH_PAGE = "There is no such message, or it is not for your role. Ask an administrator."
+TABLE = Table(
+    usual="-made",
+    heads=(
+        Head(label="Message"),
+        Head(label="To"),
+        Head(label="State"),
+        Head(label="Attempts", numeric=True),
+        Head(label="Made", sort="made", falls=True),
+    ),
+)
+CSV_HEAD = (
+    *("message", "message_id", "channel", "topic", "recipient", "state", "attempts", "last_error", "made_at"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,29 +63,37 @@ class Line:
 
 
 @require_safe
-def list_deliveries(request: PersonRequest) -> HttpResponse:
-    """List messages, the newest first."""
-    _require_admin(request)
-    state = addresses.choice(request, "state", STATES, ALL)
-    rows = Outbox.objects.filter(STATES[state][1]).order_by("-pk")
-    if before := request.GET.get("before", ""):
-        rows = rows.filter(pk__lt=Outbox.objects.filter(public_id=before).values("pk")[:1])
+def list_deliveries(request: PersonRequest) -> HttpResponseBase:
+    """List messages, the newest first or by `?sort=`, in a state, of one `?webhook=`; as CSV with
+    `?format=csv`.
+    """
+    require_admin_here(request, "see deliveries")
+    state, webhook = addresses.choice(request, "state", STATES, ALL), request.GET.get("webhook", "")
+    order = TABLE.order(request)
+    rows = Outbox.objects.filter(STATES[state][1]).order_by(*order.sql({"made": "pk"}))
+    if webhook:
+        rows = rows.filter(kind=OutboxKind.WEBHOOK, recipient=webhook.replace("\0", ""))
+    if request.GET.get("format") == "csv":
+        every = in_batches(rows, lambda found: map(_line, found))
+        return csv_stream(request, f"deliveries-{clock.now():%Y-%m-%d}", CSV_HEAD, map(_cells, every))
+    if before := request.GET.get("before", "").replace("\0", ""):
+        further = "pk__lt" if order.falls else "pk__gt"
+        rows = rows.filter(**{further: Outbox.objects.filter(public_id=before).values("pk")[:1]})
     found = list(rows[: PAGE_ROWS + 1])
     shown = found[:PAGE_ROWS]
+    has_more = len(found) > PAGE_ROWS
     context = {
         "lines": [_line(message) for message in shown],
+        "columns": TABLE.columns(request, KEPT),
         "tabs": [
-            Tab(
-                label=label,
-                url=addresses.link(request, KEPT, state=value, before=""),
-                current=value == state,
-            )
+            Tab(label=label, url=addresses.link(request, KEPT, state=value), current=value == state)
             for value, (label, _) in STATES.items()
         ],
-        "older_url": addresses.link(request, KEPT, before=shown[-1].public_id)
-        if len(found) > PAGE_ROWS
-        else "",
-        "newest_url": addresses.link(request, KEPT, before="") if before else "",
+        "is_of_one": bool(webhook),
+        "all_url": addresses.link(request, ("state", "sort")),
+        "csv_url": addresses.link(request, KEPT, format="csv"),
+        "next_url": addresses.link(request, KEPT, before=shown[-1].public_id) if has_more else "",
+        "first_url": addresses.link(request, KEPT) if before else "",
     }
     return render(request, "portal/deliveries.html", context)
 
@@ -117,16 +139,11 @@ def routes() -> tuple[list[URLPattern], str]:
     return patterns, "deliveries"
 
 
-def _require_admin(request: PersonRequest) -> None:
-    if not administers(roles_here(request)):
-        raise NotFoundError(NO_SUCH_PAGE)
-
-
 def _find(request: PersonRequest, public_id: str) -> Outbox:
-    _require_admin(request)
+    require_admin_here(request, "see deliveries")
     message = Outbox.objects.filter(public_id=public_id).first()
     if message is None:
-        raise NotFoundError(NO_SUCH_PAGE)
+        raise NotFoundError("There is no such message.")
     return message
 
 
@@ -144,4 +161,18 @@ def _line(message: Outbox) -> Line:
         created_at=message.created_at,
         is_given_up=message.dead_at is not None,
         is_put_aside=message.put_aside_at is not None,
+    )
+
+
+def _cells(line: Line) -> tuple[Cell, ...]:
+    return (
+        line.subject,
+        line.public_id,
+        line.channel,
+        line.topic,
+        line.recipient,
+        line.state.text,
+        line.attempts,
+        line.last_error,
+        iso(line.created_at),
     )

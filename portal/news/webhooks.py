@@ -1,7 +1,6 @@
 """Webhooks: addresses that are told of acts, for administrators."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from django import forms
 from django.contrib import messages
@@ -11,18 +10,16 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import InvalidInputError, NotFoundError
-from core.forms import ReasonField
+from core.forms import ReasonForm
 from core.models import Webhook
 from core.webhooks import secret_of
-from portal.context import administers, roles_here
+from portal.context import require_admin_here
 from portal.news.selectors import told, webhooks
 from portal.services import webhooks as services
-from teams.models import User
 from teams.types import PersonRequest
+from teams.views.acting import METHODS, confirm_page, done
 
-NO_SUCH_PAGE = "There is no such webhook, or it is not for your role. Ask an administrator."
 MOST_SHOWN = 20
-FORM_METHODS = ("GET", "HEAD", "POST")
 
 
 class WebhookForm(forms.Form):
@@ -52,16 +49,10 @@ class WebhookForm(forms.Form):
         return list(dict.fromkeys(self.cleaned_data["actions"].split()))
 
 
-class ReasonForm(forms.Form):
-    """Why a webhook is switched off."""
-
-    reason = ReasonField(label="Reason", max_length=services.MAX_TEXT)
-
-
-@require_http_methods(FORM_METHODS)
+@require_http_methods(METHODS)
 def list_webhooks(request: PersonRequest) -> HttpResponse:
     """List webhooks; on POST add one and show its secret, this once."""
-    _require_admin(request)
+    require_admin_here(request, "see webhooks")
     form = WebhookForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -122,7 +113,7 @@ def enable(request: PersonRequest, public_id: str) -> HttpResponse:
     return _act(request, public_id, services.enable_webhook, "The webhook is on.")
 
 
-@require_http_methods(FORM_METHODS)
+@require_http_methods(METHODS)
 def change(request: PersonRequest, public_id: str) -> HttpResponse:
     """Show where a webhook goes and what it hears; on POST change that."""
     webhook = _find(request, public_id)
@@ -148,32 +139,36 @@ def change(request: PersonRequest, public_id: str) -> HttpResponse:
     )
 
 
-@require_http_methods(FORM_METHODS)
+@require_http_methods(METHODS)
 def disable(request: PersonRequest, public_id: str) -> HttpResponse:
     """Name the consequences and ask for a reason; on POST switch the webhook off."""
     webhook = _find(request, public_id)
-    question = {
-        "title": f"Switch off the webhook {webhook}?",
-        "text": "You can switch it on again at any time.",
-        "consequences": ("It is not told what happens meanwhile, not even later.",),
-        "url": reverse("webhooks:disable", args=[public_id]),
-        "submit_text": "Switch off",
-    }
-    return _ask(request, webhook, question, services.disable_webhook, "The webhook is off.")
+    return _ask(
+        request,
+        webhook,
+        services.disable_webhook,
+        title=f"Switch off the webhook {webhook}?",
+        text="You can switch it on again at any time.",
+        lines=("It is not told what happens meanwhile, not even later.",),
+        submit="Switch off",
+        said="The webhook is off.",
+    )
 
 
-@require_http_methods(FORM_METHODS)
+@require_http_methods(METHODS)
 def remove(request: PersonRequest, public_id: str) -> HttpResponse:
     """Name the consequences and ask for a reason; on POST remove the webhook."""
     webhook = _find(request, public_id)
-    question = {
-        "title": f"Remove the webhook {webhook}?",
-        "text": "It cannot be brought back; another one gets another secret.",
-        "consequences": ("It is told nothing more.", "What it was told stays under Deliveries."),
-        "url": reverse("webhooks:remove", args=[public_id]),
-        "submit_text": "Remove the webhook",
-    }
-    return _ask(request, webhook, question, services.remove_webhook, "The webhook is removed.")
+    return _ask(
+        request,
+        webhook,
+        services.remove_webhook,
+        title=f"Remove the webhook {webhook}?",
+        text="It cannot be brought back; another one gets another secret.",
+        lines=("It is told nothing more.", "What it was told stays under Deliveries."),
+        submit="Remove the webhook",
+        said="The webhook is removed.",
+    )
 
 
 def routes() -> tuple[list[URLPattern], str]:
@@ -201,19 +196,20 @@ def _act(request: PersonRequest, public_id: str, act: Callable[..., Webhook], sa
 def _ask(
     request: PersonRequest,
     webhook: Webhook,
-    question: dict[str, Any],
     act: Callable[..., Webhook],
+    *,
+    title: str,
+    text: str,
+    lines: Sequence[str],
+    submit: str,
     said: str,
 ) -> HttpResponse:
     """Ask for a reason before an act, then do it."""
-    form = ReasonForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        ended = act(actor=request.user, webhook=webhook, reason=form.cleaned_data["reason"])
+    form, back = ReasonForm(request.POST or None), _page_of(webhook)
+    if ended := done(form, lambda entered: act(actor=request.user, webhook=webhook, **entered)):
         messages.success(request, said)
-        return redirect("webhooks:list" if ended.removed_at else _page_of(webhook))
-    confirm = {**question, "cancel_url": _page_of(webhook)}
-    context = {"form": form, "confirm": confirm}
-    return render(request, "confirm.html", context, status=422 if form.errors else 200)
+        return redirect("webhooks:list" if ended.removed_at else back)
+    return confirm_page(request, form, title=title, text=text, lines=lines, submit=submit, back=back)
 
 
 def _page_of(webhook: Webhook) -> str:
@@ -237,15 +233,9 @@ def _show(request: PersonRequest, webhook: Webhook, *, secret: str = "") -> Http
     return response
 
 
-def _require_admin(request: PersonRequest) -> User:
-    if not administers(roles_here(request)):
-        raise NotFoundError(NO_SUCH_PAGE)
-    return request.user
-
-
 def _find(request: PersonRequest, public_id: str) -> Webhook:
-    _require_admin(request)
+    require_admin_here(request, "see webhooks")
     webhook = webhooks().filter(public_id=public_id).first()
     if webhook is None:
-        raise NotFoundError(NO_SUCH_PAGE)
+        raise NotFoundError("There is no such webhook.")
     return webhook

@@ -28,15 +28,14 @@ class Acts:
     lead_query: str = ""
 
 
-def acts_of(roles: RolesHeld, team: Team) -> Acts:
-    """Return what somebody with these roles may do to a team."""
+def acts_of(roles: RolesHeld, team: Team, *, has_other_home: bool) -> Acts:
+    """Return what somebody with these roles may do to a team; it moves where there is another department."""
     if team.archived_at is not None:
         return Acts()
     is_admin, directs, oversees = _powers(roles, team)
-    may_move = is_admin or (directs and len(roles.directs) > 1)  # he answers for a second department too
     lead = {"role": Role.LEAD.value, "team": team.public_id}
     return Acts(
-        move_url=_address("move_team", team, may=may_move),
+        move_url=_address("move_team", team, may=(is_admin or directs) and has_other_home),
         rename_url=_address("teams:rename_team", team, may=is_admin or directs),
         archive_url=_address("teams:archive_team", team, may=is_admin or directs),
         add_project_url=_address("teams:add_project", team, may=oversees),
@@ -46,14 +45,17 @@ def acts_of(roles: RolesHeld, team: Team) -> Acts:
     )
 
 
-def acts_of_project(roles: RolesHeld, project: Project) -> Acts:
-    """Return what somebody with these roles may do to a project, whose team is loaded."""
+def acts_of_project(roles: RolesHeld, project: Project, *, has_other_home: bool) -> Acts:
+    """Return what somebody with these roles may do to a project, whose team is loaded.
+
+    It moves where there is another team.
+    """
     if project.archived_at is not None or project.team.archived_at is not None:
         return Acts()
     is_admin, directs, oversees = _powers(roles, project.team)
     may = is_admin or directs
     return Acts(
-        move_url=_address("move_project", project, may=may),
+        move_url=_address("move_project", project, may=may and has_other_home),
         rename_url=_address("rename_project", project, may=may),
         archive_url=_address("archive_project", project, may=may),
         hand_over_url=_address("hand_over_project", project, may=oversees),

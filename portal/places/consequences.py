@@ -13,7 +13,7 @@ from core import clock
 from core.money import format_usd
 from keys.directory import key_labels
 from keys.models import ApiKey, Grant
-from teams.models import Department, Project, Role, RoleAssignment, Team, User
+from teams.models import Department, Project, Team, User
 from teams.selectors import open_in
 
 STAYS = "The {} stays until somebody closes it."
@@ -90,16 +90,11 @@ def of_archiving_department(user: User, department: Department) -> list[str]:
 
 
 def of_leaving_team(team: Team, person: User) -> list[str]:
-    """Return what ends when somebody leaves a team, what stays, and what others have to take over first."""
+    """Return what ends when somebody leaves a team, and what stays."""
     keys = _live(ApiKey.objects.filter(owner=person, project__team=team)).order_by("name", "pk")
     names = _some(f"{key.name} of project {key.project}" for key in keys.select_related("project"))
     waiting = sum(rows.count() for rows in waiting_in_team(person, team))
-    owned = Project.objects.filter(team=team, owner=person, archived_at__isnull=True).order_by("name", "pk")
-    projects = _some(owned.values_list("name", flat=True))
-    leads = RoleAssignment.objects.live().filter(user=person, team=team, role=Role.LEAD).exists()
     return [
-        *([f"{person} leads the team. That role has to be ended first."] if leads else []),
-        *([f"{person} owns {projects}. Somebody else has to own that first."] if projects else []),
         *([f"Keys are revoked, and calls with them refused at once: {names}."] if names else []),
         *([f"Requests that wait for a decision are closed: {waiting}."] if waiting else []),
         f"{person} sees the team and its projects no longer, and asks for nothing there any more.",

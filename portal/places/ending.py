@@ -14,6 +14,7 @@ from teams import services
 from teams.forms import WhyForm
 from teams.models import Membership
 from teams.services.changes import require_open
+from teams.services.members import answers_for
 from teams.types import PersonRequest
 from teams.views.acting import METHODS, confirm_page, done
 
@@ -101,4 +102,5 @@ def end_membership(request: PersonRequest, public_id: str, person_id: str) -> Ht
         lines=consequences.of_leaving_team(team, person),
         submit="End the membership",
         back=back,
+        obstacles=answers_for(team, person),
     )

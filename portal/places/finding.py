@@ -1,8 +1,10 @@
-"""Finds the place that an address names, for who may change it."""
+"""Finds the place that an address names, for who may change it, and where it may go."""
+
+from django.db.models import QuerySet
 
 from core.errors import NotFoundError
-from teams.models import Department, Project, Team, User
-from teams.selectors import require_admin, require_oversight
+from teams.models import Department, Project, Role, Team, User
+from teams.selectors import RolesHeld, require_admin, require_oversight
 from teams.services.changes import require_director, require_open
 
 
@@ -49,6 +51,22 @@ def overseen_project(user: User, public_id: str) -> Project:
     require_oversight(user, project.team)
     require_open(project, f"Project {project}")
     return project
+
+
+def teams_for(roles: RolesHeld) -> QuerySet[Team]:
+    """Return the open teams to which somebody with these roles may move a project, by name."""
+    teams = Team.objects.filter(archived_at__isnull=True, department__archived_at__isnull=True)
+    if Role.ADMIN not in roles.organisation_wide:
+        teams = teams.filter(department_id__in=roles.directs)
+    return teams.select_related("department").order_by("name", "pk")
+
+
+def departments_for(roles: RolesHeld) -> QuerySet[Department]:
+    """Return the open departments to which somebody with these roles may move a team, by name."""
+    departments = Department.objects.filter(archived_at__isnull=True)
+    if Role.ADMIN not in roles.organisation_wide:
+        departments = departments.filter(pk__in=roles.directs)
+    return departments.order_by("name", "pk")
 
 
 def _team(user: User, public_id: str) -> Team:

@@ -8,11 +8,11 @@ from django.core.exceptions import ValidationError
 from django.utils.text import slugify
 
 from core.forms import ReasonField
-from teams.models import Department, User, code_validator
+from teams.models import Department, Project, User, code_validator
 from teams.selectors import TeamPerson
 from teams.services.naming import MAX_COST_CENTRE_CHARACTERS, MAX_NAME_CHARACTERS
 
-MAX_CODE_CHARACTERS = 63
+MAX_CODE_CHARACTERS = Project.code.field.max_length
 PLAIN = {"autocomplete": "off"}
 
 

@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 
 from django import forms
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,8 +16,8 @@ from budgets.services import moves
 from core.errors import AlreadyDoneError, InvalidInputError, NotFoundError
 from core.forms import ReasonField
 from portal.places import consequences
-from portal.places.finding import directed_project, directed_team
-from teams.models import Department, Project, Role, Team, User
+from portal.places.finding import departments_for, directed_project, directed_team, teams_for
+from teams.models import Department, Team
 from teams.selectors import require_admin, roles_of
 from teams.types import PersonRequest
 from teams.views.acting import METHODS
@@ -65,12 +64,17 @@ class MoveForm(forms.Form):
 def move_project(request: PersonRequest, public_id: str) -> HttpResponse:
     """Ask where a project goes, say what that means, and move it."""
     project = directed_project(request.user, public_id)
+    found = teams_for(roles_of(request.user)).exclude(pk=project.team_id)
+    homes = {team.public_id: team for team in found}
+    if not homes:
+        require_admin(request.user, "move a project to a team that you do not direct")
+        raise NotFoundError("There is no other team that it could belong to. Add one first, under Teams.")
     moving = Moving(
         what=str(project),
         noun="project",
         kind="team",
         now=project.team,
-        homes={team.public_id: team for team in _teams(request.user, project)},
+        homes=homes,
         back=reverse("project", args=[project.public_id]),
         means=partial(consequences.of_project, request.user, project),
         carry_out=lambda team, reason: moves.move_project(
@@ -84,10 +88,13 @@ def move_project(request: PersonRequest, public_id: str) -> HttpResponse:
 def move_team(request: PersonRequest, public_id: str) -> HttpResponse:
     """Ask where a team goes, say what that means, and move it."""
     team = directed_team(request.user, public_id)
-    homes = {department.public_id: department for department in _departments(request.user, team)}
+    found = departments_for(roles_of(request.user)).exclude(pk=team.department_id)
+    homes = {department.public_id: department for department in found}
     if not homes:
         require_admin(request.user, "move a team to a department that you do not direct")
-        raise NotFoundError("There is no other department that it could belong to.")
+        raise NotFoundError(
+            "There is no other department that it could belong to. Add one first, under Teams."
+        )
     moving = Moving(
         what=f"{team} team",
         noun="team",
@@ -146,24 +153,6 @@ def _confirmation(request: PersonRequest, moving: Moving[AnyHome], home: AnyHome
         "cancel_url": moving.back,
     }
     return render(request, "confirm.html", {"form": form, "confirm": confirm})
-
-
-def _teams(user: User, project: Project) -> QuerySet[Team]:
-    """Return the teams that the person may move a project to."""
-    teams = Team.objects.filter(archived_at__isnull=True, department__archived_at__isnull=True)
-    roles = roles_of(user)
-    if Role.ADMIN not in roles.organisation_wide:
-        teams = teams.filter(department_id__in=roles.directs)
-    return teams.exclude(pk=project.team_id).select_related("department").order_by("name", "pk")
-
-
-def _departments(user: User, team: Team) -> QuerySet[Department]:
-    """Return the departments that the person may move a team to."""
-    departments = Department.objects.filter(archived_at__isnull=True)
-    roles = roles_of(user)
-    if Role.ADMIN not in roles.organisation_wide:
-        departments = departments.filter(pk__in=roles.directs)
-    return departments.exclude(pk=team.department_id).order_by("name", "pk")
 
 
 def _described(home: Team | Department) -> str:

@@ -1,13 +1,13 @@
 """One project: is it healthy, what may it call, how."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.db.models import Exists, Prefetch, Subquery
+from django.db.models import Exists, OuterRef, Prefetch, Subquery
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -17,8 +17,9 @@ from catalog.models import LlmModel, Mode
 from core import addresses, clock
 from core.errors import NotFoundError
 from core.money import ZERO
-from core.shapes import Tab, Tone
+from core.shapes import Column, Tab, Tone
 from core.sheets import CSV_HEAD, Line, Section, cells, day_of
+from core.sorting import Head, Order, Table
 from core.spreadsheets import csv_response
 from keys.models import ApiKey, Grant
 from keys.selectors import active_grants, state_in_words, tiers_now
@@ -26,6 +27,7 @@ from portal.context import roles_here
 from portal.home.periods import MONTH, PERIODS, chart_summary, limit_note, period_asked, period_tabs
 from portal.places import snippets
 from portal.places.acts import Acts, acts_of_project
+from portal.places.finding import teams_for
 from teams.models import Project
 from teams.types import PersonRequest
 from usage import selectors
@@ -37,7 +39,17 @@ from usage.selectors.planned import changing_prices
 from usage.selectors.projects import with_top_tier
 from usage.types import Blocked, Overview, Period, Status
 
-KEPT = ("p",)
+KEPT = ("p", "sort")
+KEYS = Table(
+    usual="-spent",
+    heads=(
+        Head(label="Key", sort="name"),
+        Head(label="State", sort="state"),
+        Head(label="May call", sort="tiers"),
+        Head(label="Expires", sort="expires"),
+        Head(label="Spent", sort="spent", numeric=True),
+    ),
+)
 OTHERS = "Keys of others"
 EVERYDAY = 1
 ARCHIVED = Status(tone="info", text="Archived")  # and nothing was spent on it lately
@@ -54,6 +66,15 @@ class KeyLine:
     tiers: str
     expires_at: datetime | None
     spent_usd: Decimal
+
+
+KEY_SORTS: dict[str, Callable[[KeyLine], str | Decimal | datetime | None]] = {
+    "name": lambda line: line.name.casefold(),
+    "state": lambda line: line.state.text if line.state else None,
+    "tiers": lambda line: line.tiers,
+    "expires": lambda line: line.expires_at,
+    "spent": lambda line: line.spent_usd,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +110,7 @@ class ProjectPage:
     limit_note: str
     forecast_note: str
     keys: tuple[KeyLine, ...]
+    key_columns: tuple[Column, ...]
     grants: tuple[GrantLine, ...]
     blocked: tuple[BlockedRow, ...]
     curl: str
@@ -134,6 +156,7 @@ def _find(request: PersonRequest, public_id: str) -> Project:
         .annotate(
             everyday_model=Subquery(everyday.order_by("name").values("name")[:1]),
             prices_change=Exists(changing_prices(now, end_of(month.last_day))),
+            has_other_home=Exists(teams_for(roles_here(request)).exclude(pk=OuterRef("team"))),
         )
     )
     project = with_top_tier(projects, now).filter(public_id=public_id).first()
@@ -161,7 +184,8 @@ def _page(
         chart_summary=chart_summary(figures),
         limit_note=limit_note(period=period, has_budget=True),
         forecast_note="Needs a day of usage" if period == MONTH else "Only this month is forecast",
-        keys=_key_lines(keys, figures.figures.spent_usd),
+        keys=_key_lines(keys, figures.figures.spent_usd, KEYS.order(request)),
+        key_columns=KEYS.columns(request, KEPT),
         grants=tuple(_grant_line(key, grant) for key in keys for grant in active_grants(key)),
         blocked=tuple(_blocked(each) for each in blocked),
         curl=snippets.curl(base_url=base_url, model=model),
@@ -171,7 +195,7 @@ def _page(
         ask_budget_url=reverse("approvals:ask_budget", args=[budget]) if budget and is_open else "",
         budget_url=reverse("budgets:detail", args=[budget]) if budget else "",
         make_key_url=f"{reverse('keys:create')}?{for_project}" if works_here else "",
-        acts=acts_of_project(roles_here(request), project),
+        acts=acts_of_project(roles_here(request), project, has_other_home=vars(project)["has_other_home"]),
         needs_start=is_open and not keys,
         blocked_url=f"{reverse('blocked:list')}?{urlencode({'project': project.public_id})}",
         csv_url=addresses.link(request, KEPT, format="csv"),
@@ -188,8 +212,8 @@ def _visible_keys(request: PersonRequest, project: Project, period: Period) -> l
     return list(found.annotate(spent_usd=spent).prefetch_related(Prefetch("grants", queryset=grants)))
 
 
-def _key_lines(keys: Sequence[ApiKey], whole_usd: Decimal) -> tuple[KeyLine, ...]:
-    """Return the visible keys, the dearest first, and what all others spent together, so that it adds up."""
+def _key_lines(keys: Sequence[ApiKey], whole_usd: Decimal, order: Order) -> tuple[KeyLine, ...]:
+    """Return the visible keys in order, and last what all others spent together, so that it adds up."""
     lines = [
         KeyLine(
             name=key.name,
@@ -202,7 +226,7 @@ def _key_lines(keys: Sequence[ApiKey], whole_usd: Decimal) -> tuple[KeyLine, ...
         )
         for key in keys
     ]
-    lines.sort(key=lambda line: (-line.spent_usd, line.name))
+    lines = [*order.of(sorted(lines, key=lambda line: line.name), KEY_SORTS)]
     others_usd = whole_usd - sum((line.spent_usd for line in lines), ZERO)
     if others_usd:
         lines.append(

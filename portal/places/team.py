@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.db.models import Exists, OuterRef
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -13,32 +14,34 @@ from approvals.selectors import lent_for_team
 from budgets.models import ScopeKind
 from budgets.selectors import standings_of_scopes
 from budgets.types import BudgetStanding, BudgetStandings
+from core import addresses
 from core.errors import NotFoundError
 from core.money import ZERO
+from core.shapes import Column
 from core.sheets import CSV_HEAD, Line, Section, cells, day_of
 from core.spreadsheets import csv_response
 from keys.selectors import usable_by_owner
 from portal.context import roles_here
 from portal.places.acts import Acts, acts_of
+from portal.places.finding import departments_for
 from portal.places.people import DeciderRow, MemberRow, decider_rows, member_rows
+from portal.places.team_tables import (
+    KEPT,
+    MEMBER_SORTS,
+    MONTH_SORTS,
+    MONTHS,
+    PEOPLE,
+    PROJECT_SORTS,
+    PROJECTS,
+    MonthLine,
+    ProjectLine,
+)
 from teams.models import Project, Team
 from teams.selectors import people_of_team
 from teams.types import PersonRequest
 from usage import selectors
 from usage.selectors.projects import month_budget, share
 from usage.types import MonthRow, Period, Spend
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectLine:
-    """A project of the team in the running month; without an address it is another team's now."""
-
-    name: str
-    url: str
-    is_open: bool
-    spent_usd: Decimal
-    limit_usd: Decimal | None
-    used_percent: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +69,6 @@ class Money:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MonthLine:
-    """One of the last twelve months; `percent` is of the dearest of them."""
-
-    month: MonthRow
-    percent: Decimal | None
-    url: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TeamPage:
     """What the page shows."""
 
@@ -88,6 +82,10 @@ class TeamPage:
     money: Money
     projects: tuple[ProjectLine, ...]
     months: tuple[MonthLine, ...]
+    trend: tuple[Decimal, ...]
+    member_columns: tuple[Column, ...]
+    project_columns: tuple[Column, ...]
+    month_columns: tuple[Column, ...]
     oversees: bool
     overview_url: str
     statement_url: str
@@ -109,11 +107,6 @@ class TeamPage:
         """Whether the team has an open project."""
         return any(line.is_open for line in self.projects)
 
-    @property
-    def trend(self) -> tuple[Decimal, ...]:
-        """Return the months as the small line draws them."""
-        return tuple(line.month.total_usd for line in reversed(self.months))
-
 
 @require_safe
 def show_team(request: PersonRequest, public_id: str) -> HttpResponse:
@@ -124,19 +117,28 @@ def show_team(request: PersonRequest, public_id: str) -> HttpResponse:
     return render(request, "portal/team.html", {"page": page})
 
 
-def _find(request: PersonRequest, public_id: str) -> tuple[Team, Sequence[Project]]:
-    """Return a team that the reader may see and its projects by name. One query, two without any project."""
+def _find(request: PersonRequest, public_id: str) -> tuple[Team, Sequence[Project], bool]:
+    """Return a team that the reader may see, its projects by name, and whether it could go to another
+    department. One query, two without any project.
+    """
     teams = Team.objects.visible_to(request.user).filter(public_id=public_id)
+    homes = departments_for(roles_here(request))
     projects = list(
-        Project.objects.filter(team__in=teams).select_related("team__department").order_by("name", "pk")
+        Project.objects.filter(team__in=teams)
+        .select_related("team__department")
+        .annotate(has_other_home=Exists(homes.exclude(pk=OuterRef("team__department"))))
+        .order_by("name", "pk")
     )
-    team = projects[0].team if projects else teams.select_related("department").first()
+    if projects:
+        return projects[0].team, projects, vars(projects[0])["has_other_home"]
+    found = teams.annotate(has_other_home=Exists(homes.exclude(pk=OuterRef("department"))))
+    team = found.select_related("department").first()
     if team is None:
         raise NotFoundError("There is no such team, or it is not one of yours.")
-    return team, projects
+    return team, projects, vars(team)["has_other_home"]
 
 
-def _page(request: PersonRequest, team: Team, projects: Sequence[Project]) -> TeamPage:
+def _page(request: PersonRequest, team: Team, projects: Sequence[Project], has_other_home: bool) -> TeamPage:
     roles, today = roles_here(request), selectors.organisation_today()
     oversees = roles.oversees(team) or roles.sees_everything
     scope, month = selectors.team_scope(team), selectors.this_month(today)
@@ -145,24 +147,35 @@ def _page(request: PersonRequest, team: Team, projects: Sequence[Project]) -> Te
     budgets = standings_of_scopes(
         {ScopeKind.TEAM: [team.pk], ScopeKind.PROJECT: [project.pk for project in projects]}
     )
+    months, acts = (
+        _months(spent.months, team.public_id if oversees else ""),
+        acts_of(roles, team, has_other_home=has_other_home),
+    )
     return TeamPage(
         public_id=team.public_id,
         name=team.name,
         is_open=team.archived_at is None,
         department=team.department.name,
         month=month,
-        members=member_rows(
-            people, spent.by_owner, usable_by_owner(team), seen=None if oversees else {request.user.pk}
+        members=PEOPLE.order(request).of(
+            member_rows(
+                people, spent.by_owner, usable_by_owner(team), seen=None if oversees else {request.user.pk}
+            ),
+            MEMBER_SORTS,
         ),
         deciders=decider_rows(people, lent_for_team(team)),
         money=_money(team, projects, spent.by_project, budgets),
-        projects=_projects(projects, spent.by_project, budgets),
-        months=_months(spent.months, team.public_id if oversees else ""),
+        projects=PROJECTS.order(request).of(_projects(projects, spent.by_project, budgets), PROJECT_SORTS),
+        months=MONTHS.order(request).of(months, MONTH_SORTS),
+        trend=tuple(row.total_usd for row in spent.months),
+        member_columns=PEOPLE.columns(request, KEPT)[: None if acts.add_member_url else -1],
+        project_columns=PROJECTS.columns(request, KEPT),
+        month_columns=MONTHS.columns(request, KEPT),
         oversees=oversees,
         overview_url=f"{reverse('overview')}?scope={team.public_id}",
         statement_url=_statement_url(team.public_id, month) if oversees else "",
-        acts=acts_of(roles, team),
-        csv_url=f"{request.path}?format=csv",
+        acts=acts,
+        csv_url=addresses.link(request, KEPT, format="csv"),
     )
 
 

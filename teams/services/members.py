@@ -81,17 +81,21 @@ def locked_person(user: User) -> User:
     return User.objects.select_for_update(no_key=True).order_by("pk").get(pk=user.pk)
 
 
-def _require_nothing_to_answer_for(team: Team, person: User) -> None:
+def answers_for(team: Team, person: User) -> list[str]:
+    """Return why a person cannot leave a team yet: what others have to take over first. Two queries."""
+    reasons = []
     if RoleAssignment.objects.live().filter(user=person, role=Role.LEAD, team=team).exists():
-        raise InvalidInputError(
-            f"{person} leads team {team}. Ask {administrators()} to end that role first.", field="person"
-        )
+        reasons.append(f"{person} leads team {team}. Ask {administrators()} to end that role first.")
     owned = Project.objects.filter(team=team, owner=person, archived_at__isnull=True)
-    if projects := [str(project) for project in owned]:
-        raise InvalidInputError(
-            f"{person} owns {', '.join(projects)}. Hand that over to somebody else of team {team} first.",
-            field="person",
-        )
+    if projects := [str(project) for project in owned.order_by("name", "pk")]:
+        names = ", ".join(projects)
+        reasons.append(f"{person} owns {names}. Hand that over to somebody else of team {team} first.")
+    return reasons
+
+
+def _require_nothing_to_answer_for(team: Team, person: User) -> None:
+    if reasons := answers_for(team, person):
+        raise InvalidInputError(reasons[0], field="person")
 
 
 def _record(

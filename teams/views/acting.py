@@ -34,11 +34,24 @@ def form_page(
 
 
 def confirm_page(
-    request: PersonRequest, form: forms.Form, *, title: str, lines: Sequence[str], submit: str, back: str
+    request: PersonRequest,
+    form: forms.Form,
+    *,
+    title: str,
+    text: str = "",
+    lines: Sequence[str],
+    submit: str,
+    back: str,
+    obstacles: Sequence[str] = (),
 ) -> HttpResponse:
-    """Show what an act means and ask for the reason; one that was refused answers 422."""
+    """Show what an act means and ask for the reason; one that was refused answers 422.
+
+    Where there are obstacles the act would be refused, so the page says these and offers nothing to press.
+    """
     confirm = {
         "title": title,
+        "text": text,
+        "obstacles": obstacles,
         "consequences": lines,
         "url": request.path,
         "submit_text": submit,

@@ -1,10 +1,12 @@
 """Who works here, and what one person is: the pages that read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from allauth.mfa.models import Authenticator
-from django.http import HttpResponse
+from django.db.models.functions import Lower
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
@@ -12,15 +14,29 @@ from django.views.decorators.http import require_safe
 from core import addresses, clock
 from core.errors import NotFoundError
 from core.shapes import Tab, Tone
+from core.sorting import Head, SqlColumn, Table
+from core.spreadsheets import Cell, csv_stream, in_batches, iso
 from teams import selectors
 from teams.models import FormerName, NamedKind, Role, RoleAssignment, User
 from teams.sign_in import FACTORS
 from teams.types import PersonRequest
-from teams.views.shapes import RoleRow, TeamRow, person_row, role_row, state_of
+from teams.views.shapes import PersonRow, RoleRow, TeamRow, person_row, role_row, state_of
 
 PAGE_ROWS = 50
 HERE, LEFT = "here", "left"
-KEPT = ("tab", "q")
+KEPT = ("tab", "q", "sort")
+TABLE = Table(
+    usual="name",
+    heads=(
+        Head(label="Name", sort="name"),
+        Head(label="State"),
+        Head(label="Since", sort="since", falls=True),
+        Head(label="Teams"),
+        Head(label="Roles"),
+    ),
+)
+COLUMNS: Mapping[str, SqlColumn] = {"name": Lower("name"), "since": "date_joined"}
+CSV_HEAD = ("name", "email", "person_id", "state", "since", "teams", "roles")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +60,31 @@ class PersonFacts:
 
 
 @require_safe
-def list_people(request: PersonRequest) -> HttpResponse:
-    """List whom the person may know of; `?q=` looks for a name or address, `?tab=left` for who has left."""
+def list_people(request: PersonRequest) -> HttpResponseBase:
+    """List whom the person may know of; `?q=` looks for a name or address, `?tab=left` for who has left.
+
+    By `?sort=`; all pages as CSV with `?format=csv`.
+    """
     request.roles_held = selectors.roles_of(request.user)
     tab = LEFT if request.GET.get("tab") == LEFT and request.roles_held.sees_everything else HERE
     query = request.GET.get("q", "").replace("\0", "").strip()[:100]
     page = addresses.page_number(request)
     people = selectors.people_listed(request.user, active=tab == HERE, query=query)
+    people = people.order_by(*TABLE.order(request).sql(COLUMNS, "pk"))
+    if request.GET.get("format") == "csv":
+        every = in_batches(people, lambda found: map(person_row, found))
+        return csv_stream(request, f"people-{clock.now():%Y-%m-%d}", CSV_HEAD, map(_cells, every))
     found = list(people[PAGE_ROWS * page : PAGE_ROWS * (page + 1) + 1])
+    previous_url, next_url = addresses.pages(request, KEPT, has_more=len(found) > PAGE_ROWS)
     context = {
         "rows": [person_row(person) for person in found[:PAGE_ROWS]],
+        "columns": TABLE.columns(request, KEPT),
+        "csv_url": addresses.link(request, KEPT, format="csv"),
         "query": query,
         "tab": tab,
         "tabs": _tabs(request, tab),
-        "more_url": addresses.link(request, KEPT, page=str(page + 1)) if len(found) > PAGE_ROWS else "",
+        "previous_url": previous_url,
+        "next_url": next_url,
         "add_url": reverse("people:add") if Role.ADMIN in request.roles_held.organisation_wide else "",
     }
     return render(request, "teams/people.html", {"people": context})
@@ -78,6 +105,10 @@ def find_person(user: User, public_id: str) -> User:
     if person is None:
         raise NotFoundError("There is no such person, or it is not one whom you may know of.")
     return person
+
+
+def _cells(row: PersonRow) -> tuple[Cell, ...]:
+    return row.name, row.email, row.public_id, row.state.text, iso(row.since), row.teams, row.roles
 
 
 def _facts(person: User, viewer: User, *, is_admin: bool) -> PersonFacts:
@@ -125,6 +156,6 @@ def _tabs(request: PersonRequest, tab: str) -> tuple[Tab, ...]:
     if not request.roles_held.sees_everything:
         return ()
     return tuple(
-        Tab(label=label, url=addresses.link(request, ("q",), tab=name), current=tab == name)
+        Tab(label=label, url=addresses.link(request, ("q", "sort"), tab=name), current=tab == name)
         for name, label in ((HERE, "Here"), (LEFT, "Left"))
     )

@@ -15,8 +15,10 @@ class PersonRow:
 
     name: str
     email: str
+    public_id: str
     url: str
     state: Tone
+    since: datetime
     teams: str
     roles: str
 
@@ -61,6 +63,8 @@ def person_row(person: User) -> PersonRow:
     return PersonRow(
         name=person.name,
         email=person.email,
+        public_id=person.public_id,
+        since=person.date_joined,
         url=reverse("people:detail", args=[person.public_id]),
         state=state_of(person),
         teams=", ".join(sorted(membership.team.name for membership in memberships)),

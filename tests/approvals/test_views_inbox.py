@@ -254,7 +254,7 @@ def test_open_case_is_marked_in_the_list_and_keeps_the_list_beside_it(
     page = Visitor(cast.cleo).get(path_of(asked), tab="team")
 
     html = page.response.content.decode()
-    assert html.count('aria-current="true"') == 2, "the tab and the row"
+    assert html.count('aria-current="true"') == 3, "the tab, the order and the row"
     assert f"{path_of(asked)}?tab=team" in page.links
 
 

@@ -146,7 +146,7 @@ def test_list_shows_fifty_keys_and_leads_to_the_older_ones(cast: Cast) -> None:
     assert "?tab=mine&page=1" in first.links
     [[name, *_]] = visitor.get(LIST, page="1").rows(TABLE)
     assert name.startswith("the oldest")
-    assert "No older keys" in visitor.get(LIST, page="2").words
+    assert "No further keys" in visitor.get(LIST, page="2").words
 
 
 @pytest.mark.parametrize("page", ["-1", "x", "999999999", "½"])

@@ -51,22 +51,22 @@ TABLE = """
     /notifications/                       302       200  200  200  200  200  200    200
     /notifications/slack/                 302       405  405  405  405  405  405    405
     /notifications/slack/unlink/          302       405  405  405  405  405  405    405
-    /deliveries/                          302       404  404  404  404  404  404    200
-    /deliveries/{message}/                302       404  404  404  404  404  404    200
+    /deliveries/                          302       403  403  403  403  403  403    200
+    /deliveries/{message}/                302       403  403  403  403  403  403    200
     /deliveries/{message}/again/          302       405  405  405  405  405  405    405
     /deliveries/{message}/aside/          302       405  405  405  405  405  405    405
-    /webhooks/                            302       404  404  404  404  404  404    200
-    /webhooks/{webhook}/                  302       404  404  404  404  404  404    200
+    /webhooks/                            302       403  403  403  403  403  403    200
+    /webhooks/{webhook}/                  302       403  403  403  403  403  403    200
     /webhooks/{webhook}/rotate/           302       405  405  405  405  405  405    405
     /webhooks/{webhook}/end-previous/     302       405  405  405  405  405  405    405
-    /webhooks/{webhook}/change/           302       404  404  404  404  404  404    200
-    /webhooks/{webhook}/remove/           302       404  404  404  404  404  404    200
+    /webhooks/{webhook}/change/           302       403  403  403  403  403  403    200
+    /webhooks/{webhook}/remove/           302       403  403  403  403  403  403    200
     /webhooks/{webhook}/test/             302       405  405  405  405  405  405    405
     /webhooks/{webhook}/enable/           302       405  405  405  405  405  405    405
-    /webhooks/{webhook}/disable/          302       404  404  404  404  404  404    200
-    /gateways/                            302       404  404  404  404  404  404    200
-    /gateways/{gateway}/disable/          302       404  404  404  404  404  404    200
-    /gateways/{gateway}/enable/           302       404  404  404  404  404  404    200
+    /webhooks/{webhook}/disable/          302       403  403  403  403  403  403    200
+    /gateways/                            302       403  403  403  403  403  403    200
+    /gateways/{gateway}/disable/          302       403  403  403  403  403  403    200
+    /gateways/{gateway}/enable/           302       403  403  403  403  403  403    200
     /theme/                               405       405  405  405  405  405  405    405
     /people/                              302       200  200  200  200  200  200    200
     /people/add/                          302       403  403  403  403  403  403    200
@@ -116,39 +116,39 @@ TABLE = """
     /teams/{team}/members/{person}/end/   302       404  403  200  200  403  403    200
     /teams/{team}/move/                   302       404  403  403  403  403  403    200
     /projects/{project}/                  302       404  200  200  200  200  200    200
-    /projects/{project}/move/             302       404  403  403  200  403  403    200
+    /projects/{project}/move/             302       404  403  403  403  403  403    200
     /projects/{project}/rename/           302       404  403  403  200  403  403    200
     /projects/{project}/hand-over/        302       404  403  200  200  403  403    200
     /projects/{project}/archive/          302       404  403  403  200  403  403    200
     /reports/                             302       200  200  200  200  200  200    200
-    /reports/focus/{month}/               302       404  404  404  404  200  200    200
+    /reports/focus/{month}/               302       403  403  403  403  200  200    200
     /reports/{team}/{month}/              302       404  404  200  200  200  200    200
-    /reconciliation/                      302       404  404  404  404  200  200    200
-    /reconciliation/periods/              302       404  404  404  404  200  200    200
-    /reconciliation/periods/{month}/      302       404  404  404  404  200  200    200
+    /reconciliation/                      302       403  403  403  403  200  200    200
+    /reconciliation/periods/              302       403  403  403  403  200  200    200
+    /reconciliation/periods/{month}/      302       403  403  403  403  200  200    200
     /reconciliation/periods/{month}/soft-close/     302 405 405  405  405  405  405  405
     /reconciliation/periods/{month}/close/          302 405 405  405  405  405  405  405
-    /reconciliation/periods/{month}/reopen/         302 404 404  404  404  200  403  200
-    /reconciliation/differences/{difference}/       302 404 404  404  404  200  200  200
+    /reconciliation/periods/{month}/reopen/         302 403 403  403  403  200  403  200
+    /reconciliation/differences/{difference}/       302 403 403  403  403  200  200  200
     /reconciliation/differences/{difference}/resolve/ 302 405 405 405 405 405  405  405
     /reconciliation/differences/{difference}/assign/  302 405 405 405 405 405  405  405
-    /reconciliation/{source}/{day}/       302       404  404  404  404  200  200    200
-    /sources/                             302       404  404  404  404  200  200    200
+    /reconciliation/{source}/{day}/       302       403  403  403  403  200  200    200
+    /sources/                             302       403  403  403  403  200  200    200
     /sources/{source}/read/               302       405  405  405  405  405  405    405
-    /providers/                           302       404  404  404  404  200  200    200
-    /providers/add/                       302       404  404  404  404  403  403    200
-    /providers/{account}/                 302       404  404  404  404  200  200    200
-    /providers/{account}/credential/      302       404  404  404  404  403  403    200
-    /providers/{account}/close/           302       404  404  404  404  403  403    200
-    /providers/{account}/keys/add/        302       404  404  404  404  403  403    200
-    /providers/{account}/keys/{upstream_key}/retire/ 302 404 404 404 404 403 403    200
-    /invoices/                            302       404  404  404  404  200  200    200
-    /invoices/upload/                     302       404  404  404  404  200  403    200
-    /invoices/{invoice}/                  302       404  404  404  404  200  200    200
-    /quarantine/                          302       404  404  404  404  200  200    200
-    /quarantine/{row}/                    302       404  404  404  404  200  200    200
-    /quarantine/{row}/assign/             302       404  404  404  404  403  403    200
-    /quarantine/{row}/dismiss/            302       404  404  404  404  403  403    200
+    /providers/                           302       403  403  403  403  200  200    200
+    /providers/add/                       302       403  403  403  403  403  403    200
+    /providers/{account}/                 302       403  403  403  403  200  200    200
+    /providers/{account}/credential/      302       403  403  403  403  403  403    200
+    /providers/{account}/close/           302       403  403  403  403  403  403    200
+    /providers/{account}/keys/add/        302       403  403  403  403  403  403    200
+    /providers/{account}/keys/{upstream_key}/retire/ 302 403 403 403 403 403 403    200
+    /invoices/                            302       403  403  403  403  200  200    200
+    /invoices/upload/                     302       403  403  403  403  200  403    200
+    /invoices/{invoice}/                  302       403  403  403  403  200  200    200
+    /quarantine/                          302       403  403  403  403  200  200    200
+    /quarantine/{row}/                    302       403  403  403  403  200  200    200
+    /quarantine/{row}/assign/             302       403  403  403  403  403  403    200
+    /quarantine/{row}/dismiss/            302       403  403  403  403  403  403    200
     /approvals/                           302       200  200  200  200  200  200    200
     /approvals/ask/                       302       200  200  200  200  200  200    200
     /approvals/budgets/{budget}/ask/                302 404 200  200  200  200  200  200

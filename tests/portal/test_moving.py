@@ -9,7 +9,7 @@ import pytest
 
 from budgets.models import Allocation, Lease, ScopeKind
 from core import clock
-from teams.models import Role, Team
+from teams.models import Department, Role, Team
 from tests.browsing import Visitor
 from tests.cast import Cast
 from tests.factories import (
@@ -109,12 +109,27 @@ def test_director_is_offered_the_teams_that_are_his(cast: Cast, maps: Team) -> N
     assert (page.status, team_now(cast)) == (422, "Search")
 
 
-def test_page_of_the_project_leads_there_for_those_who_may(cast: Cast) -> None:
+def test_page_of_the_project_leads_there_for_those_who_may(cast: Cast, maps: Team) -> None:
     here = f"/projects/{cast.ranking.public_id}/"
 
     shown = {who: path(cast) in Visitor(getattr(cast, who)).get(here).links for who in ("ben", "cleo", "ann")}
 
     assert shown == {"ben": False, "cleo": True, "ann": True}
+
+
+def test_no_move_is_offered_where_there_is_nowhere_to_go(cast: Cast) -> None:
+    project, team = f"/projects/{cast.ranking.public_id}/", f"/teams/{cast.search.public_id}/"
+    cleo, ann = Visitor(cast.cleo), Visitor(cast.ann)
+    assert path(cast) not in cleo.get(project).links, "no other team is hers"
+    assert "Only an administrator may move a project" in cleo.get(path(cast)).words
+    assert path(cast) in ann.get(project).links
+    assert team_path(cast) in ann.get(team).links
+
+    Department.objects.exclude(pk=cast.product.pk).update(archived_at=clock.now())
+
+    assert path(cast) not in ann.get(project).links
+    assert team_path(cast) not in ann.get(team).links
+    assert "Add one first" in ann.get(team_path(cast)).words
 
 
 def test_what_was_read_of_one_team_moves_it_to_no_other(cast: Cast, maps: Team) -> None:

@@ -127,7 +127,7 @@ def test_only_administrators_send_again_and_only_what_was_given_up(cast: Cast) -
     give_up(message)
     with pytest.raises(RoleNeededError):
         send_again(actor=cast.fay, message=message)
-    assert Visitor(cast.fay).post(f"{DELIVERIES}{message.public_id}/again/").status == 404
+    assert Visitor(cast.fay).post(f"{DELIVERIES}{message.public_id}/again/").status == 403
 
 
 @pytest.mark.parametrize(

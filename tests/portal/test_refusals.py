@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.db import OperationalError
 from django.test import Client
 
+from portal.refusals import TOO_MANY_RETRY_AFTER_SECONDS
 from tests.browsing import Page, Visitor
 from tests.cast import Cast
 
@@ -85,7 +87,19 @@ def test_too_many_sign_ins_are_slowed_down(cast: Cast, settings: object) -> None
     cache.clear()
 
     assert [page.status for page in pages] == [200, 429]
-    assert "Wait a few minutes, then try again." in pages[1].words
+    assert "Wait 5 minutes, then try again." in pages[1].words
+    assert pages[1].response["Retry-After"] == "300"
+
+
+def test_who_was_slowed_down_waits_as_long_as_the_longest_limit_lasts() -> None:
+    units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+    lasts = [
+        int(time[:-1] or 1) * units[time[-1]]
+        for rates in settings.ACCOUNT_RATE_LIMITS.values()
+        for _, time, _ in (rate.split("/") for rate in rates.split(","))
+    ]
+
+    assert max(lasts) == TOO_MANY_RETRY_AFTER_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -113,6 +127,8 @@ def test_failure_is_said_without_its_details(
     assert page.response["Cache-Control"] == "no-store"
     assert page.response.get("Retry-After") == ("10" if status == 503 else None)
     assert b'data-theme="dark"' in page.response.content
+    assert (page.response["X-Request-Id"] in page.words) == (status == 500)
+    assert "Nothing that was saved before is lost" in page.words
 
 
 def test_lost_database_is_a_503_before_anybody_is_known(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

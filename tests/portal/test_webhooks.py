@@ -255,7 +255,7 @@ def test_only_administrators_manage_webhooks(cast: Cast, who: str) -> None:
     webhook = WebhookFactory.create()
     visitor = Visitor(getattr(cast, who))
     for act_name in ("rotate", "test", "enable", "disable", "change", "end-previous", "remove"):
-        assert visitor.post(f"{WEBHOOKS}{webhook.public_id}/{act_name}/", reason="No.").status == 404
+        assert visitor.post(f"{WEBHOOKS}{webhook.public_id}/{act_name}/", reason="No.").status == 403
     with pytest.raises(RoleNeededError):
         services.rotate_webhook_secret(actor=getattr(cast, who), webhook=webhook)
 

@@ -109,7 +109,7 @@ def test_read_now_is_a_button_of_finance_and_has_the_source_asked_at_once(cast: 
     assert "Read now" in Visitor(cast.fay).get("/sources/").words
     assert "Read now" not in Visitor(cast.audrey).get("/sources/").words
     assert Visitor(cast.audrey).post(address).status == 403
-    assert Visitor(cast.ben).post(address).status == 404
+    assert Visitor(cast.ben).post(address).status == 403
     assert Visitor(cast.fay).post(address).response["Location"] == "/sources/"
 
     cursor.refresh_from_db()

@@ -33,7 +33,7 @@ def keys_of(page: Page) -> list[str]:
 
 
 def csv_rows(visitor: Visitor, **query: str) -> list[dict[str, str]]:
-    text = visitor.client.get(BLOCKED, {**query, "format": "csv"}).content.decode()
+    text = visitor.client.get(BLOCKED, {**query, "format": "csv"}).getvalue().decode()
     return list(csv.DictReader(text.splitlines()))
 
 

@@ -110,7 +110,7 @@ def made(cast: Cast, day: date) -> Any:
 
 @pytest.mark.parametrize("who", ["ada", "ben", "cleo", "dan"])
 def test_whoever_does_not_see_everything_gets_no_export(cast: Cast, who: str) -> None:
-    assert Visitor(getattr(cast, who)).get(f"/reports/focus/{month()}/").status == 404
+    assert Visitor(getattr(cast, who)).get(f"/reports/focus/{month()}/").status == 403
 
 
 def test_command_writes_a_file(cast: Cast, tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ class Reader:
         """Download the CSV of a page in the period."""
         response = self.visitor.client.get(address, {"format": "csv", **self.asked, **query})
         assert response.status_code == 200
-        return list(csv.DictReader(StringIO(response.content.decode())))
+        return list(csv.DictReader(StringIO(response.getvalue().decode())))
 
     def api(self, **only: Any) -> Decimal:
         """Return what the API's lines add up to, over all its pages."""

@@ -254,7 +254,7 @@ def test_pages_lead_from_a_difference_to_what_was_done(cast: Cast, planted: Plan
     assert page.rows("drift-h")
     one = of("zero_cost", Level.CALLS)
     csv = visitor.get("/reconciliation/", format="csv", kind="zero_cost").response
-    assert csv.content.decode().count("dsc_") == 3
+    assert csv.getvalue().decode().count("dsc_") == 3
 
     answer = visitor.post(f"/reconciliation/differences/{one.public_id}/resolve/", act="correct", reason=WHY)
 

@@ -190,7 +190,7 @@ def test_books_of_all_are_not_for_teams(cast: Cast, edge: str, who: str) -> None
     visitor = Visitor(getattr(cast, who))
 
     for path in ("/reconciliation/", f"/reconciliation/{edge}/{TODAY:%Y-%m-%d}/"):
-        assert visitor.get(path).status == 404
+        assert visitor.get(path).status == 403
 
 
 @pytest.mark.parametrize(

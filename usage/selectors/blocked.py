@@ -1,6 +1,6 @@
 """Refused calls of known keys, and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
@@ -14,6 +14,8 @@ from django.utils import timezone
 from budgets.models import ScopeKind, Window
 from budgets.types import scope_title
 from core import clock
+from core.sorting import Order, SqlColumn
+from core.spreadsheets import in_batches
 from keys.models import ApiKey
 from teams.models import NamedKind, User
 from teams.selectors import FormerNames, RolesHeld, former_names
@@ -43,12 +45,21 @@ KEY_NAMES = {
 NAMED = (NamedKind.PROJECT, NamedKind.TEAM, NamedKind.DEPARTMENT)
 CAUSE = ("budget_id", "rate_scope", "rate_limit")
 IDS = ("key_id", "project_id", "team_id", "department_id", "code", *CAUSE)
+TIES = ("project_id", "key_id", "code", *CAUSE, "team_id", "department_id")  # a project moves within a day
 BUDGET_PUBLIC_ID = Coalesce(F("budget__public_id"), Value(""))
 # What no other row of an hour shares; public ids, so that a place in the list can be told to anybody.
 PLACE = (
     *("key_public_id", "project_public_id", "team_public_id", "code"),
     *("budget_public_id", "rate_scope", "rate_limit"),
 )
+NEWEST_FIRST = Order(name="since", falls=True)
+SORTED_BY: Mapping[str, SqlColumn] = {
+    "since": "since",
+    "project": "project_name",
+    "code": "code",
+    "calls": "all_calls",
+    "last": "last",
+}
 EXHAUSTED_LATELY = timedelta(days=1)  # the job that asks runs every minute
 RATES = {
     "requests_per_minute": "Requests a minute",
@@ -206,15 +217,34 @@ def in_words(blocked: Sequence[Blocked]) -> str:
 
 
 def blocked_lines(
-    scope: Scope, since: datetime, *, by_hour: bool, only: Mapping[str, str], first: int, limit: int
+    scope: Scope,
+    since: datetime,
+    *,
+    by_hour: bool,
+    only: Mapping[str, str],
+    part: slice,
+    order: Order = NEWEST_FIRST,
 ) -> list[BlockedLine]:
-    """Return refused calls by hour or by the organisation's day, the newest first. Three queries.
+    """Return a part of the refused calls by hour or by the organisation's day. Three queries.
 
-    `only` narrows by lookups such as `project__public_id`. Calls are counted by the hour of UTC, so an hour
-    in which a day begins counts for the day before.
+    `only` narrows by lookups such as `project__public_id`, `order` is a column of SORTED_BY. Calls are
+    counted by the hour of UTC, so an hour in which a day begins counts for the day before.
     """
+    return _named(list(_by_time(scope, since, by_hour=by_hour, only=only, order=order)[part]))
+
+
+def every_blocked_line(
+    scope: Scope, since: datetime, *, by_hour: bool, only: Mapping[str, str], order: Order
+) -> Iterator[BlockedLine]:
+    """Give all that `blocked_lines` has parts of, through a cursor at the server."""
+    return in_batches(_by_time(scope, since, by_hour=by_hour, only=only, order=order), _named)
+
+
+def _by_time(
+    scope: Scope, since: datetime, *, by_hour: bool, only: Mapping[str, str], order: Order
+) -> QuerySet[BlockedHour, Any]:
     day = TruncDay("hour", tzinfo=timezone.get_default_timezone())
-    rows = (
+    rows: QuerySet[BlockedHour, Any] = (
         BlockedHour.objects.filter(scope.rows, hour__gte=since, **only)
         .annotate(
             since=F("hour") if by_hour else day,
@@ -223,9 +253,11 @@ def blocked_lines(
         )
         .values("since", "budget_public_id", *IDS, *NAMES)
         .annotate(all_calls=Sum("calls"), last=Max("last_at"))
-        .order_by("-since", "-all_calls", "project_id", "key_id", "code", *CAUSE)
     )
-    found = list(rows[first : first + limit])
+    return rows.order_by(*order.sql(SORTED_BY, "-since", "-all_calls", *TIES))
+
+
+def _named(found: list[dict[str, Any]]) -> list[BlockedLine]:
     keys = ApiKey.objects.filter(pk__in={row["key_id"] for row in found})
     named = {key["pk"]: key for key in keys.values("pk", **_key_names())}
     return _lines([{**row, **named.get(row["key_id"], {})} for row in found])

@@ -100,6 +100,13 @@ def months() -> list[Month]:
     ]
 
 
+def last_month_over() -> tuple[date, PeriodState]:
+    """Return the first day of the last month that is over, and how far it is closed. One query."""
+    first_day = (organisation_today().replace(day=1) - timedelta(days=1)).replace(day=1)
+    state = PeriodClose.objects.filter(month=first_day).values_list("state", flat=True).first()
+    return first_day, PeriodState(state or PeriodState.OPEN)
+
+
 def find_month(name: str) -> Month:
     """Return a month by its name, such as 2026-11. Two queries. Raises NotFoundError for one not shown."""
     found = next((month for month in months() if month.name == name), None)

@@ -6,12 +6,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, JSONField, Q, QuerySet, Value
+from django.db.models import Count, F, JSONField, Q, QuerySet, Value
 from django.db.models.expressions import RawSQL
 
 from catalog.models import Provider
 from core.errors import NotFoundError
 from core.money import ZERO
+from core.sorting import Order, SqlColumn
 from usage.models import (
     Discrepancy,
     DiscrepancyState,
@@ -34,6 +35,16 @@ BY_KIND_SQL = """
       FROM usage_discrepancy d WHERE d.run_id = usage_reconciliationrun.id AND d.state = 'open' GROUP BY 1) k
 """
 BY_KIND = RawSQL(BY_KIND_SQL, [], output_field=JSONField())  # noqa: S611  a constant
+NEWEST_DAY_FIRST = Order(name="day", falls=True)
+SORTED_BY: Mapping[str, SqlColumn] = {
+    "what": "external_id",
+    "class": "kind",
+    "day": "run__day",
+    "amount": "amount_usd",
+    "owner": F("owner__name"),
+    "since": "opened_at",
+    "state": "state",
+}
 OPEN = Q(discrepancies__state=DiscrepancyState.OPEN)
 
 
@@ -42,6 +53,7 @@ class Wanted:
     """What a list is narrowed down to; empty is everything. `state` is open unless said otherwise."""
 
     first_day: date
+    day: date | None = None
     level: str = ""
     source: str = ""
     kind: str = ""
@@ -51,7 +63,8 @@ class Wanted:
     def of_runs(self) -> dict[str, Any]:
         """Return the condition on runs."""
         given = {"level": self.level, "source": self.source}
-        return {"day__gte": self.first_day, **{name: value for name, value in given.items() if value}}
+        days = {"day": self.day} if self.day else {"day__gte": self.first_day}
+        return {**days, **{name: value for name, value in given.items() if value}}
 
     @property
     def of_differences(self) -> dict[str, Any]:
@@ -129,10 +142,10 @@ def sums_by_level(drifts: Iterable[Drift]) -> dict[Level, tuple[int, Decimal]]:
     return sums
 
 
-def differences_page(wanted: Wanted, *, first: int, limit: int) -> list[Discrepancy]:
-    """Return differences with their runs and owners, the newest day first. One query."""
+def differences_of(wanted: Wanted, *, order: Order = NEWEST_DAY_FIRST) -> QuerySet[Discrepancy]:
+    """Return differences with their runs and owners, by a column of SORTED_BY. One query when read."""
     rows = Discrepancy.objects.filter(**wanted.of_differences).select_related("run", "owner")
-    return list(rows.order_by("-run__day", "run__level", "kind", "external_id", "pk")[first : first + limit])
+    return rows.order_by(*order.sql(SORTED_BY, "-run__day", "run__level", "kind", "external_id", "pk"))
 
 
 def find_run(source: str, day: date, level: str = "") -> Any:

@@ -104,6 +104,17 @@ def key_use(key_ids: Collection[int], *, today: date | None = None) -> dict[int,
     }
 
 
+def key_use_columns(*, today: date | None = None) -> dict[str, Subquery]:
+    """Give what `key_use` returns as columns of keys: `last_day` and `month_usd`, null without use."""
+    month = this_month(today or organisation_today())
+    days = UsageDay.objects.filter(key_id=OuterRef("pk")).order_by().values("key_id")
+    this = days.filter(day__gte=month.first_day, day__lte=month.last_day)
+    return {
+        "last_day": Subquery(days.annotate(last=Max("day")).values("last")),
+        "month_usd": Subquery(this.annotate(usd=Sum("cost_usd")).values("usd")),
+    }
+
+
 def key_spend(scope: Scope, period: Period) -> Subquery:
     """Give the cost of a key in a scope and period, to annotate keys with; null for one that was not used."""
     rows = days_in(scope, period).filter(key_id=OuterRef("pk")).order_by()

@@ -2,13 +2,12 @@
 
 from django.urls import reverse
 
-from core.errors import NotFoundError
 from core.shapes import Tab
 from teams.models import Role
 from teams.selectors import roles_of
 from teams.types import PersonRequest
+from usage.selectors import runs
 
-NO_SUCH_PAGE = "There is no such page, or it is not for your role. Ask finance or an administrator."
 TABS = (
     ("Sources", "sources:list"),
     ("Provider accounts", "providers:list"),
@@ -17,10 +16,10 @@ TABS = (
 
 
 def require_books(request: PersonRequest) -> None:
-    """Refuse who holds no role for the whole organisation: figures of all teams stand here."""
+    """Raise RoleNeededError for who has no role for the whole organisation: all teams' figures stand here."""
     request.roles_held = roles_of(request.user)
     if not request.roles_held.sees_everything:
-        raise NotFoundError(NO_SUCH_PAGE)
+        runs.require_books(request.user)
 
 
 def administers(request: PersonRequest) -> bool:

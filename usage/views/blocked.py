@@ -1,29 +1,42 @@
 """Blocked calls: which calls were refused, why, and where somebody can do something about it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from budgets.selectors import visible_budgets
 from core import addresses, clock
-from core.shapes import Tab
-from core.spreadsheets import Cell, csv_response
+from core.shapes import Column, Tab
+from core.sorting import Head, Table
+from core.spreadsheets import Cell, csv_stream
 from keys.models import ApiKey
 from teams.models import Role
 from teams.selectors import roles_of
 from teams.types import PersonRequest
 from usage.reasons import Reason, Remedy, reason_of
-from usage.selectors.blocked import BlockedLine, blocked_lines, blocked_since, watched_by
+from usage.selectors.blocked import BlockedLine, blocked_lines, blocked_since, every_blocked_line, watched_by
 from usage.selectors.periods import day_starts_at, organisation_today
 from usage.types import Blocked, Scope
 
-KEPT = ("p", "code", "project", "budget", "page")
+KEPT = ("p", "code", "project", "budget", "sort")
+TABLE = Table(
+    usual="-since",
+    heads=(
+        Head(label="Key"),
+        Head(label="Day", sort="since", falls=True),
+        Head(label="Project", sort="project"),
+        Head(label="Reason", sort="code"),
+        Head(label="Calls", sort="calls", numeric=True),
+        Head(label="Last seen", sort="last", falls=True),
+        Head(label="What to do"),
+    ),
+)
 PERIODS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 DAYS = {"7d": 7, "30d": 30}
 HOURS, WEEK = "24h", "7d"
@@ -86,25 +99,31 @@ class BlockedPage:
     budgets: tuple[Option, ...]
     calls: int
     reasons: tuple[ReasonRow, ...]
+    columns: tuple[Column, ...]
     rows: tuple[CallRow, ...]
     is_filtered: bool
     all_url: str
     csv_url: str
-    newer_url: str
-    older_url: str
+    previous_url: str
+    next_url: str
 
 
 @require_safe
-def list_blocked(request: PersonRequest) -> HttpResponse:
-    """List refused calls of the person's scope by day, or by hour for `?p=24h`; as CSV with `?format=csv`."""
+def list_blocked(request: PersonRequest) -> HttpResponseBase:
+    """List refused calls of the person's scope by day, or by hour for `?p=24h`; by `?sort=`, and all pages as
+    CSV with `?format=csv`.
+    """
     request.roles_held = roles_of(request.user)
     scope = watched_by(request.user, request.roles_held)
     period = addresses.choice(request, "p", PERIODS, WEEK)
-    lines = _lines(request, scope, period)
-    shown = lines[:PAGE_ROWS]
+    since, only, order = _since(period), _only(request), TABLE.order(request)
     if request.GET.get("format") == "csv":
-        return csv_response(f"blocked-calls-{organisation_today()}", CSV_HEAD, map(_cells, shown))
-    page = _page(request, scope, period, shown, has_older=len(lines) > PAGE_ROWS)
+        every = every_blocked_line(scope, since, by_hour=period == HOURS, only=only, order=order)
+        return csv_stream(request, f"blocked-calls-{organisation_today()}", CSV_HEAD, map(_cells, every))
+    first = PAGE_ROWS * addresses.page_number(request)
+    part = slice(first, first + PAGE_ROWS + 1)
+    lines = blocked_lines(scope, since, by_hour=period == HOURS, only=only, order=order, part=part)
+    page = _page(request, scope, period, lines[:PAGE_ROWS], has_more=len(lines) > PAGE_ROWS)
     return render(request, "usage/blocked.html", {"blocked": page})
 
 
@@ -127,24 +146,12 @@ def _only(request: HttpRequest) -> dict[str, str]:
     return {lookup: value for lookup, value in wanted.items() if value}
 
 
-def _lines(request: HttpRequest, scope: Scope, period: str) -> list[BlockedLine]:
-    """Return the lines of this page, and one more where there are older ones."""
-    return blocked_lines(
-        scope,
-        _since(period),
-        by_hour=period == HOURS,
-        only=_only(request),
-        first=PAGE_ROWS * addresses.page_number(request),
-        limit=PAGE_ROWS + 1,
-    )
-
-
 def _page(
-    request: PersonRequest, scope: Scope, period: str, lines: Sequence[BlockedLine], *, has_older: bool
+    request: PersonRequest, scope: Scope, period: str, lines: Sequence[BlockedLine], *, has_more: bool
 ) -> BlockedPage:
     sums, only = blocked_since(scope, _since(period)), _only(request)
     left = blocked_since(scope, _since(period), only=only) if only else sums
-    number = addresses.page_number(request)
+    previous_url, next_url = addresses.pages(request, KEPT, has_more=has_more)
     project, code, budget = (_wanted(request, name) for name in ("project", "code", "budget"))
     return BlockedPage(
         scope=scope.label,
@@ -158,12 +165,16 @@ def _page(
         else (),
         calls=sum(each.calls for each in left),
         reasons=_reasons(request, left),
+        columns=tuple(
+            replace(column, label="Hour" if column.label == "Day" and period == HOURS else column.label)
+            for column in TABLE.columns(request, KEPT)
+        ),
         rows=_rows(request, lines),
         is_filtered=bool(only),
-        all_url=addresses.link(request, ("p",)),
+        all_url=addresses.link(request, ("p", "sort")),
         csv_url=addresses.link(request, KEPT, format="csv"),
-        newer_url=addresses.link(request, KEPT, page=str(number - 1) if number > 1 else "") if number else "",
-        older_url=addresses.link(request, KEPT, page=str(number + 1)) if has_older else "",
+        previous_url=previous_url,
+        next_url=next_url,
     )
 
 
@@ -171,7 +182,7 @@ def _tabs(request: HttpRequest, current: str) -> tuple[Tab, ...]:
     return tuple(
         Tab(
             label=label,
-            url=addresses.link(request, KEPT, p="" if value == WEEK else value, page=""),
+            url=addresses.link(request, KEPT, p="" if value == WEEK else value),
             current=value == current,
         )
         for value, label in PERIODS.items()
@@ -197,7 +208,7 @@ def _reasons(request: HttpRequest, sums: Iterable[Blocked]) -> tuple[ReasonRow, 
             reason=reason_of(code),
             calls=sum(each.calls for each in found),
             last_at=max(each.last_at for each in found),
-            url=addresses.link(request, KEPT, code=code, page=""),
+            url=addresses.link(request, KEPT, code=code),
         )
         for code, found in by_code.items()
     ]
@@ -210,7 +221,7 @@ def _rows(request: PersonRequest, lines: Sequence[BlockedLine]) -> tuple[CallRow
         CallRow(
             line=line,
             reason=reason_of(line.code),
-            url=addresses.link(request, KEPT, budget=line.budget_public_id, page=""),
+            url=addresses.link(request, KEPT, budget=line.budget_public_id),
             act=_act(request, line, visible),
         )
         for line in lines

@@ -18,8 +18,8 @@ from usage.models import Discrepancy, DiscrepancyClass, DiscrepancyState, Level
 from usage.ports import SourceNames
 from usage.selectors import reconciliation
 from usage.services.reconciliation.resolving import KEEPERS, require_keeper
+from usage.views.access import require_books
 from usage.views.lines import EXPLANATIONS, difference_url, run_url, side_words, source_words, state_tone
-from usage.views.pages import require_books_here
 
 ACTS: Mapping[str, Callable[..., Discrepancy]] = {
     "explain": services.explain,
@@ -46,7 +46,7 @@ NOT_OF_CALLS = {DiscrepancyClass.TOKEN_MISMATCH}
 @require_safe
 def show_difference(request: PersonRequest, public_id: str, *, names_of_sources: SourceNames) -> HttpResponse:
     """Show a difference, with the forms of those who may act on it."""
-    require_books_here(request)
+    require_books(request)
     found = reconciliation.find_difference(public_id)
     form = ResolveForm(acts=_acts(found))
     return render(request, "usage/difference.html", _context(request, found, form, names_of_sources))
@@ -57,7 +57,7 @@ def resolve_difference(
     request: PersonRequest, public_id: str, *, names_of_sources: SourceNames
 ) -> HttpResponse:
     """Explain or accept a difference, or let the ledger follow."""
-    require_books_here(request)
+    require_books(request)
     found = reconciliation.find_difference(public_id)
     require_keeper(request.user, "close differences")
     form = ResolveForm(request.POST, acts=_acts(found))
@@ -70,7 +70,7 @@ def resolve_difference(
 @require_POST
 def assign_difference(request: PersonRequest, public_id: str) -> HttpResponse:
     """Say who looks after a difference."""
-    require_books_here(request)
+    require_books(request)
     found = reconciliation.find_difference(public_id)
     form = AssignForm(request.POST, people=_people())
     owner = None

@@ -1,6 +1,6 @@
 """How reconciliations read: a source, a day, a call that differs, a row that could not be booked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from usage.models import (
     DiscrepancyClass,
     DiscrepancyState,
     Level,
+    PeriodState,
     Quarantine,
     QuarantineReason,
     ReconciliationRun,
@@ -45,6 +46,12 @@ STATE_TONES = {
     DiscrepancyState.EXPLAINED: "info",
     DiscrepancyState.CORRECTED: "ok",
     DiscrepancyState.ACCEPTED: "",
+}
+PERIOD_TONES = {
+    PeriodState.OPEN: "",
+    PeriodState.SOFT: "info",
+    PeriodState.CLOSED: "ok",
+    PeriodState.REOPENED: "warn",
 }
 
 
@@ -112,8 +119,9 @@ class CallLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftLine:
-    """Differences of one day, level and class."""
+    """Differences of one day, level and class, and where they are listed."""
 
+    url: str
     day: date
     level: str
     kind: str
@@ -127,6 +135,7 @@ class DifferenceLine:
     """One difference in a list of many."""
 
     url: str
+    is_open: bool
     external_id: str
     kind: str
     day: date
@@ -287,10 +296,11 @@ def call_lines(found: Iterable[Discrepancy]) -> tuple[CallLine, ...]:
     )
 
 
-def drift_lines(found: Iterable[Drift]) -> tuple[DriftLine, ...]:
+def drift_lines(found: Iterable[Drift], url_of: Callable[[Drift], str]) -> tuple[DriftLine, ...]:
     """Return differences by day, level and class."""
     return tuple(
         DriftLine(
+            url=url_of(each),
             day=each.day,
             level=Level(each.level).label,
             kind=DiscrepancyClass(each.kind).label,
@@ -307,6 +317,7 @@ def difference_lines(found: Iterable[Discrepancy], names: Mapping[str, str]) -> 
     return tuple(
         DifferenceLine(
             url=difference_url(each),
+            is_open=each.state == DiscrepancyState.OPEN,
             external_id=each.external_id,
             kind=each.get_kind_display(),
             day=each.run.day,
@@ -331,6 +342,11 @@ def difference_url(difference: Discrepancy) -> str:
 def state_tone(difference: Discrepancy) -> Tone:
     """Return the state of a difference."""
     return Tone(tone=STATE_TONES[DiscrepancyState(difference.state)], text=difference.get_state_display())
+
+
+def period_tone(state: PeriodState) -> Tone:
+    """Return how far a month is closed."""
+    return Tone(tone=PERIOD_TONES[state], text=state.label)
 
 
 def quarantine_lines(found: Iterable[Quarantine]) -> tuple[QuarantineLine, ...]:

@@ -7,27 +7,32 @@ from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils.dateparse import parse_date
 from django.views.decorators.http import require_safe
 
 from core import addresses, clock
 from core.errors import NotFoundError
 from core.shapes import Tab
-from core.spreadsheets import Cell, csv_response
-from teams.selectors import roles_of
+from core.sorting import Head, Table
+from core.spreadsheets import Cell, csv_stream, in_batches
 from teams.types import PersonRequest
 from usage.models import DiscrepancyClass, DiscrepancyState, Level
 from usage.ports import SourceNames
 from usage.selectors import reconciliation
 from usage.selectors.accounts import open_cursors
+from usage.selectors.closing import last_month_over
 from usage.selectors.reconciliation import Wanted
+from usage.views.access import keeps_the_books, require_books
 from usage.views.lines import (
     DifferenceLine,
     call_lines,
     day_line,
     difference_lines,
     drift_lines,
+    period_tone,
     quarantine_lines,
     run_status,
     source_line,
@@ -36,12 +41,25 @@ from usage.views.lines import (
     variance_lines,
 )
 
-NO_SUCH_PAGE = "There is no such page, or it is not for your role. Ask finance or an administrator."
-KEPT = ("p", "level", "source", "kind", "state", "page")
+KEPT = ("p", "level", "source", "kind", "state", "day", "sort")
 PERIODS = {"7d": "7 days", "31d": "31 days", "92d": "92 days"}
 DAYS = {"7d": 7, "31d": 31, "92d": 92}
 USUAL, EVERY = "31d", "all"
-PAGE_ROWS = 50
+PAGE_ROWS = 10
+DRIFT_AT_A_GLANCE = 6
+TABLE = Table(
+    usual="-day",
+    heads=(
+        Head(label="What", sort="what"),
+        Head(label="Class", sort="class"),
+        Head(label="Day", sort="day", falls=True),
+        Head(label="Amount", sort="amount", numeric=True),
+        Head(label="Looked after by", sort="owner"),
+        Head(label="Since", sort="since"),
+        Head(label="State", sort="state"),
+        Head(label="Actions", quiet=True),
+    ),
+)
 CSV_HEAD = (
     *("day", "source", "level", "class", "what", "model", "amount_usd", "state", "owner", "opened_at", "id"),
     "confirmation",
@@ -58,30 +76,24 @@ class Option:
 
 
 @require_safe
-def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpResponse:
-    """List sources, days and differences; the differences as CSV with `?format=csv`."""
-    require_books_here(request)
+def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpResponseBase:
+    """Show how far sources are read, what differs by day and class, and the differences that filters and
+    `?sort=` leave; all of these as CSV with `?format=csv`.
+    """
+    require_books(request)
     wanted = _wanted(request)
     names = reconciliation.names_with(names_of_sources())
-    number = addresses.page_number(request)
-    found = reconciliation.differences_page(wanted, first=PAGE_ROWS * number, limit=PAGE_ROWS + 1)
-    shown = difference_lines(found[:PAGE_ROWS], names)
+    differences = reconciliation.differences_of(wanted, order=TABLE.order(request))
     if request.GET.get("format") == "csv":
-        return csv_response(f"reconciliation-{_today()}", CSV_HEAD, map(_cells, shown))
-    runs = reconciliation.recent_runs(wanted)
-    drifts, today = reconciliation.drift(runs, wanted), _today()
-    calls_today = {run.source: run.gateway_calls for run in runs if run.day == today}
+        every = in_batches(differences, lambda part: difference_lines(part, names))
+        return csv_stream(request, f"reconciliation-{_today()}", CSV_HEAD, map(_cells, every))
+    first = PAGE_ROWS * addresses.page_number(request)
+    found = list(differences[first : first + PAGE_ROWS + 1])
     context = {
-        "sources": [
-            source_line(cursor, names=names, calls_today=calls_today.get(cursor.source))
-            for cursor in open_cursors()
-        ],
-        "days": [day_line(run, names=names) for run in runs],
-        "compared_at": max((run.last_run_at for run in runs), default=None),
-        "drift": drift_lines(drifts),
-        "sums": [(level.label, *sums) for level, sums in reconciliation.sums_by_level(drifts).items()],
-        "differences": shown,
-        **_controls(request, wanted, names, has_older=len(found) > PAGE_ROWS),
+        **_at_a_glance(request, wanted, names),
+        **_controls(request, wanted, names, has_more=len(found) > PAGE_ROWS),
+        "differences": difference_lines(found[:PAGE_ROWS], names),
+        "may_act": keeps_the_books(request),
     }
     return render(request, "usage/reconciliation_list.html", {"reconciliation": context})
 
@@ -89,7 +101,7 @@ def list_days(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpR
 @require_safe
 def show_day(request: PersonRequest, source: str, day: str, *, names_of_sources: SourceNames) -> HttpResponse:
     """Show one day of one source: sums, why money differs, what differs, and rows that were not booked."""
-    require_books_here(request)
+    require_books(request)
     run = reconciliation.find_run(source, _date(day), request.GET.get("level", ""))
     names = reconciliation.names_with(names_of_sources())
     context = {
@@ -110,11 +122,32 @@ def show_day(request: PersonRequest, source: str, day: str, *, names_of_sources:
     return render(request, "usage/reconciliation_detail.html", {"day": context})
 
 
-def require_books_here(request: PersonRequest) -> None:
-    """Refuse who holds no role for the whole organisation: figures of all teams stand here."""
-    request.roles_held = roles_of(request.user)
-    if not request.roles_held.sees_everything:
-        raise NotFoundError(NO_SUCH_PAGE)
+def _at_a_glance(request: HttpRequest, wanted: Wanted, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the lag of sources, the drift by day and class, both sides of each day, and the close."""
+    runs = reconciliation.recent_runs(wanted)
+    drifts, today = reconciliation.drift(runs, wanted), _today()
+    calls_today = {run.source: run.gateway_calls for run in runs if run.day == today}
+    month, state = last_month_over()
+    drift = drift_lines(
+        drifts,
+        lambda each: addresses.link(
+            request, KEPT, day=each.day.isoformat(), level=str(each.level), kind=each.kind, state=""
+        ),
+    )
+    return {
+        "sources": [
+            source_line(cursor, names=names, calls_today=calls_today.get(cursor.source))
+            for cursor in open_cursors()
+        ],
+        "days": [day_line(run, names=names) for run in runs],
+        "compared_at": max((run.last_run_at for run in runs), default=None),
+        "drift": drift[:DRIFT_AT_A_GLANCE],
+        "older_drift": drift[DRIFT_AT_A_GLANCE:],
+        "sums": [(level.label, *sums) for level, sums in reconciliation.sums_by_level(drifts).items()],
+        "month": month,
+        "month_url": reverse("reconciliation:period", args=[f"{month:%Y-%m}"]),
+        "month_status": period_tone(state),
+    }
 
 
 def _today() -> date:
@@ -130,14 +163,23 @@ def _wanted(request: HttpRequest) -> Wanted:
         level=addresses.choice(request, "level", [str(level) for level in Level.values], ""),
         source=source if not source or source.isidentifier() else "none",
         kind=addresses.choice(request, "kind", DiscrepancyClass.values, ""),
+        day=_day(request),
         state="" if state == EVERY else state,
     )
 
 
+def _day(request: HttpRequest) -> date | None:
+    """Return the one day that the address asks for; what is none filters nothing."""
+    try:
+        return parse_date(request.GET.get("day", ""))
+    except ValueError:
+        return None
+
+
 def _controls(
-    request: HttpRequest, wanted: Wanted, names: Mapping[str, str], *, has_older: bool
+    request: HttpRequest, wanted: Wanted, names: Mapping[str, str], *, has_more: bool
 ) -> dict[str, Any]:
-    number = addresses.page_number(request)
+    previous_url, next_url = addresses.pages(request, KEPT, has_more=has_more)
     period = addresses.choice(request, "p", PERIODS, USUAL)
     states = [*DiscrepancyState.choices, (EVERY, "All states")]
     return {
@@ -146,7 +188,7 @@ def _controls(
         "tabs": tuple(
             Tab(
                 label=label,
-                url=addresses.link(request, KEPT, p="" if value == USUAL else value, page=""),
+                url=addresses.link(request, KEPT, p="" if value == USUAL else value, day=""),
                 current=value == period,
             )
             for value, label in PERIODS.items()
@@ -155,13 +197,13 @@ def _controls(
         "kinds": _options(DiscrepancyClass.choices, wanted.kind),
         "states": _options(states, wanted.state or EVERY),
         "source_choices": _options(sorted(names.items(), key=lambda item: item[1]), wanted.source),
-        "is_filtered": bool(wanted.level or wanted.kind or wanted.source),
-        "all_url": addresses.link(request, ("p",)),
+        "is_filtered": bool(wanted.level or wanted.kind or wanted.source or wanted.day),
+        "day": wanted.day,
+        "columns": TABLE.columns(request, KEPT),
+        "all_url": addresses.link(request, ("p", "sort")),
         "csv_url": addresses.link(request, KEPT, format="csv"),
-        "newer_url": addresses.link(request, KEPT, page=str(number - 1) if number > 1 else "")
-        if number
-        else "",
-        "older_url": addresses.link(request, KEPT, page=str(number + 1)) if has_older else "",
+        "previous_url": previous_url,
+        "next_url": next_url,
     }
 
 

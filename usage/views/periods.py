@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import InvalidInputError
-from core.shapes import Tone
 from core.spreadsheets import csv_response
 from teams.types import PersonRequest
 from usage import services
@@ -18,14 +17,9 @@ from usage.forms.reconciliation import ReopenForm
 from usage.models import PeriodClose, PeriodState
 from usage.selectors.closing import Month, adjustments, checklist, find_month, months
 from usage.services.reconciliation.resolving import KEEPERS, require_keeper
-from usage.views.pages import require_books_here
+from usage.views.access import require_books
+from usage.views.lines import period_tone
 
-TONES = {
-    PeriodState.OPEN: "",
-    PeriodState.SOFT: "info",
-    PeriodState.CLOSED: "ok",
-    PeriodState.REOPENED: "warn",
-}
 NEWEST_SHOWN = 2  # also where nothing was used
 CSV_HEAD = ("month", "state", "cost_usd", "soft_closed_at", "closed_at", "reopened_at", "reason")
 
@@ -33,19 +27,20 @@ CSV_HEAD = ("month", "state", "cost_usd", "soft_closed_at", "closed_at", "reopen
 @require_safe
 def list_periods(request: PersonRequest) -> HttpResponse:
     """List the last 13 months, from the first that was used, with their state; as CSV with `?format=csv`."""
-    require_books_here(request)
+    require_books(request)
     found = months()
+    used = [number for number, month in enumerate(found) if month.cost_usd or month.period]
+    found = found[: max([*used, NEWEST_SHOWN - 1]) + 1]
     if request.GET.get("format") == "csv":
         return csv_response("periods", CSV_HEAD, map(_cells, found))
-    used = [number for number, month in enumerate(found) if month.cost_usd or month.period]
     lines = [
         {
             "month": month,
             "period": month.period or PeriodClose(month=month.first_day),
-            "status": status_of(month),
+            "status": period_tone(month.state),
             "url": reverse("reconciliation:period", args=[month.name]),
         }
-        for month in found[: max([*used, NEWEST_SHOWN - 1]) + 1]
+        for month in found
     ]
     return render(request, "usage/periods.html", {"periods": lines})
 
@@ -53,7 +48,7 @@ def list_periods(request: PersonRequest) -> HttpResponse:
 @require_safe
 def show_period(request: PersonRequest, month: str) -> HttpResponse:
     """Show one month: its checks, who closed it, and what came after."""
-    require_books_here(request)
+    require_books(request)
     found = find_month(month)
     return render(request, "usage/period.html", _context(request, found))
 
@@ -77,7 +72,7 @@ def close_for_good(request: PersonRequest, month: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def reopen(request: PersonRequest, month: str) -> HttpResponse:
     """Ask why a closed month is opened again, then open it."""
-    require_books_here(request)
+    require_books(request)
     found = find_month(month)
     require_keeper(request.user, "reopen months")
     form = ReopenForm(request.POST or None)
@@ -106,13 +101,8 @@ def reopen(request: PersonRequest, month: str) -> HttpResponse:
     return render(request, "confirm.html", {"confirm": confirm, "form": form}, status=status)
 
 
-def status_of(month: Month) -> Tone:
-    """Return how far a month is closed."""
-    return Tone(tone=TONES[month.state], text=month.state.label)
-
-
 def _act(request: PersonRequest, month: str, service: Callable[..., Any], done: str) -> HttpResponse:
-    require_books_here(request)
+    require_books(request)
     found = find_month(month)
     try:
         service(actor=request.user, month=found.first_day)
@@ -128,7 +118,7 @@ def _context(request: PersonRequest, month: Month) -> dict[str, Any]:
     is_closed = month.state is PeriodState.CLOSED
     return {
         "month": month,
-        "status": status_of(month),
+        "status": period_tone(month.state),
         "checks": checks,
         "adjustments": adjustments(month.period) if month.period and month.period.closed_at else None,
         "may_act": bool(set(KEEPERS) & request.roles_held.organisation_wide),

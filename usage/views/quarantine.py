@@ -31,7 +31,7 @@ from usage.selectors.quarantine import (
 )
 from usage.services.quarantine import AssignedCall, assign_quarantined, can_be_assigned, dismiss_quarantined
 from usage.told import facts, told
-from usage.views.pages import require_books_here
+from usage.views.access import require_books
 
 KEPT = ("state", "reason", "source", "before")
 PAGE_ROWS = 50
@@ -93,7 +93,7 @@ class QuarantinePage:
 @require_safe
 def list_quarantine(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpResponse:
     """List rows that were set aside, the newest first, by state, reason and source."""
-    require_books_here(request)
+    require_books(request)
     state = addresses.choice(request, "state", STATES, OPEN)
     wanted = {name: request.GET.get(name, "").replace("\x00", "") for name in ("reason", "source")}
     rows = quarantine_for(request.user).filter(STATES[state][1])
@@ -182,7 +182,7 @@ def dismiss_row(request: PersonRequest, public_id: str) -> HttpResponse:
 
 
 def _find(request: PersonRequest, public_id: str) -> Quarantine:
-    require_books_here(request)
+    require_books(request)
     return find_quarantined(request.user, public_id.replace("\x00", ""))
 
 

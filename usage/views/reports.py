@@ -21,6 +21,7 @@ from usage.selectors.periods import last_month, month_of, organisation_today, th
 from usage.selectors.showback import TeamMonth, showback
 from usage.selectors.statement import statement
 from usage.types import Period
+from usage.views.access import require_books
 from usage.views.sheets import sheet
 
 MONTHS_BACK = 12
@@ -93,9 +94,7 @@ def show_statement(request: PersonRequest, public_id: str, month: str) -> HttpRe
 @require_safe
 def export_focus(request: PersonRequest, month: str) -> HttpResponseBase:
     """Send the month of the whole organisation as FOCUS rows, a piece at a time."""
-    request.roles_held = roles_of(request.user)
-    if not request.roles_held.sees_everything:
-        raise NotFoundError("There is no such page, or it is not for your role. Ask finance.")
+    require_books(request)
     period = month_asked(month)
     return csv_stream(request, f"focus-{name_of(period)}", focus.HEAD, focus.rows(export_rows(period)))
 

@@ -1,6 +1,6 @@
 """Sources: how far every gateway and provider was read, what is wrong with it, and when it is asked again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,8 +10,10 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from core import clock
+from core import addresses, clock
 from core.shapes import Tone
+from core.sorting import Head, Table
+from core.spreadsheets import Cell, csv_response, iso
 from teams.types import PersonRequest
 from usage import services
 from usage.models import ImportCursor, ProviderAccount, SourceKind
@@ -31,6 +33,23 @@ TONES = {
     SourceState.ALONE: "info",
 }
 REPORTS = (SourceKind.USAGE, SourceKind.COST)
+KEPT = ("sort",)
+TABLE = Table(
+    usual="name",
+    heads=(
+        Head(label="Source", sort="name"),
+        Head(label="State", sort="state"),
+        Head(label="Last read", sort="read", falls=True),
+        Head(label="Figures up to", sort="upto", falls=True),
+        Head(label="Rows read", sort="rows", numeric=True),
+        Head(label="Next attempt", sort="next"),
+        Head(label="Actions"),
+    ),
+)
+CSV_HEAD = (
+    *("source", "kind", "state", "notice", "leases_in_doubt", "most_in_doubt_usd"),
+    *("last_read_at", "figures_up_to", "rows_read", "failures", "next_attempt_at"),
+)
 DOUBTED_DAYS = 30
 
 
@@ -53,9 +72,19 @@ class SourceRow:
     read_url: str
 
 
+SORTS: dict[str, Callable[[SourceRow], str | int | datetime | None]] = {
+    "name": lambda row: row.name,
+    "state": lambda row: row.status.text,
+    "read": lambda row: row.last_success_at,
+    "upto": lambda row: row.last_row_at,
+    "rows": lambda row: row.rows,
+    "next": lambda row: row.next_attempt_at,
+}
+
+
 @require_safe
 def list_sources(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpResponse:
-    """List every source, those of gateways and those of providers."""
+    """List every source, those of gateways and those of providers, by `?sort=`; as CSV with `?format=csv`."""
     require_books(request)
     accounts = accounts_by_id(all_accounts())
     names = names_of_sources()
@@ -64,9 +93,18 @@ def list_sources(request: PersonRequest, *, names_of_sources: SourceNames) -> Ht
     alone = [ImportCursor(source=source) for source in names.keys() - told]
     doubts = doubts_by_gateway(since=clock.now() - timedelta(days=DOUBTED_DAYS))
     rows = _rows([*cursors, *alone], accounts, names, doubts)
+    order = TABLE.order(request)
+    gateways = order.of((row for row, kind in rows if kind not in REPORTS), SORTS)
+    providers = order.of(
+        (row for row, kind in rows if kind in REPORTS and row.state != SourceState.CLOSED), SORTS
+    )
+    if request.GET.get("format") == "csv":
+        return csv_response(f"sources-{clock.now():%Y-%m-%d}", CSV_HEAD, map(_cells, (*gateways, *providers)))
     context = {
-        "gateways": [row for row, kind in rows if kind not in REPORTS],
-        "providers": [row for row, kind in rows if kind in REPORTS and row.state != SourceState.CLOSED],
+        "gateways": gateways,
+        "providers": providers,
+        "columns": TABLE.columns(request, KEPT)[: None if keeps_the_books(request) else -1],
+        "csv_url": addresses.link(request, KEPT, format="csv"),
         "doubted_days": DOUBTED_DAYS,
         "unread": sum(row.status.tone == "bad" for row, _ in rows),
         "may_read": keeps_the_books(request),
@@ -137,3 +175,20 @@ def _notice(cursor: ImportCursor, state: SourceState) -> str:
             return "It was not read when it should have been. Is the worker running?"
         case _:
             return ""
+
+
+def _cells(row: SourceRow) -> tuple[Cell, ...]:
+    doubt = row.doubt
+    return (
+        row.name,
+        row.kind,
+        row.status.text,
+        row.notice,
+        doubt.leases if doubt else None,
+        doubt.most_usd if doubt else None,
+        iso(row.last_success_at),
+        iso(row.last_row_at),
+        row.rows,
+        row.failures,
+        iso(row.next_attempt_at),
+    )
