@@ -2,7 +2,7 @@
 -- books. How it goes, and why its ledger entries are sums: docs/adr/0014.
 CREATE FUNCTION usage_import_begin() RETURNS void LANGUAGE plpgsql SET client_min_messages = warning AS $$
 BEGIN
-  DROP TABLE IF EXISTS pg_temp.usage_import_row, pg_temp.usage_import_call, pg_temp.usage_import_budget, pg_temp.usage_import_sum, pg_temp.usage_import_charge, pg_temp.usage_import_move;  -- of a page before, in the same transaction
+  DROP TABLE IF EXISTS pg_temp.usage_import_row, pg_temp.usage_import_call, pg_temp.usage_import_caller, pg_temp.usage_import_budget, pg_temp.usage_import_sum, pg_temp.usage_import_charge, pg_temp.usage_import_move;  -- of a page before, in the same transaction
   CREATE TEMPORARY TABLE usage_import_row (place int, external_id text, key text, model text, project text, context text, provider_call_id text, at timestamptz, input_tokens bigint,
     cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, reasoning_tokens bigint, units text, finish text, cache_hit boolean, estimated boolean) ON COMMIT DROP;
 END $$;
@@ -38,9 +38,10 @@ BEGIN
     LEFT JOIN ladder l ON l.model_id = m.id
   ), card AS (
     SELECT c.model_id, c.context, c.epoch, c.step, x.*
-    FROM (SELECT model_id, context, epoch, step, min(at) AS at, min(input_tokens) AS input_tokens FROM placed WHERE refusal IS NULL GROUP BY 1, 2, 3, 4) c
+    FROM (SELECT model_id, context, epoch, step, min(at) AS at, min(input_tokens) AS input_tokens FROM placed GROUP BY 1, 2, 3, 4) c
     CROSS JOIN LATERAL catalog_card(c.model_id, c.context, c.at, c.input_tokens) x
   )
+  SELECT judged.*, judged.outcome = 'new' AS is_new FROM (
   SELECT p.place, p.packed, p.shape, p.at, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.provider_call_id, p.finish, p.cache_hit, p.estimated,
     p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, coalesce(p.units, '{}') AS units, card.price_ids,
     CASE WHEN p.cache_hit THEN 0 WHEN round(exact.usd, 12) = exact.usd THEN round(exact.usd, 12) ELSE core_round_half_even(exact.usd, 12) END AS cost_usd,
@@ -58,7 +59,20 @@ BEGIN
   CROSS JOIN LATERAL (SELECT (p.input_tokens - p.cached_tokens - p.cache_write_tokens) * card.input_usd + p.cached_tokens * card.cached_usd + p.cache_write_tokens * card.cache_write_usd
     + (p.output_tokens - p.reasoning_tokens) * card.output_usd + p.reasoning_tokens * card.reasoning_usd + card.request_usd
     + CASE WHEN p.units IS NULL THEN 0 ELSE catalog_units_usd(p.units, card.unit_usd) END AS usd OFFSET 0) exact
-  LEFT JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.call_key = p.call_key AND e.at >= v_first AND e.at <= v_last LIMIT 1) seen ON true;
+  LEFT JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.call_key = p.call_key AND e.at >= v_first AND e.at <= v_last LIMIT 1) seen ON true
+  ) judged;
+END $$;
+
+-- Gives the new calls their attribution: who called and what, as they were judged.
+CREATE FUNCTION usage_import_callers() RETURNS void LANGUAGE plpgsql SET jit = off AS $$
+BEGIN
+  CREATE TEMPORARY TABLE usage_import_caller ON COMMIT DROP AS
+    SELECT c.*, coalesce((SELECT a.id FROM usage_attribution a WHERE a.key_id = c.key_id AND a.model_id = c.model_id AND a.owner_id = c.owner_id AND a.project_id = c.project_id
+                            AND a.team_id = c.team_id AND a.department_id = c.department_id AND a.tier_id = c.tier_id LIMIT 1),
+                         usage_attribution_of(c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id)) AS attribution_id
+    FROM (SELECT key_id, model_id, any_value(owner_id) AS owner_id, any_value(project_id) AS project_id, any_value(team_id) AS team_id, any_value(department_id) AS department_id,
+            any_value(tier_id) AS tier_id FROM usage_import_call WHERE is_new GROUP BY 1, 2) c;
+  ANALYZE usage_import_caller;
 END $$;
 
 -- Adds units up: {"second": 3} and {"second": 4, "page": 1} are {"second": 7, "page": 1}. Nothing is skipped.
@@ -69,22 +83,20 @@ CREATE AGGREGATE usage_sum_of_units(jsonb) (SFUNC = usage_add_units, STYPE = jso
 CREATE AGGREGATE usage_joined(bigint[]) (SFUNC = array_cat, STYPE = bigint[], INITCOND = '{}');
 
 -- Finds the open budgets that the new calls may count on, each with the starts of its windows as far as the calls reach.
-CREATE FUNCTION usage_import_budgets() RETURNS void LANGUAGE plpgsql SET jit = off AS $$
+CREATE FUNCTION usage_import_budgets(p_first timestamptz, p_last timestamptz) RETURNS void LANGUAGE plpgsql SET jit = off AS $$
 BEGIN
   CREATE TEMPORARY TABLE usage_import_budget ON COMMIT DROP AS
   WITH RECURSIVE scope AS (
-    SELECT DISTINCT s.kind, s.id FROM (SELECT DISTINCT key_id, project_id, team_id, department_id FROM usage_import_call WHERE outcome = 'new') c
+    SELECT DISTINCT s.kind, s.id FROM usage_import_caller c
     CROSS JOIN LATERAL (VALUES ('key', c.key_id), ('project', c.project_id), ('team', c.team_id), ('department', c.department_id), ('organisation', 0)) AS s (kind, id)
-  ), span AS (
-    SELECT min(at) AS first, max(at) AS last FROM usage_import_call WHERE outcome = 'new'
   ), budget AS (
     SELECT scope.kind, scope.id AS scope_id, b.id, b.only_tier_id, b.only_model_id, b."window"::text AS form, b.window_anchor::int AS anchor, b.time_zone::text AS zone
     FROM scope JOIN budgets_budget b ON b.scope_kind = scope.kind AND b.scope_id = scope.id AND b.closed_at IS NULL
   ), walk AS (
-    SELECT f.*, w.window_start, w.window_end FROM (SELECT DISTINCT form, anchor, zone FROM budget) f CROSS JOIN span CROSS JOIN LATERAL budgets_window(f.form, f.anchor, f.zone, span.first) w
+    SELECT f.*, w.window_start, w.window_end FROM (SELECT DISTINCT form, anchor, zone FROM budget) f CROSS JOIN LATERAL budgets_window(f.form, f.anchor, f.zone, p_first) w
     UNION ALL
     SELECT x.form, x.anchor, x.zone, w.window_start, w.window_end
-    FROM walk x CROSS JOIN span CROSS JOIN LATERAL budgets_window(x.form, x.anchor, x.zone, x.window_end) w WHERE x.window_end <= span.last
+    FROM walk x CROSS JOIN LATERAL budgets_window(x.form, x.anchor, x.zone, x.window_end) w WHERE x.window_end <= p_last
   )
   SELECT b.kind, b.scope_id, b.id, b.only_tier_id, b.only_model_id, w.starts
   FROM budget b JOIN (SELECT form, anchor, zone, array_agg(window_start ORDER BY window_start) AS starts FROM walk GROUP BY 1, 2, 3) w USING (form, anchor, zone);
@@ -100,37 +112,42 @@ DECLARE
   v_now timestamptz := clock_timestamp();
   v_source smallint;
   v_cuts timestamptz[];
-  v_booked bigint;
+  v_first timestamptz;
+  v_last timestamptz;
+  v_new bigint;
+  v_known bigint;
+  v_all bigint;
   v_keys bigint[];
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(hashtextextended('usage_retire', 0)), pg_advisory_xact_lock(hashtextextended('usage_import ' || p_source, 0));
   PERFORM usage_import_judge(p_source);
   v_source := usage_source_of(p_source);
-  RETURN QUERY SELECT c.place, c.outcome, c.detail, 1::bigint FROM usage_import_call c WHERE c.outcome NOT IN ('new', 'known') ORDER BY 1;
-  RETURN QUERY SELECT NULL::int, c.outcome, NULL::text, count(*) FROM usage_import_call c WHERE c.outcome IN ('new', 'known') GROUP BY 2;
-  IF NOT EXISTS (SELECT FROM usage_import_call c WHERE c.outcome = 'new') THEN RETURN; END IF;
-  PERFORM usage_import_months();
-  PERFORM usage_import_budgets();
+  SELECT count(*), count(*) FILTER (WHERE c.is_new), count(*) FILTER (WHERE c.outcome = 'known'), min(c.at) FILTER (WHERE c.is_new), max(c.at) FILTER (WHERE c.is_new)
+    INTO v_all, v_new, v_known, v_first, v_last FROM usage_import_call c;
+  RETURN QUERY VALUES (NULL::int, 'new', NULL::text, v_new), (NULL, 'known', NULL, v_known);
+  IF v_new + v_known < v_all THEN
+    RETURN QUERY SELECT c.place, c.outcome, c.detail, 1::bigint FROM usage_import_call c WHERE c.outcome NOT IN ('new', 'known') ORDER BY 1;
+  END IF;
+  IF v_new = 0 THEN RETURN; END IF;
+  PERFORM usage_import_months(v_first, v_last);
+  PERFORM usage_import_callers();
+  PERFORM usage_import_budgets(v_first, v_last);
   v_cuts := ARRAY(SELECT DISTINCT start FROM (SELECT DISTINCT starts FROM usage_import_budget) b CROSS JOIN LATERAL unnest(starts) start ORDER BY 1);
 
-  WITH attribution AS MATERIALIZED (
-    SELECT d.key_id, d.model_id, usage_attribution_of(d.key_id, d.owner_id, d.project_id, d.team_id, d.department_id, d.model_id, d.tier_id) AS id
-    FROM (SELECT DISTINCT key_id, owner_id, project_id, team_id, department_id, model_id, tier_id FROM usage_import_call WHERE outcome = 'new') d
-  )
-  INSERT INTO usage_call (at, recorded_at, packed, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls, cache_hit, estimated, late,
+  BEGIN
+    INSERT INTO usage_call (at, recorded_at, packed, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls, cache_hit, estimated, late,
       cost_usd, shape, finish, units, provider_call_id)
-    SELECT c.at, v_now, c.packed, a.id, c.input_tokens, c.output_tokens, nullif(c.cached_tokens, 0), nullif(c.cache_write_tokens, 0), nullif(c.reasoning_tokens, 0), v_source, 1, c.cache_hit,
+      SELECT c.at, v_now, c.packed, a.attribution_id, c.input_tokens, c.output_tokens, nullif(c.cached_tokens, 0), nullif(c.cache_write_tokens, 0), nullif(c.reasoning_tokens, 0), v_source, 1, c.cache_hit,
       c.estimated, true, c.cost_usd, c.shape, nullif(c.finish, 'stop'), nullif(c.units, '{}'), nullif(c.provider_call_id, '')
-    FROM usage_import_call c JOIN attribution a USING (key_id, model_id) WHERE c.outcome = 'new' ON CONFLICT DO NOTHING;
-  GET DIAGNOSTICS v_booked = ROW_COUNT;
-  IF v_booked <> (SELECT count(*) FROM usage_import_call c WHERE c.outcome = 'new') THEN
+      FROM usage_import_call c JOIN usage_import_caller a USING (key_id, model_id) WHERE c.is_new;
+  EXCEPTION WHEN unique_violation THEN
     RAISE EXCEPTION 'a call of % was settled meanwhile: tell the page again', p_source USING ERRCODE = 'serialization_failure';
-  END IF;
+  END;
   CREATE TEMPORARY TABLE usage_import_sum ON COMMIT DROP AS
-    SELECT c.key_id, c.owner_id, c.project_id, c.team_id, c.department_id, c.model_id, c.tier_id, (c.at AT TIME ZONE p_zone)::date AS day, width_bucket(c.at, v_cuts) AS cell, c.price_ids,
+    SELECT a.owner_id, a.project_id, a.team_id, a.department_id, a.tier_id, s.* FROM (SELECT c.key_id, c.model_id, (c.at AT TIME ZONE p_zone)::date AS day, width_bucket(c.at, v_cuts) AS cell, c.price_ids,
       min(c.at) AS at, count(*) AS calls, sum(c.cost_usd) AS cost_usd, sum(c.input_tokens) AS input_tokens, sum(c.cached_tokens) AS cached_tokens, sum(c.cache_write_tokens) AS cache_write_tokens,
       sum(c.output_tokens) AS output_tokens, sum(c.reasoning_tokens) AS reasoning_tokens, usage_sum_of_units(nullif(c.units, '{}')) AS units
-    FROM usage_import_call c WHERE c.outcome = 'new' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
+    FROM usage_import_call c WHERE c.is_new GROUP BY 1, 2, 3, 4, 5) s JOIN usage_import_caller a USING (key_id, model_id);
   ANALYZE usage_import_sum;
 
   PERFORM usage_import_post(p_reason, v_now);
@@ -149,7 +166,7 @@ DECLARE
 BEGIN
   WITH minutely AS (
     INSERT INTO usage_key_minute AS m (key_id, minute, cost_usd)
-      SELECT c.key_id, date_trunc('minute', least(c.at, p_now)), sum(c.cost_usd) FROM usage_import_call c WHERE c.outcome = 'new' AND c.at > p_now - interval '6 hours' GROUP BY 1, 2 ORDER BY 1, 2
+      SELECT c.key_id, date_trunc('minute', least(c.at, p_now)), sum(c.cost_usd) FROM usage_import_call c WHERE c.is_new AND c.at > p_now - interval '6 hours' GROUP BY 1, 2 ORDER BY 1, 2
       ON CONFLICT (key_id, minute) DO UPDATE SET cost_usd = m.cost_usd + excluded.cost_usd
       RETURNING m.key_id
   )
@@ -158,16 +175,17 @@ BEGIN
 END $$;
 
 -- Makes the monthly tables of the new calls that are missing; what was retired is refused before.
-CREATE FUNCTION usage_import_months() RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION usage_import_months(p_first timestamptz, p_last timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM usage_make_partitions(month::date, month::date)
-    FROM (SELECT min(at) AS first, max(at) AS last FROM usage_import_call WHERE outcome = 'new') span
-    CROSS JOIN LATERAL generate_series(date_trunc('month', span.first AT TIME ZONE 'UTC'), span.last AT TIME ZONE 'UTC', '1 month') month
+    FROM generate_series(date_trunc('month', p_first AT TIME ZONE 'UTC'), p_last AT TIME ZONE 'UTC', '1 month') month
     WHERE to_regclass('usage_call' || to_char(month, '_YYYY_MM')) IS NULL OR to_regclass('usage_gateway_call' || to_char(month, '_YYYY_MM')) IS NULL;
 END $$;
 
 -- Writes one entry for each key, model, day and path of budgets and windows, and locks the balances on these paths.
 CREATE FUNCTION usage_import_post(p_reason text, p_now timestamptz) RETURNS void LANGUAGE plpgsql SET jit = off AS $$
+DECLARE
+  v_name text := 'ent_' || lpad(to_hex((extract(epoch FROM p_now) * 1000)::bigint), 12, '0');  -- in the order of time, as core.ids has it
 BEGIN
   CREATE TEMPORARY TABLE usage_import_charge ON COMMIT DROP AS
     SELECT row_number() OVER () AS number, s.*
@@ -188,7 +206,7 @@ BEGIN
   ), entry AS (
     INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id, price_ids, tokens, overrun_usd, reason,
         effective_at, recorded_at)
-      SELECT 'ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), 'late', g.usd, NULL, coalesce(p.budget_ids, '{}'), coalesce(p.window_starts, '{}'), g.key_id, g.project_id, g.team_id,
+      SELECT v_name || right(gen_random_uuid()::text, 12) || left(gen_random_uuid()::text, 4), 'late', g.usd, NULL, coalesce(p.budget_ids, '{}'), coalesce(p.window_starts, '{}'), g.key_id, g.project_id, g.team_id,
         g.department_id, g.model_id, g.price_ids, g.tokens, 0, p_reason, g.at, p_now
       FROM usage_import_charge g LEFT JOIN path p USING (number) ORDER BY g.at, g.number
       RETURNING amount_usd, budget_ids, window_starts
@@ -216,9 +234,9 @@ BEGIN
       cached_tokens = d.cached_tokens + excluded.cached_tokens, cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens,
       output_tokens = d.output_tokens + excluded.output_tokens, reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens;
   INSERT INTO usage_hour AS h (hour, project_id, model_id, team_id, department_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
-    SELECT date_trunc('hour', at, 'UTC'), project_id, model_id, team_id, department_id, tier_id, count(*), sum(cost_usd), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens),
+    SELECT date_trunc('hour', at, 'UTC'), project_id, model_id, any_value(team_id), any_value(department_id), any_value(tier_id), count(*), sum(cost_usd), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens),
       sum(output_tokens), sum(reasoning_tokens)
-    FROM usage_import_call WHERE outcome = 'new' AND at >= p_hours_from GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+    FROM usage_import_call WHERE is_new AND at >= p_hours_from GROUP BY 1, 2, 3 ORDER BY 1, 2, 3, 4, 5, 6
     ON CONFLICT (hour, project_id, model_id, team_id, department_id, tier_id) DO UPDATE SET
       calls = h.calls + excluded.calls, cost_usd = h.cost_usd + excluded.cost_usd, input_tokens = h.input_tokens + excluded.input_tokens,
       cached_tokens = h.cached_tokens + excluded.cached_tokens, cache_write_tokens = h.cache_write_tokens + excluded.cache_write_tokens,
