@@ -9,5 +9,5 @@ AGAIN = functions_again(Path(__file__).with_name("0005_settle.sql"))
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0036_watch_logs")]
+    dependencies = [("usage", "0038_unconfirmed_calls")]
     operations = [migrations.RunSQL(AGAIN, migrations.RunSQL.noop)]

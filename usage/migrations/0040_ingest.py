@@ -17,7 +17,7 @@ DROP FUNCTION IF EXISTS usage_import_budgets();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0036_watch_logs")]
+    dependencies = [("usage", "0039_cancelled_calls")]
     operations = [
         migrations.RunSQL(
             functions_again(Path(__file__).with_name("0014_import.sql")), migrations.RunSQL.noop
