@@ -15,10 +15,12 @@ from approvals.models import (
     Decision,
     Stage,
 )
+from budgets.models import Entry, EntryKind
 from core import clock
 from keys.models import Grant
 from teams.models import Membership, Role, RoleAssignment
 
+USED = (EntryKind.SETTLE, EntryKind.LATE, EntryKind.UNSETTLED)
 PARTS: tuple[Any, ...] = (
     "stages",
     Prefetch("decisions", Decision.objects.select_related("actor", "on_behalf_of")),
@@ -32,6 +34,7 @@ def listed(requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
         "extendable_grant": _extendable(),
         "beneficiary_works": _beneficiary_works(),
         "granted_until": granted_until(),
+        "booked_at": _booked_at(),
     }
     placed = with_turn(requests).select_related("project__team__department", "project__owner", "tier")
     return placed.select_related("requester", "beneficiary", "key", "extends_key").annotate(**facts)
@@ -62,6 +65,12 @@ def _beneficiary_works() -> Any:
     person = Q(user=OuterRef("beneficiary"), team=OuterRef("project__team"), user__is_active=True)
     leads = RoleAssignment.objects.live().filter(person, role=Role.LEAD)
     return Exists(Membership.objects.live().filter(person)) | Exists(leads)
+
+
+def _booked_at() -> Subquery:
+    """Give when usage was last booked: how fresh is what a case says of money."""
+    booked = Entry.objects.filter(kind__in=USED).order_by("-pk")
+    return Subquery(booked.values("recorded_at")[:1])
 
 
 def _said() -> ArraySubquery:

@@ -214,7 +214,7 @@ class AccessRequest(Waiting):
 
     # Filled in by `approvals.loading.listed()`: the role whose turn it is, who counts already and for whom,
     # the live delegations here, what was said, the grant that can go on, whether the beneficiary works in the
-    # project's team now, until when an active grant from this lasts.
+    # project's team now, until when an active grant from this lasts, when usage was last booked.
     waiting_role: str
     counted_ids: list[int]
     represented_ids: list[int]
@@ -223,6 +223,7 @@ class AccessRequest(Waiting):
     extendable_grant: str | None
     beneficiary_works: bool
     granted_until: datetime | None
+    booked_at: datetime | None
 
     objects = AccessRequestQuerySet.as_manager()
 

@@ -115,6 +115,7 @@ class CaseView:
 
     id: str
     title: str
+    booked_at: datetime | None
     requester: str
     asked_at: datetime
     due: Tone
@@ -209,6 +210,7 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
     return CaseView(
         id=request.public_id,
         title=case.title,
+        booked_at=request.booked_at,
         requester=str(request.requester),
         asked_at=request.created_at,
         due=due_of(request),

@@ -207,7 +207,7 @@ def test_administrator_adds_tests_and_switches_off_on_pages(cast: Cast, told: Re
     assert visitor.post(f"{path}disable/", reason="").status == 422
     assert visitor.post(f"{path}disable/", reason="Moved.").status == 302
     assert "Moved." in visitor.get(path).words
-    assert visitor.post(f"{path}disable/", reason="Again.").status == 409
+    assert visitor.post(f"{path}disable/", reason="Again.").status == 422
     assert visitor.post(f"{path}test/").status == 422
     assert visitor.post(f"{path}enable/").status == 302
     assert "On" in visitor.get(WEBHOOKS).rows("webhooks-h")[0][2]

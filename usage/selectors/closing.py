@@ -100,11 +100,15 @@ def months() -> list[Month]:
     ]
 
 
-def last_month_over() -> tuple[date, PeriodState]:
-    """Return the first day of the last month that is over, and how far it is closed. One query."""
-    first_day = (organisation_today().replace(day=1) - timedelta(days=1)).replace(day=1)
+def last_month_over() -> date:
+    """Return the first day of the last month that is over. No query."""
+    return (organisation_today().replace(day=1) - timedelta(days=1)).replace(day=1)
+
+
+def state_of_month(first_day: date) -> PeriodState:
+    """Return how far a month is closed. One query."""
     state = PeriodClose.objects.filter(month=first_day).values_list("state", flat=True).first()
-    return first_day, PeriodState(state or PeriodState.OPEN)
+    return PeriodState(state or PeriodState.OPEN)
 
 
 def find_month(name: str) -> Month:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, F, JSONField, Q, QuerySet, Value
+from django.db.models import Count, F, JSONField, Q, QuerySet, Subquery, Value
 from django.db.models.expressions import RawSQL
 
 from catalog.models import Provider
@@ -20,6 +20,7 @@ from usage.models import (
     Invoice,
     LedgerCorrection,
     Level,
+    PeriodClose,
     ProviderAccount,
     Quarantine,
     ReconciliationRun,
@@ -105,9 +106,13 @@ def source_names() -> dict[str, str]:
     return {public_id: f"{words[kind]} {name}" for public_id, kind, name in rows}
 
 
-def recent_runs(wanted: Wanted) -> list[ReconciliationRun]:
-    """Return runs, the newest first, 300 at most; `open_calls` differ, `by_kind` says how. One query."""
-    rows = _counted().filter(**wanted.of_runs).annotate(by_kind=BY_KIND)
+def recent_runs(wanted: Wanted, month: date) -> list[ReconciliationRun]:
+    """Return runs, the newest first, 300 at most; `open_calls` differ, `by_kind` says how. One query.
+
+    Each says how far a month is closed too, in `month_state`; None is open.
+    """
+    close = PeriodClose.objects.filter(month=month).values("state")
+    rows = _counted().filter(**wanted.of_runs).annotate(by_kind=BY_KIND, month_state=Subquery(close))
     return list(rows.order_by("-day", "source", "level")[:ROWS_SHOWN])
 
 

@@ -19,11 +19,11 @@ from core.shapes import Tab
 from core.sorting import Head, Table
 from core.spreadsheets import Cell, csv_stream, in_batches
 from teams.types import PersonRequest
-from usage.models import DiscrepancyClass, DiscrepancyState, Level
+from usage.models import DiscrepancyClass, DiscrepancyState, Level, PeriodState
 from usage.ports import SourceNames
 from usage.selectors import reconciliation
 from usage.selectors.accounts import open_cursors
-from usage.selectors.closing import last_month_over
+from usage.selectors.closing import last_month_over, state_of_month
 from usage.selectors.reconciliation import Wanted
 from usage.views.access import keeps_the_books, require_books
 from usage.views.lines import (
@@ -124,10 +124,11 @@ def show_day(request: PersonRequest, source: str, day: str, *, names_of_sources:
 
 def _at_a_glance(request: HttpRequest, wanted: Wanted, names: Mapping[str, str]) -> dict[str, Any]:
     """Return the lag of sources, the drift by day and class, both sides of each day, and the close."""
-    runs = reconciliation.recent_runs(wanted)
+    month = last_month_over()
+    runs = reconciliation.recent_runs(wanted, month)
     drifts, today = reconciliation.drift(runs, wanted), _today()
     calls_today = {run.source: run.gateway_calls for run in runs if run.day == today}
-    month, state = last_month_over()
+    state = vars(runs[0])["month_state"] or PeriodState.OPEN if runs else state_of_month(month)
     drift = drift_lines(
         drifts,
         lambda each: addresses.link(
@@ -146,7 +147,7 @@ def _at_a_glance(request: HttpRequest, wanted: Wanted, names: Mapping[str, str])
         "sums": [(level.label, *sums) for level, sums in reconciliation.sums_by_level(drifts).items()],
         "month": month,
         "month_url": reverse("reconciliation:period", args=[f"{month:%Y-%m}"]),
-        "month_status": period_tone(state),
+        "month_status": period_tone(PeriodState(state)),
     }
 
 
