@@ -112,7 +112,7 @@ def test_archiving_a_department_names_what_is_in_the_way_and_what_stays(
     told = ann.get(path)
 
     assert "Search is open" not in told.words
-    assert "The month budget of $900.00 for Product stays until somebody closes it." in told.words
+    assert "The month budget of $900.00 for Product department stays until somebody closes it." in told.words
     assert ann.post(path, reason="").status == 422
     assert ann.post(path, reason=WHY).status == 302
     assert ann.get(path).status == 409

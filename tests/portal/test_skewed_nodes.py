@@ -37,7 +37,7 @@ from portal.sessions import SessionName
 from tests import factories
 from tests.api.world import open_budget
 from tests.cast import Cast, make_cast
-from tests.e2e.conftest import PASSWORD, with_password
+from tests.e2e.conftest import PASSWORD, static_files, with_password  # noqa: F401  the fixture
 from tests.gateway.test_lapse import database_now
 from tests.gateways.servers import Server, eventually, portal_server
 from tests.signing import session_of, sign_in
@@ -117,7 +117,12 @@ class Node:
 
 
 @pytest.fixture(params=[-10, 10], ids=["ten minutes behind", "ten minutes ahead"])
-def node(request: pytest.FixtureRequest, library: Path, tmp_path: Path) -> Iterator[Node]:
+def node(
+    request: pytest.FixtureRequest,
+    library: Path,
+    static_files: None,  # noqa: F811
+    tmp_path: Path,
+) -> Iterator[Node]:
     """Start a web process and a worker whose clock is off."""
     cast, off = make_cast(), timedelta(minutes=request.param)
     web = portal_server(log=tmp_path / "web.log", MFA_REQUIRED="true")
