@@ -33,7 +33,8 @@ def expected_end(
     usual = [_usual(known, offset) for offset in range(WEEK)]
     week = sum(usual, ZERO)
     if len(known) < PACE_DAYS or week <= 0:
-        return linear(daily_usd, spent_usd=spent_usd, days_left=days_left, extra_usd=extra_usd)
+        recent = since_first_use(daily_usd[-PACE_DAYS:])
+        return linear(recent, spent_usd=spent_usd, days_left=days_left, extra_usd=extra_usd)
     scale = min(max(sum(known[-WEEK:], ZERO) / week, LEAST_SCALE), MOST_SCALE)
     base = scale * sum((usual[offset % WEEK] * share for offset, share in _days_ahead(days_left)), ZERO)
     # The last of the known days is yesterday, whose weekday comes again in six days.

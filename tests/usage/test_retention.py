@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 import time_machine
-from django.db import InternalError, connection
+from django.db import DatabaseError, connection
 from django.test import override_settings
 from structlog.testing import capture_logs
 
@@ -127,13 +127,13 @@ def test_a_call_that_comes_after_its_day_was_recounted_makes_the_month_recounted
     days_a_run(monkeypatch, 27)
     assert retire_months() == {month: "not_recounted"}
     tell(two_months, 9, moment(7) + timedelta(hours=1))
-    assert [retire_months()[month] for _ in range(3)] == ["not_recounted", "not_recounted", "retired"]
+    assert [retire_months()[month] for _ in range(2)] == ["not_recounted", "retired"]
     assert RetiredMonth.objects.get().calls == 2
     assert wrong() == []
 
 
 def test_days_of_young_months_are_not_locked_to_be_recounted(telling: Telling) -> None:
-    with connection.cursor() as cursor, pytest.raises(InternalError, match="old month"):
+    with connection.cursor() as cursor, pytest.raises(DatabaseError, match="old month"):
         cursor.execute("SELECT usage_recount_day(%s, %s, 'UTC')", [moment(0).date()] * 2)
 
 

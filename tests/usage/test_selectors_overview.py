@@ -68,7 +68,7 @@ def test_figures_are_spend_budget_forecast_and_pace(cast: Cast, limit: Limit) ->
     assert figures.period_ends_on == date(2026, 11, 30)
     assert (figures.forecast_usd, figures.low_usd, figures.high_usd) == (305, 305, 305)
     assert (figures.forecast_percent, figures.over_usd) == (122, 55)
-    assert figures.forecast_method == "80% range, linear"
+    assert figures.forecast_method == "80% range, weekly pattern"
     assert (figures.last7_per_day_usd, figures.previous7_per_day_usd) == (10, 10)
     assert figures.change is not None
     assert (figures.change.tone, figures.change.text) == ("info", "About the same")
