@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from django.db.models import CharField, F, QuerySet, Value
+from django.db.models import CharField, Exists, F, QuerySet, Value
 from django.db.models.functions import Coalesce
 
 from approvals.loading import listed, with_lent
-from approvals.models import AccessRequest, BudgetRequest
+from approvals.models import AccessRequest, AccessRequestQuerySet, BudgetRequest, BudgetRequestQuerySet
 from core.sorting import Order, SqlColumn
 from teams.models import User
 
@@ -34,18 +34,23 @@ OPEN_BY: Mapping[str, Callable[[AnyRequest], Any]] = {
 OVER_BY: Mapping[str, SqlColumn] = {"over": "over", "usd": "usd", "who": "who", "asked": "asked"}
 
 
-def decided(user: User, *, order: Order, part: slice) -> tuple[AnyRequest, ...]:
-    """Return a part of the requests that are over and that a person may see. One query and one for each kind
-    of request.
+def told_of(more: BudgetRequestQuerySet, requests: AccessRequestQuerySet) -> AccessRequestQuerySet:
+    """Let requests for access tell, in `has_more`, whether there are those others for more budget."""
+    return requests.annotate(has_more=Exists(more))
+
+
+def decided(user: User, *, order: Order, part: slice, more: BudgetRequestQuerySet) -> tuple[AnyRequest, ...]:
+    """Return a part of the requests that are over and that a person may see; those for access tell of `more`.
+    One query and one for each kind of request.
     """
-    return tuple(_load(list(_places(user, order)[part])))
+    return tuple(_load(list(_places(user, order)[part]), more))
 
 
 def every_decided(user: User, *, order: Order) -> Iterator[AnyRequest]:
     """Give all that `decided` has parts of, as they were when this began."""
     places = list(_places(user, order))
     for first in range(0, len(places), ROWS_A_FETCH):
-        yield from _load(places[first : first + ROWS_A_FETCH])
+        yield from _load(places[first : first + ROWS_A_FETCH], BudgetRequest.objects.none())
 
 
 def _places(user: User, order: Order) -> QuerySet[Any, Any]:
@@ -69,14 +74,14 @@ def _places(user: User, order: Order) -> QuerySet[Any, Any]:
     return access.union(budgets, all=True).order_by(*order.sql(OVER_BY, "-asked", "-id", "sort"))
 
 
-def _load(places: Sequence[Any]) -> Iterator[AnyRequest]:
+def _load(places: Sequence[Any], more: BudgetRequestQuerySet) -> Iterator[AnyRequest]:
     """Give the requests at these places."""
     of = {kind: [pk for each, pk, *_ in places if each == kind] for kind in (ACCESS, BUDGET)}
     found: dict[tuple[str, int], AnyRequest] = {}
     if of[ACCESS]:
-        rows = listed(AccessRequest.objects.filter(pk__in=of[ACCESS]))
+        rows = told_of(more, listed(AccessRequest.objects.filter(pk__in=of[ACCESS])))
         found |= {(ACCESS, request.pk): request for request in rows}
     if of[BUDGET]:
-        more = with_lent(BudgetRequest.objects.filter(pk__in=of[BUDGET]).placed())
-        found |= {(BUDGET, request.pk): request for request in more}
+        increases = with_lent(BudgetRequest.objects.filter(pk__in=of[BUDGET]).placed())
+        found |= {(BUDGET, request.pk): request for request in increases}
     return (found[kind, pk] for kind, pk, *_ in places if (kind, pk) in found)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from django.db.models import Exists, F, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from approvals import policy
 from approvals.eligibility import lent_of, lent_rows, turn_roles
@@ -15,6 +15,7 @@ from approvals.lists import (
     SOONEST_FIRST,
     AnyRequest,
     decided,
+    told_of,
 )
 from approvals.loading import granted_until, listed, loaded, with_lent, with_said, with_turn
 from approvals.models import (
@@ -67,23 +68,22 @@ def inbox(
     """Return a list of requests as this person may see it: the most urgent first, the over ones newest first,
     or by a column of `lists.OPEN_BY` and `lists.OVER_BY`.
 
-    Waiting are those that he may decide himself now. Two queries, two more for the decided ones and one for
-    each kind of them, and one more where nothing is open or some are for more budget.
+    Waiting are those that he may decide himself now. Two queries, one more for the decided ones and one for
+    each kind of them, and one more where nothing tells that no open ones are for more budget.
     """
     holders = role_holders()
     visible = AccessRequest.objects.visible_to(user)
     asked = BudgetRequest.objects.visible_to(user)
-    team = tuple(_told_of(asked.pending(), listed(visible.pending()).order_by("decide_by", "pk")))
+    is_open = view is not View.DECIDED
+    over = () if is_open else decided(user, order=order or NEWEST_FIRST, part=part, more=asked.pending())
+    team = tuple(told_of(asked.pending(), listed(visible.pending()).order_by("decide_by", "pk")))
     waiting = tuple(request for request in team if may_decide(user, request, holders))
     soonest_first = with_lent(asked.pending().placed()).order_by("decide_by", "pk")
-    more = tuple(_unless_none(soonest_first[:MOST_OPEN], team))
+    told = team or [each for each in over if isinstance(each, AccessRequest)]
+    more = tuple(_unless_none(soonest_first[:MOST_OPEN], told))
     mine = tuple(request for request in more if user.pk in deciders_of(request, holders))
     lists: dict[View, tuple[AnyRequest, ...]] = {View.WAITING: (*waiting, *mine), View.TEAM: (*team, *more)}
-    is_open = view in lists
-    if is_open:
-        found = (order or SOONEST_FIRST).of(lists[view], OPEN_BY)[part]
-    else:
-        found = decided(user, order=order or NEWEST_FIRST, part=part)
+    found = (order or SOONEST_FIRST).of(lists[view], OPEN_BY)[part] if is_open else over
     every = lists[view] if is_open else found
     return Inbox(
         view=view,
@@ -102,7 +102,7 @@ def waiting_count(user: User) -> int:
     """
     overseen = AccessRequest.objects.pending().visible_to(user)
     more = BudgetRequest.objects.visible_to(user).pending().exclude(requester=user)
-    pending = _told_of(more, with_turn(overseen.exclude(requester=user)))
+    pending = list(told_of(more, with_turn(overseen.exclude(requester=user))))
     placed = more.select_related("project__team__department", "team__department", "department")
     increases = _unless_none(with_lent(placed), pending)
     if not pending and not increases:
@@ -113,13 +113,8 @@ def waiting_count(user: User) -> int:
     )
 
 
-def _told_of(more: BudgetRequestQuerySet, requests: AccessRequestQuerySet) -> list[AccessRequest]:
-    """Read requests for access together with whether there are others for more budget."""
-    return list(requests.annotate(has_more=Exists(more)))
-
-
 def _unless_none(more: BudgetRequestQuerySet, told: Sequence[AccessRequest]) -> list[BudgetRequest]:
-    """Read the requests for more budget, unless what `_told_of` returned says that there are none."""
+    """Read the requests for more budget, unless what `told_of` let tell says that there are none."""
     return [] if told and not getattr(told[0], "has_more", True) else list(more)
 
 
