@@ -1,8 +1,9 @@
 """What requests exist: those that wait for a person, those of his teams, those that are over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from django.db.models import F, Q, QuerySet
 
@@ -50,7 +51,7 @@ class View(StrEnum):
 class Inbox:
     """The part of a list of requests that was asked for, in `rows`, with the length of the open lists.
 
-    `requests` and `increases`, those for more budget, are the whole of an open list; `holders` say who may
+    `requests` and `increases`, those for more budget, are the whole of an open list; `holders` reads who may
     decide them.
     """
 
@@ -59,7 +60,7 @@ class Inbox:
     requests: tuple[AccessRequest, ...]
     increases: tuple[BudgetRequest, ...]
     counts: Mapping[View, int]
-    holders: RoleHolders
+    holders: Callable[[], RoleHolders]
 
 
 def inbox(
@@ -68,20 +69,21 @@ def inbox(
     """Return a list of requests as this person may see it: the most urgent first, the over ones newest first,
     or by a column of `lists.OPEN_BY` and `lists.OVER_BY`.
 
-    Waiting are those that he may decide himself now. Two queries, one more for the decided ones and one for
-    each kind of them, and one more where nothing tells that no open ones are for more budget.
+    Waiting are those that he may decide himself now. One query, one more where one is open, one more for the
+    decided ones and one for each kind of them, and one more where nothing tells that no open ones are for
+    more budget.
     """
-    holders = role_holders()
+    holders = cache(role_holders)  # read where somebody has to be looked for
     visible = AccessRequest.objects.visible_to(user)
     asked = BudgetRequest.objects.visible_to(user)
     is_open = view is not View.DECIDED
     over = () if is_open else decided(user, order=order or NEWEST_FIRST, part=part, more=asked.pending())
     team = tuple(told_of(asked.pending(), listed(visible.pending()).order_by("decide_by", "pk")))
-    waiting = tuple(request for request in team if may_decide(user, request, holders))
+    waiting = tuple(request for request in team if may_decide(user, request, holders()))
     soonest_first = with_lent(asked.pending().placed()).order_by("decide_by", "pk")
     told = team or [each for each in over if isinstance(each, AccessRequest)]
     more = tuple(_unless_none(soonest_first[:MOST_OPEN], told))
-    mine = tuple(request for request in more if user.pk in deciders_of(request, holders))
+    mine = tuple(request for request in more if user.pk in deciders_of(request, holders()))
     lists: dict[View, tuple[AnyRequest, ...]] = {View.WAITING: (*waiting, *mine), View.TEAM: (*team, *more)}
     found = (order or SOONEST_FIRST).of(lists[view], OPEN_BY)[part] if is_open else over
     every = lists[view] if is_open else found

@@ -69,7 +69,7 @@ def decide_request(request: PersonRequest, public_id: str) -> HttpResponse:
 def _ask_again(request: PersonRequest, asked: AccessRequest, form: DecideForm) -> HttpResponse:
     """Return the case with the form as it was filled in and what is wrong with it (422)."""
     inbox = inbox_of(request)
-    case = case_of(request.user, asked, holders=inbox.holders)
+    case = case_of(request.user, asked, holders=inbox.holders())
     outcome = None if case.may_decide else Outcome(tone="warn", title="Not decided", text=case.why_not)
     return inbox_page(request, inbox, case=case, form=form, outcome=outcome, status=422)
 
@@ -90,7 +90,7 @@ def _refused(request: PersonRequest, asked: AccessRequest, error: DomainError) -
     )
     if not can_read_again:
         return inbox_page(request, inbox, outcome=outcome, status=error.status)
-    case = case_of(request.user, selectors.find(request.user, asked.public_id), holders=inbox.holders)
+    case = case_of(request.user, selectors.find(request.user, asked.public_id), holders=inbox.holders())
     form = offer_form(case, **entered)
     return inbox_page(request, inbox, case=case, form=form, outcome=outcome, status=error.status)
 

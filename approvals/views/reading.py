@@ -85,7 +85,7 @@ def show_request(request: PersonRequest, public_id: str) -> HttpResponse:
     inbox = inbox_of(request)
     beside = (each for each in inbox.requests if each.public_id == public_id)
     asked = next(beside, None) or selectors.find(request.user, public_id)
-    case = case_of(request.user, asked, holders=inbox.holders)
+    case = case_of(request.user, asked, holders=inbox.holders())
     if request.user.pk not in asked.askers:
         return inbox_page(request, inbox, case=case)
     if request.htmx:

@@ -51,7 +51,7 @@ def _withdraw(request: PersonRequest, asked: AccessRequest) -> HttpResponse:
     except (AlreadyDecidedError, GoneError) as error:
         messages.error(request, error.detail)
         inbox = selectors.inbox(request.user)
-        case = case_of(request.user, selectors.find(request.user, asked.public_id), holders=inbox.holders)
+        case = case_of(request.user, selectors.find(request.user, asked.public_id), holders=inbox.holders())
         waiting = inbox.counts[View.WAITING]
         return own_page(request, case, costs_of(case), waiting=waiting, status=error.status)
     messages.success(request, f"{asked} is withdrawn.")
