@@ -65,11 +65,10 @@ def check_ask(
     expected_monthly_usd: Decimal,
     ticket: str = "",
 ) -> Ask:
-    """Return the wish when the policy in force allows it, which stays in force until the transaction ends.
+    """Return the wish when the policy in force allows it. Who writes it down calls keep_policy() first.
 
     Raises InvalidInputError with the field that is wrong and what to enter instead.
     """
-    keep_policy(tier)
     terms = policy_for(tier)
     return Ask(
         policy=terms,

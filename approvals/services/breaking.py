@@ -5,7 +5,7 @@ from collections.abc import Collection
 from django.db import transaction
 
 from approvals.models import AccessRequest, RequestKind
-from approvals.services.asking import check_ask, check_key, policy_for
+from approvals.services.asking import check_ask, check_key, keep_policy, policy_for
 from approvals.services.mails import tell_of_broken_glass
 from approvals.services.submitting import locked_place, open_request, require_no_other, require_worker
 from catalog.models import Tier
@@ -37,6 +37,7 @@ def break_glass(
     terms = policy_for(tier)
     if not terms.break_glass_hours or terms.break_glass_cap_usd is None:
         raise InvalidInputError(f"Nobody breaks the glass for {tier}: ask for access.", field="tier")
+    keep_policy(tier)
     ask = check_ask(
         tier=tier,
         model_names=model_names,

@@ -6,7 +6,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from approvals.models import AccessRequest, RequestKind
-from approvals.services.asking import MAX_REASON_CHARACTERS, check_ask
+from approvals.services.asking import MAX_REASON_CHARACTERS, check_ask, keep_policy
 from approvals.services.auto import approve_by_rule
 from approvals.services.submitting import locked_place, open_request, require_no_other, require_worker
 from catalog.models import LlmModel
@@ -46,6 +46,7 @@ def extend(
             "Enter the US dollars that you expect to spend in a month.", field="expected_monthly_usd"
         )
     names = list(LlmModel.objects.filter(pk__in=given.model_ids).values_list("name", flat=True))
+    keep_policy(given.tier)
     ask = check_ask(
         tier=given.tier,
         model_names=names,

@@ -8,7 +8,7 @@ from django.db import transaction
 from approvals.eligibility import who_can
 from approvals.errors import AlreadyAskedError
 from approvals.models import AccessRequest, RequestKind, RequestStatus
-from approvals.services.asking import Ask, check_ask, check_key
+from approvals.services.asking import Ask, check_ask, check_key, keep_policy
 from approvals.services.asking import model_names as names_of_models
 from approvals.services.common import past_its_time, record
 from approvals.services.expiring import write_expiry
@@ -47,6 +47,7 @@ def submit(
     """
     place = locked_place(project)
     require_worker(actor, place)
+    keep_policy(tier)
     ask = check_ask(
         tier=tier,
         model_names=model_names,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, time
 
 import structlog
-from django.db import transaction
+from django.db import connection, transaction
 
 from core import outbox, seal, walks
 from core.seal import Broken, Chain, Verification
@@ -17,6 +17,14 @@ NAME = "verify-audit"
 BEGINS = time(3, 10)
 SEALS_TOGETHER = 20  # of a thousand events each
 MOST_LINES = 50
+SEALED_AND_VERIFIED_SQL = """
+    SELECT seal.last_event_id, seal.sealed_at, walk.ended_at, (walk.outcome->>'broken')::bigint
+    FROM (VALUES (%s)) AS round (name)
+    LEFT JOIN LATERAL (
+      SELECT last_event_id, sealed_at FROM core_auditseal ORDER BY number DESC LIMIT 1
+    ) seal ON true
+    LEFT JOIN core_walk walk ON walk.name = round.name AND walk.ended_at IS NOT NULL
+"""
 MAIL = """\
 The nightly verification of the audit found what is not as it was sealed: somebody wrote to the database.
 
@@ -44,6 +52,15 @@ def last_verified() -> AuditVerified | None:
     if walk is None or walk.ended_at is None:
         return None
     return AuditVerified(at=walk.ended_at, broken=walk.outcome["broken"])
+
+
+def sealed_and_verified() -> tuple[int, datetime | None, AuditVerified | None]:
+    """Return the last event that is sealed, when it was, and how the last verification ended. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(SEALED_AND_VERIFIED_SQL, [NAME])
+        event, sealed_at, verified_at, broken = cursor.fetchone()
+    verified = AuditVerified(at=verified_at, broken=broken) if verified_at else None
+    return event or 0, sealed_at, verified
 
 
 def lines(result: Verification) -> list[str]:

@@ -19,7 +19,7 @@ from core.sorting import Head, Table
 from core.spreadsheets import csv_stream
 from portal.audit.lines import CSV_HEAD, Line, exported, in_words
 from portal.audit.selectors import Filters, events_visible_to, filtered, reads_all, sealed_until
-from portal.audit.verification import AuditVerified, last_verified
+from portal.audit.verification import AuditVerified, sealed_and_verified
 from portal.context import roles_here
 from teams.models import Team
 from teams.selectors import RolesHeld
@@ -82,7 +82,8 @@ def show_event(request: PersonRequest, public_id: str) -> HttpResponse:
     event = events_visible_to(request.user, roles).filter(public_id=public_id).first()
     if event is None:
         raise NotFoundError(NO_SUCH_EVENT)
-    [shown], sealed_at = _lines(request, [event], _teams(request), roles)
+    sealed, sealed_at = sealed_until()
+    [shown] = _lines([event], _teams(request), roles, sealed_until=sealed)
     return render(request, "portal/audit_event.html", {"event": shown, "sealed_at": sealed_at})
 
 
@@ -109,7 +110,8 @@ def _page(
     found = list(events.order_by(*order.sql({"at": "pk"}))[: PAGE_ROWS + 1])
     shown, has_older = found[:PAGE_ROWS], len(found) > PAGE_ROWS
     teams = _teams(request)
-    lines, sealed_at = _lines(request, shown, teams, roles)
+    sealed, sealed_at, verified = sealed_and_verified()
+    lines = _lines(shown, teams, roles, sealed_until=sealed)
     return AuditPage(
         scope=_scope(roles),
         filters=wanted,
@@ -118,7 +120,7 @@ def _page(
         columns=TABLE.columns(request, KEPT),
         lines=tuple(lines),
         sealed_at=sealed_at,
-        verified=last_verified(),
+        verified=verified,
         is_first=not before,
         all_url=request.path,
         csv_url=addresses.link(request, KEPT, format="csv"),
@@ -160,8 +162,7 @@ def _teams(request: PersonRequest) -> Sequence[Team]:
 
 
 def _lines(
-    request: PersonRequest, events: Sequence[AuditEvent], teams: Iterable[Team], roles: RolesHeld
-) -> tuple[list[Line], datetime | None]:
-    sealed, sealed_at = sealed_until()
+    events: Sequence[AuditEvent], teams: Iterable[Team], roles: RolesHeld, *, sealed_until: int
+) -> list[Line]:
     names = {team.pk: team.name for team in teams}
-    return in_words(events, teams=names, sealed_until=sealed, in_full=reads_all(roles)), sealed_at
+    return in_words(events, teams=names, sealed_until=sealed_until, in_full=reads_all(roles))

@@ -39,8 +39,8 @@ def test_every_model_stands_with_its_prices_sources_authors_and_what_is_planned(
     rows = Visitor(cast.fay).get(LIST).rows("prices-h")
 
     large = next(row for row in rows if row[0].startswith("large"))
-    assert large[1:4] == ["$2.40", "—", "$10.00"]
-    assert large[5] == "Contract, Manual override Ann Keller"
+    assert large[1:5] == ["Tier 2", "$2.40", "—", "$10.00"]
+    assert large[6] == "Contract, Manual override Ann Keller"
     assert f"Input token: $2.40 to $2.60 from {starts:%-d %B %Y}" in large[0]
 
 

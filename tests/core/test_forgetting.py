@@ -103,7 +103,7 @@ def test_administrator_puts_aside_what_was_given_up(cast: Cast) -> None:
     row = message(dead_at=True)
     address = f"/deliveries/{row.public_id}/"
     assert len(_outbox_lines()) == 2
-    assert Visitor(cast.fay).post(f"{address}aside/").status == 404
+    assert Visitor(cast.fay).post(f"{address}aside/").status == 403
     with pytest.raises(RoleNeededError):
         put_aside(actor=cast.fay, message=row)
 

@@ -37,7 +37,7 @@ def test_owner_sees_state_tiers_use_and_spend_of_a_key(cast: Cast, ranking_key: 
     factories.approved_grant(ranking_key, expires_at=clock.now() + timedelta(days=20))
     book(cast.ranking, cast.large, today, "3.25", owner=cast.ada, key=ranking_key)
 
-    [[name, state, project, tiers, _, last_used, spent, actions]] = rows(Visitor(cast.ada))
+    [[name, state, project, tiers, _, _, last_used, spent, actions]] = rows(Visitor(cast.ada))
 
     assert name == f"nightly Ada Moreno {ranking_key.masked}"
     assert (state, project, spent) == ("Live", "Ranking", "$3.25")
@@ -51,7 +51,7 @@ def test_key_that_was_never_used_says_so(cast: Cast) -> None:
 
     page = Visitor(cast.ada).get(LIST)
 
-    [[name, state, _, tiers, _, last_used, spent, _]] = page.rows(TABLE)
+    [[name, state, _, tiers, _, _, last_used, spent, _]] = page.rows(TABLE)
     assert name == "laptop Ada Moreno not revealed"
     assert (state, tiers, last_used, spent) == ("Awaiting reveal", "Tier 1", "never", "$0.00")
     assert f"/keys/{key.public_id}/reveal/" in page.links
@@ -143,7 +143,7 @@ def test_list_shows_fifty_keys_and_leads_to_the_older_ones(cast: Cast) -> None:
     first = visitor.get(LIST)
     assert len(first.rows(TABLE)) == 50
     assert oldest.name not in first.words
-    assert "?tab=mine&page=1" in first.links
+    assert f"{LIST}?page=1" in first.links
     [[name, *_]] = visitor.get(LIST, page="1").rows(TABLE)
     assert name.startswith("the oldest")
     assert "No further keys" in visitor.get(LIST, page="2").words

@@ -31,7 +31,7 @@ def test_navigation_offers_what_the_person_may_open(cast: Cast, who: str, sees: 
     links = visitor.get("/status/").links
 
     assert ("/reconciliation/" in links) == sees
-    assert visitor.get("/reconciliation/").status == (200 if sees else 404)
+    assert visitor.get("/reconciliation/").status == (200 if sees else 403)
     assert {"/", "/models/", "/approvals/", "/keys/", "/budgets/", "/blocked/", "/status/"} <= set(links)
 
 

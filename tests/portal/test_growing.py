@@ -204,6 +204,7 @@ def test_nothing_is_added_to_what_was_archived(cast: Cast) -> None:
         link
         for link in links
         if link.startswith(f"/teams/{cast.search.public_id}/")
+        and "?" not in link  # an order of a table
         and link != f"/teams/{cast.search.public_id}/?format=csv"
     ]
 

@@ -38,7 +38,7 @@ def marks(person: User, journal: Journal, call: str) -> list[bool]:
     fay = Visitor(person)
     found = Discrepancy.objects.get(external_id=call)
     lines = csv.DictReader(
-        StringIO(fay.get("/reconciliation/?state=all&format=csv").response.content.decode())
+        StringIO(fay.client.get("/reconciliation/?state=all&format=csv").getvalue().decode())
     )
     [line] = [line for line in lines if line["what"] == call]
     days = fay.get(f"/reconciliation/{journal.name}/{yesterday()}/").rows("differences-h")

@@ -34,7 +34,7 @@ def test_a_row_says_teams_and_roles(cast: Cast) -> None:
     row = Visitor(cast.ada).get("/people/", q="ben@").rows("People table")[0]
 
     assert row[0].startswith("Ben Okafor")
-    assert row[2:] == ["Search", "Team lead of Search"]
+    assert row[3:] == ["Search", "Team lead of Search"]
 
 
 def test_who_left_is_on_a_list_of_his_own_for_those_who_see_everything(cast: Cast) -> None:

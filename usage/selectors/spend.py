@@ -11,7 +11,7 @@ from django.db.models import Case, F, Max, OuterRef, Q, QuerySet, Subquery, Sum,
 from core.money import ZERO
 from usage.models import UsageDay
 from usage.selectors.periods import custom, last_month, organisation_today, this_month
-from usage.selectors.rollup import TOKENS, days_in, days_of
+from usage.selectors.rollup import EVERYTHING, TOKENS, days_in, days_of
 from usage.types import DayRow, KeyUse, MonthRow, Period, Scope, Spend, Totals
 
 SHOWN_TIERS = 3
@@ -107,7 +107,7 @@ def key_use(key_ids: Collection[int], *, today: date | None = None) -> dict[int,
 def key_use_columns(*, today: date | None = None) -> dict[str, Subquery]:
     """Give what `key_use` returns as columns of keys: `last_day` and `month_usd`, null without use."""
     month = this_month(today or organisation_today())
-    days = UsageDay.objects.filter(key_id=OuterRef("pk")).order_by().values("key_id")
+    days = days_of(EVERYTHING).filter(key_id=OuterRef("pk")).order_by().values("key_id")
     this = days.filter(day__gte=month.first_day, day__lte=month.last_day)
     return {
         "last_day": Subquery(days.annotate(last=Max("day")).values("last")),
