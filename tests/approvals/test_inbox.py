@@ -258,6 +258,6 @@ def test_a_case_costs_the_same_with_many_requests_around_it(
         factories.AccessRequestFactory.create(requester=cast.ada, project__team=cast.search)
     page = inbox(cast.ben)
     with django_assert_num_queries(3):  # stages, decisions, what was asked before
-        case_of(cast.ben, page.requests[0], holders=page.holders)
+        case_of(cast.ben, page.requests[0], holders=page.holders())
     with django_assert_num_queries(5):  # the request, who holds a role, and those three
         case_of(cast.ben, find(cast.ben, asked.public_id))

@@ -99,6 +99,7 @@ def tried(call: Callable[[], Any]) -> int | None:
     return None if answer.status_code >= 500 else int(answer.status_code)
 
 
+@pytest.mark.timeout(360)  # every page, as each reader
 def test_no_page_writes_when_it_is_looked_at(world: World) -> None:
     found, opened = writers(world, {page: partial(pages.address, page, world) for page in pages.pages()})
 
