@@ -39,7 +39,7 @@ MUTANTS = (
     ),
     Mutant(
         name="rules change under whoever asks",
-        home="approvals.services.asking:check_ask",
+        home="approvals.services.submitting:submit",
         before="keep_policy(tier)",
         after="pass",
         tests=RACES,
