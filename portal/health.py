@@ -8,7 +8,7 @@ load balancer would help nobody.
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from http import HTTPStatus
 
 import redis
@@ -19,8 +19,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from core import clock, outbox, seal, walks
+from core.models import Walk
 from portal import nightly
-from portal.audit.verification import last_verified
+from portal.audit import verification
 from usage.models import ImportCursor, SourceKind
 from usage.services import RECOUNT
 
@@ -58,6 +59,7 @@ def checks() -> list[Check]:
     database = _check("database", _database, essential=True)
     if not database.ok:
         return [database, _check("queue", _queue_answers, essential=False)]
+    nights = cache(partial(walks.last_of, (nightly.NAME, RECOUNT, verification.NAME)))
     return [
         database,
         _check("migrations", _migrations, essential=True),
@@ -65,10 +67,10 @@ def checks() -> list[Check]:
         _check("worker and beat", _heartbeat, essential=False),
         _check("usage pull", _pull, essential=False),
         _check("outbox", _outbox, essential=False),
-        _check("ledger", _ledger, essential=False),
-        _check("usage roll-up", _recount, essential=False),
+        _check("ledger", lambda: _ledger(nights().get(nightly.NAME)), essential=False),
+        _check("usage roll-up", lambda: _recount(nights().get(RECOUNT)), essential=False),
         _check("audit seal", _seal, essential=False),
-        _check("audit", _audit, essential=False),
+        _check("audit", lambda: _audit(nights().get(verification.NAME)), essential=False),
     ]
 
 
@@ -147,8 +149,7 @@ def _outbox() -> tuple[bool, str]:
     return age_seconds <= OUTBOX_STALE_SECONDS, f"the oldest message has been due for {age_seconds:.0f} s"
 
 
-def _ledger() -> tuple[bool, str]:
-    walk = walks.last(nightly.NAME)
+def _ledger(walk: Walk | None) -> tuple[bool, str]:
     if walk is None or walk.ended_at is None:
         return True, "not verified yet; runs every night, or now with manage.py ledger_verify"
     if walk.outcome["found"]:
@@ -156,8 +157,7 @@ def _ledger() -> tuple[bool, str]:
     return not walks.is_missed(walk.ended_at), f"verified {_age_seconds(walk.ended_at) / 3600:.0f} h ago"
 
 
-def _recount() -> tuple[bool, str]:
-    walk = walks.last(RECOUNT)
+def _recount(walk: Walk | None) -> tuple[bool, str]:
     if walk is None or walk.ended_at is None:
         return True, "not recounted yet; runs every night"
     found = walk.outcome
@@ -177,8 +177,8 @@ def _seal() -> tuple[bool, str]:
     return age_seconds <= SEAL_STALE_SECONDS, f"the oldest event not sealed is {age_seconds:.0f} s old"
 
 
-def _audit() -> tuple[bool, str]:
-    verified = last_verified()
+def _audit(walk: Walk | None) -> tuple[bool, str]:
+    verified = verification.verified_by(walk)
     if verified is None:
         return True, "not verified yet; runs every night, or now with manage.py audit_verify"
     if verified.broken:

@@ -7,6 +7,7 @@ import structlog
 from django.db import connection, transaction
 
 from core import outbox, seal, walks
+from core.models import Walk
 from core.seal import Broken, Chain, Verification
 from core.walks import Place
 from teams.models import Role, RoleAssignment, User
@@ -48,7 +49,11 @@ class AuditVerified:
 
 def last_verified() -> AuditVerified | None:
     """Return how the last verification ended; None before the first. One query."""
-    walk = walks.last(NAME)
+    return verified_by(walks.last(NAME))
+
+
+def verified_by(walk: Walk | None) -> AuditVerified | None:
+    """Return how a verification ended; None before the first."""
     if walk is None or walk.ended_at is None:
         return None
     return AuditVerified(at=walk.ended_at, broken=walk.outcome["broken"])

@@ -138,4 +138,4 @@ def test_page_asks_as_often_for_twenty_sources_as_for_two(cast: Cast) -> None:
     for number in range(18):
         source(minutes=1, name=f"many-{number}")
 
-    assert len(Visitor(cast.ben).queries("/status/")) == len(few) <= 15  # a probe asks each part by itself
+    assert len(Visitor(cast.ben).queries("/status/")) == len(few) <= 13
