@@ -1,8 +1,9 @@
 """The decision API beside Django's request cycle: `portal.asgi` sends `/gateway/v1/*` here, as ASGI or by the
 short way of hot/http.py.
 
-One pool of prepared, autocommitting connections a process. Calls that arrive together share a statement
-(hot/combiner.py); each is answered within the deadline or with 503.
+Calls that arrive together share a statement (hot/combiner.py), and each kind of statement has a connection of
+its own (hot/line.py); what is seldom asked goes over a pool. Each call is answered within the deadline or
+with 503.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from gateway.hot.combiner import Combiner, Waiter
 from gateway.hot.credentials import CREDENTIAL_SQL, CredentialCache, credential_from_row
 from gateway.hot.decisions import ASKS, Kind
 from gateway.hot.fields import BodyTooLargeError
+from gateway.hot.line import Line
 from gateway.hot.refusals import unavailable
 from gateway.hot.wire import (
     MAX_BATCH_BODY_BYTES,
@@ -63,9 +65,10 @@ class DecisionApplication:
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
         self._opening = asyncio.Lock()
         self._credentials = CredentialCache()
+        deadline = settings.DECISION_DEADLINE_SECONDS
+        self._lines = {kind: Line(connect, patience_seconds=2 * deadline) for kind in Kind}
         self._combiners = {
-            kind: Combiner(kind, self._fetch, deadline_seconds=settings.DECISION_DEADLINE_SECONDS)
-            for kind in Kind
+            kind: Combiner(kind, line.fetch, deadline_seconds=deadline) for kind, line in self._lines.items()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +98,9 @@ class DecisionApplication:
         return True
 
     async def close(self) -> None:
-        """Close the pool at the end of the process."""
+        """Close all connections at the end of the process."""
+        for line in self._lines.values():
+            await line.close()
         if self._pool:
             await self._pool.close()
 
@@ -141,22 +146,15 @@ class DecisionApplication:
         return self._pool
 
 
+async def connect() -> psycopg.AsyncConnection[Any]:
+    """Open one connection for decisions; the server ends what takes longer than the deadline."""
+    return await psycopg.AsyncConnection.connect(**_parameters())
+
+
 async def _open_pool() -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
-    deadline_ms = int(settings.DECISION_DEADLINE_SECONDS * 1000)
-    parameters = {
-        name: value
-        for name, value in connection.get_connection_params().items()
-        if name in {"dbname", "user", "password", "host", "port"}
-    }
     pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
         "",
-        kwargs={
-            **parameters,
-            "autocommit": True,
-            "prepare_threshold": 0,
-            "application_name": "purser-decisions",
-            "options": f"-c statement_timeout={deadline_ms} -c lock_timeout={deadline_ms} {PLANNING}",
-        },
+        kwargs=_parameters(),
         min_size=1,
         max_size=settings.DECISION_POOL_SIZE,
         timeout=settings.DECISION_DEADLINE_SECONDS,
@@ -164,6 +162,22 @@ async def _open_pool() -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
     )
     await pool.open()
     return pool
+
+
+def _parameters() -> dict[str, Any]:
+    deadline_ms = int(settings.DECISION_DEADLINE_SECONDS * 1000)
+    where = {
+        name: value
+        for name, value in connection.get_connection_params().items()
+        if name in {"dbname", "user", "password", "host", "port"}
+    }
+    return {
+        **where,
+        "autocommit": True,
+        "prepare_threshold": 0,
+        "application_name": "purser-decisions",
+        "options": f"-c statement_timeout={deadline_ms} -c lock_timeout={deadline_ms} {PLANNING}",
+    }
 
 
 async def _body(receive: Receive) -> bytes:
