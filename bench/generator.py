@@ -12,38 +12,22 @@ import json
 import re
 import secrets
 import selectors
-import socket
 import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import cycle
 
+from bench.connections import ANSWER_SECONDS, Connection, Host
 from bench.load import FILL_SHARE, Gateway, Job, Seen
 
-ANSWER_SECONDS = 20
 CONNECT_PAUSE_SECONDS = 0.0005  # a burst would be accepted by whichever server process wakes up first
 SETTLE_PATH = "/gateway/v1/settle"
 RESERVATION = re.compile(rb'"reservation" ?: ?"([^"]+)"')
 KEPT_SAMPLES = 3
-
-
-class Connection:
-    """One keep-alive connection: what has arrived of an answer, and when its request was sent."""
-
-    __slots__ = ("received", "sent_at", "settles", "socket")  # `settles`: the reservation being settled
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.received = b""
-        self.sent_at = 0.0
-        self.settles = ""
-
-    def send(self, request: bytes) -> None:
-        self.sent_at = time.perf_counter()
-        self.socket.sendall(request)
+LOOK_SECONDS = 0.01  # whether a host has to deliver
 
 
 class Signer:
@@ -76,10 +60,12 @@ class Signer:
 
     def settlement(self, reservation: str) -> bytes:
         """Return the bytes that settle a tenth of a call of 1,000 input bytes and 100 output tokens."""
-        usage = '"usage":{"input_tokens":100,"output_tokens":10}'
-        return self.request(
-            SETTLE_PATH, f'{{"reservation":"{reservation}",{usage},"finish":"stop"}}'.encode()
-        )
+        return self.request(SETTLE_PATH, _settlement(reservation).encode())
+
+    def settlements(self, reservations: Sequence[str]) -> bytes:
+        """Return the bytes that settle all of them so."""
+        items = ",".join(map(_settlement, reservations))
+        return self.request(SETTLE_PATH, f'{{"items":[{items}]}}'.encode())
 
 
 class Load:
@@ -94,27 +80,35 @@ class Load:
         self.latencies: list[float] = []
         self.allowed: list[str] = []
         self.settled: list[str] = []
-        self.done = 0
+        self.done = self.begun = 0
+        self.hosts: list[Host] = []
 
     def run(self) -> Seen:
         """Send until the time is over, then wait for the answers that are still due, which do not count."""
         selector = selectors.DefaultSelector()
-        for _ in range(self.job.connections):
+        for number in range(self.job.connections):
             connection = Connection(self.job.port)
             selector.register(connection.socket, selectors.EVENT_READ, connection)
             time.sleep(CONNECT_PAUSE_SECONDS)
+            if len(self.hosts) * self.job.connections < number * self.job.hosts:
+                self.hosts.append(Host(self.job.port))  # among the others, so that each server gets some
+        self.next_host = cycle(self.hosts)
         gc.collect()
         gc.disable()
         cpu, started = time.process_time(), time.perf_counter()
         in_flight = self._send_first(selector)
+        for host in self.hosts:
+            selector.register(host.socket, selectors.EVENT_READ, host)
         filled = started + FILL_SHARE * self.job.seconds
         in_flight = self._drive(selector, in_flight, until=filled, answer=self._next)
         if in_flight:
-            self.done = 0
+            self.done = self.begun = 0
             self.latencies.clear()
             cpu, started = time.process_time(), time.perf_counter()
             in_flight = self._drive(selector, in_flight, until=started + self.job.seconds, answer=self._next)
         seen = self._seen(time.perf_counter() - started, time.process_time() - cpu)
+        for host in self.hosts:
+            host.waiting.clear()
         last = time.perf_counter() + ANSWER_SECONDS
         if self._drive(selector, in_flight, until=last, answer=self._last):
             raise TimeoutError(f"calls had no answer after {ANSWER_SECONDS} s")
@@ -123,7 +117,7 @@ class Load:
     def _seen(self, seconds: float, cpu_seconds: float) -> Seen:
         return Seen(
             seconds=seconds,
-            done=self.done,
+            done=min(self.done, self.begun) if self.hosts else self.done,  # not what gathered before
             statuses=dict(self.statuses),
             median_seconds=statistics.median(self.latencies) if self.latencies else 0.0,
             cpu_share=cpu_seconds / seconds,
@@ -151,8 +145,11 @@ class Load:
         answer: Callable[[Connection, bytes], bytes | None],
     ) -> int:
         """Read answers and send what `answer` says is next; return how many calls are still in flight."""
-        while in_flight and (left := until - time.perf_counter()) > 0:
-            for key, _ in selector.select(left):
+        while (in_flight or any(host.under_way for host in self.hosts)) and (
+            left := until - time.perf_counter()
+        ) > 0:
+            self._deliver()
+            for key, _ in selector.select(min(left, LOOK_SECONDS) if self.hosts else left):
                 connection: Connection = key.data
                 data = connection.socket.recv(65_536)
                 if not data:
@@ -162,6 +159,9 @@ class Load:
                     connection.received = data
                     continue
                 connection.received = b""
+                if isinstance(connection, Host):
+                    self._delivered(connection, data)
+                    continue
                 request = answer(connection, data)
                 if request is None:
                     in_flight -= 1
@@ -173,6 +173,12 @@ class Load:
         """Count an answer and return what the connection sends next."""
         self.latencies.append(time.perf_counter() - connection.sent_at)
         is_ok = answer[9:12] == b"200"
+        if self.job.kind == "delivered":
+            self._count("authorize", answer, is_ok=is_ok)
+            if is_ok:
+                self.begun += 1
+                next(self.next_host).add(_reservation(answer))
+            return next(self.requests, None)
         if self.job.kind != "pairs":
             self._count(self.job.kind, answer, is_ok=is_ok)
             self.done += is_ok
@@ -195,6 +201,24 @@ class Load:
         assert self.signer is not None
         return self.signer.settlement(connection.settles)
 
+    def _deliver(self) -> None:
+        assert self.signer is not None or not self.hosts
+        for host in self.hosts:
+            items = host.next_items()
+            if items and self.signer:
+                host.send(self.signer.settlements(items))
+
+    def _delivered(self, host: Host, answer: bytes) -> None:
+        items = host.answered()
+        settled = answer.count(b'"status":"settled"')
+        self.statuses["settle 200"] += settled
+        self.done += settled
+        if settled != len(items):
+            self.statuses["settle refused"] += len(items) - settled
+            self.samples.append(answer.decode(errors="replace")[-600:])
+        if self.job.records:
+            self.settled += items
+
     def _last(self, connection: Connection, answer: bytes) -> None:
         """Keep what was acknowledged after the time was over."""
         if self.job.records and answer[9:12] == b"200":
@@ -206,6 +230,11 @@ class Load:
         self.statuses[f"{call} {answer[9:12].decode()}"] += 1
         if not is_ok and len(self.samples) < KEPT_SAMPLES:
             self.samples.append(answer.decode(errors="replace")[-600:])
+
+
+def _settlement(reservation: str) -> str:
+    usage = '"usage":{"input_tokens":100,"output_tokens":10}'
+    return f'{{"reservation":"{reservation}",{usage},"finish":"stop"}}'
 
 
 def _reservation(answer: bytes) -> str:

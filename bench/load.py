@@ -30,14 +30,16 @@ class Job:
     """One load: so many keep-alive connections, each with one call in flight, until `seconds` have passed or
     `most` calls were made. Unless it ends sooner, a fifth of `seconds` goes before, to fill the queues.
 
-    `get` sends GET to `path`; `authorize` and `pairs` send signed authorisations there, built before the
-    clock starts, and `pairs` settles each on its own connection before the next. Every authorisation is
-    sent `copies` times with the same body, each signed anew. `records` keeps what was acknowledged.
+    `get` sends GET to `path`; the others send signed authorisations there, built before the clock starts.
+    `pairs` settles each on its own connection before the next; `delivered` has so many `hosts` beside the
+    connections, which settle as the plugin of LiteLLM does: a host sends what has gathered in 0.2 seconds,
+    500 at most, and the next when that is answered. Every authorisation is sent `copies` times with the
+    same body, each signed anew. `records` keeps what was acknowledged.
     """
 
     port: int
     path: str
-    kind: Literal["get", "authorize", "pairs"]
+    kind: Literal["get", "authorize", "pairs", "delivered"]
     connections: int
     seconds: float
     most: int
@@ -46,6 +48,7 @@ class Job:
     input_bytes: int = 1000
     max_output_tokens: int | None = 100
     copies: int = 1
+    hosts: int = 0
     records: bool = False
 
 

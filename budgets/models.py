@@ -521,7 +521,9 @@ class Entry(models.Model):
     overrun_usd = models.DecimalField(**MONEY, default=0)
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     reason = models.CharField(max_length=240, blank=True)
-    corrects = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="corrections")
+    corrects = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, related_name="corrections", db_index=False
+    )  # looked up from the correction alone
     prior_period = models.DateField(null=True)
     effective_at = models.DateTimeField()
     recorded_at = models.DateTimeField()

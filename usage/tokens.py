@@ -46,7 +46,9 @@ def checked_tokens(usage: Mapping[str, Any]) -> dict[str, int]:
         )
     if tokens["reasoning_tokens"] > tokens["output_tokens"]:
         raise TokenCountError("reasoning_tokens is part of output_tokens and cannot be more.", field="usage")
-    _check_parts(tokens, checked_units(usage.get("units")) or {})
+    units = checked_units(usage.get("units"))
+    if units:
+        _check_parts(tokens, units)
     return tokens
 
 

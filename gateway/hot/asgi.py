@@ -65,6 +65,7 @@ class DecisionApplication:
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
         self._opening = asyncio.Lock()
         self._credentials = CredentialCache()
+        self._look_ups: dict[str, asyncio.Task[Credential]] = {}
         deadline = settings.DECISION_DEADLINE_SECONDS
         self._lines = {kind: Line(connect, patience_seconds=2 * deadline) for kind in Kind}
         self._combiners = {
@@ -83,9 +84,12 @@ class DecisionApplication:
         """Answer a POST to a path of ASKS through its waiter, at once or with the next statement; false when
         the gateway's credential has to be looked up first, which `__call__` does.
         """
-        credential = self._credentials.get(request.headers.get("purser-gateway", ""), at=time.monotonic())
+        public_id, now = request.headers.get("purser-gateway", ""), time.monotonic()
+        credential = self._credentials.get(public_id, at=now)
         if credential is None:
             return False
+        if self._credentials.is_due(public_id, at=now):
+            self._look_up_soon(public_id)
         try:
             nonce = verify(request, credential=credential, now_seconds=clock.now().timestamp())
             ask = ASKS[request.target](request.body, credential=credential, nonce=nonce)
@@ -125,12 +129,30 @@ class DecisionApplication:
         known = self._credentials.get(public_id, at=time.monotonic())
         if known:
             return known
-        rows = await self._fetch(CREDENTIAL_SQL, (public_id,))
-        if not rows:
-            raise GatewaySignatureError(
-                "gateway_unknown", "No gateway has this id. Configure it with `manage.py gateway_config`."
-            )
-        return self._credentials.put(credential_from_row(rows[0]), at=time.monotonic())
+        return await asyncio.shield(self._look_up_soon(public_id))
+
+    def _look_up_soon(self, public_id: str) -> asyncio.Task[Credential]:
+        """Return the one look-up of a gateway that is under way; many calls may wait for it."""
+        task = self._look_ups.get(public_id)
+        if task is None:
+            task = self._look_ups[public_id] = asyncio.create_task(self._look_up(public_id))
+            task.add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )  # nobody may wait for it
+        return task
+
+    async def _look_up(self, public_id: str) -> Credential:
+        try:
+            now = time.monotonic()
+            rows = await self._fetch(CREDENTIAL_SQL, (public_id,))
+        finally:
+            del self._look_ups[public_id]
+        if rows:
+            return self._credentials.put(credential_from_row(rows[0]), at=now)
+        self._credentials.forget(public_id)
+        raise GatewaySignatureError(
+            "gateway_unknown", "No gateway has this id. Configure it with `manage.py gateway_config`."
+        )
 
     async def _fetch(self, sql: str, params: Any) -> list[Any]:
         pool = await self._ready_pool()

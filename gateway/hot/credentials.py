@@ -7,6 +7,7 @@ from gateway.auth import Credential, credential_of
 from gateway.models import Gateway
 
 KEEP_SECONDS = 1.0  # a disabled gateway or a retired secret is out within this time
+RENEW_SECONDS = 0.5  # so that under load no call finds that it is over
 CREDENTIAL_SQL = (
     "SELECT id, public_id, live_versions, clock_timestamp() FROM gateway_gateway"
     " WHERE public_id = %s AND disabled_at IS NULL"
@@ -26,10 +27,19 @@ class CredentialCache:
         kept = self._known.get(public_id)
         return kept[1] if kept and at - kept[0] < KEEP_SECONDS else None
 
+    def is_due(self, public_id: str, *, at: float) -> bool:
+        """Say whether what is kept should be asked for again soon."""
+        kept = self._known.get(public_id)
+        return kept is not None and at - kept[0] >= RENEW_SECONDS
+
     def put(self, credential: Credential, *, at: float) -> Credential:
-        """Keep one credential and return it."""
+        """Keep one credential, which was true at `at`, and return it."""
         self._known[credential.public_id] = (at, credential)
         return credential
+
+    def forget(self, public_id: str) -> None:
+        """Keep nothing about a gateway that is not, or no more."""
+        self._known.pop(public_id, None)
 
 
 def credential_from_row(row: Any) -> Credential:

@@ -13,6 +13,9 @@ from usage.tokens import MAX_TOKENS
 
 MAX_BODY_BYTES = 65_536
 MAX_DEPTH = 16
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
+NO_MARKS = bytes(sorted(set(range(256)) - set(b'[]{}"')))
 USD = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,12})?")
 
 JsonObject = dict[str, Any]
@@ -97,12 +100,15 @@ def _refuse_depth(body: bytes) -> None:
     """Count brackets outside strings before parsing: a deep document is refused without being built."""
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return
+    if b"\\" in body:
+        brackets = STRING.sub(b"", body).translate(None, NO_BRACKETS)
+    else:
+        brackets = b"".join(body.translate(None, NO_MARKS).split(b'"')[::2])
     depth = 0
-    for match in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', body, re.DOTALL):
-        token = match.group()
-        if token in (b"{", b"["):
+    for byte in brackets:
+        if byte in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise WireError(f"The body is nested more than {MAX_DEPTH} levels deep.")
-        elif token in (b"}", b"]"):
+        else:
             depth -= 1

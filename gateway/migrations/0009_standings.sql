@@ -126,7 +126,7 @@ END $$;
 -- `p_calls` are validated JSON objects {gateway, nonce, source, request_id, request_hash, reservation, digests, model, mode, route, project, input, max_output, choices,
 -- context, units}. What the batch asks for is taken from every rate and budget at once. When all of it was there, and no request had come before, nothing is left to decide; else
 -- it is taken back, gateway_fit decides call by call under the locks, and what may go on is taken.
--- Locks in one order: windows that are made, rate limits, balances, then the new reservations. usage_settle locks reservations that exist, rate limits, balances: no cycle,
+-- Locks in one order: windows that are made, rate limits, balances, then the new reservations. usage_settle locks reservations that exist, roll-ups, rate limits, balances: no cycle,
 -- because nobody else can hold a reservation that is not committed yet. An UPDATE locks in the order of the rows that it is joined to, as long as it asks the table row by row: hence the
 -- settings. `p_hold_seconds` says how long each call may hold money, by its place. `answer` is the body of an allowed call, or what a refusal needs to be told.
 CREATE FUNCTION gateway_authorize(p_calls jsonb, p_hold_seconds float8[]) RETURNS TABLE (place int, code text, answer json) LANGUAGE plpgsql

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from bench import connections
 from bench.load import Gateway, Job, run
 from gateway.auth import Credential, SignedRequest, verify
+from gateway.plugins.litellm.purser_plugin import delivery
 
 SECRET = "gws_" + "5d" * 32
 CREDENTIAL = Credential(gateway_id=1, public_id="gw_bench", secrets=(SECRET,))
@@ -28,6 +30,7 @@ class Portal:
     port: int
     statuses: list[int] = field(default_factory=lambda: [200])
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    settles_as: str = "settled"
     nonces: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -63,6 +66,11 @@ class Handler(BaseHTTPRequestHandler):
             self.portal.statuses[number % len(self.portal.statuses)] if self.path == "/authorize" else 200
         )
         answer = f'{{"decision":"allow","reservation":"rsv_{number}_{nonce[-4:]}"}}'.encode()
+        if "items" in (body := json.loads(raw)):
+            answer = json.dumps(
+                {"results": [{"status": self.portal.settles_as} for _ in body["items"]]},
+                separators=(",", ":"),
+            ).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -129,6 +137,28 @@ def test_refusals_are_counted_and_not_settled(portal: Portal) -> None:
     portal.statuses = [200, 429]
     seen = run(job(portal, kind="pairs"))
     assert (seen.done, seen.statuses) == (10, {"authorize 200": 10, "authorize 429": 10, "settle 200": 10})
+    with pytest.raises(RuntimeError, match="unexpected answers"):
+        seen.expect_only("authorize 200", "settle 200")
+
+
+def test_hosts_deliver_what_gathered_and_each_reservation_once(portal: Portal) -> None:
+    seen = run(job(portal, kind="delivered", hosts=2, seconds=2.0, most=50_000))
+    batches = [body["items"] for body in portal.bodies("/gateway/v1/settle")]
+    settled = [item["reservation"] for items in batches for item in items]
+    assert 1 < len(batches) < len(settled)
+    assert max(map(len, batches)) <= 500
+    assert sorted(settled) == sorted(set(settled)) == sorted(seen.settled)
+    assert 0 < seen.done <= seen.statuses["settle 200"] <= seen.statuses["authorize 200"]
+
+
+def test_hosts_deliver_as_the_plugin_does() -> None:
+    assert (connections.BATCH, connections.LINGER_SECONDS) == (delivery.BATCH, delivery.LINGER_SECONDS)
+
+
+def test_a_settlement_of_a_delivery_that_is_refused_fails_the_measurement(portal: Portal) -> None:
+    portal.settles_as = "unknown"
+    seen = run(job(portal, kind="delivered", hosts=1, seconds=1.0, most=50_000))
+    assert seen.done == 0
     with pytest.raises(RuntimeError, match="unexpected answers"):
         seen.expect_only("authorize 200", "settle 200")
 

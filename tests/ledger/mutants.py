@@ -285,14 +285,14 @@ MUTANTS = (
     Mutant(
         name="a cancelled call costs nothing",
         home=SETTLE,
-        before="(j.r).input_floor_usd + core_round",
+        before="j.input_floor_usd + core_round",
         after="core_round",
     ),
     Mutant(
         name="a cancelled call has written nothing",
         home=SETTLE,
-        before="(j.r).input_floor_usd + core_round_half_even((j.output - j.reasoning)",
-        after="(j.r).input_floor_usd + core_round_half_even(0",
+        before="j.input_floor_usd + core_round_half_even((j.output - j.reasoning)",
+        after="j.input_floor_usd + core_round_half_even(0",
         tests=("tests/gateway/test_settle.py",),
     ),
     Mutant(
@@ -329,8 +329,8 @@ MUTANTS = (
     Mutant(
         name="what was asked is priced, not what was served",
         home=SETTLE,
-        before="coalesce(m.id, (x.r).model_id) AS served_id",
-        after="(x.r).model_id AS served_id",
+        before="coalesce(m.id, x.model_id) AS served_id",
+        after="x.model_id AS served_id",
     ),
     Mutant(
         name="calls stay in flight when they end",
@@ -360,7 +360,7 @@ MUTANTS = (
         name="the second settlement of a batch is booked first",
         home=SETTLE,
         before="row_number() OVER of_one_call AS turn",
-        after="row_number() OVER (PARTITION BY (x.r).id ORDER BY i.place DESC) AS turn",
+        after="row_number() OVER (PARTITION BY x.id ORDER BY i.place DESC) AS turn",
         tests=BATCHES,
     ),
     Mutant(

@@ -10,6 +10,7 @@ import pytest
 from budgets.models import Budget, Mode, ScopeKind, Window
 from budgets.selectors import budget_rows
 from catalog.models import LlmModel, Price, PriceSource
+from core import clock
 from teams.models import User
 from teams.selectors import roles_of
 from tests.cast import Cast
@@ -73,10 +74,15 @@ def test_what_nobody_uses_or_does_not_change_is_not_told(cast: Cast) -> None:
     assert effects(cast.fay) == []
 
 
-def test_a_change_that_was_called_off_is_not_told(used: Cast) -> None:
-    for row in Price.objects.filter(model=used.small, valid_from=DECEMBER):
-        Price.objects.filter(pk=row.pk).update(valid_until=DECEMBER)
-    assert effects(used.fay) == []
+def test_a_change_that_was_called_off_is_not_told(cast: Cast) -> None:
+    now = clock.now()  # only what is not in force yet can be called off
+    change = now + timedelta(days=20)
+    book(cast.ranking, cast.small, now.date() - timedelta(days=3), "1", calls=1, input_tokens=1_000_000)
+    doubles(cast.small, change)
+    assert [each.at for each in selectors.planned_effects(roles_of(cast.fay), at=now)] == [change]
+    for row in Price.objects.filter(model=cast.small, valid_from=change):
+        Price.objects.filter(pk=row.pk).update(valid_until=change)
+    assert selectors.planned_effects(roles_of(cast.fay), at=now) == []
 
 
 def test_known_changes_are_in_the_forecast_of_budgets_and_overview(cast: Cast) -> None:

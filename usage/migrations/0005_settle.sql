@@ -31,39 +31,20 @@ CREATE TYPE usage_posting AS (
 );
 
 -- Writes entries, events and both roll-ups, moves the balances, ends the reservations with what they count on rate limits, and counts what keys spend by the minute, by which it
--- suspends those that run away: all of it for all postings at once. The caller holds the locks of the reservations; rate limits and balances are locked first, as gateway_authorize does and
--- under the same settings, so that no two batches can wait for each other. `usage_hour` is by UTC hour.
+-- suspends those that run away: all of it for all postings at once. The caller holds the locks of the reservations. Roll-ups are locked by minute, day and hour, then rate limits and balances, as
+-- gateway_authorize does and under the same settings, so that no two batches can wait for each other; and balances last, because holds wait for them. `usage_hour` is by UTC hour.
 CREATE FUNCTION usage_book(p_postings usage_posting[], p_zone text) RETURNS void LANGUAGE plpgsql
   SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   v_now timestamptz := clock_timestamp();
-  v_name text := 'ent_' || lpad(to_hex((extract(epoch FROM v_now) * 1000)::bigint), 12, '0');  -- in the order of time, as core.ids has it
+  v_name text := 'ent_' || lpad(to_hex((extract(epoch FROM v_now) * 1000)::bigint), 12, '0') || right(gen_random_uuid()::text, 12);  -- in the order of time, as core.ids has it
   v_locked bigint;
   v_keys bigint[];
 BEGIN
   WITH posting AS MATERIALIZED (
-    SELECT p.kind, p.amount_usd, p.freed_usd, p.unused_tokens, (p.reservation).budget_ids, (p.reservation).window_starts, (p.reservation).rate_ids, (p.reservation).authorized_at FROM unnest(p_postings) p
-  ), left_rates AS (
-    UPDATE budgets_ratelimit l SET in_flight = l.in_flight - ended.calls, tokens_tat = l.tokens_tat - make_interval(secs => ended.unused * 60.0 / l.tokens_per_minute)
-      FROM (SELECT rate.id, count(*) AS calls, sum(p.unused_tokens)::float AS unused FROM posting p CROSS JOIN LATERAL unnest(p.rate_ids) AS rate (id) WHERE p.unused_tokens IS NOT NULL
-            GROUP BY 1 ORDER BY 1) ended
-      WHERE l.id = ended.id RETURNING 1
-  ), moved AS (
-    -- A fifth of the mean follows the newest calls: what "try again in" is answered with.
-    UPDATE budgets_balance b SET spent_usd = b.spent_usd + moved.amount_usd, reserved_usd = b.reserved_usd - moved.freed_usd,
-        mean_call_seconds = CASE WHEN moved.seconds IS NULL THEN b.mean_call_seconds WHEN b.mean_call_seconds = 0 THEN moved.seconds
-                                 ELSE 0.8 * b.mean_call_seconds + 0.2 * moved.seconds END
-      FROM (SELECT path.budget_id, path.window_start, sum(p.amount_usd) AS amount_usd, sum(p.freed_usd) AS freed_usd,
-              avg(extract(epoch FROM v_now - p.authorized_at)) FILTER (WHERE p.kind = 'settle') AS seconds
-            FROM posting p CROSS JOIN LATERAL unnest(p.budget_ids, p.window_starts) AS path (budget_id, window_start) GROUP BY 1, 2 ORDER BY 1, 2) moved
-      WHERE b.budget_id = moved.budget_id AND b.window_start = moved.window_start RETURNING 1
-  )
-  SELECT (SELECT count(*) FROM left_rates) + (SELECT count(*) FROM moved) INTO v_locked;  -- one after the other
-
-  WITH posting AS MATERIALIZED (
     SELECT p.*, (p.reservation).id, (p.reservation).source, (p.reservation).key_id, (p.reservation).owner_id, (p.reservation).project_id, (p.reservation).team_id, (p.reservation).department_id,
       (p.reservation).budget_ids, (p.reservation).window_starts, (p.reservation).authorized_at
-    FROM unnest(p_postings) p
+    FROM unnest(p_postings) WITH ORDINALITY p
   ), booked AS MATERIALIZED (
     SELECT p.*, coalesce((SELECT s.id FROM usage_source s WHERE s.name = p.source), usage_source_of(p.source)) AS source_id,
       coalesce((SELECT a.id FROM usage_attribution a WHERE a.key_id = p.key_id AND a.model_id = p.model_id AND a.owner_id = p.owner_id AND a.project_id = p.project_id AND a.team_id = p.team_id
@@ -73,7 +54,7 @@ BEGIN
   ), entry AS (
     INSERT INTO budgets_entry (public_id, kind, amount_usd, reservation_id, budget_ids, window_starts, key_id, project_id, team_id, department_id, model_id,
         price_ids, tokens, overrun_usd, reason, corrects_id, effective_at, recorded_at)
-      SELECT v_name || right(gen_random_uuid()::text, 12) || left(gen_random_uuid()::text, 4), p.kind, p.amount_usd, p.id, p.budget_ids, p.window_starts, p.key_id, p.project_id, p.team_id, p.department_id, p.model_id,
+      SELECT v_name || lpad(to_hex(p.ordinality), 4, '0'), p.kind, p.amount_usd, p.id, p.budget_ids, p.window_starts, p.key_id, p.project_id, p.team_id, p.department_id, p.model_id,
         p.price_ids, p.units || jsonb_build_object('input', p.input_tokens, 'cached', p.cached_tokens, 'cache_write', p.cache_write_tokens, 'output', p.output_tokens, 'reasoning', p.reasoning_tokens),
         p.overrun_usd, p.reason, p.corrects, p.authorized_at, v_now
       FROM booked p
@@ -112,6 +93,25 @@ BEGIN
       RETURNING m.key_id, m.xmax = 0 AS is_first
   )
   SELECT array_agg(m.key_id) FILTER (WHERE m.is_first) INTO v_keys FROM minutely m;
+
+  WITH posting AS MATERIALIZED (
+    SELECT p.kind, p.amount_usd, p.freed_usd, p.unused_tokens, (p.reservation).budget_ids, (p.reservation).window_starts, (p.reservation).rate_ids, (p.reservation).authorized_at FROM unnest(p_postings) p
+  ), left_rates AS (
+    UPDATE budgets_ratelimit l SET in_flight = l.in_flight - ended.calls, tokens_tat = l.tokens_tat - make_interval(secs => ended.unused * 60.0 / l.tokens_per_minute)
+      FROM (SELECT rate.id, count(*) AS calls, sum(p.unused_tokens)::float AS unused FROM posting p CROSS JOIN LATERAL unnest(p.rate_ids) AS rate (id) WHERE p.unused_tokens IS NOT NULL
+            GROUP BY 1 ORDER BY 1) ended
+      WHERE l.id = ended.id RETURNING 1
+  ), moved AS (
+    -- A fifth of the mean follows the newest calls: what "try again in" is answered with.
+    UPDATE budgets_balance b SET spent_usd = b.spent_usd + moved.amount_usd, reserved_usd = b.reserved_usd - moved.freed_usd,
+        mean_call_seconds = CASE WHEN moved.seconds IS NULL THEN b.mean_call_seconds WHEN b.mean_call_seconds = 0 THEN moved.seconds
+                                 ELSE 0.8 * b.mean_call_seconds + 0.2 * moved.seconds END
+      FROM (SELECT path.budget_id, path.window_start, sum(p.amount_usd) AS amount_usd, sum(p.freed_usd) AS freed_usd,
+              avg(extract(epoch FROM v_now - p.authorized_at)) FILTER (WHERE p.kind = 'settle') AS seconds
+            FROM posting p CROSS JOIN LATERAL unnest(p.budget_ids, p.window_starts) AS path (budget_id, window_start) GROUP BY 1, 2 ORDER BY 1, 2) moved
+      WHERE b.budget_id = moved.budget_id AND b.window_start = moved.window_start RETURNING 1
+  )
+  SELECT (SELECT count(*) FROM left_rates) + (SELECT count(*) FROM moved) INTO v_locked;  -- one after the other
   IF v_keys IS NOT NULL THEN PERFORM usage_stop_runaways(v_keys, v_now); END IF;  -- once a minute for each key that spends
 END $$;
 
@@ -134,43 +134,44 @@ BEGIN
     ORDER BY x.id FOR NO KEY UPDATE;
   v_now := clock_timestamp();
   WITH item AS MATERIALIZED (
-    SELECT i.*, x.r, (x.r).id AS id, (x.r).state AS state, (x.r).context AS context, coalesce(m.id, (x.r).model_id) AS served_id, coalesce(m.tier_id, (x.r).tier_id) AS served_tier, c.step, c.epoch,
+    SELECT i.*, x.*, coalesce(m.id, x.model_id) AS served_id, coalesce(m.tier_id, x.tier_id) AS served_tier, c.step, c.epoch,
       row_number() OVER of_one_call AS turn, count(*) FILTER (WHERE i.release IS NOT TRUE) OVER of_one_call AS settlements
     FROM ROWS FROM (jsonb_to_recordset(p_items) AS (source text, reservation text, release boolean, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint,
         output_tokens bigint, reasoning_tokens bigint, units jsonb, served_model text, finish text, cache_hit boolean, estimated boolean, provider_id text)) WITH ORDINALITY
-      AS i (source, reservation, release, input, cached, cache_write, output, reasoning, units, served_model, finish, cache_hit, estimated, provider_id, place)
-    LEFT JOIN LATERAL (SELECT r FROM budgets_reservation r WHERE r.public_id = i.reservation OFFSET 0) x ON (x.r).source = i.source
+      AS i (told_by, reservation, release, input, cached, cache_write, output, reasoning, units, served_model, finish, cache_hit, estimated, provider_id, place)
+    LEFT JOIN LATERAL (SELECT r, r.id, r.source, r.state, r.context, r.model_id, r.tier_id, r.authorized_at, r.expires_at, r.held_usd, r.held_tokens, r.input_floor_usd
+        FROM budgets_reservation r WHERE r.public_id = i.reservation OFFSET 0) x ON x.source = i.told_by
     LEFT JOIN catalog_llmmodel m  -- a model that was retired since then was served all the same
       ON m.id = coalesce((SELECT l.id FROM catalog_llmmodel l WHERE l.name = i.served_model), (SELECT l.model_id FROM catalog_alias l WHERE l.name = i.served_model))
-    LEFT JOIN LATERAL catalog_place(coalesce(m.id, (x.r).model_id), (x.r).authorized_at, coalesce(i.input, 0)) c ON (x.r).id IS NOT NULL
-    WINDOW of_one_call AS (PARTITION BY (x.r).id ORDER BY i.place)
+    LEFT JOIN LATERAL catalog_place(coalesce(m.id, x.model_id), x.authorized_at, coalesce(i.input, 0)) c ON x.id IS NOT NULL
+    WINDOW of_one_call AS (PARTITION BY x.id ORDER BY i.place)
   ), judged AS MATERIALIZED (  -- the same call twice in one batch is looked at again when the first is booked
     SELECT i.*, CASE WHEN i.id IS NULL THEN 'unknown' WHEN i.state = 'settled' THEN 'settled before' WHEN i.release AND i.state = 'released' AND i.settlements = 0 THEN 'duplicate'
-        WHEN i.turn > 1 THEN 'again' WHEN i.release THEN 'released' WHEN i.state <> 'open' OR (i.r).expires_at <= v_now THEN 'late' ELSE 'settled' END AS status
+        WHEN i.turn > 1 THEN 'again' WHEN i.release THEN 'released' WHEN i.state <> 'open' OR i.expires_at <= v_now THEN 'late' ELSE 'settled' END AS status
     FROM item i
   ), card AS MATERIALIZED (
-    SELECT k.*, c.* FROM (SELECT j.served_id, j.context, j.step, j.epoch, max((j.r).authorized_at) AS at, max(j.input) AS input FROM judged j WHERE j.status IN ('settled', 'late') GROUP BY 1, 2, 3, 4) k
+    SELECT k.*, c.* FROM (SELECT j.served_id, j.context, j.step, j.epoch, max(j.authorized_at) AS at, max(j.input) AS input FROM judged j WHERE j.status IN ('settled', 'late') GROUP BY 1, 2, 3, 4) k
     CROSS JOIN LATERAL catalog_card(k.served_id, k.context, k.at, k.input) c
   ), charged AS (
     SELECT j.*, card.price_ids, CASE
         WHEN j.status NOT IN ('settled', 'late') THEN NULL
         WHEN j.cache_hit THEN 0
         WHEN j.finish = 'cancelled' AND j.input = 0   -- a client that left before its input was counted has caused at least that, and what it was sent
-          THEN (j.r).input_floor_usd + core_round_half_even((j.output - j.reasoning) * card.output_usd + j.reasoning * card.reasoning_usd, 12)
+          THEN j.input_floor_usd + core_round_half_even((j.output - j.reasoning) * card.output_usd + j.reasoning * card.reasoning_usd, 12)
         ELSE core_round_half_even((j.input - j.cached - j.cache_write) * card.input_usd + j.cached * card.cached_usd + j.cache_write * card.cache_write_usd
           + (j.output - j.reasoning) * card.output_usd + j.reasoning * card.reasoning_usd + card.request_usd
           + CASE WHEN j.units IS NULL OR j.units = '{}' THEN 0 ELSE catalog_units_usd(j.units, card.unit_usd) END, 12) END AS cost_usd
     FROM judged j LEFT JOIN card ON card.served_id = j.served_id AND card.context = j.context AND card.step IS NOT DISTINCT FROM j.step AND card.epoch IS NOT DISTINCT FROM j.epoch
   )
   SELECT array_agg(CASE WHEN c.status = 'released' THEN
-        ROW(c.r, 'release', 0, CASE WHEN c.state = 'open' THEN (c.r).held_usd ELSE 0 END, NULL, NULL, NULL, '{}', 0, 0, 0, 0, 0, 0, '{}', NULL, NULL, NULL, NULL, NULL, 0, '', NULL, 'released',
-          CASE WHEN c.state = 'open' THEN (c.r).held_tokens END)::usage_posting
+        ROW(c.r, 'release', 0, CASE WHEN c.state = 'open' THEN c.held_usd ELSE 0 END, NULL, NULL, NULL, '{}', 0, 0, 0, 0, 0, 0, '{}', NULL, NULL, NULL, NULL, NULL, 0, '', NULL, 'released',
+          CASE WHEN c.state = 'open' THEN c.held_tokens END)::usage_posting
       ELSE
-        ROW(c.r, CASE c.status WHEN 'late' THEN 'late' ELSE 'settle' END, c.cost_usd, CASE WHEN c.state = 'open' THEN (c.r).held_usd ELSE 0 END, c.reservation, c.served_id, c.served_tier, c.price_ids, 1,
+        ROW(c.r, CASE c.status WHEN 'late' THEN 'late' ELSE 'settle' END, c.cost_usd, CASE WHEN c.state = 'open' THEN c.held_usd ELSE 0 END, c.reservation, c.served_id, c.served_tier, c.price_ids, 1,
           c.input, c.cached, c.cache_write, c.output, c.reasoning, coalesce(c.units, '{}'), c.finish, c.cache_hit, coalesce(c.estimated, false), c.status = 'late', coalesce(c.provider_id, ''),
-          greatest(c.cost_usd - (c.r).held_usd, 0), '', NULL, 'settled', CASE WHEN c.state = 'open' THEN (c.r).held_tokens - c.input - c.output END)::usage_posting
+          greatest(c.cost_usd - c.held_usd, 0), '', NULL, 'settled', CASE WHEN c.state = 'open' THEN c.held_tokens - c.input - c.output END)::usage_posting
       END ORDER BY c.place) FILTER (WHERE c.status IN ('settled', 'late', 'released')),
-      array_agg(ROW(c.place, c.status, c.cost_usd, (c.r).held_usd, c.served_id)::usage_answer ORDER BY c.place) FILTER (WHERE c.status <> 'again'), bool_or(c.status = 'settled before'),
+      array_agg(ROW(c.place, c.status, c.cost_usd, c.held_usd, c.served_id)::usage_answer ORDER BY c.place) FILTER (WHERE c.status <> 'again'), bool_or(c.status = 'settled before'),
       array_agg(c.place::int ORDER BY c.place) FILTER (WHERE c.status = 'again')
     INTO v_postings, v_answers, v_before, v_again FROM charged c;
 

@@ -153,7 +153,7 @@ BEGIN
   PERFORM usage_import_post(p_reason, v_now);
   v_keys := usage_import_minutes(v_now);
   PERFORM usage_import_roll_up(p_hours_from);
-  UPDATE budgets_balance b SET spent_usd = b.spent_usd + m.usd FROM usage_import_move m WHERE b.budget_id = m.budget_id AND b.window_start = m.window_start;
+  PERFORM usage_import_balances();
   PERFORM usage_carry(to_jsonb(s) || jsonb_build_object('source', p_source, 'amount_usd', s.cost_usd), s.day || '.' || left(replace(gen_random_uuid()::text, '-', ''), 12), p_zone)
     FROM usage_import_sum s WHERE s.day < (SELECT max(month) + interval '1 month' FROM usage_period_close WHERE state = 'closed') AND usage_closed_month(s.at, p_zone) IS NOT NULL;
   IF v_keys IS NOT NULL THEN PERFORM usage_stop_runaways(v_keys, v_now); END IF;
@@ -182,7 +182,7 @@ BEGIN
     WHERE to_regclass('usage_call' || to_char(month, '_YYYY_MM')) IS NULL OR to_regclass('usage_gateway_call' || to_char(month, '_YYYY_MM')) IS NULL;
 END $$;
 
--- Writes one entry for each key, model, day and path of budgets and windows, and locks the balances on these paths.
+-- Writes one entry for each key, model, day and path of budgets and windows.
 CREATE FUNCTION usage_import_post(p_reason text, p_now timestamptz) RETURNS void LANGUAGE plpgsql SET jit = off AS $$
 DECLARE
   v_name text := 'ent_' || lpad(to_hex((extract(epoch FROM p_now) * 1000)::bigint), 12, '0');  -- in the order of time, as core.ids has it
@@ -214,11 +214,16 @@ BEGIN
   INSERT INTO usage_import_move
     SELECT path.budget_id, path.window_start, sum(e.amount_usd) FROM entry e CROSS JOIN LATERAL unnest(e.budget_ids, e.window_starts) AS path (budget_id, window_start) GROUP BY 1, 2;
   ANALYZE usage_import_move;
+END $$;
 
+-- Charges the budgets, at the end, because holds wait for balances that are locked.
+CREATE FUNCTION usage_import_balances() RETURNS void LANGUAGE plpgsql SET jit = off AS $$
+BEGIN
   PERFORM budgets_open_window(m.budget_id, m.window_start)
     FROM (SELECT m.budget_id, m.window_start FROM usage_import_move m
           WHERE NOT EXISTS (SELECT FROM budgets_balance b WHERE b.budget_id = m.budget_id AND b.window_start = m.window_start) ORDER BY 1, 2) m;
   PERFORM 1 FROM usage_import_move m JOIN budgets_balance b USING (budget_id, window_start) ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
+  UPDATE budgets_balance b SET spent_usd = b.spent_usd + m.usd FROM usage_import_move m WHERE b.budget_id = m.budget_id AND b.window_start = m.window_start;
 END $$;
 
 -- Adds the sums to the roll-ups, in the order in which a settlement locks them.

@@ -61,8 +61,6 @@ BEGIN
   ELSE
     SELECT p.budget_ids, p.window_starts INTO made.budget_ids, made.window_starts FROM usage_path(made.effective_at, u.key_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id) p;
   END IF;
-  PERFORM 1 FROM unnest(made.budget_ids, made.window_starts) AS path (budget_id, window_start) JOIN budgets_balance b USING (budget_id, window_start)
-    ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
 
   -- A volume may be more than the row of one call takes.
   v_parts := 1 + greatest(abs(q.calls) / 30000, greatest(abs(q.input_tokens), abs(q.cached_tokens), abs(q.cache_write_tokens), abs(q.output_tokens), abs(q.reasoning_tokens)) / 2000000000);
@@ -95,6 +93,8 @@ BEGIN
     ON CONFLICT (hour, project_id, model_id, team_id, department_id, tier_id) DO UPDATE SET
       calls = h.calls + excluded.calls, cost_usd = h.cost_usd + excluded.cost_usd, input_tokens = h.input_tokens + excluded.input_tokens, cached_tokens = h.cached_tokens + excluded.cached_tokens,
       cache_write_tokens = h.cache_write_tokens + excluded.cache_write_tokens, output_tokens = h.output_tokens + excluded.output_tokens, reasoning_tokens = h.reasoning_tokens + excluded.reasoning_tokens;
+  PERFORM 1 FROM unnest(made.budget_ids, made.window_starts) AS path (budget_id, window_start) JOIN budgets_balance b USING (budget_id, window_start)
+    ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
   UPDATE budgets_balance b SET spent_usd = b.spent_usd + q.amount_usd FROM unnest(made.budget_ids, made.window_starts) AS path (budget_id, window_start)
     WHERE b.budget_id = path.budget_id AND b.window_start = path.window_start;
 END $$;

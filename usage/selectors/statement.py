@@ -109,10 +109,10 @@ def standing_of(closed: Sequence[Mapping[str, Any]], period: Period, today: date
     """Say how firm the figures of a month are by rows of `closed_rows`."""
     if today <= period.last_day:
         return Status(tone="info", text="Running")
-    if today <= period.last_day + SETTLES_AFTER:
-        return Status(tone="warn", text="Open: late usage may come")
     if closed:
         return Status(tone="ok", text=f"Final: closed on {closed[0]['closed_at']:%-d %B %Y}")
+    if today <= period.last_day + SETTLES_AFTER:
+        return Status(tone="warn", text="Open: late usage may come")
     return Status(tone="info", text="Provisional until the period is closed")
 
 
