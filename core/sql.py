@@ -1,6 +1,7 @@
 """Loads the SQL that stands beside a migration, so that functions are read and reviewed as SQL."""
 
 import re
+from collections.abc import Container
 from pathlib import Path
 
 from django.db.migrations.operations import RunSQL
@@ -17,10 +18,14 @@ def functions_of(migration_file: str, name: str) -> str:
     return text.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
 
 
-def functions_again(sql: Path) -> str:
-    """Return the functions of a file alone, without its types, to be made anew in a database that has an
-    earlier text of them.
+def functions_again(sql: Path, *, only: Container[str] | None = None) -> str:
+    """Return the functions of a file, or those of these names, without its types, to be made anew in a
+    database that has an earlier text of them.
     """
     parts = re.split(r"(?m)^(?=CREATE (?:OR REPLACE )?FUNCTION )", sql.read_text(encoding="utf-8"))[1:]
-    functions = [part[: part.index("$$;") + 3] for part in parts]
+    functions = [
+        part[: part.index("$$;") + 3]
+        for part in parts
+        if only is None or re.split(r"FUNCTION |\(", part, maxsplit=2)[1] in only
+    ]
     return "\n".join(each.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1) for each in functions)

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q
 
-from approvals import policy
+from approvals import former, policy
 from approvals.eligibility import who_can
 from approvals.errors import NobodyCanApproveError
 from approvals.models import AccessRequest, AccessRequestQuerySet, Policy, RequestStatus
@@ -59,13 +59,15 @@ def stranded() -> AccessRequestQuerySet:
     """Return the pending requests around which something happened that they do not show yet."""
     closed = Q(project__archived_at__isnull=False) | Q(project__team__archived_at__isnull=False)
     left = Q(requester__is_active=False) | Q(beneficiary__is_active=False)
-    return AccessRequest.objects.pending().filter(closed | left | ~Q(team=F("project__team")))
+    moved = ~Q(team=F("project__team"))
+    return AccessRequest.objects.pending().filter(closed | left | moved | former.led_the_team())
 
 
 def bring_up_to_date(request: AccessRequest) -> None:
     """Do to a pending request what happened around it, in a transaction of its own.
 
-    Its project was closed, a person of it left, or its project belongs to another team. One query usually.
+    Its project was closed, a person of it left or leads its team no longer, or its project belongs to
+    another team. One query usually.
     """
     if stranded().filter(pk=request.pk).exists():
         follow(request.pk)
@@ -91,6 +93,8 @@ def follow(pk: int) -> int:
         close(request, f"{gone} has left.")
     elif request.team_id != project.team_id:
         restart(request, f"{project} belongs to team {project.team} now.", {"team": request.team.code})
+    elif AccessRequest.objects.filter(former.led_the_team(), pk=pk).exists():
+        close(request, f"{request.beneficiary} does not work in team {project.team} any more.")
     else:
         return 0
     return 1

@@ -1,5 +1,7 @@
 """Archives departments, teams and projects, and ends memberships: what that means first, then the act."""
 
+from collections.abc import Callable, Sequence
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -24,20 +26,14 @@ def archive_department(request: PersonRequest, public_id: str) -> HttpResponse:
     """Name what is in the way of archiving a department, and what stays; on POST archive it."""
     department = administered_department(request.user, public_id, "archive departments")
     require_open(department, f"Department {department}")
-    form, back = WhyForm(request.POST or None), reverse("teams:list")
-    if done(
-        form,
-        lambda entered: services.archive_department(actor=request.user, department=department, **entered),
-    ):
-        messages.success(request, f"{department} department is archived.")
-        return redirect(back)
-    return confirm_page(
+    return _archive(
         request,
-        form,
-        title=f"Archive {department} department?",
-        lines=consequences.of_archiving_department(request.user, department),
-        submit="Archive the department",
-        back=back,
+        lambda why: services.archive_department(actor=request.user, department=department, reason=why),
+        lines=lambda: consequences.of_archiving_department(request.user, department),
+        kind="department",
+        name=f"{department} department",
+        told=f"{department} department is archived.",
+        back=reverse("teams:list"),
     )
 
 
@@ -45,17 +41,14 @@ def archive_department(request: PersonRequest, public_id: str) -> HttpResponse:
 def archive_project(request: PersonRequest, public_id: str) -> HttpResponse:
     """Name what ends with a project; on POST archive it."""
     project = directed_project(request.user, public_id)
-    form, back = WhyForm(request.POST or None), reverse("project", args=[public_id])
-    if done(form, lambda entered: services.archive_project(actor=request.user, project=project, **entered)):
-        messages.success(request, f"Project {project} is archived: calls for it are refused.")
-        return redirect(back)
-    return confirm_page(
+    return _archive(
         request,
-        form,
-        title=f"Archive project {project}?",
-        lines=consequences.of_archiving_project(request.user, project),
-        submit="Archive the project",
-        back=back,
+        lambda why: services.archive_project(actor=request.user, project=project, reason=why),
+        lines=lambda: consequences.of_archiving_project(request.user, project),
+        kind="project",
+        name=f"project {project}",
+        told=f"Project {project} is archived: calls for it are refused.",
+        back=reverse("project", args=[public_id]),
     )
 
 
@@ -63,17 +56,14 @@ def archive_project(request: PersonRequest, public_id: str) -> HttpResponse:
 def archive_team(request: PersonRequest, public_id: str) -> HttpResponse:
     """Name what ends with a team; on POST archive it with all its projects."""
     team = directed_team(request.user, public_id)
-    form, back = WhyForm(request.POST or None), reverse("team", args=[public_id])
-    if done(form, lambda entered: services.archive_team(actor=request.user, team=team, **entered)):
-        messages.success(request, f"{team} team is archived with its projects: calls for them are refused.")
-        return redirect(back)
-    return confirm_page(
+    return _archive(
         request,
-        form,
-        title=f"Archive {team} team?",
-        lines=consequences.of_archiving_team(request.user, team),
-        submit="Archive the team",
-        back=back,
+        lambda why: services.archive_team(actor=request.user, team=team, reason=why),
+        lines=lambda: consequences.of_archiving_team(request.user, team),
+        kind="team",
+        name=f"{team} team",
+        told=f"{team} team is archived with its projects: calls for them are refused.",
+        back=reverse("team", args=[public_id]),
     )
 
 
@@ -104,3 +94,21 @@ def end_membership(request: PersonRequest, public_id: str, person_id: str) -> Ht
         back=back,
         obstacles=answers_for(team, person),
     )
+
+
+def _archive(
+    request: PersonRequest,
+    act: Callable[[str], object],
+    *,
+    lines: Callable[[], Sequence[str]],
+    kind: str,
+    name: str,
+    told: str,
+    back: str,
+) -> HttpResponse:
+    form = WhyForm(request.POST or None)
+    if done(form, lambda entered: act(entered["reason"])):
+        messages.success(request, told)
+        return redirect(back)
+    title, submit = f"Archive {name}?", f"Archive the {kind}"
+    return confirm_page(request, form, title=title, lines=lines(), submit=submit, back=back)

@@ -97,6 +97,9 @@ def end_role(request: PersonRequest, public_id: str) -> HttpResponse:
         messages.success(request, f"{held.user.name} is no longer {role_in_words(held)}.")
         return redirect("people:detail", held.user.public_id)
     lines = ["Nothing can be decided in this role any more, from this moment.", "What was decided stays."]
+    if held.team or held.department:
+        name = held.user.name
+        lines.append(f"What {name} asked for there and waits is closed, unless {name} stays by another role.")
     return confirm_page(
         request,
         form,

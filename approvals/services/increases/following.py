@@ -3,6 +3,7 @@
 from django.db import transaction
 from django.db.models import F, Q
 
+from approvals import former
 from approvals.errors import NobodyCanApproveError
 from approvals.models import BudgetRequest, BudgetRequestQuerySet, RequestStatus
 from approvals.services.common import past_its_time
@@ -17,7 +18,7 @@ def stranded_increases() -> BudgetRequestQuerySet:
     for place in places:
         closed |= Q(**{f"{place}__archived_at__isnull": False})
     moved = Q(project__isnull=False) & ~Q(project__team=F("revised_in"))
-    return BudgetRequest.objects.pending().filter(closed | moved)
+    return BudgetRequest.objects.pending().filter(closed | moved | former.answered_for_the_budget())
 
 
 def bring_increase_up_to_date(request: BudgetRequest) -> None:
@@ -54,7 +55,11 @@ def _why_over(request: BudgetRequest) -> str:
         return f"{gone} is closed."
     if request.budget.closed_at:
         return "The budget is closed."
-    return "" if request.requester.is_active else f"{request.requester} has left."
+    if not request.requester.is_active:
+        return f"{request.requester} has left."
+    if BudgetRequest.objects.filter(former.answered_for_the_budget(), pk=request.pk).exists():
+        return f"{request.requester} does not answer for {request.budget} any more."
+    return ""
 
 
 def _restart(request: BudgetRequest) -> None:
