@@ -24,10 +24,10 @@ def expected_end(
 ) -> Forecast | None:
     """Forecast the end of a window by what is usual on each day of the week; see `linear` for the terms.
 
-    A day left is expected to cost the median of its weekday in the last three weeks, times how the last seven
-    days compare with a usual week, at least half of it and at most three times. The range is that of the
-    differences between past days and the usual. With less than two weeks of history, or where most days cost
-    nothing, it is linear.
+    A day left is expected to cost the median of its weekday in the last three weeks, times the square root of
+    how the last seven days compare with a usual week (half of what is new goes by: docs/adr/0031), at least
+    half of it and at most three times. The range is that of the differences between past days and the usual.
+    With less than two weeks of history, or where most days cost nothing, it is linear.
     """
     known = daily_usd[-HISTORY_DAYS:]
     usual = [_usual(known, offset) for offset in range(WEEK)]
@@ -35,7 +35,7 @@ def expected_end(
     if len(known) < PACE_DAYS or week <= 0:
         recent = since_first_use(daily_usd[-PACE_DAYS:])
         return linear(recent, spent_usd=spent_usd, days_left=days_left, extra_usd=extra_usd)
-    scale = min(max(sum(known[-WEEK:], ZERO) / week, LEAST_SCALE), MOST_SCALE)
+    scale = min(max((sum(known[-WEEK:], ZERO) / week).sqrt(), LEAST_SCALE), MOST_SCALE)
     base = scale * sum((usual[offset % WEEK] * share for offset, share in _days_ahead(days_left)), ZERO)
     # The last of the known days is yesterday, whose weekday comes again in six days.
     residuals = [usd - usual[-1 - back % WEEK] for back, usd in enumerate(reversed(known))]

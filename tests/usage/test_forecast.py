@@ -119,9 +119,9 @@ def test_one_odd_day_of_three_changes_nothing_usual_and_widens_the_range() -> No
 
 
 @pytest.mark.parametrize(
-    ("times", "scale"), [("2", "2"), ("3", "3"), ("40", "3"), ("0.5", "0.5"), ("0", "0.5")]
+    ("times", "scale"), [("4", "2"), ("9", "3"), ("40", "3"), ("0.25", "0.5"), ("0", "0.5")]
 )
-def test_the_last_week_scales_the_usual_one_within_bounds(times: str, scale: str) -> None:
+def test_the_last_week_scales_the_usual_one_by_its_square_root_within_bounds(times: str, scale: str) -> None:
     daily = [*QUIET_WEEKEND, *QUIET_WEEKEND, *(usd * Decimal(times) for usd in QUIET_WEEKEND)]
     assert ahead(daily, "7") == 52 * Decimal(scale)
 
