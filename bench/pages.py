@@ -54,7 +54,7 @@ def slowest_milliseconds(pages: Sequence[str], *, people: Sequence[str]) -> floa
 
 def _median_milliseconds(client: Client, page: str) -> float:
     status = client.get(page).status_code
-    if status == 404:  # not a page of this person
+    if status in {403, 404}:  # not a page of this person
         return 0.0
     if status != 200:
         raise RuntimeError(f"{page} answers {status}")
