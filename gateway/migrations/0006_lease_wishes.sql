@@ -15,6 +15,9 @@ DECLARE
   v_modes text[];
   v_free numeric;
   v_tight int;
+  v_shut int;
+  v_opened timestamptz;
+  v_opens timestamptz;
   v_slice numeric;
   v_nodes int;
   v_end timestamptz;
@@ -48,6 +51,10 @@ BEGIN
   FOR b IN SELECT * FROM gateway_lock_balances(v_budgets, v_starts, v_now) LOOP
     n := n + 1;
     IF v_modes[n] = 'hard' AND b.limit_usd - b.spent_usd - b.reserved_usd < coalesce(v_free, 'Infinity') THEN v_free := b.limit_usd - b.spent_usd - b.reserved_usd; v_tight := n; END IF;
+    IF v_modes[n] = 'hard' AND b.spent_usd >= b.limit_usd THEN  -- nothing of it would come back; the one that stays shut longest is the one to name
+      v_opened := gateway_opens_at(v_budgets[n], b.spent_usd + p_floor, v_now, v_ends[n]);
+      IF v_shut IS NULL OR v_opened > v_opens THEN v_shut := n; v_opens := v_opened; END IF;
+    END IF;
   END LOOP;
   SELECT count(DISTINCT node) + 1 INTO v_nodes FROM budgets_lease x WHERE x.closed_at IS NULL AND x.budget_ids && v_budgets[v_tight:v_tight] AND x.node <> p_node;
   v_slice := trunc(CASE WHEN v_free IS NULL THEN p_want ELSE greatest(least(p_want, v_free, greatest(p_floor, v_free / (2 * v_nodes))), 0) END, 12);
@@ -59,10 +66,12 @@ BEGIN
   END IF;
   IF l.id IS NULL THEN
     IF v_slice = 0 AND v_tight IS NOT NULL THEN
-      code := 'budget_held';
-      SELECT json_build_object('needed_usd', p_floor::text, 'seconds', least(greatest(ceil(x.mean_call_seconds), 1), 30),
+      code := CASE WHEN v_shut IS NULL THEN 'budget_held' ELSE 'budget_exhausted' END;
+      n := coalesce(v_shut, v_tight);
+      SELECT json_build_object('needed_usd', p_floor::text, 'opens_at', v_opens, 'seconds', CASE WHEN v_shut IS NULL THEN least(greatest(ceil(x.mean_call_seconds), 1), 30)
+              ELSE least(greatest(ceil(extract(epoch FROM v_opens - v_now)), 1), 366 * 86400) END,
           'budget', gateway_binding(x.budget_id, q.team_id, x.window_end, budgets_limit_at(x.budget_id, v_now), x.spent_usd, x.reserved_usd, v_now))
-        INTO answer FROM budgets_balance x WHERE x.budget_id = v_budgets[v_tight] AND x.window_start = v_starts[v_tight];
+        INTO answer FROM budgets_balance x WHERE x.budget_id = v_budgets[n] AND x.window_start = v_starts[n];
       RETURN;
     END IF;
     INSERT INTO budgets_lease (public_id, source, node, wish, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, budget_ids, window_starts, granted_usd, held_usd, opened_at, expires_at, reclaim_at)

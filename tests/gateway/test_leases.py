@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets as random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -89,6 +89,21 @@ def test_little_is_shared_between_nodes_and_never_more_than_there_is(world: Worl
     assert rest[-1].status_code == 429
     assert rest[-1].json()["code"] == "budget_held"
     assert Balance.objects.get().reserved_usd == 1
+
+
+def test_a_lease_that_a_spent_budget_refuses_says_so_and_when_it_opens(world: World) -> None:
+    world.budget("key", kind=ScopeKind.KEY, limit="0.0012")
+    world.budget("project", kind=ScopeKind.PROJECT, limit="5", window=Window.LIFETIME)
+    reservation = world.gus.authorize(world.token).json()["reservation"]
+    assert take(world).json()["code"] == "budget_held"
+
+    world.gus.settle(reservation, input_tokens=1_000, output_tokens=100)
+
+    answer = take(world)
+    assert (answer.status_code, answer.json()["code"]) == (429, "budget_exhausted")
+    assert answer["x-should-retry"] == "false"
+    resets_in = datetime.fromisoformat(answer.json()["budget"]["resets_at"]) - clock.now()
+    assert abs(int(answer["retry-after"]) - resets_in.total_seconds()) < 5
 
 
 def test_a_call_decided_by_the_node_is_booked_like_any_other(world: World) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 
 from budgets.models import Balance, Entry, EntryKind, Reservation, ReservationState, ScopeKind, Window
 from core import clock
@@ -271,3 +272,11 @@ def test_impossible_usage_is_refused_and_nothing_is_booked(
     assert (answer.status_code, answer.json()["code"]) == (422, "usage_invalid")
     assert Entry.objects.count() == 0
     assert Reservation.objects.get().state == ReservationState.OPEN
+
+
+def test_a_month_whose_table_nobody_made_is_made_by_its_first_settlement(world: World, held: str) -> None:
+    """The job makes them three months ahead: it has not run for that long."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE usage_call_{clock.now():%Y_%m}")
+    assert world.gus.settle(held).json()["status"] == "settled"
+    assert UsageEvent.objects.get().cost_usd == Decimal("0.0003")

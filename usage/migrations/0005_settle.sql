@@ -41,6 +41,10 @@ DECLARE
   v_locked bigint;
   v_keys bigint[];
 BEGIN
+  IF to_regclass('usage_call' || to_char(v_now AT TIME ZONE 'UTC', '_YYYY_MM')) IS NULL THEN  -- the job that makes months ahead has not run for three of them
+    PERFORM usage_make_partitions((v_now AT TIME ZONE 'UTC' - interval '2 days')::date, (v_now AT TIME ZONE 'UTC')::date);
+  END IF;
+
   WITH posting AS MATERIALIZED (
     SELECT p.*, (p.reservation).id, (p.reservation).source, (p.reservation).key_id, (p.reservation).owner_id, (p.reservation).project_id, (p.reservation).team_id, (p.reservation).department_id,
       (p.reservation).budget_ids, (p.reservation).window_starts, (p.reservation).authorized_at
