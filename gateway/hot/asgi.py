@@ -9,6 +9,7 @@ with 503.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import nullcontext
 from typing import Any
 
 import psycopg
@@ -66,6 +67,8 @@ class DecisionApplication:
         self._opening = asyncio.Lock()
         self._credentials = CredentialCache()
         self._look_ups: dict[str, asyncio.Task[Credential]] = {}
+        # So that made up ids never take all of the pool from gateways.
+        self._strangers = asyncio.Semaphore(max(settings.DECISION_POOL_SIZE // 2, 1))
         deadline = settings.DECISION_DEADLINE_SECONDS
         self._lines = {kind: Line(connect, patience_seconds=2 * deadline) for kind in Kind}
         self._combiners = {
@@ -143,8 +146,9 @@ class DecisionApplication:
 
     async def _look_up(self, public_id: str) -> Credential:
         try:
-            now = time.monotonic()
-            rows = await self._fetch(CREDENTIAL_SQL, (public_id,))
+            async with nullcontext() if self._credentials.has_seen(public_id) else self._strangers:
+                now = time.monotonic()
+                rows = await self._fetch(CREDENTIAL_SQL, (public_id,))
         finally:
             del self._look_ups[public_id]
         if rows:

@@ -32,6 +32,10 @@ class CredentialCache:
         kept = self._known.get(public_id)
         return kept is not None and at - kept[0] >= RENEW_SECONDS
 
+    def has_seen(self, public_id: str) -> bool:
+        """Say whether this is the id of a gateway, so far as was seen."""
+        return public_id in self._known
+
     def put(self, credential: Credential, *, at: float) -> Credential:
         """Keep one credential, which was true at `at`, and return it."""
         self._known[credential.public_id] = (at, credential)

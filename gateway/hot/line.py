@@ -33,6 +33,7 @@ class Line:
         self._connect = connect
         self._patience_seconds = patience_seconds
         self._connection: Connection | None = None
+        self._is_closed = False
         self._socket = -1  # remembered, because libpq forgets it when it loses the connection
         self._names: dict[str, bytes] = {}
         self._answer: asyncio.Future[PGresult] | None = None
@@ -57,9 +58,10 @@ class Line:
         return rows.load_rows(0, result.ntuples, tuple)
 
     async def close(self) -> None:
-        """Close the connection. A statement that is under way is cancelled, else it might hold money for a
-        caller who is gone.
+        """Close the connection for good. A statement that is under way is cancelled, else it might hold money
+        for a caller who is gone.
         """
+        self._is_closed = True
         if self._connection and self._answer and not self._answer.done():
             with contextlib.suppress(psycopg.Error):
                 await self._connection.cancel_safe(timeout=self._patience_seconds)
@@ -72,6 +74,8 @@ class Line:
         return self._connection
 
     async def _open(self) -> Connection:
+        if self._is_closed:
+            raise psycopg.OperationalError("the connection was closed")
         async with asyncio.timeout(self._patience_seconds):
             connection = await self._connect()
         connection.pgconn.nonblocking = 1
@@ -149,6 +153,8 @@ def _checked(result: PGresult) -> PGresult:
     if result.status in GOOD:
         return result
     state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+    if not state:  # libpq says it, not the server: the statement may be in force
+        raise psycopg.OperationalError(result.get_error_message())
     try:
         kind = errors.lookup(state)
     except KeyError:

@@ -127,7 +127,7 @@ def invalid_key() -> Answer:
 
 def unavailable() -> Answer:
     """Return the answer when the database did not: fail closed, come back soon."""
-    detail = "No decision could be made in time. Nothing is booked; try again."
+    detail = "No answer came in time. Ask again with the same body: what came through counts once."
     error = DecisionError(
         "decision_unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "Decision unavailable", detail
     )

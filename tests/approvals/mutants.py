@@ -201,8 +201,8 @@ MUTANTS = (
     Mutant(
         name="more budget of a project that moved is decided as it was",
         home="approvals.services.increases.following:stranded_increases",
-        before="filter(closed | moved)",
-        after="filter(closed)",
+        before="closed | moved | former",
+        after="closed | former",
         tests=MORE_BUDGET,
     ),
     Mutant(
@@ -306,8 +306,8 @@ MUTANTS = (
     Mutant(
         name="a moved project keeps its approvals",
         home="approvals.services.revising:stranded",
-        before='closed | left | ~Q(team=F("project__team"))',
-        after="closed | left",
+        before="closed | left | moved | former",
+        after="closed | left | former",
         tests=LIFE,
     ),
     Mutant(

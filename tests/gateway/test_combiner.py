@@ -118,3 +118,19 @@ def test_a_combiner_that_rested_asks_again() -> None:
         assert database.batches == [[0], [1]]
 
     asyncio.run(story())
+
+
+def test_who_waits_for_a_database_that_says_nothing_is_told_at_the_deadline() -> None:
+    async def story() -> None:
+        database = Database()
+        combiner = Combiner(Kind.AUTHORIZE, database.fetch, deadline_seconds=0.05)
+        async with asyncio.timeout(10):  # the gate of the database stays shut
+            found = await asyncio.gather(
+                *(combiner.answer(ask(number)) for number in range(3)), return_exceptions=True
+            )
+            late = await asyncio.gather(combiner.answer(ask(3)), return_exceptions=True)
+        assert bodies([*found, *late]) == [TimeoutError] * 4
+        database.gate.set()
+        assert bodies([await combiner.answer(ask(4))]) == [4]
+
+    asyncio.run(story())

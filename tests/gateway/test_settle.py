@@ -280,3 +280,15 @@ def test_a_month_whose_table_nobody_made_is_made_by_its_first_settlement(world: 
         cursor.execute(f"DROP TABLE usage_call_{clock.now():%Y_%m}")
     assert world.gus.settle(held).json()["status"] == "settled"
     assert UsageEvent.objects.get().cost_usd == Decimal("0.0003")
+
+
+def test_a_settlement_that_is_told_again_after_its_month_was_retired_changes_nothing(
+    world: World, held: str
+) -> None:
+    world.gus.settle(held)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM usage_call")  # as retiring a month leaves it
+    again = world.gus.settle(held, input_tokens=199)
+    assert (again.status_code, again.json()["status"]) == (200, "duplicate")
+    assert again.json()["charged_usd"] == "0.000300000000"
+    assert not Quarantine.objects.exists()

@@ -31,13 +31,15 @@ CREATE TYPE usage_posting AS (
 );
 
 -- Writes entries, events and both roll-ups, moves the balances, ends the reservations with what they count on rate limits, and counts what keys spend by the minute, by which it
--- suspends those that run away: all of it for all postings at once. The caller holds the locks of the reservations. Roll-ups are locked by minute, day and hour, then rate limits and balances, as
--- gateway_authorize does and under the same settings, so that no two batches can wait for each other; and balances last, because holds wait for them. `usage_hour` is by UTC hour.
+-- suspends those that run away: all of it for all postings at once. The caller holds the locks of the reservations. Whatever books locks roll-ups by
+-- minute, hour and day, then rate limits and balances, as gateway_authorize does and under the same settings, so that no two can wait for each other; and balances last, because holds wait for
+-- them. `usage_hour` is by UTC hour.
 CREATE FUNCTION usage_book(p_postings usage_posting[], p_zone text) RETURNS void LANGUAGE plpgsql
   SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   v_now timestamptz := clock_timestamp();
   v_name text := 'ent_' || lpad(to_hex((extract(epoch FROM v_now) * 1000)::bigint), 12, '0') || right(gen_random_uuid()::text, 12);  -- in the order of time, as core.ids has it
+  v_written bigint;
   v_locked bigint;
   v_keys bigint[];
 BEGIN
@@ -61,14 +63,14 @@ BEGIN
       SELECT v_name || lpad(to_hex(p.ordinality), 4, '0'), p.kind, p.amount_usd, p.id, p.budget_ids, p.window_starts, p.key_id, p.project_id, p.team_id, p.department_id, p.model_id,
         p.price_ids, p.units || jsonb_build_object('input', p.input_tokens, 'cached', p.cached_tokens, 'cache_write', p.cache_write_tokens, 'output', p.output_tokens, 'reasoning', p.reasoning_tokens),
         p.overrun_usd, p.reason, p.corrects, p.authorized_at, v_now
-      FROM booked p
+      FROM booked p RETURNING 1
   ), event AS (
     INSERT INTO usage_call (at, recorded_at, reservation_id, packed, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls,
         cache_hit, estimated, late, cost_usd, shape, finish, units, provider_call_id)
       SELECT p.authorized_at, v_now, p.id, usage_packed(p.source_id, p.external_id), p.attribution_id, p.input_tokens, p.output_tokens, nullif(p.cached_tokens, 0), nullif(p.cache_write_tokens, 0),
         nullif(p.reasoning_tokens, 0), p.source_id, p.calls, p.cache_hit, p.estimated, p.late, p.amount_usd, usage_shape(usage_packed(p.source_id, p.external_id), p.external_id),
         nullif(p.finish, 'stop'), nullif(p.units, '{}'), nullif(p.provider_id, '')
-      FROM booked p
+      FROM booked p RETURNING 1
   ), daily AS (
     INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
         input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
@@ -79,6 +81,7 @@ BEGIN
         calls = d.calls + excluded.calls, cost_usd = d.cost_usd + excluded.cost_usd, input_tokens = d.input_tokens + excluded.input_tokens,
         cached_tokens = d.cached_tokens + excluded.cached_tokens, cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens,
         output_tokens = d.output_tokens + excluded.output_tokens, reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens
+      RETURNING 1
   ), hourly AS (
     INSERT INTO usage_hour AS h (hour, project_id, model_id, team_id, department_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
       SELECT date_trunc('hour', p.authorized_at, 'UTC'), p.project_id, p.model_id, p.team_id, p.department_id, p.tier_id, sum(p.calls), sum(p.amount_usd),
@@ -88,6 +91,7 @@ BEGIN
         calls = h.calls + excluded.calls, cost_usd = h.cost_usd + excluded.cost_usd, input_tokens = h.input_tokens + excluded.input_tokens,
         cached_tokens = h.cached_tokens + excluded.cached_tokens, cache_write_tokens = h.cache_write_tokens + excluded.cache_write_tokens,
         output_tokens = h.output_tokens + excluded.output_tokens, reasoning_tokens = h.reasoning_tokens + excluded.reasoning_tokens
+      RETURNING 1
   ), ended AS (
     UPDATE budgets_reservation r SET state = p.state, resolved_at = v_now FROM posting p WHERE p.state IS NOT NULL AND r.id = p.id
   ), minutely AS (
@@ -96,7 +100,9 @@ BEGIN
       ON CONFLICT (key_id, minute) DO UPDATE SET cost_usd = m.cost_usd + excluded.cost_usd
       RETURNING m.key_id, m.xmax = 0 AS is_first
   )
-  SELECT array_agg(m.key_id) FILTER (WHERE m.is_first) INTO v_keys FROM minutely m;
+  SELECT (SELECT count(*) FROM entry) + (SELECT count(*) FROM event), (SELECT array_agg(m.key_id) FILTER (WHERE m.is_first) FROM minutely m),
+    (SELECT count(*) FROM hourly) + (SELECT count(*) FROM daily)
+    INTO v_written, v_keys, v_locked;  -- one after the other
 
   WITH posting AS MATERIALIZED (
     SELECT p.kind, p.amount_usd, p.freed_usd, p.unused_tokens, (p.reservation).budget_ids, (p.reservation).window_starts, (p.reservation).rate_ids, (p.reservation).authorized_at FROM unnest(p_postings) p
@@ -207,6 +213,10 @@ BEGIN
   IF (p_item->>'release')::boolean THEN status := 'already_settled'; RETURN; END IF;
   SELECT * INTO r FROM budgets_reservation x WHERE x.public_id = p_item->>'reservation';
   SELECT * INTO seen FROM usage_event WHERE call_key = usage_key_of(r.source, r.public_id) AND at = r.authorized_at;
+  IF seen.at IS NULL THEN  -- its month was retired: what was told then is not known any more, what it cost is
+    SELECT 'duplicate', e.amount_usd INTO status, charged_usd FROM budgets_entry e WHERE e.reservation_id = r.id AND e.kind IN ('settle', 'late');
+    RETURN;
+  END IF;
   charged_usd := seen.cost_usd;
   status := CASE WHEN (seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens, seen.reasoning_tokens, seen.model_id, seen.cache_hit, seen.units)
                  = ((p_item->>'input_tokens')::bigint, (p_item->>'cached_tokens')::bigint, (p_item->>'cache_write_tokens')::bigint, (p_item->>'output_tokens')::bigint,

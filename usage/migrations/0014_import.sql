@@ -182,7 +182,7 @@ BEGIN
     WHERE to_regclass('usage_call' || to_char(month, '_YYYY_MM')) IS NULL OR to_regclass('usage_gateway_call' || to_char(month, '_YYYY_MM')) IS NULL;
 END $$;
 
--- Writes one entry for each key, model, day and path of budgets and windows.
+-- Writes one entry for each key, model, day and path of budgets and windows, and opens the windows that nobody called in.
 CREATE FUNCTION usage_import_post(p_reason text, p_now timestamptz) RETURNS void LANGUAGE plpgsql SET jit = off AS $$
 DECLARE
   v_name text := 'ent_' || lpad(to_hex((extract(epoch FROM p_now) * 1000)::bigint), 12, '0');  -- in the order of time, as core.ids has it
@@ -214,14 +214,15 @@ BEGIN
   INSERT INTO usage_import_move
     SELECT path.budget_id, path.window_start, sum(e.amount_usd) FROM entry e CROSS JOIN LATERAL unnest(e.budget_ids, e.window_starts) AS path (budget_id, window_start) GROUP BY 1, 2;
   ANALYZE usage_import_move;
+
+  PERFORM budgets_open_window(m.budget_id, m.window_start)
+    FROM (SELECT m.budget_id, m.window_start FROM usage_import_move m
+          WHERE NOT EXISTS (SELECT FROM budgets_balance b WHERE b.budget_id = m.budget_id AND b.window_start = m.window_start) ORDER BY 1, 2) m;
 END $$;
 
 -- Charges the budgets, at the end, because holds wait for balances that are locked.
 CREATE FUNCTION usage_import_balances() RETURNS void LANGUAGE plpgsql SET jit = off AS $$
 BEGIN
-  PERFORM budgets_open_window(m.budget_id, m.window_start)
-    FROM (SELECT m.budget_id, m.window_start FROM usage_import_move m
-          WHERE NOT EXISTS (SELECT FROM budgets_balance b WHERE b.budget_id = m.budget_id AND b.window_start = m.window_start) ORDER BY 1, 2) m;
   PERFORM 1 FROM usage_import_move m JOIN budgets_balance b USING (budget_id, window_start) ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
   UPDATE budgets_balance b SET spent_usd = b.spent_usd + m.usd FROM usage_import_move m WHERE b.budget_id = m.budget_id AND b.window_start = m.window_start;
 END $$;
@@ -229,6 +230,14 @@ END $$;
 -- Adds the sums to the roll-ups, in the order in which a settlement locks them.
 CREATE FUNCTION usage_import_roll_up(p_hours_from timestamptz) RETURNS void LANGUAGE plpgsql SET jit = off AS $$
 BEGIN
+  INSERT INTO usage_hour AS h (hour, project_id, model_id, team_id, department_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+    SELECT date_trunc('hour', at, 'UTC'), project_id, model_id, any_value(team_id), any_value(department_id), any_value(tier_id), count(*), sum(cost_usd), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens),
+      sum(output_tokens), sum(reasoning_tokens)
+    FROM usage_import_call WHERE is_new AND at >= p_hours_from GROUP BY 1, 2, 3 ORDER BY 1, 2, 3, 4, 5, 6
+    ON CONFLICT (hour, project_id, model_id, team_id, department_id, tier_id) DO UPDATE SET
+      calls = h.calls + excluded.calls, cost_usd = h.cost_usd + excluded.cost_usd, input_tokens = h.input_tokens + excluded.input_tokens,
+      cached_tokens = h.cached_tokens + excluded.cached_tokens, cache_write_tokens = h.cache_write_tokens + excluded.cache_write_tokens,
+      output_tokens = h.output_tokens + excluded.output_tokens, reasoning_tokens = h.reasoning_tokens + excluded.reasoning_tokens;
   INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
       reasoning_tokens)
     SELECT day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, sum(calls), sum(cost_usd), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens),
@@ -238,12 +247,4 @@ BEGIN
       calls = d.calls + excluded.calls, cost_usd = d.cost_usd + excluded.cost_usd, input_tokens = d.input_tokens + excluded.input_tokens,
       cached_tokens = d.cached_tokens + excluded.cached_tokens, cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens,
       output_tokens = d.output_tokens + excluded.output_tokens, reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens;
-  INSERT INTO usage_hour AS h (hour, project_id, model_id, team_id, department_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
-    SELECT date_trunc('hour', at, 'UTC'), project_id, model_id, any_value(team_id), any_value(department_id), any_value(tier_id), count(*), sum(cost_usd), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens),
-      sum(output_tokens), sum(reasoning_tokens)
-    FROM usage_import_call WHERE is_new AND at >= p_hours_from GROUP BY 1, 2, 3 ORDER BY 1, 2, 3, 4, 5, 6
-    ON CONFLICT (hour, project_id, model_id, team_id, department_id, tier_id) DO UPDATE SET
-      calls = h.calls + excluded.calls, cost_usd = h.cost_usd + excluded.cost_usd, input_tokens = h.input_tokens + excluded.input_tokens,
-      cached_tokens = h.cached_tokens + excluded.cached_tokens, cache_write_tokens = h.cache_write_tokens + excluded.cache_write_tokens,
-      output_tokens = h.output_tokens + excluded.output_tokens, reasoning_tokens = h.reasoning_tokens + excluded.reasoning_tokens;
 END $$;

@@ -36,6 +36,7 @@ CREATE FUNCTION usage_correct(p_ref text, p_actor bigint, p_reason text, p_items
 DECLARE
   v_now timestamptz := clock_timestamp();
   v_items usage_correction[];
+  v_made text[];
 BEGIN
   IF p_ref !~ '^[A-Za-z0-9_.-]{1,40}$' THEN RAISE EXCEPTION 'a correction is named by 1 to 40 letters, digits, "_", "." or "-"' USING ERRCODE = 'invalid_parameter_value'; END IF;
   SELECT coalesce(array_agg(ROW(i.place, i.source, i.external_id, i.at, charge.id, 'ent_' || left(replace(gen_random_uuid()::text, '-', ''), 28), i.amount_usd, coalesce(i.input_tokens, 0),
@@ -49,11 +50,14 @@ BEGIN
   IF EXISTS (SELECT FROM unnest(v_items) i WHERE usage_closed_month(i.at, p_zone) IS NOT NULL) THEN
     RAISE EXCEPTION 'the books of this month are closed' USING ERRCODE = 'object_not_in_prerequisite_state';
   END IF;
-  PERFORM 1 FROM (SELECT DISTINCT path.budget_id, path.window_start FROM unnest(v_items) i JOIN budgets_entry e ON e.id = i.entry_id
-      CROSS JOIN LATERAL unnest(e.budget_ids, e.window_starts) AS path (budget_id, window_start)) path
-    JOIN budgets_balance b ON b.budget_id = path.budget_id AND b.window_start = path.window_start ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
+  -- In the order of usage_book: hours, days, and at the end balances.
+  PERFORM FROM usage_hour h
+    JOIN (SELECT DISTINCT date_trunc('hour', c.at, 'UTC') AS hour, a.project_id, a.model_id, a.team_id, a.department_id, a.tier_id
+          FROM unnest(v_items) i JOIN usage_call c ON usage_key(c.source_id, c.packed, c.shape) = usage_key_of(i.source, i.external_id) AND c.at = i.at
+          JOIN usage_attribution a ON a.id = c.attribution_id WHERE i.entry_id IS NOT NULL) s USING (hour, project_id, model_id, team_id, department_id, tier_id)
+    ORDER BY h.hour, h.project_id, h.model_id, h.team_id, h.department_id, h.tier_id FOR NO KEY UPDATE OF h;
 
-  RETURN QUERY WITH item AS MATERIALIZED (
+  WITH item AS MATERIALIZED (
     SELECT DISTINCT ON (i.source, i.external_id, i.at) i.* FROM unnest(v_items) i WHERE i.entry_id IS NOT NULL ORDER BY i.source, i.external_id, i.at, i.place
   ), made AS (  -- a correction is no usual name: it is its own shape
     INSERT INTO usage_call (at, recorded_at, reservation_id, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls, cache_hit, estimated,
@@ -90,12 +94,17 @@ BEGIN
               sum(c.cached_tokens) AS cached_tokens, sum(c.cache_write_tokens) AS cache_write_tokens, sum(c.output_tokens) AS output_tokens, sum(c.reasoning_tokens) AS reasoning_tokens
             FROM correction c GROUP BY 1, 2, 3, 4, 5, 6) s
       WHERE h.hour = s.hour AND h.project_id = s.project_id AND h.model_id = s.model_id AND h.team_id = s.team_id AND h.department_id = s.department_id AND h.tier_id = s.tier_id
-  ), balances AS (
-    UPDATE budgets_balance b SET spent_usd = b.spent_usd + moved.amount_usd
-      FROM (SELECT path.budget_id, path.window_start, sum(c.cost_usd) AS amount_usd FROM correction c JOIN budgets_entry e ON e.id = c.entry_id
-              CROSS JOIN LATERAL unnest(e.budget_ids, e.window_starts) AS path (budget_id, window_start) GROUP BY 1, 2) moved
-      WHERE b.budget_id = moved.budget_id AND b.window_start = moved.window_start
   )
-  SELECT i.place, CASE WHEN i.entry_id IS NULL THEN 'unknown' WHEN c.place IS NULL THEN 'duplicate' ELSE 'corrected' END, c.public_id
-    FROM unnest(v_items) i LEFT JOIN correction c ON c.place = i.place ORDER BY i.place;
+  SELECT coalesce(array_agg(c.public_id), '{}') INTO v_made FROM correction c;
+
+  PERFORM 1 FROM (SELECT DISTINCT path.budget_id, path.window_start FROM budgets_entry e CROSS JOIN LATERAL unnest(e.budget_ids, e.window_starts) AS path (budget_id, window_start)
+                  WHERE e.public_id = ANY (v_made)) path
+    JOIN budgets_balance b USING (budget_id, window_start) ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
+  UPDATE budgets_balance b SET spent_usd = b.spent_usd + moved.amount_usd
+    FROM (SELECT path.budget_id, path.window_start, sum(e.amount_usd) AS amount_usd FROM budgets_entry e
+            CROSS JOIN LATERAL unnest(e.budget_ids, e.window_starts) AS path (budget_id, window_start) WHERE e.public_id = ANY (v_made) GROUP BY 1, 2) moved
+    WHERE b.budget_id = moved.budget_id AND b.window_start = moved.window_start;
+  RETURN QUERY SELECT i.place, CASE WHEN i.entry_id IS NULL THEN 'unknown' WHEN i.public_id = ANY (v_made) THEN 'corrected' ELSE 'duplicate' END,
+      CASE WHEN i.public_id = ANY (v_made) THEN i.public_id END
+    FROM unnest(v_items) i ORDER BY i.place;
 END $$;

@@ -80,12 +80,6 @@ BEGIN
       left(CASE WHEN prior_period IS NULL THEN p_reason ELSE 'Prior period ' || to_char(prior_period, 'YYYY-MM') || ': ' || p_reason END, 240),
       usage_put_right.prior_period, made.effective_at, v_now)
     RETURNING id INTO entry;
-  INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
-    VALUES ((made.effective_at AT TIME ZONE p_zone)::date, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id, q.calls, q.amount_usd, q.input_tokens, q.cached_tokens,
-      q.cache_write_tokens, q.output_tokens, q.reasoning_tokens)
-    ON CONFLICT (day, key_id, model_id, project_id, team_id, department_id, owner_id, tier_id) DO UPDATE SET
-      calls = d.calls + excluded.calls, cost_usd = d.cost_usd + excluded.cost_usd, input_tokens = d.input_tokens + excluded.input_tokens, cached_tokens = d.cached_tokens + excluded.cached_tokens,
-      cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens, output_tokens = d.output_tokens + excluded.output_tokens, reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens;
   INSERT INTO usage_hour AS h (hour, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
     SELECT date_trunc('hour', made.effective_at, 'UTC'), u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id, q.calls, q.amount_usd, q.input_tokens, q.cached_tokens,
       q.cache_write_tokens, q.output_tokens, q.reasoning_tokens
@@ -93,6 +87,12 @@ BEGIN
     ON CONFLICT (hour, project_id, model_id, team_id, department_id, tier_id) DO UPDATE SET
       calls = h.calls + excluded.calls, cost_usd = h.cost_usd + excluded.cost_usd, input_tokens = h.input_tokens + excluded.input_tokens, cached_tokens = h.cached_tokens + excluded.cached_tokens,
       cache_write_tokens = h.cache_write_tokens + excluded.cache_write_tokens, output_tokens = h.output_tokens + excluded.output_tokens, reasoning_tokens = h.reasoning_tokens + excluded.reasoning_tokens;
+  INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
+    VALUES ((made.effective_at AT TIME ZONE p_zone)::date, u.key_id, u.owner_id, u.project_id, u.team_id, u.department_id, u.model_id, u.tier_id, q.calls, q.amount_usd, q.input_tokens, q.cached_tokens,
+      q.cache_write_tokens, q.output_tokens, q.reasoning_tokens)
+    ON CONFLICT (day, key_id, model_id, project_id, team_id, department_id, owner_id, tier_id) DO UPDATE SET
+      calls = d.calls + excluded.calls, cost_usd = d.cost_usd + excluded.cost_usd, input_tokens = d.input_tokens + excluded.input_tokens, cached_tokens = d.cached_tokens + excluded.cached_tokens,
+      cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens, output_tokens = d.output_tokens + excluded.output_tokens, reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens;
   PERFORM 1 FROM unnest(made.budget_ids, made.window_starts) AS path (budget_id, window_start) JOIN budgets_balance b USING (budget_id, window_start)
     ORDER BY b.budget_id, b.window_start FOR NO KEY UPDATE OF b;
   UPDATE budgets_balance b SET spent_usd = b.spent_usd + q.amount_usd FROM unnest(made.budget_ids, made.window_starts) AS path (budget_id, window_start)

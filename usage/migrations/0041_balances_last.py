@@ -4,10 +4,11 @@ from django.db import migrations
 
 from core.sql import functions_again
 
-# Balances are locked at the end of what books, because holds wait for them (docs/adr/0030).
+# Whatever books locks roll-ups by minute, hour and day, and balances at the end, because holds wait for them
+# (docs/adr/0030).
 AGAIN = [
     functions_again(Path(__file__).with_name(name))
-    for name in ("0005_settle.sql", "0014_import.sql", "0021_put_right.sql")
+    for name in ("0005_settle.sql", "0014_import.sql", "0018_corrections.sql", "0021_put_right.sql")
 ]
 
 

@@ -4,7 +4,7 @@ Rows that were settled before change nothing, so a page may be read any number o
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,12 +77,9 @@ def ingest_page(*, source: str, rows: Sequence[dict[str, Any]]) -> IngestCounts:
                 _quarantine(source, raw, error.reason, str(error))
                 counts.quarantined += 1
         ended = [row for row in good if not row.allowed]
-        _hold([row for row in good if row.allowed], {row.external_id for row in ended}, source)
-        _settle([row for row in ended if not row.released], source, counts)
-        for row in ended:
-            if row.released:
-                _release(source, row, counts)
-        _keep_gateway_calls(source, ended)  # last: settling is what makes the reservation of a leased call
+        _draw([row for row in good if row.allowed], ended, source)
+        _keep_gateway_calls(source, ended)
+        _settle(ended, source, counts)  # at the end, because holds wait for the balances that it locks
     return counts
 
 
@@ -103,54 +100,49 @@ def _pull_page(source: UsageSource) -> tuple[IngestCounts, bool]:
     return counts, page.has_more
 
 
-def _hold(rows: Sequence[JournalRow], ended: Collection[str], source: str) -> None:
-    """Hold what calls under a lease may cost that nothing more is told of yet: the gateway may have died."""
-    items = [{**row.settlement, "source": source} for row in rows if row.external_id not in ended]
-    if items:
+def _draw(allowed: Sequence[JournalRow], ended: Sequence[JournalRow], source: str) -> None:
+    """Make reservations of the calls under leases: of those that ended, and, because the gateway may have
+    died, of those that nothing more is told of yet.
+    """
+    told = {row.external_id for row in ended}
+    rows = [row for row in allowed if row.external_id not in told]
+    rows += [row for row in ended if row.lease is not None and not row.released]
+    if rows:
+        items = [{**row.settlement, "source": source} for row in rows]
         with connection.cursor() as cursor:
             cursor.execute("SELECT usage_draw(%s::jsonb)", [orjson.dumps(items).decode()])
 
 
 def _settle(rows: Sequence[JournalRow], source: str, counts: IngestCounts) -> None:
+    """Settle and release calls by one statement, so that balances are locked once."""
     if not rows:
         return
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT place, status FROM usage_settle(%s::jsonb, %s) ORDER BY place",
-            [
-                orjson.dumps([{**row.settlement, "source": source} for row in rows]).decode(),
-                settings.TIME_ZONE,
-            ],
+            [orjson.dumps([_item(row, source) for row in rows]).decode(), settings.TIME_ZONE],
         )
         outcomes = cursor.fetchall()
     for row, (_, status) in zip(rows, outcomes, strict=True):
-        match status:
-            case "settled" | "late":
-                counts.booked += 1
-            case "duplicate":
-                counts.known += 1
-            case "conflict":
-                counts.quarantined += 1
-            case "unknown":
-                _quarantine(
-                    source, row.raw, QuarantineReason.UNKNOWN_CALL, "The portal never authorised this call."
-                )
-                counts.quarantined += 1
+        if status == "unknown" and not (row.released and _was_leased(source, row)):
+            _quarantine(
+                source, row.raw, QuarantineReason.UNKNOWN_CALL, "The portal never authorised this call."
+            )
+            counts.quarantined += 1
+        elif row.released:
+            counts.released += 1
+        elif status == "duplicate":
+            counts.known += 1
+        elif status == "conflict":
+            counts.quarantined += 1
+        else:
+            counts.booked += 1
 
 
-def _release(source: str, row: JournalRow, counts: IngestCounts) -> None:
-    with connection.cursor() as cursor:
-        item = {"source": source, "reservation": row.external_id, "release": True}
-        cursor.execute(
-            "SELECT status FROM usage_settle(%s::jsonb, %s)",
-            [orjson.dumps([item]).decode(), settings.TIME_ZONE],
-        )
-        status = cursor.fetchone()[0]
-    if status == "unknown" and not _was_leased(source, row):
-        _quarantine(source, row.raw, QuarantineReason.UNKNOWN_CALL, "The portal never authorised this call.")
-        counts.quarantined += 1
-    else:
-        counts.released += 1
+def _item(row: JournalRow, source: str) -> dict[str, Any]:
+    if row.released:
+        return {"source": source, "reservation": row.external_id, "release": True}
+    return {**row.settlement, "source": source}
 
 
 def _was_leased(source: str, row: JournalRow) -> bool:
