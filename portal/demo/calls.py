@@ -82,6 +82,10 @@ def make_calls(caller: Caller, *, until: datetime) -> list[Call]:
             call = _call(random, caller, at, day)
             if at <= until - SETTLES_WITHIN:
                 calls.append(call)
+    month = datetime.combine(today.replace(day=1), datetime.min.time(), tzinfo=zone)
+    if calls and calls[-1].at < month < until - 2 * SETTLES_WITHIN:
+        # Nobody has called in the first hours of a month, of which budgets are to show something.
+        calls.append(_call(random, caller, month + (until - month) / 2, today))
     return calls
 
 

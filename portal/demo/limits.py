@@ -239,8 +239,14 @@ def _near(planner: Planner, use: Use, lead: User) -> list[Step]:
     ]
 
 
+def lowered_at(now: datetime) -> datetime:
+    """Return when the budget was lowered that is over its limit now; some of this month was before."""
+    begin = day_starts_at(this_month(organisation_today(now)).first_day)
+    return max(now - LOWERED_BEFORE, begin + (now - begin) / 2)
+
+
 def _over(planner: Planner, use: Use, lead: User) -> list[Step]:
-    lowered = planner.now - LOWERED_BEFORE
+    lowered = lowered_at(planner.now)
     reason = "The backfill costs more than planned: nothing more until we have met."
     return [
         planner.plan(round_up(use.spent_usd * ROOM), lead, "The backfill of last year's invoices."),

@@ -74,7 +74,7 @@ def _calls(keys: Mapping[str, Sequence[ApiKey]], now: datetime) -> dict[str, lis
     rows = {model: [row for row in each if row.context == STANDARD] for model, each in price_rows().items()}
     pricer = Pricer(rows)
     callers = [Caller(story=story, keys=keys[story.code], models=models, pricer=pricer) for story in PROJECTS]
-    stopped = now - limits.LOWERED_BEFORE
+    stopped = limits.lowered_at(now)
     return {
         caller.story.code: make_calls(caller, until=stopped if caller.story.code == OVER_BUDGET else now)
         for caller in callers

@@ -134,7 +134,8 @@ PROJECTS = (
             KeyStory(owner="eve", name="invoice-ocr review", tier=3, share=0.4),
         ),
         models=(("claude-opus-5-5", 0.65), ("gemini-4-argon", 0.35)),
-        calls_per_day=42, input_tokens=83_000, output_tokens=4_800, cached_share=0.2, days=20,
+        calls_per_day=42, input_tokens=83_000, output_tokens=4_800, cached_share=0.2, hours=STEADY,
+        weekdays=EVERY_DAY, days=20,
     ),
     ProjectStory(
         code="fraud-notes", name="Fraud notes", team="payments", owner="eve", cost_centre="CC-2110",

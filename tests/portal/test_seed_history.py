@@ -40,6 +40,7 @@ from usage.models import (
     UsageDay,
     UsageEvent,
 )
+from usage.selectors.periods import organisation_today, this_month
 
 CALLS, DAYS = 6_000, 90
 MOMENT = datetime(2026, 11, 25, 13, 20, tzinfo=UTC)
@@ -109,7 +110,9 @@ def test_budgets_are_planned_around_what_was_booked(northwind: None) -> None:
     rows = list_budgets(User.objects.get(email="fay@northwind.example"))
     over = [row.name for row in rows if row.left_usd is not None and row.left_usd < 0]
 
-    assert over == ["Invoice reading"]
+    month = this_month(organisation_today()).first_day
+    backfill = UsageDay.objects.filter(project__code="invoice-ocr", day__gte=month, cost_usd__gt=0)
+    assert over == ["Invoice reading"] * backfill.exists()  # so few calls may leave a young month without one
     assert Budget.objects.count() > len(rows) > 10
     assert set(BudgetLimit.objects.values_list("budget_id", flat=True)) == set(
         Budget.objects.values_list("pk", flat=True)
