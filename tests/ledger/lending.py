@@ -41,7 +41,7 @@ class Lending(Books):
                 self._cut_short(found)
             found, is_again = None, False
         if found is None and not size and tight:
-            return Lent(code="budget_held", budget=tight)
+            return self._not_lent(path, tight)
         ends = [self.balances[slot].ends_at for slot in slots]
         if found is None:
             found = Lease(node=body["node"], wish=body["lease"], who=who, model=model, slots=slots)
@@ -53,6 +53,18 @@ class Lending(Books):
         found.reclaim_at = found.expires_at + timedelta(seconds=self.hold_seconds)
         self._reserve(found, size)
         return Lent(code="allow", lease=found, added=found.held if is_again else size)
+
+    def _not_lent(self, path: Sequence[tuple[Budget, Slot]], tight: Budget) -> Lent:
+        """Refuse by the spent budget that opens last, else by the one that calls in flight hold."""
+        shut: list[tuple[datetime, Budget]] = []
+        for budget, slot in path:
+            free, balance = self.free(budget, slot), self.balances[slot]
+            if budget.mode == "hard" and free is not None and free + balance.reserved <= 0:
+                needed = balance.spent + self.lease_floor
+                shut.append((budget.opens_at(needed, after=self.now, ends_at=balance.ends_at), budget))
+        if not shut:
+            return Lent(code="budget_held", budget=tight)
+        return Lent(code="budget_exhausted", budget=max(shut, key=lambda each: each[0])[1])
 
     def _caller(self, body: Body) -> tuple[Attribution | None, Model | None, str]:
         """Return who asks for which model, or why they get no lease."""
