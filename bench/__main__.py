@@ -24,7 +24,6 @@ MEASUREMENTS = {
     "T9": "held.t9_held",
     "T10": "litellm_overhead.measure",
     "K1": "revocation.k1_revocation",
-    "U3": "reconcile.measure",
     "growth": "growth.growth",
     "pages": "pages.measure",
     "memory": "memory.measure",

@@ -15,6 +15,7 @@ from bench.usage.sizes import Size
 MEASUREMENTS = {
     "U1": "ingest.u1_ingest",
     "U2": "dashboards.u2_dashboards",
+    "U3": "reconcile.u3_reconcile",
     "memory": "memory.measure",
     "pages": "pages.measure",
 }

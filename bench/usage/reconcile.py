@@ -8,15 +8,13 @@ from typing import Any
 
 from django.db import connection
 
-from bench.environment import Services
 from bench.results import Result
-from bench.sizes import Size
+from bench.usage.sizes import Size
 from core import clock
 from usage.models import ImportCursor, ReconciliationRun
 from usage.services import make_partitions, reconcile_day
 
 SOURCE = "gw_bench"
-MANY, FEW = 1_000_000, 20_000
 SCANS_BAR, MEGABYTES_BAR = 6, 300
 ROUNDS = 3
 KILOBYTE = 1024
@@ -44,13 +42,9 @@ JOURNAL = """
 SCAN = "SELECT count(*), sum(input_tokens), sum(output_tokens), sum(cost_usd) FROM {table}"
 
 
-def measure(running: Services, size: Size) -> Iterator[Result]:
-    """Give the ratio and the memory, on a million calls or a few."""
-    yield from u3_reconcile(MANY if size.judged else FEW, judged=size.judged)
-
-
-def u3_reconcile(rows: int, *, judged: bool) -> Iterator[Result]:
-    """Give how many times two bare scans a reconciliation of so many calls takes, and its resident memory."""
+def u3_reconcile(size: Size) -> Iterator[Result]:
+    """Give how many times two bare scans the reconciliation of a day of calls takes, and its resident memory."""
+    rows, judged = size.rows, size.judges_rows
     day = clock.now().astimezone(UTC).date() - timedelta(days=1)
     start = datetime.combine(day, datetime.min.time(), tzinfo=UTC)
     make_partitions()
