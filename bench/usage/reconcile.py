@@ -43,7 +43,7 @@ SCAN = "SELECT count(*), sum(input_tokens), sum(output_tokens), sum(cost_usd) FR
 
 
 def u3_reconcile(size: Size) -> Iterator[Result]:
-    """Give how many times two bare scans the reconciliation of a day of calls takes, and its resident memory."""
+    """Give how many times two bare scans the reconciliation of a day takes, and its resident memory."""
     rows, judged = size.rows, size.judges_rows
     day = clock.now().astimezone(UTC).date() - timedelta(days=1)
     start = datetime.combine(day, datetime.min.time(), tzinfo=UTC)
