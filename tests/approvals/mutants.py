@@ -20,6 +20,7 @@ LIFE = ("tests/approvals/test_life.py",)
 LEAVING = ("tests/portal/test_leaving.py",)
 RULING = ("tests/approvals/test_ruling.py",)
 MORE = ("tests/approvals/test_extension.py",)
+GLASS = ("tests/approvals/test_break_glass.py",)
 MORE_BUDGET = ("tests/approvals/test_increases_lent.py", "tests/approvals/test_increases_life.py")
 DECIDED = ("tests/approvals/test_decide.py", "tests/approvals/test_stages.py")
 MUTANTS = (
@@ -329,7 +330,7 @@ MUTANTS = (
         home="approvals.services.ratifying:end_unratified",
         before="revoke_grant(actor=None, grant=grant, reason=reason)",
         after="pass",
-        tests=MORE,
+        tests=GLASS,
     ),
     Mutant(
         name="the rule looks at no money",
@@ -392,7 +393,7 @@ MUTANTS = (
         home=GUARDS,
         before="make_interval(hours => p.break_glass_hours)",
         after="make_interval(hours => 24)",
-        tests=MORE,
+        tests=GLASS,
     ),
     Mutant(
         name="the database believes in delegations that are not there",
