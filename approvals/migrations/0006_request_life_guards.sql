@@ -9,7 +9,8 @@ CREATE FUNCTION approvals_rule_may_extend(p_asked approvals_accessrequest) RETUR
       JOIN approvals_decision d ON d.request_id = s.id AND d.revision = s.revision AND d.verdict = 'approve'
     WHERE p.id = p_asked.policy_id AND p.auto_extend AND o.id = p_asked.extends_grant_id AND o.revoked_at IS NULL
       AND d.at > statement_timestamp() - make_interval(hours => 24 * p.auto_human_days)
-      AND o.model_ids = p_asked.model_ids AND p_asked.expected_monthly_usd <= o.monthly_cap_usd)
+      AND o.model_ids = p_asked.model_ids AND p_asked.expected_monthly_usd <= o.monthly_cap_usd
+      AND make_interval(hours => 24 * p_asked.duration_days) <= o.expires_at - o.starts_at)
 $$;
 
 CREATE OR REPLACE FUNCTION approvals_request_is_sound() RETURNS trigger LANGUAGE plpgsql AS $$

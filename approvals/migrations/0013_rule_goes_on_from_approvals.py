@@ -4,7 +4,7 @@ from django.db import migrations
 
 from core.sql import functions_again
 
-# The rule goes on from what was asked for and approved, never from an emergency.
+# The rule goes on from what was asked for and approved, never from an emergency, and lengthens nothing.
 AGAIN = functions_again(
     Path(__file__).with_name("0006_request_life_guards.sql"), only={"approvals_rule_may_extend"}
 )

@@ -340,6 +340,13 @@ MUTANTS = (
         tests=MORE,
     ),
     Mutant(
+        name="the rule lengthens what a human cut short",
+        home=GUARDS,
+        before="<= o.expires_at - o.starts_at)",
+        after="<= interval '1 year')",
+        tests=MORE,
+    ),
+    Mutant(
         name="the database counts no quorum",
         home=FIRST,
         before="bool_and(s.quorum <= (",

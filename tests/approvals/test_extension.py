@@ -12,18 +12,14 @@ from django.db.models import F
 
 from approvals.errors import AlreadyAskedError, GrantEndedError
 from approvals.models import AccessRequest, RequestKind, RequestStatus, Verdict
-from approvals.services import (
-    amend,
-    decide,
-    extend,
-)
+from approvals.services import amend, decide, extend
 from budgets.models import Balance, Budget, BudgetLimit
 from budgets.selectors import budget_rows
 from core import clock
 from core.errors import GoneError, InvalidInputError, NotAllowedError
 from core.models import AuditEvent
 from keys.models import Grant, GrantState
-from keys.services import revoke, revoke_grant
+from keys.services import revoke, revoke_grant, shrink_grant
 from tests import factories
 from tests.approvals.by_hand import change_requests, check_deferred_constraints, refused_by
 from tests.approvals.conftest import REASON, Ask
@@ -182,9 +178,29 @@ def test_the_rule_does_not_extend_what_the_rule_extended(cast: Cast, with_rule: 
         assert more_time(cast, after).status == RequestStatus.PENDING
 
 
-@pytest.mark.parametrize("usd", [1, 421])
-def test_the_rule_extends_nothing_that_differs(cast: Cast, with_rule: Grant, usd: int) -> None:
-    assert more_time(cast, with_rule, expected_monthly_usd=Decimal(usd)).status == RequestStatus.PENDING
+@pytest.mark.parametrize(("usd", "days"), [(1, 60), (421, 60), (420, 61)])
+def test_the_rule_extends_nothing_that_differs(cast: Cast, with_rule: Grant, usd: int, days: int) -> None:
+    request = more_time(cast, with_rule, expected_monthly_usd=Decimal(usd), duration_days=days)
+    assert request.status == RequestStatus.PENDING
+
+
+@pytest.mark.parametrize(("days", "becomes"), [(7, RequestStatus.APPROVED), (8, RequestStatus.PENDING)])
+def test_the_rule_gives_no_more_days_than_a_human_left(
+    cast: Cast, with_rule: Grant, days: int, becomes: RequestStatus
+) -> None:
+    """Ben cut the sixty days down to seven."""
+    sooner = with_rule.starts_at + timedelta(days=7)
+    shrink_grant(actor=cast.ben, grant=with_rule, reason="A week will do.", expires_at=sooner)
+    assert more_time(cast, with_rule, duration_days=days).status == becomes
+
+
+def test_raw_sql_lets_no_rule_lengthen(cast: Cast, with_rule: Grant) -> None:
+    request = more_time(cast, with_rule, duration_days=61)
+    with refused_by("request_rule_extends_tier_2_alone"):
+        change_requests(
+            f"status = 'approved', decided_at = now(), by_rule = true, key_id = {with_rule.key_id}",
+            pk=request.pk,
+        )
 
 
 def spend(budget: Budget, usd: Decimal) -> None:
