@@ -13,14 +13,18 @@ from django.db.models import F
 from approvals.errors import AlreadyAskedError, GrantEndedError
 from approvals.models import AccessRequest, RequestKind, RequestStatus, Verdict
 from approvals.services import amend, decide, extend
-from budgets.models import Balance, Budget, BudgetLimit
+from budgets.models import Balance, Budget, BudgetLimit, ScopeKind
 from budgets.selectors import budget_rows
+from budgets.services.rules import close_budget
 from core import clock
 from core.errors import GoneError, InvalidInputError, NotAllowedError
-from core.models import AuditEvent
+from core.models import AuditEvent, Outbox
 from keys.models import Grant, GrantState
 from keys.services import revoke, revoke_grant, shrink_grant
+from teams.models import Role
+from teams.services import end_role
 from tests import factories
+from tests.api.world import open_budget
 from tests.approvals.by_hand import change_requests, check_deferred_constraints, refused_by
 from tests.approvals.conftest import REASON, Ask
 from tests.cast import Cast
@@ -214,6 +218,29 @@ def spend(budget: Budget, usd: Decimal) -> None:
 def test_the_rule_looks_at_what_was_spent(cast: Cast, with_rule: Grant) -> None:
     spend(Budget.objects.get(only_tier=cast.tier2), Decimal(336))
     assert more_time(cast, with_rule).status == RequestStatus.PENDING
+
+
+def test_the_rule_extends_what_somebody_approved_who_has_no_role_any_more(
+    cast: Cast, with_rule: Grant
+) -> None:
+    factories.RoleAssignmentFactory.create(role=Role.LEAD, team=cast.search)
+    end_role(actor=cast.ann, assignment=cast.ben.role_assignments.get(), reason="Moved on.")
+    request = more_time(cast, with_rule)
+    check_deferred_constraints()
+    assert (request.status, request.by_rule) == (RequestStatus.APPROVED, True)
+
+
+def test_what_the_rule_cannot_give_waits_for_a_human(cast: Cast, with_rule: Grant) -> None:
+    """The team has less than the cap meanwhile: only somebody who sees that can decide."""
+    close_budget(actor=cast.fay, budget=Budget.objects.get(only_tier=cast.tier2), reason="Tidying.")
+    open_budget(cast, ScopeKind.TEAM, cast.search.pk, "100")
+    request = more_time(cast, with_rule)
+    check_deferred_constraints()
+    request.refresh_from_db()
+    assert (request.status, request.by_rule) == (RequestStatus.PENDING, False)
+    assert not Grant.objects.filter(supersedes=with_rule).exists()
+    told = Outbox.objects.filter(topic__startswith="request.").values_list("recipient", flat=True)
+    assert "ben@example.com" in told
 
 
 def test_raw_sql_lets_no_rule_approve_in_tier_3_or_a_first_request(cast: Cast, ask: Ask) -> None:
