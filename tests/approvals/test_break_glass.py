@@ -15,10 +15,14 @@ from approvals.services import break_glass, close_requests_of, decide, expire_du
 from core.errors import InvalidInputError
 from core.models import Outbox
 from keys.models import Grant, GrantState
+from keys.services import revoke_grant
 from teams.models import Role
 from tests import factories
+from tests.api.test_errors import problem
+from tests.api.world import Caller
 from tests.approvals.by_hand import check_deferred_constraints, refused_by
 from tests.approvals.conftest import REASON
+from tests.browsing import Visitor
 from tests.cast import Cast
 
 
@@ -54,19 +58,45 @@ def test_a_ratified_review_keeps_the_grant_as_it_is(glass: Cast) -> None:
     assert (request.status, request.key) == (RequestStatus.APPROVED, grant.key)
 
 
-@pytest.mark.parametrize("end", ["deny", "withdraw", "leave"])
+@pytest.mark.parametrize("end", ["deny", "leave"])
 def test_a_review_that_ratifies_nothing_ends_the_grant(glass: Cast, end: str) -> None:
     request, grant = broken(glass)
     match end:
         case "deny":
             decide(actor=glass.ben, request=request, verdict=Verdict.DENY, seen_revision=1, comment="No.")
-        case "withdraw":
-            withdraw(actor=glass.ada, request=request)
         case _:
             close_requests_of(glass.ada)
     grant.refresh_from_db()
     assert grant.state is GrantState.REVOKED
     assert grant.revoked_reason.startswith("Its break-glass review is over")
+
+
+def test_nobody_withdraws_the_review_of_what_he_did(glass: Cast) -> None:
+    """Who could would spend, withdraw, and break the glass again; ended access leaves the review as it is."""
+    request, grant = broken(glass)
+    with pytest.raises(InvalidInputError, match="end it on the page of its key"):
+        withdraw(actor=glass.ada, request=request)
+    revoke_grant(actor=glass.ada, grant=grant, reason="It is over.")
+    with pytest.raises(InvalidInputError, match="until somebody has decided"):
+        withdraw(actor=glass.ada, request=request)
+    with pytest.raises(AlreadyAskedError):
+        broken(glass)
+
+
+def test_no_page_offers_to_withdraw_a_review(glass: Cast) -> None:
+    request, _ = broken(glass)
+    ada, page = Visitor(glass.ada), f"/approvals/{request.public_id}/"
+    assert f"{page}withdraw/" not in ada.get(page).links
+    for answer in (ada.get(f"{page}withdraw/"), ada.post(f"{page}withdraw/")):
+        assert answer.status == 422
+        assert "end it on the page of its key" in answer.words
+    request.refresh_from_db()
+    assert request.status == RequestStatus.PENDING
+
+
+def test_the_api_withdraws_no_review(glass: Cast) -> None:
+    request, _ = broken(glass)
+    problem(Caller(glass.ada).post(f"requests/{request.public_id}/withdraw/"), 422, "invalid_input")
 
 
 def test_a_review_that_nobody_made_is_written_down_after_its_grant_is_long_over(glass: Cast) -> None:
