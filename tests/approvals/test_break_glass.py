@@ -71,6 +71,22 @@ def test_a_review_that_ratifies_nothing_ends_the_grant(glass: Cast, end: str) ->
     assert grant.revoked_reason.startswith("Its break-glass review is over")
 
 
+def test_a_review_ratifies_what_was_taken_and_gives_no_other_terms(glass: Cast) -> None:
+    request, grant = broken(glass)
+    path = f"{request.public_id}/decide/"
+    ben, said = Visitor(glass.ben), "Ratifying changes no access"
+    answer = ben.post(f"/approvals/{path}", verdict="approve", seen_revision="1", monthly_cap_usd="10")
+    assert answer.status == 422
+    assert said in answer.words
+    lower = {"verdict": "approve", "seen_revision": 1, "monthly_cap_usd": "10"}
+    assert said in problem(Caller(glass.ben).post(f"requests/{path}", lower), 422, "invalid_input")["detail"]
+    assert not request.decisions.exists()
+    as_taken = lower | {"monthly_cap_usd": "50", "duration_days": 1}
+    assert Caller(glass.ben).post(f"requests/{path}", as_taken).status_code == 200
+    grant.refresh_from_db()
+    assert grant.monthly_cap_usd == Decimal(50)
+
+
 def test_nobody_withdraws_the_review_of_what_he_did(glass: Cast) -> None:
     """Who could would spend, withdraw, and break the glass again; ended access leaves the review as it is."""
     request, grant = broken(glass)
