@@ -34,10 +34,10 @@ def break_glass(
     """
     place = locked_place(project)
     require_worker(actor, place)
+    keep_policy(tier)
     terms = policy_for(tier)
     if not terms.break_glass_hours or terms.break_glass_cap_usd is None:
         raise InvalidInputError(f"Nobody breaks the glass for {tier}: ask for access.", field="tier")
-    keep_policy(tier)
     ask = check_ask(
         tier=tier,
         model_names=model_names,

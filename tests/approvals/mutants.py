@@ -40,7 +40,14 @@ MUTANTS = (
     ),
     Mutant(
         name="rules change under whoever asks",
-        home="approvals.services.submitting:submit",
+        home="approvals.services.submitting:submit.__wrapped__",
+        before="keep_policy(tier)",
+        after="pass",
+        tests=RACES,
+    ),
+    Mutant(
+        name="rules change under whoever breaks the glass",
+        home="approvals.services.breaking:break_glass.__wrapped__",
         before="keep_policy(tier)",
         after="pass",
         tests=RACES,
