@@ -262,7 +262,8 @@ def one_of_each(request: AccessRequest) -> None:
 def stricter(people: Cast, **changes: Any) -> Callable[[], Any]:
     """Have other rules of Tier 2 proposed, or that the director decides too; return what confirms it."""
     base = factories.policy_of(people.tier2)
-    rules = replace(Rules.of(base), **(changes or {"stages": ((Role.LEAD, 1), (Role.DIRECTOR, 1))}))
+    two = {"stages": ((Role.LEAD, 1), (Role.DIRECTOR, 1)), "escalation_role": Role.ADMIN}
+    rules = replace(Rules.of(base), **(changes or two))
     second = factories.RoleAssignmentFactory.create(role=Role.ADMIN).user
     proposal = propose_policy(actor=people.ann, base=base, rules=rules, reason="Stricter.")
     return lambda: confirm_policy(actor=second, proposal=proposal)
