@@ -167,6 +167,11 @@ def _wrongs(rules: Rules, tier: int) -> list[tuple[str, bool, str]]:
             not 2 <= rules.sla_hours <= rules.decide_within_hours,
             "Enter at least 2 hours, and no more than until the request expires.",
         ),
+        (
+            "escalation_role",
+            rules.escalation_role in roles[1:],
+            "Choose nobody, or a role that approves at no later stage: who steps in counts once.",
+        ),
         ("max_monthly_usd", cap is not None and cap <= 0, "Enter more than zero, or leave it empty."),
         (
             "min_reason_characters",

@@ -2,13 +2,15 @@
 
 The claim is a row of the transaction that has the effect. A copy that comes meanwhile waits for it at the
 unique constraint; a process that is killed before its commit leaves neither effect nor claim; a refusal takes
-both back, so the next copy is judged anew.
+both back, so the next copy is judged anew. What the act found out in passing is done again then (`lasting`).
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -17,7 +19,7 @@ from django.db import OperationalError, transaction
 from psycopg.errors import LockNotAvailable
 
 from core import clock
-from core.errors import AlreadyDoneError, InvalidInputError
+from core.errors import AlreadyDoneError, DomainError, InvalidInputError
 from core.models import IdempotentCall
 
 HEADER = "Idempotency-Key"
@@ -25,6 +27,7 @@ KEY_PATTERN = r"[!-~]{1,255}"
 KEPT = timedelta(days=1)
 
 _Response = TypeVar("_Response")
+_lasting: ContextVar[list[Callable[[], object]] | None] = ContextVar("lasting", default=None)
 
 
 class KeyReusedError(InvalidInputError):
@@ -73,19 +76,48 @@ def once(
     """
     if not re.fullmatch(KEY_PATTERN, key):
         raise InvalidInputError(f"An {HEADER} is 1 to 255 visible ASCII characters, such as a UUID.")
-    with transaction.atomic():
+    with _lasting_done_again() as taken_back, transaction.atomic():
         call = _claim(caller, key, asked)
         if call.status is not None:
             return repeat(Kept(status=call.status, body=call.body, location=call.location))
         response = act()
         if refused(response):
             transaction.set_rollback(True)
+            taken_back()
             return response
         kept = keep(response)
         if kept is not None:
             call.status, call.body, call.location = kept.status, kept.body, kept.location
             call.save(update_fields=["status", "body", "location"])
         return response
+
+
+def lasting(act: Callable[[], object]) -> None:
+    """Do what has to stay also if the call that does it in passing is refused, and so taken back.
+
+    It is then done once more, in a transaction of its own: `act` may run twice.
+    """
+    act()
+    acts = _lasting.get()
+    if acts is not None:
+        acts.append(act)
+
+
+@contextmanager
+def _lasting_done_again() -> Iterator[Callable[[], None]]:
+    """Do again what was done as lasting, if what stands inside raises or calls what is given."""
+    acts: list[Callable[[], object]] = []
+    again: list[Callable[[], object]] = []
+    before = _lasting.set(acts)
+    try:
+        yield lambda: again.extend(acts)
+    except DomainError:
+        again = acts
+        raise
+    finally:
+        _lasting.reset(before)
+        for act in again:
+            act()
 
 
 def forget() -> int:

@@ -76,7 +76,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
 
     def send_notification_mail(self, template_prefix: str, user: Any, *args: Any, **kwargs: Any) -> None:
         """Record that a password or a factor came or went, and tell the person: it may not have been he."""
-        services.record_sign_in_change(user=user, change=template_prefix.rpartition("/")[2])
+        services.record_sign_in_change(
+            user=user,
+            change=template_prefix.rpartition("/")[2],
+            session_key=self.request.session.session_key or "",
+        )
 
 
 class IdentityProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth ships no types

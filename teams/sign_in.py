@@ -65,7 +65,8 @@ def needs_second_factor(user: User) -> bool:
 def lacks_second_factor(request: HttpRequest, user: User, *, needs: Callable[[User], bool]) -> bool:
     """Whether the person has to set up a second factor before anything else; `needs` says who has to.
 
-    None that he has can be taken away from under him, so it is asked only until he signed in with it.
+    None that he has can be taken away from under him, so it is asked only until he signed in with it; and one
+    that is added ends the sign-ins without it (services.factors).
     """
     if not settings.MFA_REQUIRED or any(map(_shows_second_factor, _records(request))):
         return False

@@ -188,10 +188,13 @@ class AccessRequestViewSet(RequestViewSet):
         services.comment(actor=self.actor, request=self.found(id), text=wanted["text"], offered_tier=tier)
         return self.answer(self.found(id))
 
-    @operation(gives=AccessRequestOut, refuses=(404, 409, 410), parameters=[ETAG])
+    @operation(gives=AccessRequestOut, refuses=(404, 409, 410, 422), parameters=[ETAG])
     @action(detail=True, methods=["post"])
     def withdraw(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
-        """Take a request back. Only its requester may; the second time changes nothing."""
+        """Take a request back. Only its requester may; the second time changes nothing.
+
+        The review of a broken glass stays until somebody has decided it (422).
+        """
         self.body(NothingIn)
         services.withdraw(actor=self.actor, request=self.found(id))
         return self.answer(self.found(id))

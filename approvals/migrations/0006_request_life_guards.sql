@@ -1,14 +1,16 @@
 -- The guards for delegation, extension and break-glass; docs/adr/0009 says why. A grant comes from an approved request, or from breaking the glass
 -- as its review begins: then it is short and capped by the policy that the review pinned.
--- A rule may approve an extension in Tier 2 alone, of the same scope, that a human approved not long ago (I19).
+-- A rule may approve an extension in Tier 2 alone, of the same scope, that a human approved not long ago (I19). An emergency is no approval of more.
 CREATE FUNCTION approvals_rule_may_extend(p_asked approvals_accessrequest) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT p_asked.kind = 'extension' AND p_asked.tier_id = 2 AND EXISTS (
     SELECT FROM approvals_policy p, keys_grant o
       JOIN approvals_accessrequest s ON s.public_id = o.source_request AND NOT s.by_rule
+       AND s.status = 'approved' AND s.kind IN ('access', 'extension')
       JOIN approvals_decision d ON d.request_id = s.id AND d.revision = s.revision AND d.verdict = 'approve'
     WHERE p.id = p_asked.policy_id AND p.auto_extend AND o.id = p_asked.extends_grant_id AND o.revoked_at IS NULL
       AND d.at > statement_timestamp() - make_interval(hours => 24 * p.auto_human_days)
-      AND o.model_ids = p_asked.model_ids AND p_asked.expected_monthly_usd <= o.monthly_cap_usd)
+      AND o.model_ids = p_asked.model_ids AND p_asked.expected_monthly_usd <= o.monthly_cap_usd
+      AND make_interval(hours => 24 * p_asked.duration_days) <= o.expires_at - o.starts_at)
 $$;
 
 CREATE OR REPLACE FUNCTION approvals_request_is_sound() RETURNS trigger LANGUAGE plpgsql AS $$

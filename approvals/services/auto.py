@@ -2,7 +2,8 @@
 
 from decimal import Decimal
 
-from django.db import connection
+import structlog
+from django.db import connection, transaction
 
 from approvals.eligibility import stages_of
 from approvals.models import AccessRequest
@@ -10,16 +11,25 @@ from approvals.services.finishing import finish_by_rule
 from budgets.models import ScopeKind
 from budgets.selectors import budget_rows, open_budgets_above
 from budgets.types import ScopePlace
+from core.errors import DomainError
 from keys.models import Grant
+
+log = structlog.get_logger(__name__)
 
 
 def approve_by_rule(request: AccessRequest) -> AccessRequest:
     """Approve a new extension if its policy lets a rule do it; return the request either way.
 
-    Never in Tier 3: the rule asks the same function as the trigger that guards it.
+    Never in Tier 3: the rule asks the same function as the trigger that guards it. Where the grant cannot be
+    given, because a budget above has no room for its cap, the request waits for a human, who sees why.
     """
     if request.policy.auto_extend and _is_equal(request) and _spends_little(request):
-        finish_by_rule(request)
+        try:
+            with transaction.atomic():
+                finish_by_rule(request)
+        except DomainError as refusal:
+            request.by_rule = False
+            log.info("request.not_extended_by_rule", request=request.public_id, why=refusal.code)
     return request
 
 

@@ -28,16 +28,16 @@ def break_glass(
 ) -> tuple[AccessRequest, Grant]:
     """Give the actor access at once, for the hours and up to the cap of the tier's policy.
 
-    The review that is opened with it is decided like a request; denied, expired or withdrawn it ends the
-    grant. Raises what submit() raises, and InvalidInputError where the policy does not allow it. While a
-    review of the same person, project and tier waits, AlreadyAskedError.
+    The review that is opened with it is decided like a request and not withdrawn; denied, expired or closed
+    it ends the grant. Raises what submit() raises, and InvalidInputError where the policy does not allow it.
+    While a review of the same person, project and tier waits, AlreadyAskedError.
     """
     place = locked_place(project)
     require_worker(actor, place)
+    keep_policy(tier)
     terms = policy_for(tier)
     if not terms.break_glass_hours or terms.break_glass_cap_usd is None:
         raise InvalidInputError(f"Nobody breaks the glass for {tier}: ask for access.", field="tier")
-    keep_policy(tier)
     ask = check_ask(
         tier=tier,
         model_names=model_names,

@@ -10,7 +10,7 @@ from django.db import transaction
 from approvals import policy
 from approvals.eligibility import current_stage, decisions_of, require_may_decide, stages_of, who_can
 from approvals.errors import BeneficiaryLeftError
-from approvals.models import AccessRequest, BudgetRequest, Decision, RequestStatus, Verdict
+from approvals.models import AccessRequest, BudgetRequest, Decision, RequestKind, RequestStatus, Verdict
 from approvals.services.common import (
     decided_before,
     locked,
@@ -226,4 +226,10 @@ def _checked_offer(
             field="duration_days",
         )
     cap = None if monthly_cap_usd is None else quantise(monthly_cap_usd)
+    is_less = (cap or most_usd, duration_days or most_days) != (most_usd, most_days)
+    if is_less and request.kind == RequestKind.BREAK_GLASS:
+        raise InvalidInputError(
+            "Ratifying changes no access that was taken. Approve it as it is and lower it on the page of its"
+            " key, or deny it: then it ends."
+        )
     return policy.Offer(monthly_cap_usd=cap, duration_days=duration_days)

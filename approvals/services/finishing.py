@@ -33,7 +33,10 @@ def finish(request: AccessRequest, decision: Decision) -> Grant:
 
 
 def finish_by_rule(request: AccessRequest) -> Grant:
-    """Approve an extension by the rule of its policy; the grant names who approved the one before."""
+    """Approve an extension by the rule of its policy; the grant names who approved the one before.
+
+    Raises as finish() does.
+    """
     assert request.extends_grant is not None
     request.by_rule = True
     grant = _approve(request, actor=request.extends_grant.granted_by, at=clock.now())
@@ -68,6 +71,7 @@ def _approve(request: AccessRequest, *, actor: User, at: datetime, on_behalf_of:
             source_request=request.public_id,
             supersedes=before,
             on_behalf_of=on_behalf_of,
+            by_rule=request.by_rule,
         )
     except HeadroomError as error:
         error.field = "monthly_cap_usd"  # what the approver can change

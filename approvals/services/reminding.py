@@ -23,8 +23,8 @@ def remind_due() -> int:
     Each in a transaction of its own.
     """
     waiting = AccessRequest.objects.pending().filter(reminders__lt=REMINDED_AT_END).select_related("policy")
-    due = [request.pk for request in waiting.order_by("pk")[:MOST] if request.is_reminder_due]
-    return sum(_remind(pk) for pk in due) + remind_of_increases(most=MOST)
+    due = [request.pk for request in waiting.order_by("pk").iterator() if request.is_reminder_due]
+    return sum(_remind(pk) for pk in due[:MOST]) + remind_of_increases(most=MOST)
 
 
 @transaction.atomic

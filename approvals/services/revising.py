@@ -16,6 +16,7 @@ from approvals.services.common import locked, past_its_time, record
 from approvals.services.increases.following import follow_increases
 from approvals.services.mails import tell_approvers, tell_informed
 from core import clock
+from core.idempotency import lasting
 
 RESTARTED = ("revision", "stage_index", "team", "revised_at", "stage_began_at", "decide_by", "reminders")
 
@@ -64,13 +65,14 @@ def stranded() -> AccessRequestQuerySet:
 
 
 def bring_up_to_date(request: AccessRequest) -> None:
-    """Do to a pending request what happened around it, in a transaction of its own.
+    """Do to a pending request what happened around it, in a transaction of its own; it stays when the act
+    that comes next is refused.
 
     Its project was closed, a person of it left or leads its team no longer, or its project belongs to
     another team. One query usually.
     """
     if stranded().filter(pk=request.pk).exists():
-        follow(request.pk)
+        lasting(lambda: follow(request.pk))
 
 
 def follow_all(*, most: int) -> int:

@@ -241,8 +241,8 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
         escalates_to=case.escalates_to,
         why_not=case.why_not,
         decide_url=reverse("approvals:decide", args=[request.public_id]) + query,
-        withdraw_url=reverse("approvals:withdraw", args=[request.public_id]) if pending else "",
-        amend_url=_amend_url(request) if pending else "",
+        withdraw_url=_requesters_url(request, "withdraw") if pending else "",
+        amend_url=_requesters_url(request, "amend") if pending else "",
         comment_url=reverse("approvals:comment", args=[request.public_id]) if pending else "",
         ticket=request.ticket,
         ticket_url=request.ticket if request.ticket.startswith("https://") else "",
@@ -253,11 +253,11 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
     )
 
 
-def _amend_url(request: AccessRequest) -> str:
-    """Return where a request can be changed; a broken glass stays as it is."""
+def _requesters_url(request: AccessRequest, name: str) -> str:
+    """Return where a request can be changed or withdrawn; a broken glass stays as it is."""
     if request.kind == RequestKind.BREAK_GLASS:
         return ""
-    return reverse("approvals:amend", args=[request.public_id])
+    return reverse(f"approvals:{name}", args=[request.public_id])
 
 
 def _said(remark: Remark, request: AccessRequest, *, pending: bool) -> Said:

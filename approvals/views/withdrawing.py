@@ -12,7 +12,7 @@ from approvals.cases import case_of
 from approvals.errors import AlreadyDecidedError
 from approvals.models import AccessRequest, RequestStatus
 from approvals.selectors import View
-from approvals.services.withdrawing import require_requester
+from approvals.services.withdrawing import require_requester, require_withdrawable
 from approvals.views.own import own_page
 from approvals.views.reading import costs_of, detail_url
 from core.errors import GoneError
@@ -28,6 +28,7 @@ def withdraw_request(request: PersonRequest, public_id: str) -> HttpResponse:
         return _withdraw(request, asked)
     if asked.state is not RequestStatus.PENDING:
         return redirect(detail_url(asked))
+    require_withdrawable(asked)
     deciders = ", ".join(case_of(request.user, asked).deciders)
     confirm = {
         "title": f"Withdraw the request {asked}?",

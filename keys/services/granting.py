@@ -26,11 +26,13 @@ def grant(
     source_request: str,
     supersedes: Grant | None = None,
     on_behalf_of: User | None = None,
+    by_rule: bool = False,
 ) -> Grant:
     """Let a key call a tier for `days` from now on, with a cap of US dollars a month; `actor` approved it.
 
-    The cap is set with the right of `on_behalf_of`, for whom the actor decided, or with his own. One that
-    supersedes another begins where that ends. No grant outlives its key: it ends with the key when
+    The cap is set with the right of `on_behalf_of`, for whom the actor decided, or with his own; `by_rule`
+    with nobody's, as who approved the grant before may hold no role any more: the budgets above bind it. One
+    that supersedes another begins where that ends. No grant outlives its key: it ends with the key when
     that comes first. An empty `model_ids` means every model of the tier. Raises KeyEndedError when the key is
     revoked or expired.
     """
@@ -42,7 +44,7 @@ def grant(
         monthly_cap_usd=monthly_cap_usd,
         lasts=timedelta(days=days),
         source_request=source_request,
-        cap_by=on_behalf_of or actor,
+        cap_by=None if by_rule else on_behalf_of or actor,
         supersedes=supersedes,
     )
 

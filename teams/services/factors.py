@@ -1,6 +1,7 @@
 """What is kept of the ways to sign in: that one came or went, when, from where."""
 
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.db import transaction
 
 from core import audit, clock, outbox
@@ -29,12 +30,19 @@ CHANGES = {
 
 
 @transaction.atomic
-def record_sign_in_change(*, user: User, change: str) -> None:
-    """Write down that a person changed how he signs in, and tell him by mail; other news are left alone."""
+def record_sign_in_change(*, user: User, change: str, session_key: str) -> None:
+    """Write down that a person changed how he signs in, and tell him by mail; other news are left alone.
+
+    A factor that came ends what was signed in without it: every sign-in but that of `session_key`, in which
+    it was added. Who is signed in elsewhere signs in again, with it.
+    """
     if change not in CHANGES:
         return
     action, sentence = CHANGES[change]
     event = audit.record(actor=user, action=action, subject=user, after={"change": change})
+    if action == ADDED:
+        others = UserSession.objects.filter(user=user).exclude(session_key=session_key)
+        end_sessions(actor=user, user=user, sessions=others, reason="A second factor was added elsewhere.")
     outbox.put_mail(
         topic="person.sign_in_changed",
         recipient=user.email,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,13 +12,18 @@ import time_machine
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
+from approvals.models import AccessRequest, BudgetRequest, RequestStatus
+from approvals.services import ask_increase
 from core import audit, clock, idempotency
-from core.idempotency import Kept, KeyReusedError, fingerprint, once
+from core.idempotency import Kept, KeyReusedError, fingerprint, lasting, once
 from core.models import AuditEvent, IdempotentCall
 from keys.models import ApiKey
 from keys.secrets import TOKEN_PATTERN
+from teams.services.changes import archive_project, move_project
+from tests import factories
 from tests.api.test_errors import problem
 from tests.api.world import Answer, Caller, World
+from tests.browsing import Visitor
 from tests.cast import Cast, make_cast
 from tests.racing import at_once
 from tests.signing import sign_in
@@ -158,3 +164,67 @@ def test_copies_that_come_at_once_have_one_effect() -> None:
     assert AuditEvent.objects.filter(action="test.acted").count() == 9
     (refused,) = at_once(lambda: guarded("something else"))
     assert isinstance(refused, KeyReusedError)
+
+
+# What a refusal finds out about the request stays, though the refused call is taken back.
+
+
+Waiting = AccessRequest | BudgetRequest
+
+
+@pytest.fixture(params=["requests", "budget-requests"])
+def waiting(request: pytest.FixtureRequest, world: World) -> tuple[str, Waiting]:
+    """Return where a request of Ada's is decided, and the request: for access, then for more budget."""
+    asked: Waiting = world.request
+    if request.param == "budget-requests":
+        more = {"limit_usd": Decimal(600), "reason": "A launch in December."}
+        asked = ask_increase(actor=world.cast.ada, budget=world.budget, **more)
+    return f"{request.param}/{asked.public_id}/decide/", asked
+
+
+def test_a_request_whose_project_was_closed_stays_closed(
+    ben: Caller, world: World, waiting: tuple[str, Waiting]
+) -> None:
+    path, asked = waiting
+    archive_project(actor=None, project=world.cast.ranking, reason="Done.")
+    problem(ben.post(path, {"verdict": "approve", "seen_revision": 1}, headers=KEY), 409, "already_decided")
+    asked.refresh_from_db()
+    assert asked.status == RequestStatus.CLOSED
+    assert not IdempotentCall.objects.exists()
+
+
+def test_a_request_whose_project_moved_is_another_one_afterwards(
+    ann: Caller, world: World, waiting: tuple[str, Waiting]
+) -> None:
+    path, asked = waiting
+    factories.MembershipFactory.create(user=world.cast.ada, team=world.cast.cards)
+    move_project(actor=world.cast.ann, project=world.cast.ranking, team=world.cast.cards, reason="Theirs.")
+    for _ in range(2):
+        answer = ann.post(path, {"verdict": "approve", "seen_revision": 1}, headers=KEY)
+        problem(answer, 412, "changed_since_read")
+        asked.refresh_from_db()
+        assert (asked.status, asked.revision) == (RequestStatus.PENDING, 2)
+
+
+def test_a_form_with_a_name_of_its_own_closes_it_too(world: World) -> None:
+    archive_project(actor=None, project=world.cast.ranking, reason="Done.")
+    page = f"/approvals/{world.request.public_id}/decide/"
+    answer = Visitor(world.cast.ben).post(page, verdict="approve", seen_revision="1", once="a-7c1")
+    assert answer.status == 409
+    world.request.refresh_from_db()
+    assert world.request.status == RequestStatus.CLOSED
+
+
+@pytest.mark.django_db
+def test_what_lasts_is_done_once_where_nothing_is_taken_back() -> None:
+    done: list[str] = []
+    lasting(lambda: done.append("alone"))
+    once(
+        caller="user:1",
+        key="a",
+        asked=fingerprint("x"),
+        act=lambda: lasting(lambda: done.append("within")),
+        keep=lambda _: None,
+        repeat=lambda _: None,
+    )
+    assert done == ["alone", "within"]

@@ -20,6 +20,7 @@ LIFE = ("tests/approvals/test_life.py",)
 LEAVING = ("tests/portal/test_leaving.py",)
 RULING = ("tests/approvals/test_ruling.py",)
 MORE = ("tests/approvals/test_extension.py",)
+GLASS = ("tests/approvals/test_break_glass.py",)
 MORE_BUDGET = ("tests/approvals/test_increases_lent.py", "tests/approvals/test_increases_life.py")
 DECIDED = ("tests/approvals/test_decide.py", "tests/approvals/test_stages.py")
 MUTANTS = (
@@ -39,7 +40,14 @@ MUTANTS = (
     ),
     Mutant(
         name="rules change under whoever asks",
-        home="approvals.services.submitting:submit",
+        home="approvals.services.submitting:submit.__wrapped__",
+        before="keep_policy(tier)",
+        after="pass",
+        tests=RACES,
+    ),
+    Mutant(
+        name="rules change under whoever breaks the glass",
+        home="approvals.services.breaking:break_glass.__wrapped__",
         before="keep_policy(tier)",
         after="pass",
         tests=RACES,
@@ -329,13 +337,20 @@ MUTANTS = (
         home="approvals.services.ratifying:end_unratified",
         before="revoke_grant(actor=None, grant=grant, reason=reason)",
         after="pass",
-        tests=MORE,
+        tests=GLASS,
     ),
     Mutant(
         name="the rule looks at no money",
         home="approvals.services.auto:_spends_little",
         before="row.spent_percent < share",
         after="row.spent_percent >= 0",
+        tests=MORE,
+    ),
+    Mutant(
+        name="the rule lengthens what a human cut short",
+        home=GUARDS,
+        before="<= o.expires_at - o.starts_at)",
+        after="<= interval '1 year')",
         tests=MORE,
     ),
     Mutant(
@@ -392,7 +407,7 @@ MUTANTS = (
         home=GUARDS,
         before="make_interval(hours => p.break_glass_hours)",
         after="make_interval(hours => 24)",
-        tests=MORE,
+        tests=GLASS,
     ),
     Mutant(
         name="the database believes in delegations that are not there",

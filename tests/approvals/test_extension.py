@@ -1,4 +1,4 @@
-"""Access that goes on, by a human or by the rule; and access that was taken at once and is reviewed."""
+"""Access that goes on, by a human or by the rule."""
 
 from __future__ import annotations
 
@@ -10,25 +10,21 @@ import pytest
 import time_machine
 from django.db.models import F
 
-from approvals.errors import AlreadyAskedError, GrantEndedError, NotEligibleError
+from approvals.errors import AlreadyAskedError, GrantEndedError
 from approvals.models import AccessRequest, RequestKind, RequestStatus, Verdict
-from approvals.services import (
-    amend,
-    break_glass,
-    close_requests_of,
-    decide,
-    expire_due,
-    extend,
-    withdraw,
-)
-from budgets.models import Balance, Budget, BudgetLimit
+from approvals.services import amend, decide, extend
+from budgets.models import Balance, Budget, BudgetLimit, ScopeKind
 from budgets.selectors import budget_rows
+from budgets.services.rules import close_budget
 from core import clock
 from core.errors import GoneError, InvalidInputError, NotAllowedError
 from core.models import AuditEvent, Outbox
 from keys.models import Grant, GrantState
-from keys.services import revoke, revoke_grant
+from keys.services import revoke, revoke_grant, shrink_grant
+from teams.models import Role
+from teams.services import end_role
 from tests import factories
+from tests.api.world import open_budget
 from tests.approvals.by_hand import change_requests, check_deferred_constraints, refused_by
 from tests.approvals.conftest import REASON, Ask
 from tests.cast import Cast
@@ -186,9 +182,29 @@ def test_the_rule_does_not_extend_what_the_rule_extended(cast: Cast, with_rule: 
         assert more_time(cast, after).status == RequestStatus.PENDING
 
 
-@pytest.mark.parametrize("usd", [1, 421])
-def test_the_rule_extends_nothing_that_differs(cast: Cast, with_rule: Grant, usd: int) -> None:
-    assert more_time(cast, with_rule, expected_monthly_usd=Decimal(usd)).status == RequestStatus.PENDING
+@pytest.mark.parametrize(("usd", "days"), [(1, 60), (421, 60), (420, 61)])
+def test_the_rule_extends_nothing_that_differs(cast: Cast, with_rule: Grant, usd: int, days: int) -> None:
+    request = more_time(cast, with_rule, expected_monthly_usd=Decimal(usd), duration_days=days)
+    assert request.status == RequestStatus.PENDING
+
+
+@pytest.mark.parametrize(("days", "becomes"), [(7, RequestStatus.APPROVED), (8, RequestStatus.PENDING)])
+def test_the_rule_gives_no_more_days_than_a_human_left(
+    cast: Cast, with_rule: Grant, days: int, becomes: RequestStatus
+) -> None:
+    """Ben cut the sixty days down to seven."""
+    sooner = with_rule.starts_at + timedelta(days=7)
+    shrink_grant(actor=cast.ben, grant=with_rule, reason="A week will do.", expires_at=sooner)
+    assert more_time(cast, with_rule, duration_days=days).status == becomes
+
+
+def test_raw_sql_lets_no_rule_lengthen(cast: Cast, with_rule: Grant) -> None:
+    request = more_time(cast, with_rule, duration_days=61)
+    with refused_by("request_rule_extends_tier_2_alone"):
+        change_requests(
+            f"status = 'approved', decided_at = now(), by_rule = true, key_id = {with_rule.key_id}",
+            pk=request.pk,
+        )
 
 
 def spend(budget: Budget, usd: Decimal) -> None:
@@ -204,6 +220,29 @@ def test_the_rule_looks_at_what_was_spent(cast: Cast, with_rule: Grant) -> None:
     assert more_time(cast, with_rule).status == RequestStatus.PENDING
 
 
+def test_the_rule_extends_what_somebody_approved_who_has_no_role_any_more(
+    cast: Cast, with_rule: Grant
+) -> None:
+    factories.RoleAssignmentFactory.create(role=Role.LEAD, team=cast.search)
+    end_role(actor=cast.ann, assignment=cast.ben.role_assignments.get(), reason="Moved on.")
+    request = more_time(cast, with_rule)
+    check_deferred_constraints()
+    assert (request.status, request.by_rule) == (RequestStatus.APPROVED, True)
+
+
+def test_what_the_rule_cannot_give_waits_for_a_human(cast: Cast, with_rule: Grant) -> None:
+    """The team has less than the cap meanwhile: only somebody who sees that can decide."""
+    close_budget(actor=cast.fay, budget=Budget.objects.get(only_tier=cast.tier2), reason="Tidying.")
+    open_budget(cast, ScopeKind.TEAM, cast.search.pk, "100")
+    request = more_time(cast, with_rule)
+    check_deferred_constraints()
+    request.refresh_from_db()
+    assert (request.status, request.by_rule) == (RequestStatus.PENDING, False)
+    assert not Grant.objects.filter(supersedes=with_rule).exists()
+    told = Outbox.objects.filter(topic__startswith="request.").values_list("recipient", flat=True)
+    assert "ben@example.com" in told
+
+
 def test_raw_sql_lets_no_rule_approve_in_tier_3_or_a_first_request(cast: Cast, ask: Ask) -> None:
     key = factories.ApiKeyFactory.create(owner=cast.ada, project=cast.ranking)
     approved = "status = 'approved', decided_at = now(), by_rule = true, key_id ="
@@ -212,119 +251,3 @@ def test_raw_sql_lets_no_rule_approve_in_tier_3_or_a_first_request(cast: Cast, a
             change_requests(f"{approved} {key.pk}", pk=request.pk)
     with refused_by("policy_auto_rule_is_for_tier_2_alone"):
         factories.new_policy(cast.tier3, [("director", 1)], auto_extend=True, max_days=30)
-
-
-# ----------------------------------------------------------------------------------- break-glass
-
-
-@pytest.fixture
-def glass(cast: Cast) -> Cast:
-    """Return the cast under a policy that lets people break the glass for 4 hours and 50 US dollars."""
-    factories.new_policy(cast.tier2, [("lead", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50))
-    return cast
-
-
-def broken(cast: Cast, **changes: Any) -> tuple[AccessRequest, Grant]:
-    terms: dict[str, Any] = {"actor": cast.ada, "project": cast.ranking, "tier": cast.tier2, "reason": REASON}
-    return break_glass(**terms | changes)
-
-
-def test_a_broken_glass_gives_short_capped_access_at_once_and_tells_everybody(glass: Cast) -> None:
-    request, grant = broken(glass)
-    check_deferred_constraints()
-    assert (request.kind, request.status) == (RequestKind.BREAK_GLASS, RequestStatus.PENDING)
-    assert (grant.state, grant.monthly_cap_usd) == (GrantState.ACTIVE, Decimal(50))
-    assert grant.expires_at - grant.starts_at == timedelta(hours=4)
-    told = set(Outbox.objects.filter(topic="request.glass_broken").values_list("recipient", flat=True))
-    assert told == {f"{name}@example.com" for name in ("ben", "cleo", "ann", "fay")}
-
-
-def test_a_ratified_review_keeps_the_grant_as_it_is(glass: Cast) -> None:
-    request, grant = broken(glass)
-    approve(glass, request)
-    grant.refresh_from_db()
-    assert (grant.state, Grant.objects.count()) == (GrantState.ACTIVE, 1)
-    request.refresh_from_db()
-    assert (request.status, request.key) == (RequestStatus.APPROVED, grant.key)
-
-
-@pytest.mark.parametrize("end", ["deny", "withdraw", "leave"])
-def test_a_review_that_ratifies_nothing_ends_the_grant(glass: Cast, end: str) -> None:
-    request, grant = broken(glass)
-    match end:
-        case "deny":
-            decide(actor=glass.ben, request=request, verdict=Verdict.DENY, seen_revision=1, comment="No.")
-        case "withdraw":
-            withdraw(actor=glass.ada, request=request)
-        case _:
-            close_requests_of(glass.ada)
-    grant.refresh_from_db()
-    assert grant.state is GrantState.REVOKED
-    assert grant.revoked_reason.startswith("Its break-glass review is over")
-
-
-def test_a_review_that_nobody_made_is_written_down_after_its_grant_is_long_over(glass: Cast) -> None:
-    request, grant = broken(glass)
-    with time_machine.travel(request.decide_by, tick=False):
-        assert expire_due() == 1
-        grant.refresh_from_db()
-        assert grant.state is GrantState.EXPIRED
-    request.refresh_from_db()
-    assert request.status == RequestStatus.EXPIRED
-
-
-def test_nobody_ratifies_his_own(glass: Cast) -> None:
-    request, _ = broken(glass)
-    with pytest.raises(NotEligibleError, match="your own request"):
-        decide(actor=glass.ada, request=request, verdict=Verdict.APPROVE, seen_revision=1)
-
-
-def test_the_glass_is_broken_once_until_it_is_reviewed(glass: Cast) -> None:
-    broken(glass)
-    with pytest.raises(AlreadyAskedError):
-        broken(glass)
-
-
-def test_the_glass_stays_whole_where_the_policy_says_so(cast: Cast) -> None:
-    with pytest.raises(InvalidInputError, match="Nobody breaks the glass for Tier 3"):
-        broken(cast, tier=cast.tier3)
-
-
-@pytest.fixture
-def emergency(glass: Cast) -> dict[str, Any]:
-    """Return the most that a grant may be whose break-glass review Ben just opened."""
-    review = factories.AccessRequestFactory.create(
-        requester=glass.ben, project=glass.ranking, kind="break_glass", expected_monthly_usd=Decimal(60)
-    )
-    return {
-        "key": factories.ApiKeyFactory.create(owner=glass.ben, project=glass.ranking),
-        "tier": glass.tier2,
-        "monthly_cap_usd": Decimal(50),
-        "starts_at": review.created_at,
-        "expires_at": review.created_at + timedelta(hours=4),
-        "source_request": review.public_id,
-        "granted_by": glass.ben,
-    }
-
-
-def test_control_an_emergency_within_the_policy_is_accepted(emergency: dict[str, Any]) -> None:
-    Grant.objects.create(**emergency)
-    check_deferred_constraints()
-
-
-@pytest.mark.parametrize("change", ["longer", "dearer", "later", "other tier", "stranger"])
-def test_raw_sql_breaks_no_more_glass_than_the_policy_allows(
-    glass: Cast, emergency: dict[str, Any], change: str
-) -> None:
-    changes: dict[str, dict[str, Any]] = {
-        "longer": {"expires_at": emergency["expires_at"] + timedelta(minutes=1)},
-        "dearer": {"monthly_cap_usd": Decimal(51)},
-        "later": {
-            "starts_at": emergency["starts_at"] + timedelta(hours=1),
-            "expires_at": emergency["expires_at"] + timedelta(hours=1),
-        },
-        "other tier": {"tier": glass.tier3},
-        "stranger": {"key": factories.ApiKeyFactory.create(owner=glass.ada, project=glass.ranking)},
-    }
-    with refused_by("grant_was_approved"):
-        Grant.objects.create(**emergency | changes[change])

@@ -24,6 +24,7 @@ from approvals.services import (
     delegate,
     follow_all,
     remind_due,
+    reminding,
     withdraw,
 )
 from budgets.models import Mode, ScopeKind, Window
@@ -77,6 +78,20 @@ def test_the_next_role_decides_by_the_clock_though_nobody_was_reminded(
 ) -> None:
     with time_machine.travel(asked.sla_at, tick=False):
         assert approve(asked, cast.cleo).decision.actor == cast.cleo
+
+
+def test_a_reminder_waits_for_none_that_is_not_due(
+    cast: Cast, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are older and have half of their time still before them."""
+    monkeypatch.setattr(reminding, "MOST", 1)
+    factories.new_policy(cast.tier3, [("director", 1)], max_days=30, sla_hours=100)
+    ask(tier=cast.tier3, model_names=[], duration_days=30)
+    due = ask()
+    with time_machine.travel(due.revised_at + timedelta(hours=24), tick=False):
+        assert remind_due() == 1
+    due.refresh_from_db()
+    assert due.reminders == 1
 
 
 def test_an_amendment_starts_the_clock_anew(cast: Cast, asked: AccessRequest) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from threading import Barrier
 from typing import Any
@@ -17,6 +18,7 @@ from approvals.services import (
     Outcome,
     amend,
     ask_increase,
+    break_glass,
     confirm_policy,
     decide,
     expire_due,
@@ -26,7 +28,7 @@ from approvals.services import (
 )
 from budgets.models import BudgetLimit, ScopeKind
 from core import clock
-from core.errors import DomainError
+from core.errors import DomainError, InvalidInputError
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey, Grant
 from teams.models import Role, User
@@ -257,10 +259,11 @@ def one_of_each(request: AccessRequest) -> None:
     assert counts == {"grants": 1, "keys": 1, "records": 1, "mails": 1}
 
 
-def stricter(people: Cast) -> Callable[[], Any]:
-    """Have it proposed that the director decides Tier 2 too; return how another one confirms it."""
+def stricter(people: Cast, **changes: Any) -> Callable[[], Any]:
+    """Have other rules of Tier 2 proposed, or that the director decides too; return what confirms it."""
     base = factories.policy_of(people.tier2)
-    rules = replace(Rules.of(base), stages=((Role.LEAD, 1), (Role.DIRECTOR, 1)))
+    two = {"stages": ((Role.LEAD, 1), (Role.DIRECTOR, 1)), "escalation_role": Role.ADMIN}
+    rules = replace(Rules.of(base), **(changes or two))
     second = factories.RoleAssignmentFactory.create(role=Role.ADMIN).user
     proposal = propose_policy(actor=people.ann, base=base, rules=rules, reason="Stricter.")
     return lambda: confirm_policy(actor=second, proposal=proposal)
@@ -295,3 +298,24 @@ def test_who_asks_while_the_rules_become_stricter_waits_under_the_new_ones(
     assert request.policy.version == 2
     stages = request.stages.filter(revision=request.revision).values_list("role", flat=True)
     assert list(stages) == [Role.LEAD, Role.DIRECTOR]
+
+
+@pytest.mark.parametrize("hours", [0, 1])
+def test_who_breaks_the_glass_while_the_rules_become_stricter_takes_what_the_new_ones_give(
+    people: Cast, hours: int
+) -> None:
+    most = {"break_glass_hours": 4, "break_glass_cap_usd": Decimal(50)}
+    factories.new_policy(people.tier2, [("lead", 1)], **most)
+    less = {"break_glass_hours": hours, "break_glass_cap_usd": Decimal(20) if hours else None}
+
+    def act() -> Any:
+        return break_glass(actor=people.ada, project=people.ranking, tier=people.tier2, reason=REASON)
+
+    outcome = while_it_waits(stricter(people, **less), act)
+
+    if hours:
+        _, grant = outcome
+        assert (grant.monthly_cap_usd, grant.expires_at - grant.starts_at) == (20, timedelta(hours=1))
+    else:
+        assert isinstance(outcome, InvalidInputError)
+        assert not Grant.objects.exists()

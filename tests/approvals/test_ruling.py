@@ -25,6 +25,7 @@ from tests.browsing import Visitor
 from tests.cast import Cast
 
 LIST = "/approvals/policies/"
+TWO_STAGES: dict[str, Any] = {"stages": (("lead", 1), ("director", 1)), "escalation_role": "admin"}
 
 
 @pytest.fixture
@@ -116,6 +117,7 @@ def test_a_proposal_of_rules_that_are_not_in_force_any_more_is_stale(cast: Cast,
         ({"stages": ()}, "stages"),
         ({"stages": (("lead", 1), ("lead", 2))}, "stages"),
         ({"stages": (("lead", 0),)}, "stages"),
+        ({"stages": (("lead", 1), ("director", 1)), "escalation_role": "director"}, "escalation_role"),
         ({"max_days": 0}, "max_days"),
         ({"default_days": 91}, "default_days"),
         ({"decide_within_hours": 1}, "decide_within_hours"),
@@ -147,7 +149,7 @@ def test_the_rule_is_never_proposed_for_tier_3(cast: Cast) -> None:
 
 def test_stricter_rules_start_pending_requests_again(cast: Cast, ask: Ask, second: User) -> None:
     waits, other = ask(), ask(tier=cast.tier3, model_names=[], duration_days=30)
-    confirm_policy(actor=second, proposal=proposed(cast, stages=(("lead", 1), ("director", 1))))
+    confirm_policy(actor=second, proposal=proposed(cast, **TWO_STAGES))
     waits.refresh_from_db()
     other.refresh_from_db()
     assert (waits.revision, waits.policy, other.revision) == (2, in_force(), 1)
@@ -193,7 +195,7 @@ def test_a_request_under_rules_of_long_ago_follows_too(
 ) -> None:
     """Milder rules left it as it was; stricter ones after those, or none at all, are about it too."""
     confirm_policy(actor=second, proposal=proposed(cast, max_days=120))
-    rules = None if retires else replace(Rules.of(in_force()), stages=(("lead", 1), ("director", 1)))
+    rules = None if retires else replace(Rules.of(in_force()), **TWO_STAGES)
     last = propose_policy(actor=cast.ann, base=in_force(), rules=rules, reason="Stricter.")
     confirm_policy(actor=second, proposal=last)
     asked.refresh_from_db()
@@ -209,7 +211,7 @@ def test_what_is_past_its_time_comes_to_life_by_no_rules(cast: Cast, second: Use
     late = factories.AccessRequestFactory.create(
         requester=cast.ada, project=cast.ranking, created_at=clock.now() - timedelta(days=8)
     )
-    rules = None if retires else replace(Rules.of(in_force()), stages=(("lead", 1), ("director", 1)))
+    rules = None if retires else replace(Rules.of(in_force()), **TWO_STAGES)
     confirm_policy(
         actor=second,
         proposal=propose_policy(actor=cast.ann, base=in_force(), rules=rules, reason="Stricter."),
@@ -238,7 +240,7 @@ def test_other_rules_are_set_against_the_requests_of_90_days(cast: Cast, ask: As
     shorter = what_if(replace(rules, max_days=30, default_days=30), 2)
     assert (shorter.refused, shorter.same) == (1, 2)
     assert shorter.effects[0].text == "Refused when it was asked: 60 days are more than 30."
-    wider = what_if(replace(rules, stages=(("lead", 1), ("director", 1))), 2)
+    wider = what_if(replace(rules, **TWO_STAGES), 2)
     assert (wider.later, wider.same) == (2, 1)
     assert what_if(replace(rules, stages=(("lead", 2),)), 2).impossible == 3
     assert what_if(replace(rules, needs_ticket=True), 2).refused == 3

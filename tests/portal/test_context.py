@@ -114,6 +114,7 @@ def test_pages_are_kept_out_of_caches_and_run_no_foreign_code(cast: Cast, path: 
     assert response["Cache-Control"] == "no-store"
     assert "default-src 'none'" in policy
     assert "script-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
     assert "unsafe-" not in policy
 
 

@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from pytest_django import Settings
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from core import clock
 from core.models import AuditEvent
@@ -21,6 +21,7 @@ from teams.models import User
 from teams.services.sessions import LastSeen
 from tests.browsing import Page
 from tests.cast import Cast
+from tests.sign_in.test_second_factor import set_up_app
 
 SEEN = 'UPDATE "usersessions_usersession" SET "last_seen_at"'
 PASSWORD = "a password of the tests, 2026"
@@ -188,3 +189,29 @@ def test_page_opens_where_the_database_takes_no_writes(cast: Cast, monkeypatch: 
 )
 def test_browsers_are_named_as_people_do(user_agent: str, named: str) -> None:
     assert browser_of(user_agent) == named
+
+
+def test_a_new_factor_ends_what_was_signed_in_without_it_elsewhere(
+    cast: Cast, settings: Settings, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    """A password alone, stolen before, would go on past the factor."""
+    settings.MFA_REQUIRED = True
+    there, here = signed_in(cast.ben, EDGE), signed_in(cast.ben, FIREFOX)
+    others = signed_in(cast.ada, EDGE)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        set_up_app(here)
+
+    assert here.get("/keys/").status_code == 200
+    assert there.get("/keys/")["Location"].startswith("/accounts/login/")
+    assert others.get("/keys/").status_code == 200
+    event = AuditEvent.objects.get(action="person.sessions_ended")
+    assert (event.actor_id, event.object_id, event.after["sessions"]) == (cast.ben.pk, cast.ben.public_id, 1)
+    assert "second factor" in event.reason
+
+
+@pytest.mark.parametrize("change", ["totp_deactivated", "recovery_codes_generated"])
+def test_other_changes_leave_sign_ins_as_they_are(cast: Cast, change: str) -> None:
+    there = signed_in(cast.ada, EDGE)
+    services.record_sign_in_change(user=cast.ada, change=change, session_key="")
+    assert there.get("/keys/").status_code == 200

@@ -187,7 +187,9 @@ WALK: Walk = {
     ),
     "teams.follow_groups": (follow_directory, ["role.assigned"]),
     "teams.record_sign_in_change": (
-        lambda cast: teams.services.record_sign_in_change(user=cast.ada, change="totp_activated"),
+        lambda cast: teams.services.record_sign_in_change(
+            user=cast.ada, change="totp_activated", session_key=""
+        ),
         ["person.second_factor_added"],
     ),
     "teams.end_sessions": (sign_out, ["person.sessions_ended"]),

@@ -9,6 +9,7 @@ from approvals.models import BudgetRequest, BudgetRequestQuerySet, RequestStatus
 from approvals.services.common import past_its_time
 from approvals.services.increases.asking import start_again
 from approvals.services.increases.common import close_increase, locked_increase, record_increase
+from core.idempotency import lasting
 
 
 def stranded_increases() -> BudgetRequestQuerySet:
@@ -22,9 +23,9 @@ def stranded_increases() -> BudgetRequestQuerySet:
 
 
 def bring_increase_up_to_date(request: BudgetRequest) -> None:
-    """Do to a pending request what happened around it, in a transaction of its own. One query usually."""
+    """Do to a pending request what happened around it, as bring_up_to_date() does. One query usually."""
     if stranded_increases().filter(pk=request.pk).exists():
-        _follow(request.pk)
+        lasting(lambda: _follow(request.pk))
 
 
 def follow_increases(*, most: int) -> int:
