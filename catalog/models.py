@@ -223,6 +223,8 @@ class Price(models.Model):
                     ("source", RangeOperators.EQUAL),
                     (validity_range(), RangeOperators.OVERLAPS),
                 ],
+                # One that is superseded ends when its successor is there, which the database looks for.
+                deferrable=models.Deferrable.IMMEDIATE,
             ),
         )
 

@@ -56,7 +56,9 @@ class Move:
 class Override:
     """A price that somebody enters: US dollars for one unit in [valid_from, valid_until).
 
-    `valid_from` None is the moment at which it comes into force.
+    `valid_from` None is the moment at which it comes into force. One that `supersedes` is known to hold
+    since a past day: what holds then of its place and source ends there, and what was entered for a later day
+    stays.
     """
 
     slot: Slot
@@ -64,6 +66,7 @@ class Override:
     source: str
     valid_from: datetime | None
     valid_until: datetime | None
+    supersedes: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a proposal keeps it."""
@@ -73,6 +76,7 @@ class Override:
             "source": self.source,
             "valid_from": _iso(self.valid_from),
             "valid_until": _iso(self.valid_until),
+            "supersedes": self.supersedes,
         }
 
     @classmethod
@@ -84,6 +88,7 @@ class Override:
             source=kept["source"],
             valid_from=_moment(kept["valid_from"]),
             valid_until=_moment(kept["valid_until"]),
+            supersedes=kept.get("supersedes", False),
         )
 
     def row(self, at: datetime) -> PriceRow:
@@ -172,6 +177,19 @@ def with_override(rows: Sequence[PriceRow], override: Override, at: datetime) ->
     return [*(_ended(row, new) for row in rows), new]
 
 
+def before_the_next(rows: Iterable[PriceRow], override: Override, at: datetime) -> Override:
+    """Return a price that supersedes with the end that what was entered for a later day sets it."""
+    new = override.row(at)
+    if not override.supersedes:
+        return override
+    starts = [
+        row.valid_from
+        for row in rows
+        if same_place(row, new) and new.valid_from < row.valid_from != row.valid_until
+    ]
+    return replace(override, valid_until=min([*starts, *filter(None, [new.valid_until])], default=None))
+
+
 def same_place(row: PriceRow, other: PriceRow) -> bool:
     """Whether two rows are of one slot and source, so that they must not overlap."""
     return (row.unit, row.context, row.tier_start, row.source) == (
@@ -239,7 +257,7 @@ def _move(
 
 
 def _ended(row: PriceRow, new: PriceRow) -> PriceRow:
-    follows = same_place(row, new) and row.valid_from < new.valid_from
+    follows = same_place(row, new) and row.valid_from <= new.valid_from
     if follows and (row.valid_until is None or row.valid_until > new.valid_from):
         return replace(row, valid_until=new.valid_from)
     return row

@@ -27,7 +27,14 @@ import orjson
 from usage.leased import CONTEXTS
 from usage.models import Finish, QuarantineReason
 from usage.redaction import redacted, redacted_text
-from usage.tokens import MAX_TOKENS, TOKEN_FIELDS, TokenCountError, checked_units
+from usage.tokens import (
+    MAX_TOKENS,
+    TOKEN_FIELDS,
+    PartsExceedError,
+    TokenCountError,
+    check_parts,
+    checked_units,
+)
 
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 # How far the clock of a source may be ahead of ours.
@@ -88,7 +95,7 @@ def copied(raw: Any, *, now: datetime) -> Copied:
         *texts,
         _moment(get("at"), now),
         *tokens,
-        _units(get("units")),
+        _units(get("units"), tokens),
         finish,
         get("cache_hit") is True,
         # A service class that nobody knows is charged at the dearest there is, and flagged.
@@ -197,7 +204,7 @@ def _number_reason(count: Any) -> QuarantineReason | None:
     return None
 
 
-def _units(units: Any) -> str | None:
+def _units(units: Any, tokens: list[int]) -> str | None:
     if not units:
         return None
     if isinstance(units, Mapping):
@@ -207,9 +214,13 @@ def _units(units: Any) -> str | None:
             if isinstance(count, int | float) and count < 0:
                 raise RowError(QuarantineReason.NEGATIVE, f"units.{str(name)[:40]!a} is {_shown(count)}.")
     try:
-        return orjson.dumps(checked_units(units), option=orjson.OPT_SORT_KEYS).decode()
+        counted = checked_units(units) or {}
+        check_parts(dict(zip(TOKEN_FIELDS, tokens, strict=True)), counted)
+    except PartsExceedError as error:
+        raise RowError(QuarantineReason.PARTS_EXCEED, str(error)) from error
     except TokenCountError as error:
         raise RowError(QuarantineReason.MALFORMED, str(error).encode("ascii", "replace").decode()) from error
+    return orjson.dumps(counted, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _moment(value: Any, now: datetime) -> datetime:

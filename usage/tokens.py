@@ -1,5 +1,5 @@
-"""The counts of one call, of tokens and of other units, checked in one place for settlements and journal rows
-alike. Pure.
+"""The counts of one call, of tokens and of other units, checked in one place for settlements, journal rows
+and rows of other sources alike. Pure.
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,10 @@ class TokenCountError(ValueError):
         self.field = field
 
 
+class PartsExceedError(TokenCountError):
+    """Counts that are part of a total are more than it."""
+
+
 def checked_tokens(usage: Mapping[str, Any]) -> dict[str, int]:
     """Return every count of `usage`, 0 for one that is missing.
 
@@ -40,22 +44,22 @@ def checked_tokens(usage: Mapping[str, Any]) -> dict[str, int]:
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_TOKENS:
             raise TokenCountError(f"{name} must be a whole number from 0 to {MAX_TOKENS}.", field=name)
     if tokens["cached_tokens"] + tokens["cache_write_tokens"] > tokens["input_tokens"]:
-        raise TokenCountError(
+        raise PartsExceedError(
             "cached_tokens and cache_write_tokens are parts of input_tokens and cannot be more.",
             field="usage",
         )
     if tokens["reasoning_tokens"] > tokens["output_tokens"]:
-        raise TokenCountError("reasoning_tokens is part of output_tokens and cannot be more.", field="usage")
+        raise PartsExceedError("reasoning_tokens is part of output_tokens and cannot be more.", field="usage")
     units = checked_units(usage.get("units"))
     if units:
-        _check_parts(tokens, units)
+        check_parts(tokens, units)
     return tokens
 
 
 def checked_units(units: Any) -> dict[str, int | float] | None:
     """Return what a call counts beside its totals, by unit; None where it says nothing.
 
-    Raises TokenCountError.
+    Whether its totals have room for them says `check_parts`. Raises TokenCountError.
     """
     if units is None:
         return None
@@ -70,14 +74,17 @@ def checked_units(units: Any) -> dict[str, int | float] | None:
     return dict(units)
 
 
-def _check_parts(tokens: Mapping[str, int], units: Mapping[str, int | float]) -> None:
-    """Refuse parts that their total has no room for, all parts of the same tokens together."""
+def check_parts(tokens: Mapping[str, int], units: Mapping[str, int | float]) -> None:
+    """Refuse parts that their total has no room for, all parts of the same tokens together.
+
+    Both are counts that were checked on their own. Raises TokenCountError, and of it PartsExceedError.
+    """
     for total, taken in set(PARTS.values()):
         room = tokens[total] - sum(tokens[name] for name in taken)
         parts = [name for name, of in PARTS.items() if of == (total, taken) and name in units]
         if any(units[name] != int(units[name]) for name in parts):
             raise TokenCountError(f"units.{parts[0]} counts tokens and must be whole.", field="units")
         if sum(units[name] for name in parts) > room:
-            raise TokenCountError(
+            raise PartsExceedError(
                 f"units.{' and units.'.join(parts)} are parts of {total} and cannot be more.", field="units"
             )

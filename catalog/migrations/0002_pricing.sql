@@ -11,11 +11,15 @@ END $$;
 CREATE TRIGGER alias_name_is_free BEFORE INSERT OR UPDATE OF name ON catalog_alias FOR EACH ROW EXECUTE FUNCTION catalog_one_name_space();
 CREATE TRIGGER model_name_is_free BEFORE INSERT OR UPDATE OF name ON catalog_llmmodel FOR EACH ROW EXECUTE FUNCTION catalog_one_name_space();
 
--- A price is dated, never edited: only its end may be set, or come nearer, and never in the past, where it would re-price calls that were made.
+-- A price is dated, never edited: only its end may be set, or come nearer, and never in the past, where it would re-price calls that were made: unless another one of its
+-- place and source holds from that very moment on. Calls that were made keep their charge even so, until they are priced again.
 CREATE FUNCTION catalog_price_is_dated() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'DELETE' OR (to_jsonb(NEW) - 'valid_until') IS DISTINCT FROM (to_jsonb(OLD) - 'valid_until')
-     OR NEW.valid_until IS NULL OR NEW.valid_until > OLD.valid_until OR NEW.valid_until < now() THEN
+     OR NEW.valid_until IS NULL OR NEW.valid_until > OLD.valid_until
+     OR NEW.valid_until < now() AND NOT EXISTS (
+       SELECT FROM catalog_price p WHERE p.id <> OLD.id AND (p.model_id, p.unit, p.context, p.tier_start, p.source) = (OLD.model_id, OLD.unit, OLD.context, OLD.tier_start, OLD.source)
+         AND p.valid_from = NEW.valid_until AND (p.valid_until IS NULL OR p.valid_until > p.valid_from)) THEN
     RAISE EXCEPTION 'prices are dated, never edited: end this one and add another' USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN NEW;

@@ -5,14 +5,22 @@ from datetime import datetime
 from decimal import Decimal
 
 import structlog
-from django.db import transaction
+from django.db import connection, transaction
 
 from catalog.contexts import contexts_of
 from catalog.errors import StaleProposalError
 from catalog.importer import Slot
 from catalog.models import Context, LlmModel, Price, PriceProposal, PriceSource, ProposalKind, ProposalState
 from catalog.pricing import PriceRow
-from catalog.proposals import Move, Override, moves_between, same_place, slot_as_json, with_override
+from catalog.proposals import (
+    Move,
+    Override,
+    before_the_next,
+    moves_between,
+    same_place,
+    slot_as_json,
+    with_override,
+)
 from catalog.selectors import price_rows
 from catalog.services.entering import MOST_USD, SCALE
 from catalog.services.importing import database_now, lock_prices
@@ -45,7 +53,8 @@ def override_price(*, actor: User | None, model: LlmModel, override: Override, r
     lock_prices()
     at = database_now()
     rows = price_rows([model.pk]).get(model.pk, [])
-    _require_room(rows, override.row(at), at)
+    override = before_the_next(rows, override, at)
+    _require_room(rows, override, at)
     moves = _moves(model, rows, override, at)
     proposal = _keep(
         kind=ProposalKind.OVERRIDE,
@@ -103,8 +112,8 @@ def apply_proposal(*, actor: User, proposal: PriceProposal, check: Check) -> Non
     rows = price_rows([model.pk]).get(model.pk, [])
     try:
         if proposal.kind == ProposalKind.OVERRIDE:
-            override = Override.from_json(kept["override"])
-            _require_room(rows, override.row(at), at)
+            override = before_the_next(rows, Override.from_json(kept["override"]), at)
+            _require_room(rows, override, at)
             check(proposal, _moves(model, rows, override, at))
             _enter(model, override, at, proposal)
         else:
@@ -163,24 +172,31 @@ def _moves_of_ending(price: Price, rows: Sequence[PriceRow], ends: datetime) -> 
 
 
 def _enter(model: LlmModel, override: Override, at: datetime, proposal: PriceProposal) -> Price:
+    """Write the price first and end the former then: the database lets one end in the past only where another
+    takes its place.
+    """
     row = override.row(at)
-    live = Price.objects.filter(
-        model=model, source=row.source, valid_from__lt=row.valid_from, **slot_as_json(override.slot)
-    )
-    live.exclude(valid_until__lte=row.valid_from).update(valid_until=row.valid_from)
     author = proposal.proposed_by
-    return Price.objects.create(
-        model=model,
-        usd_per_unit=row.usd_per_unit,
-        valid_from=row.valid_from,
-        valid_until=row.valid_until,
-        source=row.source,
-        source_version=author.public_id if author else "",
-        author=author,
-        reason=proposal.reason,
-        proposal=proposal,
-        **slot_as_json(override.slot),
-    )
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS price_ranges_do_not_overlap DEFERRED")
+        entered = Price.objects.create(
+            model=model,
+            usd_per_unit=row.usd_per_unit,
+            valid_from=row.valid_from,
+            valid_until=row.valid_until,
+            source=row.source,
+            source_version=author.public_id if author else "",
+            author=author,
+            reason=proposal.reason,
+            proposal=proposal,
+            **slot_as_json(override.slot),
+        )
+        former = Price.objects.filter(
+            model=model, source=row.source, valid_from__lte=row.valid_from, **slot_as_json(override.slot)
+        ).exclude(pk=entered.pk)
+        former.exclude(valid_until__lte=row.valid_from).update(valid_until=row.valid_from)
+        cursor.execute("SET CONSTRAINTS price_ranges_do_not_overlap IMMEDIATE")
+    return entered
 
 
 def _finish(price: Price, ends: datetime) -> None:
@@ -201,8 +217,11 @@ def _ending(price: Price, ends_at: datetime | None, at: datetime) -> datetime:
     return ends
 
 
-def _require_room(rows: Sequence[PriceRow], new: PriceRow, at: datetime) -> None:
+def _require_room(rows: Sequence[PriceRow], override: Override, at: datetime) -> None:
     """Refuse a price for a time in which another of its slot and source holds and cannot give way."""
+    if override.supersedes:
+        return
+    new = override.row(at)
     for row in rows:
         if not same_place(row, new) or row.valid_until == row.valid_from:
             continue

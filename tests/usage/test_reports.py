@@ -13,6 +13,7 @@ from django.db import connection
 
 from budgets.models import Entry, EntryKind, Mode, ScopeKind, Window
 from budgets.services.limits import change_limit, open_budget
+from catalog.models import LlmModel, Provider
 from core import clock
 from core.money import format_usd
 from teams.services import rename_project
@@ -116,6 +117,23 @@ def test_unallocated_cost_is_shared_out_by_spend(cast: Cast) -> None:
     assert found.unallocated_usd == Decimal("7.5")
     rows = Visitor(cast.fay).get("/reports/").rows("teams-h")
     assert [cells[-1] for cells in rows] == ["$7.50", "$2.50"]
+
+
+def test_spend_on_a_provider_that_told_nothing_yet_is_not_taken_off(cast: Cast) -> None:
+    today = organisation_today()
+    LlmModel.objects.filter(pk=cast.frontier.pk).update(provider=Provider.ANTHROPIC)
+    book(cast.ranking, cast.large, today, "30")
+    book(cast.fraud, cast.frontier, today, "500")
+    ProviderAccount.objects.create(provider=Provider.ANTHROPIC, name="org-2")
+    account = ProviderAccount.objects.create(provider=Provider.OPENAI, name="org-1")
+    ProviderCost.objects.create(account=account, day=today, read_at=clock.now(), amount_usd=Decimal(83))
+
+    found = statement(cast.search, this_month(today))
+
+    assert (found.unallocated.usd, found.unallocated.attributed_usd) == (53, 530)
+    assert found.unallocated_usd == 3
+    rows = Visitor(cast.fay).get("/reports/").rows("teams-h")
+    assert sorted(cells[-1] for cells in rows) == ["$3.00", "$50.00"]
 
 
 def test_bill_for_the_month_stands_for_what_the_provider_told_by_day(cast: Cast) -> None:

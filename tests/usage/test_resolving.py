@@ -274,7 +274,7 @@ def test_month_page_shows_its_checks(cast: Cast) -> None:
     mine = Visitor(cast.fay).get(f"/reconciliation/periods/{name}/")
     others = Visitor(cast.ann).get(f"/reconciliation/periods/{name}/")
 
-    assert [row[1] for row in mine.rows("checks-h")] == ["Holds"] * 4
+    assert [row[1] for row in mine.rows("checks-h")] == ["Holds"] * 5
     assert f"/reconciliation/periods/{name}/reopen/" not in mine.links
     assert f"/reconciliation/periods/{name}/reopen/" in others.links
 

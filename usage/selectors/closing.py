@@ -28,6 +28,7 @@ from usage.models import (
     RunState,
 )
 from usage.selectors.adjustments import PRIOR
+from usage.selectors.compared import days_never_compared
 from usage.selectors.periods import day_starts_at, organisation_today
 from usage.selectors.rollup import EVERYTHING, days_of
 from usage.selectors.runs import require_books
@@ -140,8 +141,14 @@ def soft_close_from(first_day: date) -> date:
 
 
 def checklist(first_day: date) -> list[Check]:
-    """Return what must hold before a month is closed. Eight queries at most."""
-    return [_is_over(first_day), _all_read(first_day), _nothing_open(first_day), _bills_there(first_day)]
+    """Return what must hold before a month is closed. Twelve queries at most."""
+    return [
+        _is_over(first_day),
+        _all_read(first_day),
+        _all_compared(first_day),
+        _nothing_open(first_day),
+        _bills_there(first_day),
+    ]
 
 
 def adjustments(period: PeriodClose) -> Adjustments:
@@ -185,6 +192,20 @@ def _all_read(first_day: date) -> Check:
     elif red:
         detail = f"{red} comparisons of the month are red because a source was not read."
     return Check(holds=not late and not red, title="All sources are read", detail=detail)
+
+
+def _all_compared(first_day: date) -> Check:
+    """Whether every day with calls or providers' figures was held against something."""
+    left = days_never_compared(first_day, min(end_of_month(first_day), clock.now().date()))
+    detail = "Every day of the month was compared since it was over."
+    if left:
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        shown = ", ".join(f"{day:%-d %B}" for day in left[:5])
+        detail = (
+            f"Never compared since they were over: {shown}{more}. The jobs make up for the last 45 days;"
+            " `manage.py reconcile --day` compares any."
+        )
+    return Check(holds=not left, title="All days are compared", detail=detail)
 
 
 def _called(sources: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from usage.selectors.projects import month_budget, share
 from usage.selectors.scopes import organisation_scope
 from usage.selectors.spend import by_team
 from usage.selectors.statement import closed_rows, standing_of
-from usage.selectors.unallocated import Unallocated, told_rows, unallocated_of
+from usage.selectors.unallocated import Unallocated, attributed_rows, told_rows, unallocated_of
 from usage.types import Period, Status
 
 
@@ -65,13 +65,15 @@ def showback(teams: QuerySet[Team], period: Period) -> Showback:
     Closed teams that spent nothing are left out.
     """
     asked = ask_together(
-        names=former_name_rows(named_at(period)), told=told_rows(period), closed=closed_rows(period)
+        names=former_name_rows(named_at(period)),
+        told=told_rows(period),
+        everybody=attributed_rows(period),
+        closed=closed_rows(period),
     )
     named = NamesThen(then=named_at(period), former=former_names_of(asked["names"]))
     known = list(teams.select_related("department"))
     spent = {each.id: each for each in by_team(organisation_scope(), period)}
-    attributed_usd = sum((each.cost_usd for each in spent.values()), ZERO)
-    left = unallocated_of(asked["told"], attributed_usd=attributed_usd)
+    left = unallocated_of(asked["told"], asked["everybody"])
     budgets = _budgets(known, period)
     rows = []
     for team in known:

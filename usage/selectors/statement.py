@@ -24,9 +24,9 @@ from usage.selectors.naming import NamesThen, named_at
 from usage.selectors.periods import day_starts_at, end_of, last_days, organisation_today
 from usage.selectors.premium import Premium, premium_of, premium_rows
 from usage.selectors.projects import share
-from usage.selectors.scopes import organisation_scope, team_scope
+from usage.selectors.scopes import team_scope
 from usage.selectors.spend import cell_rows, day_rows
-from usage.selectors.unallocated import Unallocated, told_rows, unallocated_of
+from usage.selectors.unallocated import Unallocated, attributed_rows, told_rows, unallocated_of
 from usage.types import Period, Spend, Status, Totals
 
 SETTLES_AFTER = timedelta(days=3)  # by then providers have told what they will tell of a month (D+3)
@@ -126,7 +126,7 @@ def statement(team: Team, period: Period) -> Statement:
     asked = ask_together(
         names=former_name_rows(named_at(period)),
         cut=breakdown_rows(scope, period),
-        everybody=cell_rows(organisation_scope(), period),
+        everybody=attributed_rows(period),
         before=cell_rows(scope, before),
         dear=premium_rows(scope, period),
         entries=adjustment_rows(team, period),
@@ -136,7 +136,7 @@ def statement(team: Team, period: Period) -> Statement:
     named = NamesThen(then=named_at(period), former=former_names_of(asked["names"]))
     cut = breakdown_of(asked["cut"])
     sums = cut.totals
-    organisation_usd = sum((row["usd"] for row in asked["everybody"]), ZERO)
+    left = unallocated_of(asked["told"], asked["everybody"])
 
     def shares(found: Sequence[Spend], kind: NamedKind | None = None) -> tuple[Share, ...]:
         return tuple(
@@ -157,14 +157,14 @@ def statement(team: Team, period: Period) -> Statement:
         period=period,
         standing=standing_of(asked["closed"], period, organisation_today(now)),
         totals=sums,
-        organisation_usd=organisation_usd,
+        organisation_usd=left.attributed_usd,
         by_project=shares(cut.by_project, NamedKind.PROJECT),
         by_model=shares(cut.by_model),
         by_tier=shares(cut.by_tier),
         by_key=_keys(cut.by_key, sums.cost_usd, named),
         budgets=_budgets(team, period, now),
         adjustments=adjustments_of(asked["entries"], period),
-        unallocated=unallocated_of(asked["told"], attributed_usd=organisation_usd),
+        unallocated=left,
         expected_usd=expected_at_start(asked["before"], before, period),
         premium=premium_of(asked["dear"], period),
     )

@@ -6,10 +6,11 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import QuerySet, Sum, Value
+from django.db.models import F, QuerySet, Sum, Value
 
 from core.money import ZERO, quantise
 from usage.models import Invoice, ProviderCost
+from usage.selectors.rollup import EVERYTHING, days_in
 from usage.types import Period
 
 
@@ -17,16 +18,18 @@ from usage.types import Period
 class Unallocated:
     """What providers say a period cost, and what of it Purser attributed; US dollars.
 
-    `billed_usd` is None while no provider has told anything. Providers count days of UTC.
+    `billed_usd` is None while no provider has told anything. `told_usd` is what was attributed of the models
+    of those that have: the bill of another one may come yet. Providers count days of UTC.
     """
 
     billed_usd: Decimal | None
     attributed_usd: Decimal
+    told_usd: Decimal
 
     @property
     def usd(self) -> Decimal | None:
         """Return what was billed and attributed to nobody; negative when more was attributed than billed."""
-        return None if self.billed_usd is None else self.billed_usd - self.attributed_usd
+        return None if self.billed_usd is None else self.billed_usd - self.told_usd
 
     def share_usd(self, spent_usd: Decimal) -> Decimal | None:
         """Return the part of it that falls to who spent this much of all attributed, rounded once."""
@@ -53,13 +56,35 @@ def told_rows(period: Period) -> QuerySet[Any, Any]:
     return _summed(costs, 0, "amount_usd").union(_summed(bills, 1, "total_usd")).order_by("rank")
 
 
-def unallocated_of(rows: Iterable[Mapping[str, Any]], *, attributed_usd: Decimal) -> Unallocated:
-    """Return what rows of `told_rows` leave when what was attributed is taken off."""
-    told = {row["account_id"]: row["usd"] for row in rows}
-    return Unallocated(billed_usd=sum(told.values(), ZERO) if told else None, attributed_usd=attributed_usd)
+def attributed_rows(period: Period) -> QuerySet[Any, Any]:
+    """Return what was attributed to teams in a period, by the provider of the model."""
+    rows: QuerySet[Any, Any] = (
+        days_in(EVERYTHING, period)
+        .order_by()
+        .values(provider=F("model__provider"))
+        .annotate(usd=Sum("cost_usd"))
+    )
+    return rows
+
+
+def unallocated_of(rows: Iterable[Mapping[str, Any]], attributed: Iterable[Mapping[str, Any]]) -> Unallocated:
+    """Return what rows of `told_rows` leave when those of `attributed_rows` are taken off, of the providers
+    that told anything.
+    """
+    told, providers = {}, set()
+    for row in rows:
+        told[row["account_id"]] = row["usd"]
+        providers.add(row["provider"])
+    spent = {row["provider"]: row["usd"] for row in attributed}
+    return Unallocated(
+        billed_usd=sum(told.values(), ZERO) if told else None,
+        attributed_usd=sum(spent.values(), ZERO),
+        told_usd=sum((usd for provider, usd in spent.items() if provider in providers), ZERO),
+    )
 
 
 def _summed(rows: QuerySet[Any], rank: int, column: str) -> QuerySet[Any, Any]:
-    by_account = rows.order_by().values("account_id").annotate(usd=Sum(column), rank=Value(rank))
-    found: QuerySet[Any, Any] = by_account.values("rank", "account_id", "usd")
+    by_account = rows.order_by().values("account_id", provider=F("account__provider"))
+    by_account = by_account.annotate(usd=Sum(column), rank=Value(rank))
+    found: QuerySet[Any, Any] = by_account.values("rank", "account_id", "provider", "usd")
     return found

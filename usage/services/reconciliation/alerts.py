@@ -1,4 +1,6 @@
-"""Tells finance and administrators of usage outside the gateways, once for each account, key and day."""
+"""Tells finance and administrators of usage outside the gateways, once for each account, key and day, and
+again when it grew after somebody explained or accepted it.
+"""
 
 import hashlib
 from collections import defaultdict
@@ -9,7 +11,7 @@ from core import outbox
 from core.money import ZERO, format_usd
 from teams.models import Role, RoleAssignment, User
 from usage.models import BYPASSES, DiscrepancyClass, ProviderAccount, ReconciliationRun
-from usage.services.reconciliation.runs import Found
+from usage.services.reconciliation.runs import Found, Names
 
 TOPIC = "reconciliation.bypass"
 ROLES = (Role.ADMIN, Role.FINANCE)
@@ -26,14 +28,23 @@ TEXTS = {
         " provider, give the new one to the gateway alone, and register it under Sources."
     ),
 }
+AGAIN = "\n\nIt was explained or accepted before, and has grown since: it is open again."
 
 
-def tell_of_bypasses(account: ProviderAccount, run: ReconciliationRun, found: Iterable[Found]) -> None:
-    """Queue a mail for each key with a bypass. What was told of a key and day is not told again."""
+def tell_of_bypasses(
+    account: ProviderAccount, run: ReconciliationRun, found: Iterable[Found], *, reopened: Names
+) -> None:
+    """Queue a mail for each key with a bypass. What was told of a key and day is not told again, unless it is
+    `reopened` with this run.
+    """
     by_key: dict[tuple[DiscrepancyClass, str], Decimal] = defaultdict(lambda: ZERO)
+    grown = set()
     for each in found:
         if each.kind in BYPASSES:
-            by_key[each.kind, str(each.detail["key"])] += each.amount_usd
+            key = str(each.detail["key"])
+            by_key[each.kind, key] += each.amount_usd
+            if (each.kind.value, each.external_id) in reopened:
+                grown.add((each.kind, key))
     if not by_key:
         return
     people = list(_recipients())
@@ -42,13 +53,15 @@ def tell_of_bypasses(account: ProviderAccount, run: ReconciliationRun, found: It
         text = TEXTS[kind].format(
             day=f"{run.day:%-d %B %Y}", key=key, account=account, amount=format_usd(amount_usd)
         )
+        is_again = (kind, key) in grown
         for person in people:
             outbox.put_mail(
                 topic=TOPIC,
                 recipient=person.email,
-                dedupe_key=f"bypass:{account.public_id}:{run.day}:{mark}:{person.public_id}",
+                dedupe_key=f"bypass:{account.public_id}:{run.day}:{mark}:{person.public_id}"
+                + (f":{run.runs}" if is_again else ""),
                 subject=f"Usage outside the gateways: key {key} of {account}",
-                body=text,
+                body=text + AGAIN if is_again else text,
                 link=f"/reconciliation/{run.source}/{run.day}/?level=2",
             )
 

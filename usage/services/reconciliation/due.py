@@ -1,6 +1,6 @@
 """Which days of which accounts must be compared: recent ones, and whatever has figures newer than its run."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -21,7 +21,8 @@ from usage.models import (
     ReconciliationRun,
     RunState,
 )
-from usage.selectors.sources import gateways_alone, gateways_told
+from usage.selectors.compared import end_of_day, was_whole, with_calls
+from usage.selectors.sources import gateways_alone, gateways_told, reads_of_gateways
 from usage.services.reconciliation import runs
 from usage.services.reconciliation.calls import reconcile_day
 from usage.services.reconciliation.money import reconcile_costs, reconcile_invoice
@@ -51,16 +52,16 @@ class Work:
 
 def reconcile_recent_days() -> dict[str, str]:
     """Compare today and the two days before with every gateway, those without a record of their own too, and
-    return the outcomes. What was compared longest ago comes first, and what there is no time for with the
-    next run.
+    earlier days that were left out; return the outcomes. What was compared longest ago comes first, and what
+    there is no time for with the next run.
     """
     today = clock.now().date()
     days = [today - timedelta(days=back) for back in (2, 1, 0)]
-    known = ReconciliationRun.objects.filter(level=Level.CALLS, day__in=days)
-    run_at = {(run.source, run.day): run.last_run_at for run in known}
-    due = sorted(
-        [*product(gateways_told(), days), *gateways_alone(days)], key=lambda one: run_at.get(one, NEVER)
-    )
+    earlier = [today - timedelta(days=back) for back in range(3, DAYS_BACK + 1)]
+    known = ReconciliationRun.objects.filter(level=Level.CALLS, day__gte=earlier[-1])
+    runs_of = {(run.source, run.day): run for run in known}
+    due = [*product(gateways_told(), days), *gateways_alone(days), *_left_out(earlier, runs_of)]
+    due.sort(key=lambda one: runs_of[one].last_run_at if one in runs_of else NEVER)
     return _in_turn(
         Work(
             name=f"{source} {day}",
@@ -71,6 +72,28 @@ def reconcile_recent_days() -> dict[str, str]:
         )
         for source, day in due
     )
+
+
+def _left_out(
+    days: Sequence[date], runs_of: Mapping[tuple[str, date], ReconciliationRun]
+) -> list[tuple[str, date]]:
+    """Return the gateways and days with calls that were never compared, or only before they were over, or in
+    vain, and whose record was read since. After an outage of any length nothing is left out.
+    """
+    read_at: dict[str, datetime] = {}
+    for gateway, at in reads_of_gateways():
+        read_at[gateway] = min(read_at.get(gateway, at or NEVER), at or NEVER)
+
+    def is_left_out(one: tuple[str, date]) -> bool:
+        run = runs_of.get(one)
+        if run is None or not was_whole(run):
+            return True
+        if run.state != RunState.UNREADABLE or run.notice == TOO_LARGE:
+            return False
+        return read_at.get(run.source, NEVER) >= max(run.last_run_at, end_of_day(run.day))
+
+    pairs = [*product(read_at, days), *gateways_alone(days)]
+    return with_calls([one for one in pairs if is_left_out(one)])
 
 
 def reconcile_due_accounts() -> dict[str, str]:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from django.db.models import Manager
 
 from core import clock
-from usage.models import ImportCursor, ProviderAccount, ProviderCost, ProviderUsage
+from usage.models import ImportCursor, ProviderAccount, ProviderCost, ProviderUsage, SourceKind
 
 USAGE_FINAL_AFTER = timedelta(days=1)
 COST_FINAL_AFTER = timedelta(days=3)
@@ -31,9 +31,9 @@ def reading(
 ) -> Reading:
     """Return how the current figures of a UTC day of accounts stand. Four queries.
 
-    They are final when the provider says so, or has counted up to `final_after` the end of the day. Without
-    figures the day was read only if every reader of the account has succeeded after its end: a provider who
-    counted nothing and one nobody asked are not the same.
+    They are final when the provider says so, or has counted up to `final_after` the end of the day. Until
+    they are, the day was read only if every reader of the account has succeeded after its end: a provider who
+    counted nothing, or no more, and one nobody asked are not the same.
     """
     ends_at = datetime.combine(day, time.min, tzinfo=UTC) + timedelta(days=1)
     rows = list(
@@ -51,7 +51,11 @@ def reading(
         else clock.now() >= settled_at
     )
     known = ProviderAccount.objects.filter(pk__in=accounts).order_by("pk")
-    notices = (_notice(account, ends_at, has_figures=account.pk in told) for account in known)
+    other = SourceKind.COST if figures.model is ProviderUsage else SourceKind.USAGE
+    notices = (
+        _notice(account, ends_at, other, has_figures=account.pk in told, is_final=is_final)
+        for account in known
+    )
     return Reading(
         notice=next((notice for notice in notices if notice), ""),
         provisional=not is_final,
@@ -59,9 +63,11 @@ def reading(
     )
 
 
-def _notice(account: ProviderAccount, ends_at: datetime, *, has_figures: bool) -> str:
+def _notice(
+    account: ProviderAccount, ends_at: datetime, other: SourceKind, *, has_figures: bool, is_final: bool
+) -> str:
     """Say why the provider's figures are not known. What reads an account is named after it; one that is
-    closed has said all that it ever will.
+    closed has said all that it ever will. Figures that are there wait for no reader of the `other` kind.
     """
     if account.closed_at is not None:
         return "" if has_figures else "The account is closed, and told nothing of this day."
@@ -69,11 +75,15 @@ def _notice(account: ProviderAccount, ends_at: datetime, *, has_figures: bool) -
     failing = next((cursor.last_error for cursor in cursors if cursor.last_error), "")
     if failing:
         return f"The provider cannot be read: {failing}"
-    return "" if has_figures else _not_read(account, cursors, ends_at)
+    if has_figures:
+        cursors = [cursor for cursor in cursors if cursor.kind != other]
+        if is_final or not cursors:
+            return ""  # what was uploaded, and no reader brings, is all there is
+    return _not_read(account, cursors, ends_at)
 
 
 def _not_read(account: ProviderAccount, cursors: Sequence[ImportCursor], ends_at: datetime) -> str:
-    """Say why a provider that told nothing of a day was not read to its end, if it was not."""
+    """Say why a provider was not read to the end of a day, if it was not."""
     if not cursors and not account.admin_credential:
         return "No credential is set for this account, and no figures were uploaded."
     reached = [cursor.last_success_at for cursor in cursors if cursor.last_success_at is not None]

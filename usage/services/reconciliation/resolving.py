@@ -61,9 +61,10 @@ def confirm_price(*, actor: User, discrepancy: Discrepancy, reason: str) -> Disc
     """Enter the prices that a provider was found to charge, from the day on which it began, and close the
     difference; administrators may.
 
-    A price that moves by more than 20 % then waits for a second administrator, as any other does. Calls that
-    were made keep their charge until they are priced again. Raises RoleNeededError, InvalidInputError where
-    nothing is proposed or a price is in the way, AlreadyDoneError when the difference is closed.
+    A contract that holds on that day ends there, and one that was entered for a later day stays. A price that
+    moves by more than 20 % then waits for a second administrator, as any other does. Calls that were made
+    keep their charge until they are priced again. Raises RoleNeededError, InvalidInputError where nothing is
+    proposed, AlreadyDoneError when the difference is closed.
     """
     require_admin(actor, "confirm a price")
     text = _reason(reason)
@@ -83,6 +84,7 @@ def confirm_price(*, actor: User, discrepancy: Discrepancy, reason: str) -> Disc
                 date.fromisoformat(mine.proposal["from"]), datetime.min.time(), tzinfo=UTC
             ),
             valid_until=None,
+            supersedes=True,
         )
         override_price(actor=actor, model=model, override=override, reason=text)
     return _close(actor, mine, DiscrepancyState.ACCEPTED, "discrepancy.price_confirmed", text)

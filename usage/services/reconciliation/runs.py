@@ -9,17 +9,34 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from core import clock
+from core import audit, clock
 from core.money import ZERO
-from usage.models import DiscrepancyClass, DiscrepancyState, Level, ReconciliationRun, RunState
+from usage.models import (
+    Discrepancy,
+    DiscrepancyClass,
+    DiscrepancyState,
+    Level,
+    ReconciliationRun,
+    RunState,
+)
+from usage.variance import LEAST_USD, SHARE
 
 AGREE_NOW = "The two sides agree since then."
+GREW = "It grew beyond the amount that was explained or accepted."
+Names = frozenset[tuple[str, str]]  # the class and the external id of differences of one run
 
 # Found again: figures of an open one follow, one that had gone away is open again (not a second booking that
-# was taken back: the gateway keeps its row), and what a person said about the others stands. A booked call
-# that the gateway's record lacks is not confirmed until its row comes, whatever was said about it.
+# was taken back: the gateway keeps its row), and what a person said about the others stands, as long as they
+# are not beyond the amount about which it was said: that is the one they keep. A booked call that the
+# gateway's record lacks is not confirmed until its row comes, whatever was said about it.
 KEEP_SQL = """
-WITH found AS MATERIALIZED ({found}), kept AS (
+WITH found AS MATERIALIZED ({found}), grown AS MATERIALIZED (
+  SELECT d.id, d.kind, d.external_id, d.state, d.amount_usd AS was_usd, f.amount_usd, d.note
+  FROM found f JOIN usage_discrepancy d ON (d.kind, d.external_id) = (f.kind, f.external_id)
+  WHERE d.run_id = %(run)s AND d.state IN ('explained', 'accepted') AND abs(f.amount_usd)
+      - CASE WHEN sign(f.amount_usd) = sign(d.amount_usd) THEN abs(d.amount_usd) ELSE 0 END
+      > greatest(%(least)s, %(share)s * abs(d.amount_usd))
+), kept AS (
   INSERT INTO usage_discrepancy AS d (public_id, run_id, kind, external_id, at, model_name, detail, proposal,
     amount_usd, state, note, opened_at, unconfirmed)
   SELECT 'dsc_' || left(replace(gen_random_uuid()::text, '-', ''), 18), %(run)s, kind, external_id, at,
@@ -28,7 +45,8 @@ WITH found AS MATERIALIZED ({found}), kept AS (
     amount_usd = excluded.amount_usd, proposal = excluded.proposal, state = 'open', closed_at = NULL,
     closed_by_id = NULL, unconfirmed = excluded.unconfirmed,
     note = CASE WHEN d.state = 'open' THEN d.note ELSE '' END
-  WHERE d.state = 'open' OR d.state = 'corrected' AND NOT (d.kind = 'duplicate' AND excluded.amount_usd = 0)
+  WHERE d.state = 'open' OR d.id IN (SELECT id FROM grown)
+    OR d.state = 'corrected' AND NOT (d.kind = 'duplicate' AND excluded.amount_usd = 0)
 ), gone AS (
   UPDATE usage_discrepancy d SET unconfirmed = false,
     state = CASE d.state WHEN 'open' THEN 'corrected' ELSE d.state END,
@@ -37,7 +55,7 @@ WITH found AS MATERIALIZED ({found}), kept AS (
   WHERE d.run_id = %(run)s AND (d.state = 'open' OR d.unconfirmed)
     AND NOT EXISTS (SELECT FROM found f WHERE (f.kind, f.external_id) = (d.kind, d.external_id))
 )
-SELECT count(*) FROM found
+SELECT id, kind, external_id, state, was_usd, amount_usd, note FROM grown ORDER BY id
 """
 FIGURES_SQL = """
 SELECT i.kind, i.external_id, i.at, i.model_name, i.amount_usd, i.detail, i.proposal
@@ -76,14 +94,14 @@ def locked_run(*, source: str, day: date, level: Level, period_end: date | None 
     return ReconciliationRun.objects.select_for_update(no_key=True).order_by("pk").get(pk=made.pk)
 
 
-def keep_calls(run: ReconciliationRun, query: str, params: Mapping[str, Any]) -> int:
-    """Keep what a query finds, without reading it; return how many rows it found."""
+def keep_calls(run: ReconciliationRun, query: str, params: Mapping[str, Any]) -> None:
+    """Keep what a query finds, without reading it."""
     found = f"SELECT q.*, NULL::jsonb AS proposal FROM ({query}) q"  # noqa: S608  a constant of this app
-    return _keep(run, found, params)
+    _keep(run, found, params)
 
 
-def keep_found(run: ReconciliationRun, found: Sequence[Found]) -> int:
-    """Keep differences in sums; return how many there are."""
+def keep_found(run: ReconciliationRun, found: Sequence[Found]) -> Names:
+    """Keep differences in sums; return the names of those that are open again because they grew."""
     items = [
         {
             "kind": each.kind,
@@ -120,11 +138,29 @@ def is_open(run: ReconciliationRun) -> bool:
     return run.discrepancies.filter(state=DiscrepancyState.OPEN).exists()
 
 
-def _keep(run: ReconciliationRun, found: str, params: Mapping[str, Any]) -> int:
+def _keep(run: ReconciliationRun, found: str, params: Mapping[str, Any]) -> Names:
+    """Keep what is found, and return what is open again, each with a line in the audit."""
     with connection.cursor() as cursor:
         cursor.execute(
             KEEP_SQL.format(found=found),
-            {**params, "run": run.pk, "now": clock.now(), "agree": AGREE_NOW},
+            {
+                **params,
+                "run": run.pk,
+                "now": clock.now(),
+                "agree": AGREE_NOW,
+                "least": LEAST_USD,
+                "share": SHARE,
+            },
         )
-        count: int = cursor.fetchone()[0]
-    return count
+        grown = cursor.fetchall()
+    known = Discrepancy.objects.in_bulk([pk for pk, *_ in grown])
+    for pk, _, _, state, was_usd, amount_usd, note in grown:
+        audit.record(
+            actor=None,
+            action="discrepancy.reopened",
+            subject=known[pk],
+            before={"state": state, "amount_usd": was_usd, "note": note},
+            after={"state": DiscrepancyState.OPEN, "amount_usd": amount_usd},
+            reason=GREW,
+        )
+    return frozenset((kind, external_id) for _, kind, external_id, *_ in grown)

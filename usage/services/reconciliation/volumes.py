@@ -70,16 +70,14 @@ def reconcile_volumes(*, account: ProviderAccount, day: date) -> ReconciliationR
         books = books_of(account, day, day)
         found = [*_unknown_keys(books), *_held_keys(books)]
         state = reading(books.accounts, ProviderUsage.objects, day, final_after=USAGE_FINAL_AFTER)
-        if state.notice:
-            found = []
-        else:
-            runs.keep_found(run, found)
+        found = [] if state.notice else found
+        reopened = frozenset() if state.notice else runs.keep_found(run, found)
         _sum_up(run, books)
         run.provisional, run.data_refreshed_at = state.provisional, state.data_refreshed_at
         run.drift_usd = runs.open_amount(run)
         outcome = RunState.DIFFERENT if runs.is_open(run) else RunState.MATCHED
         runs.finish(run, state=RunState.UNREADABLE if state.notice else outcome, notice=state.notice)
-        alerts.tell_of_bypasses(account, run, found)
+        alerts.tell_of_bypasses(account, run, found, reopened=reopened)
     log.info("usage.reconciled", source=account.public_id, day=str(day), level=2, state=run.state)
     return run
 
