@@ -21,11 +21,14 @@ from teams.models import User
 from teams.services import rename_person, rename_project, rename_team
 from tests import factories
 from tests.api.world import open_budget
-from tests.approvals.conftest import ask_for
+from tests.approvals.conftest import ask_for, lend
 from tests.browsing import Page, Visitor
 from tests.cast import Cast
 
 AUDIT = "/audit/"
+EVERYTHING = {
+    "adas key", "adas request", "by ada", "search", "cards", "organisation", "adas token", "lent",
+}  # fmt: skip
 
 
 def record(cast: Cast, **values: Any) -> AuditEvent:
@@ -60,27 +63,30 @@ def test_line_says_what_who_why_and_what_changed(cast: Cast) -> None:
 @pytest.mark.parametrize(
     ("who", "seen"),
     [
-        ("ada", {"adas key", "adas request", "by ada"}),
-        ("ben", {"adas key", "adas request", "by ada", "search"}),
+        ("ada", {"adas key", "adas request", "by ada", "adas token"}),
+        ("ben", {"adas key", "adas request", "by ada", "search", "lent"}),
         ("cleo", {"adas key", "adas request", "by ada", "search"}),
-        ("dan", set()),
+        ("dan", {"lent"}),
         ("eve", {"cards"}),
         ("fay", set()),
-        ("audrey", {"adas key", "adas request", "by ada", "search", "cards", "organisation"}),
-        ("ann", {"adas key", "adas request", "by ada", "search", "cards", "organisation"}),
+        ("audrey", EVERYTHING),
+        ("ann", EVERYTHING),
     ],
 )
 def test_each_reads_what_concerns_him(cast: Cast, who: str, seen: set[str]) -> None:
-    """Ada's own, Ben's team, Cleo's department; auditors and administrators everything."""
+    """Their own, Ben's team and what he lends Dan, Cleo's department; auditors, administrators everything."""
     key = factories.ApiKeyFactory.create(project=cast.ranking, owner=cast.ada)
     request = factories.AccessRequestFactory.create(requester=cast.ada, project=cast.ranking)
+    nowhere: dict[str, Any] = {"actor": None, "team_id": None, "department_id": None}
     events = {
         "adas key": record(cast, actor=None, subject=key),
         "adas request": record(cast, actor=None, subject=request),
         "by ada": record(cast, actor=cast.ada, subject=cast.ranking),
         "search": record(cast),
         "cards": record(cast, actor=None, subject=cast.cards, team_id=cast.cards.pk, department_id=None),
-        "organisation": record(cast, actor=None, subject=cast.ann, team_id=None, department_id=None),
+        "organisation": record(cast, subject=cast.ann, **nowhere),
+        "adas token": record(cast, subject=factories.ApiTokenFactory.create(owner=cast.ada), **nowhere),
+        "lent": record(cast, subject=lend(cast, "ben", "dan"), **nowhere),
     }  # fmt: skip
     visitor = Visitor(getattr(cast, who))
 
