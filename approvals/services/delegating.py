@@ -33,8 +33,9 @@ def delegate(
 ) -> Delegation:
     """Let `taker` decide as `actor` would in a role that the actor himself holds there, for at most 30 days.
 
-    It begins now where `valid_from` is over: nothing was lent before somebody lent it. What was lent cannot be lent on. Raises InvalidInputError, NotAllowedError when he does not hold the role,
-    and AlreadyDoneError when he lends it to the same person at that time already.
+    It begins now where `valid_from` is over: nothing was lent before somebody lent it. What was lent cannot
+    be lent on. Raises InvalidInputError, NotAllowedError when he does not hold the role, and AlreadyDoneError
+    when he lends it to the same person at that time already.
     """
     # One of a person at a time, and none while either of them leaves.
     people = lock_all_first(User.objects.filter(pk__in=(actor.pk, taker.pk)))
