@@ -39,6 +39,6 @@ class DelegationCreateIn(In):
     role = serializers.ChoiceField(Role.choices, help_text="Lead, director or admin: those decide.")
     team = PublicId("tem", required=False, help_text="Where a lead decides.")
     department = PublicId("dep", required=False, help_text="Where a director decides.")
-    valid_from = Moment(required=False, help_text="Now unless said.")
+    valid_from = Moment(required=False, help_text="Now unless a later time is said.")
     valid_until = Moment(help_text="At most 30 days after it begins.")
     reason = Text(max_length=MAX_REASON_CHARACTERS, default="")

@@ -33,29 +33,31 @@ def delegate(
 ) -> Delegation:
     """Let `taker` decide as `actor` would in a role that the actor himself holds there, for at most 30 days.
 
-    What was lent cannot be lent on. Raises InvalidInputError, NotAllowedError when he does not hold the role,
-    and AlreadyDoneError when he lends it to the same person at that time already.
+    It begins now where `valid_from` is over: nothing was lent before somebody lent it. What was lent cannot
+    be lent on. Raises InvalidInputError, NotAllowedError when he does not hold the role, and AlreadyDoneError
+    when he lends it to the same person at that time already.
     """
     # One of a person at a time, and none while either of them leaves.
     people = lock_all_first(User.objects.filter(pk__in=(actor.pk, taker.pk)))
     place: dict[str, Any] = {"role": role, "team": team, "department": department}
     _require_held(actor, place)
     _require_taker(actor, next(person for person in people if person.pk == taker.pk))
-    _require_span(valid_from, valid_until)
+    begins = max(clock.now(), valid_from)
+    _require_span(begins, valid_until)
     text = checked_remark(reason, most=MAX_REASON_CHARACTERS)
     same = Delegation.objects.filter(giver=actor, taker=taker, **place)
-    if same.filter(valid_from__lt=valid_until, valid_until__gt=valid_from).exists():
+    if same.filter(valid_from__lt=valid_until, valid_until__gt=begins).exists():
         raise AlreadyDoneError(f"{taker} is your delegate there at that time already.")
     lent = Delegation.objects.create(
         giver=actor,
         taker=taker,
-        valid_from=valid_from,
+        valid_from=begins,
         valid_until=valid_until,
         reason=text,
         created_at=clock.now(),
         **place,
     )
-    after = {"taker": taker, "valid_from": valid_from, "valid_until": valid_until, **place}
+    after = {"taker": taker, "valid_from": begins, "valid_until": valid_until, **place}
     _record(actor, "delegation.given", lent, after=after, reason=text)
     _tell(lent)
     return lent
@@ -114,7 +116,7 @@ def _require_taker(actor: User, taker: User) -> None:
 
 
 def _require_span(valid_from: datetime, valid_until: datetime) -> None:
-    if valid_until <= max(valid_from, clock.now()):
+    if valid_until <= valid_from:
         raise InvalidInputError("Enter a last day that is still to come.", field="valid_until")
     if valid_until - valid_from > LONGEST_DELEGATION:
         raise InvalidInputError(

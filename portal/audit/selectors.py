@@ -9,9 +9,9 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from approvals.models import AccessRequest, BudgetRequest
+from approvals.models import AccessRequest, BudgetRequest, Delegation
 from core.models import AuditEvent, AuditSeal
-from keys.models import ApiKey, Grant
+from keys.models import ApiKey, ApiToken, Grant
 from portal.audit.names import SHORT, briefly_named
 from teams.models import Role, RoleAssignment, Team, User
 from teams.selectors import RolesHeld
@@ -81,12 +81,16 @@ def sealed_until() -> tuple[int, datetime | None]:
 
 
 def _own(user: User) -> Q:
-    """Match events about the person himself, his keys, their grants, his requests and his roles."""
+    """Match events about the person himself, his keys, their grants, his tokens, his requests, his roles, and
+    what he lends or is lent.
+    """
     mine: tuple[tuple[str, QuerySet[Any]], ...] = (
         ("keys.apikey", ApiKey.objects.filter(owner=user)),
         ("keys.grant", Grant.objects.filter(key__owner=user)),
+        ("keys.apitoken", ApiToken.objects.filter(owner=user)),
         ("approvals.accessrequest", AccessRequest.objects.filter(Q(requester=user) | Q(beneficiary=user))),
         ("approvals.budgetrequest", BudgetRequest.objects.filter(requester=user)),
+        ("approvals.delegation", Delegation.objects.filter(Q(giver=user) | Q(taker=user))),
         ("teams.roleassignment", RoleAssignment.objects.filter(user=user)),
     )
     own = Q(object_type="teams.user", object_id=user.public_id)

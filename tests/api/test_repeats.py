@@ -177,7 +177,7 @@ def waiting(request: pytest.FixtureRequest, world: World) -> tuple[str, Waiting]
     """Return where a request of Ada's is decided, and the request: for access, then for more budget."""
     asked: Waiting = world.request
     if request.param == "budget-requests":
-        more = {"limit_usd": Decimal(600), "reason": "A launch in December."}
+        more: dict[str, Any] = {"limit_usd": Decimal(600), "reason": "A launch in December."}
         asked = ask_increase(actor=world.cast.ada, budget=world.budget, **more)
     return f"{request.param}/{asked.public_id}/decide/", asked
 

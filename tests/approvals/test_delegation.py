@@ -142,6 +142,15 @@ def test_what_cannot_be_lent(cast: Cast, changes: dict[str, Any], says: str) -> 
         lends(cast, **changes | people)
 
 
+def test_nobody_lends_for_a_time_that_is_over(cast: Cast, asked: AccessRequest) -> None:
+    """What begins today, as days are entered, begins now: no record says that it held before."""
+    before = clock.now()
+    lent = lends(cast, valid_from=before - timedelta(days=10), valid_until=before + timedelta(days=25))
+    assert before <= lent.valid_from <= clock.now()
+    assert AuditEvent.objects.get(action="delegation.given").after["valid_from"] >= before.isoformat()[:19]
+    approve(asked, cast.dan)
+
+
 def test_the_same_is_lent_once_and_the_delegate_is_told_once(cast: Cast) -> None:
     lends(cast)
     with pytest.raises(AlreadyDoneError, match="your delegate there at that time already"):

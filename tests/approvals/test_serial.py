@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from approvals.models import AccessRequest, Verdict
-from approvals.services import amend, close_requests_of, comment, decide, follow_all, withdraw
+from approvals.models import AccessRequest, Delegation, Verdict
+from approvals.services import amend, close_requests_of, comment, decide, end_delegation, follow_all, withdraw
 from core.errors import DomainError
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey, Grant
-from teams.models import Role, Team, User
+from teams.models import Role, RoleAssignment, Team, User
+from teams.services import end_role
 from teams.services.changes import archive_project, move_project
 from tests import factories
-from tests.approvals.conftest import REASON, ask_for
+from tests.approvals.conftest import REASON, ask_for, lend
 from tests.cast import Cast, make_cast
 from tests.racing import at_once
 
@@ -60,6 +61,15 @@ def closes(_: Cast, request: AccessRequest) -> Any:
     return archive_project(actor=None, project=request.project, reason="Done.")
 
 
+def role_ends(cast: Cast, _: AccessRequest) -> Any:
+    held = RoleAssignment.objects.filter(user=cast.ben, team=cast.search).latest("pk")
+    return end_role(actor=None, assignment=held, reason="Another team.")
+
+
+def delegation_ends(cast: Cast, _: AccessRequest) -> Any:
+    return end_delegation(actor=cast.ben, delegation=Delegation.objects.filter(taker=cast.dan).latest("pk"))
+
+
 def job_follows(_: Cast, request: AccessRequest) -> Any:
     return follow_all(most=10)
 
@@ -75,6 +85,9 @@ ACTS: dict[str, tuple[Act, ...]] = {
     "the other lead approves": (approves("bob"),),
     "the other lead denies": (denies,),
     "the director approves": (approves("cleo"),),
+    "the lead's delegate approves": (approves("dan"),),
+    "the lead's role ends": (role_ends,),
+    "the delegation ends": (delegation_ends,),
     "she withdraws": (lambda cast, request: withdraw(actor=cast.ada, request=request),),
     "she amends": (amends,),
     "she leaves": (lambda _, request: close_requests_of(request.requester),),
@@ -129,6 +142,14 @@ def one_after_the_other(acts: tuple[Act, ...], cast: Cast, request: AccessReques
     return left
 
 
+def let_ben_lead_and_lend(people: Cast) -> None:
+    """Give back what the pair before took: Ben leads Search, and Dan decides for him."""
+    if not RoleAssignment.objects.live().filter(user=people.ben, team=people.search).exists():
+        factories.RoleAssignmentFactory.create(user=people.ben, role=Role.LEAD, team=people.search)
+    if not Delegation.objects.live().filter(taker=people.dan).exists():
+        lend(people, "ben", "dan")
+
+
 @pytest.mark.parametrize("stages", STAGES, ids=str)
 @pytest.mark.parametrize("first", ACTS)
 def test_two_acts_at_once_have_the_effect_of_one_after_the_other(
@@ -141,6 +162,7 @@ def test_two_acts_at_once_have_the_effect_of_one_after_the_other(
     names = list(ACTS)
     for second in names[names.index(first) :]:
         project = factories.ProjectFactory.create(team=people.search, owner=people.ada)
+        let_ben_lead_and_lend(people)
         request = ask_for(people, project=project)
         one, other = ACTS[first], ACTS[second]
         orders = [one_after_the_other(order, people, request) for order in merged(one, other)]
