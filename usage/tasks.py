@@ -67,7 +67,8 @@ def check_prices() -> dict[str, int]:
 
 @shared_task(name="usage.reconcile_recent_days")
 def reconcile_recent_days() -> dict[str, str]:
-    """Compare the last days with every gateway, call by call."""
+    """Compare the last days with every gateway, call by call, and tell of calls told with two figures."""
+    services.tell_of_conflicts()
     return services.reconcile_recent_days()
 
 

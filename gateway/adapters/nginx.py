@@ -2,7 +2,7 @@
 
 A line holds what docs/sources.md says: ts ($msec), request_id, reservation, key_id, model, usage (the last
 `usage` of the answer, as text), status, denied. A line about a refused call, or whose answer told no usage,
-is left out: such a call settles at its hold.
+is left out: such a call is charged its input bound when its hold expires.
 """
 
 import hashlib

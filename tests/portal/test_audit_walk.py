@@ -86,6 +86,7 @@ BOOKS = {
     "usage.stop_runaways",
     # Their record are alerts and warnings, which are never changed either.
     "usage.forget_pace",
+    "usage.tell_of_conflicts",
     "usage.tell_of_forecasts",
     "usage.tell_of_spend",
     "usage.watch_spend",

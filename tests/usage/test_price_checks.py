@@ -15,6 +15,7 @@ from core import clock
 from core.models import Outbox
 from tests.gateway.conftest import World, build_world
 from tests.usage.test_repricing import administrator
+from usage.models import UsageEvent
 from usage.services import check_prices
 
 SMALL = {"input": "0.000001", "output": "0.000002"}
@@ -116,3 +117,27 @@ def test_a_class_that_is_priced_is_not_flagged(world: World) -> None:
     world.price(world.small, "input", "0.000009", context="priority")
     world.gus.authorize(world.token, context="priority")
     assert check() == {}
+
+
+@pytest.mark.parametrize(
+    ("units", "finish", "found"),
+    [
+        ({}, "stop", {"zero_cost": 1}),
+        ({"image": 2}, "stop", {"zero_cost": 1}),
+        ({"second": 0}, "stop", {}),
+        ({"second": 12}, "stop", {}),
+        ({}, "error", {}),
+    ],
+)
+def test_a_call_without_the_unit_that_its_model_is_priced_by_is_an_alarm(
+    world: World, units: dict[str, int], finish: str, found: dict[str, int]
+) -> None:
+    world.gus.settle(world.gus.authorize(world.token).json()["reservation"])
+    world.price(world.small, "second", "0.0001", valid_from=clock.now() - timedelta(days=1))
+    UsageEvent.objects.update(input_tokens=0, output_tokens=0, units=units, finish=finish, cost_usd=0)
+
+    assert check() == found
+
+    assert [
+        notice.detail.startswith("Calls did not tell the unit") for notice in PriceNotice.objects.all()
+    ] == [True] * len(found)

@@ -161,6 +161,23 @@ def test_variance_is_against_the_pace_before_the_month(cast: Cast) -> None:
     assert found.variance_usd == 100 - 2 * days
 
 
+def test_variance_is_against_the_forecast_of_the_first_day(cast: Cast) -> None:
+    """Nothing is used at weekends, so a month with many of them is expected to cost less."""
+    period = this_month(organisation_today())
+    before = [period.first_day - timedelta(days=back) for back in range(1, 22)]
+    for day in before:
+        if day.weekday() < 5:
+            book(cast.ranking, cast.large, day, "10")
+    length = (period.last_day - period.first_day).days + 1
+    workdays = [day for day in range(length) if (period.first_day + timedelta(days=day)).weekday() < 5]
+
+    found = statement(cast.search, period)
+
+    assert found.expected_usd == 10 * len(workdays)
+    [line] = [line for line in lines(cast) if line["name"] == "Expected when the month began"]
+    assert line["note"] == "forecast as of its first day, weekly pattern"
+
+
 def test_statement_of_a_closed_month_is_final(cast: Cast) -> None:
     period = last_month(organisation_today())
     closed_at = clock.now()

@@ -16,7 +16,7 @@ from core.money import ZERO
 from core.together import ask_together
 from teams.models import NamedKind, Team
 from teams.selectors import former_name_rows, former_names_of
-from usage.forecast import PACE_DAYS, linear, since_first_use
+from usage.forecast import HISTORY_DAYS, expected_end, since_first_use
 from usage.models import PeriodClose, PeriodState
 from usage.selectors.adjustments import Adjustment, adjustment_rows, adjustments_of, sum_of
 from usage.selectors.breakdown import KeySpend, breakdown_of, breakdown_rows
@@ -27,7 +27,7 @@ from usage.selectors.projects import share
 from usage.selectors.scopes import team_scope
 from usage.selectors.spend import cell_rows, day_rows
 from usage.selectors.unallocated import Unallocated, attributed_rows, told_rows, unallocated_of
-from usage.types import Period, Spend, Status, Totals
+from usage.types import Forecast, Period, Spend, Status, Totals
 
 SETTLES_AFTER = timedelta(days=3)  # by then providers have told what they will tell of a month (D+3)
 
@@ -70,7 +70,7 @@ class Statement:
     budgets: tuple[BudgetMonth, ...]
     adjustments: tuple[Adjustment, ...]
     unallocated: Unallocated
-    expected_usd: Decimal | None
+    expected: Forecast | None
     premium: Premium
 
     @property
@@ -87,6 +87,11 @@ class Statement:
     def unallocated_usd(self) -> Decimal | None:
         """Return the team's part of what providers billed and nobody caused."""
         return self.unallocated.share_usd(self.totals.cost_usd)
+
+    @property
+    def expected_usd(self) -> Decimal | None:
+        """Return what the month was expected to cost when it began."""
+        return self.expected.end_usd if self.expected else None
 
     @property
     def variance_usd(self) -> Decimal | None:
@@ -122,7 +127,7 @@ def statement(team: Team, period: Period) -> Statement:
     Names are those of the month's end. Late usage belongs to the month in which the call was authorised.
     """
     now = clock.now()
-    scope, before = team_scope(team), last_days(period.first_day - timedelta(days=1), PACE_DAYS)
+    scope, before = team_scope(team), last_days(period.first_day - timedelta(days=1), HISTORY_DAYS)
     asked = ask_together(
         names=former_name_rows(named_at(period)),
         cut=breakdown_rows(scope, period),
@@ -165,21 +170,21 @@ def statement(team: Team, period: Period) -> Statement:
         budgets=_budgets(team, period, now),
         adjustments=adjustments_of(asked["entries"], period),
         unallocated=left,
-        expected_usd=expected_at_start(asked["before"], before, period),
+        expected=expected_at_start(asked["before"], before, period),
         premium=premium_of(asked["dear"], period),
     )
 
 
-def expected_at_start(cells: Iterable[Mapping[str, Any]], before: Period, period: Period) -> Decimal | None:
-    """Return what a period was expected to cost when it began, by what each day and tier `before` it cost.
+def expected_at_start(cells: Iterable[Mapping[str, Any]], before: Period, period: Period) -> Forecast | None:
+    """Return the forecast of a period as of its first day, by what each day and tier `before` it cost: the
+    one that budgets and the overview show.
 
     None when nothing had been used yet.
     """
     by_day = {(row["day"], row["tier_id"]): row["usd"] for row in cells}
     daily = [row.total_usd for row in day_rows(by_day, before, before.last_day)]
     length = (period.last_day - period.first_day).days + 1
-    forecast = linear(since_first_use(daily), spent_usd=ZERO, days_left=Decimal(length))
-    return forecast.end_usd if forecast else None
+    return expected_end(since_first_use(daily), spent_usd=ZERO, days_left=Decimal(length))
 
 
 def _keys(spent: Sequence[KeySpend], whole_usd: Decimal, named: NamesThen) -> tuple[Share, ...]:

@@ -4,6 +4,7 @@ charged, keep the tables in shape.
 
 from usage.services.alerts import forget_pace, tell_of_forecasts, tell_of_spend, watch_spend
 from usage.services.bulk import import_page, import_rows
+from usage.services.conflicts import tell_of_conflicts
 from usage.services.corrections import Corrected, Correction, correct_calls
 from usage.services.cursors import read_now
 from usage.services.holds import expire_holds, make_partitions, reclaim_leases
@@ -79,6 +80,7 @@ __all__ = [
     "run_repricings",
     "soft_close_period",
     "stop_runaways",
+    "tell_of_conflicts",
     "tell_of_forecasts",
     "tell_of_spend",
     "upload_invoice",

@@ -16,10 +16,10 @@ import structlog
 from django.conf import settings
 from django.db import connection, transaction
 
-from core import clock, outbox
-from teams.models import Role, RoleAssignment, User
+from core import clock
 from usage.models import Quarantine, QuarantineReason
 from usage.rows import COLUMNS, Copied, RowError, copied, external_id, kept
+from usage.services.conflicts import tell_of_conflict
 from usage.services.ingest import IngestCounts
 from usage.services.retention import HOURS_KEPT
 
@@ -29,10 +29,6 @@ PAGE_ROWS = 20_000
 MOST_ROUNDS = 4
 TOLD_TOO_OFTEN = f"The page tells this call with more than {MOST_ROUNDS} different figures."
 COPY_SQL = f"COPY usage_import_row ({', '.join(name for name, _ in COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-CONFLICT_MAIL = """\
-{source} told {count} calls again with other figures than were booked. What was booked stands.
-
-Look at them before these figures are used: they are in quarantine, with what was told."""
 DETAILS = {
     QuarantineReason.UNKNOWN_KEY: "No key has this public id.",
     QuarantineReason.UNKNOWN_MODEL: "No model and no alias has this name.",
@@ -173,7 +169,7 @@ def _quarantine(source: str, refused: Sequence[Refused]) -> None:
     new = [row for row in conflicts if (row.external_id, row.row_hash) not in told]
     log.warning("usage.quarantined", source=source, rows=len(rows), conflicts=len(new))
     if new:
-        _tell_administrators(source, len(new))
+        tell_of_conflict(source=source, calls=len(new), day=clock.now().date())
 
 
 def _quarantine_rows(source: str, refused: Sequence[Refused]) -> Iterator[Quarantine]:
@@ -188,19 +184,4 @@ def _quarantine_rows(source: str, refused: Sequence[Refused]) -> Iterator[Quaran
             row=safe,
             row_hash=hashlib.sha256(orjson.dumps(safe, option=orjson.OPT_SORT_KEYS)).hexdigest(),
             seen_at=now,
-        )
-
-
-def _tell_administrators(source: str, count: int) -> None:
-    """Mail every administrator once a day and source: a call told twice with two figures is an alarm."""
-    log.error("usage.conflict", source=source, calls=count)
-    administrators = RoleAssignment.objects.live().filter(role=Role.ADMIN).values("user")
-    for person in User.objects.filter(pk__in=administrators, is_active=True):
-        outbox.put_mail(
-            topic="usage.conflict",
-            recipient=person.email,
-            dedupe_key=f"usage_conflict:{source}:{clock.now():%Y-%m-%d}:{person.public_id}",
-            subject=f"{source} tells other figures than were booked",
-            body=CONFLICT_MAIL.format(source=source, count=count),
-            link="/reconciliation/",
         )

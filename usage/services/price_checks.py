@@ -14,7 +14,7 @@ from django.db import connection, transaction
 
 from catalog.importer import Published, published_prices
 from catalog.models import LlmModel, NoticeKind, PriceNotice
-from catalog.pricing import IMPORTED, PRECEDENCE, PriceRow, price_of
+from catalog.pricing import IMPORTED, OPEN_UNITS, PRECEDENCE, PriceRow, price_of
 from catalog.selectors import price_rows
 from catalog.services.importing import PublishedPrices
 from catalog.services.telling import tell_of_notice
@@ -25,18 +25,29 @@ log = structlog.get_logger(__name__)
 LARGEST_QUIET_DIFFERENCE = Decimal("0.005")
 LOOK_BACK = timedelta(days=2)
 SHOWN = 3
-# Tokens that cost nothing although somebody has to be paid for them.
+WITHOUT_PRICE = "Calls with tokens were charged nothing. Enter the missing price, or declare it free."
+WITHOUT_UNIT = (
+    "Calls did not tell the unit that the model is priced by (seconds, characters, images, pages, searches),"
+    " and were charged nothing. Let the gateway tell it in `units`, or price the model by request."
+)
+# Tokens that cost nothing although somebody has to be paid for them; and answers without tokens of a model
+# that is priced by another unit, of which they told none: a transcription without its seconds.
 FREE_SQL = """
-    SELECT u.model_id, count(*), max(u.at) FROM usage_event u JOIN catalog_llmmodel m ON m.id = u.model_id
-    WHERE u.at >= %s AND u.calls = 1 AND u.cost_usd = 0 AND NOT u.cache_hit AND NOT m.declared_free
-      AND u.input_tokens + u.output_tokens > 0
+    SELECT u.model_id, count(*), max(u.at), count(*) FILTER (WHERE u.input_tokens + u.output_tokens = 0)
+    FROM usage_event u JOIN catalog_llmmodel m ON m.id = u.model_id
+    WHERE u.at >= %(since)s AND u.calls = 1 AND u.cost_usd = 0 AND NOT u.cache_hit AND NOT m.declared_free
+      AND (u.input_tokens + u.output_tokens > 0
+        OR u.finish NOT IN ('error', 'cancelled')
+        AND EXISTS (SELECT FROM catalog_price p WHERE p.model_id = u.model_id AND p.unit = ANY (%(open)s)
+                    AND NOT jsonb_exists(u.units, p.unit) AND p.usd_per_unit > 0 AND p.valid_from <= u.at
+                    AND (p.valid_until IS NULL OR p.valid_until > u.at)))
     GROUP BY u.model_id
 """
 # Calls in a service class in which their model had no price: the dearest was charged.
 STRANGE_SQL = """
     SELECT r.model_id, count(*), max(r.authorized_at), string_agg(DISTINCT r.context, ', ')
     FROM budgets_reservation r JOIN catalog_llmmodel m ON m.id = r.model_id
-    WHERE r.authorized_at >= %s AND r.context <> 'standard' AND NOT m.declared_free
+    WHERE r.authorized_at >= %(since)s AND r.context <> 'standard' AND NOT m.declared_free
       AND NOT EXISTS (SELECT FROM catalog_price p WHERE p.model_id = r.model_id AND p.context = r.context
                       AND p.valid_from <= r.authorized_at
                       AND (p.valid_until IS NULL OR p.valid_until > r.authorized_at))
@@ -70,9 +81,9 @@ def check_prices(*, published: PublishedPrices | None = None, at: datetime | Non
                 model_id=model,
                 calls=calls,
                 last_at=last,
-                detail="Calls with tokens were charged nothing. Enter the missing price, or declare it free.",
+                detail=WITHOUT_UNIT if without_tokens else WITHOUT_PRICE,
             )
-            for model, calls, last in _read(FREE_SQL, since)
+            for model, calls, last, without_tokens in _read(FREE_SQL, since)
         ],
         NoticeKind.UNKNOWN_CONTEXT: [
             Found(
@@ -127,7 +138,7 @@ def _differing(rows: Sequence[PriceRow], listed: Iterable[Published], now: datet
 
 def _read(sql: str, since: datetime) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(sql, [since])
+        cursor.execute(sql, {"since": since, "open": list(OPEN_UNITS)})
         rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
 

@@ -72,7 +72,7 @@ def _beyond(found: Statement) -> Iterator[Line]:
     )
     yield Line(
         name="Expected when the month began",
-        note="at the pace of the two weeks before",
+        note=f"forecast as of its first day, {found.expected.method}" if found.expected else "",
         amount_usd=found.expected_usd,
         unknown="no use before",
     )

@@ -159,7 +159,7 @@ def _keep(run: ReconciliationRun, found: str, params: Mapping[str, Any]) -> Name
             actor=None,
             action="discrepancy.reopened",
             subject=known[pk],
-            before={"state": state, "amount_usd": was_usd, "note": note},
+            before={"state": state, "amount_usd": was_usd, "reason": note},
             after={"state": DiscrepancyState.OPEN, "amount_usd": amount_usd},
             reason=GREW,
         )
