@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_BACK = timedelta(days=7)  # longer than any outage of the jobs, shorter than mails are kept
 CONFLICT_MAIL = """\
-{source} told {count} calls again with other figures than were booked. What was booked stands.
+Calls that {source} told again with other figures than were booked: {count}. What was booked stands.
 
 Look at them before these figures are used: they are in quarantine, with what was told."""
 
