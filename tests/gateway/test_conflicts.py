@@ -50,7 +50,7 @@ def test_other_figures_of_a_settlement_or_a_journal_alarm_once_a_day(
 
     [(subject, body)] = mails()
     assert subject == f"{gateway} tells other figures than were booked"
-    assert "told 1 calls again" in body
+    assert "told again with other figures than were booked: 1." in body
     Quarantine.objects.update(seen_at=clock.now() - timedelta(days=1))
     assert (tell_of_conflicts(), tell_of_conflicts()) == (1, 0)  # of another day
 
