@@ -75,11 +75,13 @@ def test_a_red_day_is_compared_when_the_record_was_read_and_one_that_is_too_much
     assert str(day) not in compared(journal, 6)
 
 
-def test_a_month_with_a_day_that_was_never_compared_does_not_close(journal: Journal) -> None:
+@pytest.mark.parametrize("by_source", [True, False])
+def test_a_month_with_a_day_that_was_never_compared_does_not_close(journal: Journal, by_source: bool) -> None:
     day = today()
 
     def check() -> Check:
-        return next(each for each in checklist(day.replace(day=1)) if each.title == "All days are compared")
+        checks = checklist(day.replace(day=1), by_source=by_source)
+        return next(each for each in checks if each.title == "All days are compared")
 
     with time_machine.travel(noon(40), tick=False):
         assert not check().holds

@@ -140,12 +140,14 @@ def soft_close_from(first_day: date) -> date:
     return end_of_month(first_day) + timedelta(days=SOFT_AFTER_DAYS)
 
 
-def checklist(first_day: date) -> list[Check]:
-    """Return what must hold before a month is closed. Twelve queries at most."""
+def checklist(first_day: date, *, by_source: bool = False) -> list[Check]:
+    """Return what must hold before a month is closed; `by_source` as whoever closes it has to ask, which
+    looks at single calls. Twelve queries at most.
+    """
     return [
         _is_over(first_day),
         _all_read(first_day),
-        _all_compared(first_day),
+        _all_compared(first_day, by_source=by_source),
         _nothing_open(first_day),
         _bills_there(first_day),
     ]
@@ -194,9 +196,10 @@ def _all_read(first_day: date) -> Check:
     return Check(holds=not late and not red, title="All sources are read", detail=detail)
 
 
-def _all_compared(first_day: date) -> Check:
+def _all_compared(first_day: date, *, by_source: bool) -> Check:
     """Whether every day with calls or providers' figures was held against something."""
-    left = days_never_compared(first_day, min(end_of_month(first_day), clock.now().date()))
+    end = min(end_of_month(first_day), clock.now().date())
+    left = days_never_compared(first_day, end, by_source=by_source)
     detail = "Every day of the month was compared since it was over."
     if left:
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from django.db import connection
 
-from usage.models import Level, ReconciliationRun, RunState
+from usage.models import Level, ReconciliationRun, RunState, UsageDay
 
 # Days on which a gateway has calls, in the ledger or in its own record.
 CALLS_SQL = """
@@ -45,18 +45,24 @@ def was_whole(run: ReconciliationRun) -> bool:
     return run.last_run_at >= end_of_day(run.day) + timedelta(days=1)
 
 
-def days_never_compared(first: date, end: date) -> list[date]:
+def days_never_compared(first: date, end: date, *, by_source: bool) -> list[date]:
     """Return the UTC days of [first, end) with calls or providers' figures that nothing was ever held
     against, or only before they were over. Four queries.
+
+    By source it looks at single calls, which no page does: those ask of which days with usage nothing was
+    compared at all.
     """
     days = [first + timedelta(days=number) for number in range((end - first).days)]
     runs = ReconciliationRun.objects.filter(level=Level.CALLS, day__gte=first, day__lt=end)
     # What could not be read is red, which is told apart.
     compared = {(run.source, run.day) for run in runs if run.state == RunState.UNREADABLE or was_whole(run)}
     with connection.cursor() as cursor:
+        cursor.execute(TOLD_SQL, {"first": first, "end": end})
+        left = {day for (day,) in cursor.fetchall()}
         cursor.execute("SELECT name FROM usage_source ORDER BY name")
         sources = [name for (name,) in cursor.fetchall()]
-        cursor.execute(TOLD_SQL, {"first": first, "end": end})
-        told = {day for (day,) in cursor.fetchall()}
-    left = [(source, day) for source in sources for day in days if (source, day) not in compared]
-    return sorted(told | {day for _, day in with_calls(left)})
+    if by_source:
+        asked = [(source, day) for source in sources for day in days if (source, day) not in compared]
+        return sorted(left | {day for _, day in with_calls(asked)})
+    used = UsageDay.objects.filter(day__gte=first, day__lt=end, calls__gt=0).values_list("day", flat=True)
+    return sorted(left | (set(used.distinct()) - {day for _, day in compared}))

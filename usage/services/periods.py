@@ -71,7 +71,7 @@ def close_period(*, actor: User, month: date) -> PeriodClose:
         raise AlreadyDoneError(f"{period} is closed already.")
     if period.state != PeriodState.SOFT:
         raise InvalidInputError(f"Close {period} softly first, so that its statements can be looked at.")
-    open_checks = [check.detail for check in checklist(month) if not check.holds]
+    open_checks = [check.detail for check in checklist(month, by_source=True) if not check.holds]
     if open_checks:
         raise InvalidInputError(f"{period} cannot be closed yet. {' '.join(open_checks)}")
     before, at = period.state, clock.now()
