@@ -47,7 +47,7 @@ def was_whole(run: ReconciliationRun) -> bool:
 
 def days_never_compared(first: date, end: date, *, by_source: bool) -> list[date]:
     """Return the UTC days of [first, end) with calls or providers' figures that nothing was ever held
-    against, or only before they were over. Four queries.
+    against, or only before they were over. Four queries at most.
 
     By source it looks at single calls, which no page does: those ask of which days with usage nothing was
     compared at all.
@@ -59,9 +59,10 @@ def days_never_compared(first: date, end: date, *, by_source: bool) -> list[date
     with connection.cursor() as cursor:
         cursor.execute(TOLD_SQL, {"first": first, "end": end})
         left = {day for (day,) in cursor.fetchall()}
-        cursor.execute("SELECT name FROM usage_source ORDER BY name")
-        sources = [name for (name,) in cursor.fetchall()]
     if by_source:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM usage_source ORDER BY name")
+            sources = [name for (name,) in cursor.fetchall()]
         asked = [(source, day) for source in sources for day in days if (source, day) not in compared]
         return sorted(left | {day for _, day in with_calls(asked)})
     used = UsageDay.objects.filter(day__gte=first, day__lt=end, calls__gt=0).values_list("day", flat=True)
