@@ -2,6 +2,7 @@
 push.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, timedelta
 
 import structlog
@@ -33,8 +34,9 @@ def tell_of_conflicts() -> int:
         reason=QuarantineReason.CONFLICT, resolved_at__isnull=True, seen_at__gte=clock.now() - LOOK_BACK
     )
     found = rows.values("source", day=TruncDate("seen_at", tzinfo=UTC)).annotate(calls=Count("pk"))
+    people = _administrators()
     return sum(
-        tell_of_conflict(source=each["source"], calls=each["calls"], day=each["day"])
+        _tell(people, source=each["source"], calls=each["calls"], day=each["day"])
         for each in found.order_by("day", "source")
     )
 
@@ -44,7 +46,15 @@ def tell_of_conflict(*, source: str, calls: int, day: date) -> int:
 
     Returns how many mails that made.
     """
-    administrators = RoleAssignment.objects.live().filter(role=Role.ADMIN).values("user")
+    return _tell(_administrators(), source=source, calls=calls, day=day)
+
+
+def _administrators() -> list[User]:
+    held = RoleAssignment.objects.live().filter(role=Role.ADMIN).values("user")
+    return list(User.objects.filter(pk__in=held, is_active=True).order_by("pk"))
+
+
+def _tell(people: Sequence[User], *, source: str, calls: int, day: date) -> int:
     mails = [
         outbox.put_mail(
             topic="usage.conflict",
@@ -54,7 +64,7 @@ def tell_of_conflict(*, source: str, calls: int, day: date) -> int:
             body=CONFLICT_MAIL.format(source=source, count=calls),
             link="/reconciliation/",
         )
-        for person in User.objects.filter(pk__in=administrators, is_active=True).order_by("pk")
+        for person in people
     ]
     made = len([mail for mail in mails if mail is not None])
     if made:
