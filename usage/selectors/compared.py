@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from django.db import connection
 
-from usage.models import Level, ReconciliationRun, RunState, UsageDay
+from usage.models import Level, ReconciliationRun, RunState
+from usage.selectors.rollup import EVERYTHING, days_of
 
 # Days on which a gateway has calls, in the ledger or in its own record.
 CALLS_SQL = """
@@ -65,5 +66,5 @@ def days_never_compared(first: date, end: date, *, by_source: bool) -> list[date
             sources = [name for (name,) in cursor.fetchall()]
         asked = [(source, day) for source in sources for day in days if (source, day) not in compared]
         return sorted(left | {day for _, day in with_calls(asked)})
-    used = UsageDay.objects.filter(day__gte=first, day__lt=end, calls__gt=0).values_list("day", flat=True)
-    return sorted(left | (set(used.distinct()) - {day for _, day in compared}))
+    used = days_of(EVERYTHING).filter(day__gte=first, day__lt=end, calls__gt=0)
+    return sorted(left | (set(used.values_list("day", flat=True).distinct()) - {day for _, day in compared}))
