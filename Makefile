@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. They need Python 3.11 or newer and make; everything else is installed.
 .DEFAULT_GOAL := help
-.PHONY: help run gateway test test-all mutants-ledger mutants-approvals focus promtool matrix fuzz e2e bench bench-usage reconcile-faults screenshots check fmt lock chromium
+.PHONY: help run gateway test test-all mutants-ledger mutants-approvals focus promtool matrix fuzz e2e bench bench-usage reconcile-faults screenshots check fmt lock chromium nginx
 
 PYTHON3 ?= python3
 PYTEST_WORKERS ?= 2
@@ -20,6 +20,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 RUN := .venv/.installed
 DEVELOP := .venv/.installed-dev
 PROMTOOL := .local/prometheus/usr/bin/promtool
+NGINX := .local/nginx/usr/lib/nginx/modules/ngx_http_js_module.so
+# Fetches packages of Debian as root and unpacks them under .local; nothing is installed, and no service starts.
+UNPACK = { [ "$$(id -u)" = 0 ] && mkdir -p .local/$(1) && cd .local/$(1) && apt-get update -qq \
+	&& apt-get download -qq $(2) && for package in *.deb; do dpkg -x "$$package" . || exit 1; done && rm *.deb; }
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
 
 help: ## List the targets
@@ -31,10 +35,10 @@ run: $(RUN) ## Start everything on this machine: database, queue, web, worker, b
 gateway: $(RUN) ## Start LiteLLM in an environment of its own, in front of a fake provider, for the portal that runs here
 	@PORT=$${PORT:-$$(cat .local/port 2>/dev/null || echo 8000)} exec $(PYTHON) manage.py gateway_up
 
-test: $(DEVELOP) chromium ## Run every test but the long ones, the end-to-end path included
+test: $(DEVELOP) chromium nginx ## Run every test but the long ones, the end-to-end path included
 	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) -m "not full" --durations=15 $(PYTEST_ARGUMENTS)
 
-test-all: $(DEVELOP) chromium ## Run every test
+test-all: $(DEVELOP) chromium nginx ## Run every test
 	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --durations=30 $(PYTEST_ARGUMENTS)
 
 mutants-ledger: $(DEVELOP) ## Seed bugs into decisions and books, one by one, and name the test that notices each
@@ -71,8 +75,7 @@ focus: $(DEVELOP) .local/focus/.installed ## Validate the FOCUS export of demo d
 	$(PYTHON) -m tests.focus.validate
 
 promtool: $(DEVELOP) ## Check /metrics, the rules and their tests with promtool; as root on Debian it is fetched
-	@[ -x "$(PROMTOOL)" ] || [ "$$(id -u)" != 0 ] || { mkdir -p .local/prometheus && cd .local/prometheus \
-	&& apt-get update -qq && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb; } || true
+	@[ -x "$(PROMTOOL)" ] || $(call UNPACK,prometheus,prometheus) || true
 	$(PYTHON) -m pytest -n 0 -q -rs tests/portal/test_promtool.py $(PYTEST_ARGUMENTS)
 
 check: $(DEVELOP) ## Check style, types, import rules, migrations and the house rules
@@ -112,6 +115,10 @@ chromium: ## Install Chromium for the browser tests, as root on Debian; elsewher
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
 	|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qqy --no-install-recommends chromium; } \
 	|| echo "Chromium is missing, so the browser tests will be skipped. Install the package 'chromium'."
+
+nginx: ## Fetch nginx for the tests of its gateway, as root on Debian; elsewhere say what is missing
+	@[ -e "$(NGINX)" ] || [ -e "/$(NGINX:.local/nginx/%=%)" ] || $(call UNPACK,nginx,nginx nginx-common libnginx-mod-http-js) \
+	|| echo "nginx is missing, so its tests will be skipped. Install the packages 'nginx' and 'libnginx-mod-http-js'."
 
 $(PYTHON):
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

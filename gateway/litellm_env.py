@@ -30,17 +30,18 @@ def ensure_environment(directory: Path, *, say: Callable[[str], None]) -> Path:
     Two processes may ask at once: the second waits for the first.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
+    directory = directory.resolve()
     with _lock(directory.with_suffix(".lock")):
         if not _is_installed(directory):
             say(f"Installing LiteLLM {VERSION} into {directory} (once, about a minute, 720 MB).")
-            _run([sys.executable, "-m", "venv", str(directory)], say)
+            _run([sys.executable, "-m", "venv", "--clear", str(directory)], say)
             pip = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install"]
             # Nothing is left to resolve: pip would look at newer releases, and refuse those without a hash.
             # Most of it is never imported, and what is gets compiled at the first start.
             locked = ["--require-hashes", "--no-deps", "--no-compile", "--progress-bar", "off"]
             locked += ["-r", str(REQUIREMENTS)]
             _run([*pip, *locked], say)
-            (directory / STAMP).write_text(_fingerprint())
+            (directory / STAMP).write_text(_fingerprint(directory))
             say("Installed.")
     return directory / "bin"
 
@@ -57,11 +58,12 @@ def process_environment(own: Mapping[str, str]) -> dict[str, str]:
 
 def _is_installed(directory: Path) -> bool:
     stamp = directory / STAMP
-    return stamp.exists() and stamp.read_text() == _fingerprint()
+    return stamp.exists() and stamp.read_text() == _fingerprint(directory)
 
 
-def _fingerprint() -> str:
-    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+def _fingerprint(directory: Path) -> str:
+    """Return what an environment is known by: its pins, and its place, which its programs name."""
+    return hashlib.sha256(REQUIREMENTS.read_bytes() + bytes(directory)).hexdigest()
 
 
 def _run(command: list[str], say: Callable[[str], None]) -> None:

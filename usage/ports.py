@@ -76,14 +76,28 @@ class RefusedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnusedCall:
+    """A call for which no provider worked, as the gateway's log has it: what is held for it is to be freed.
+
+    `reservation` is empty where the portal's answer never arrived; then `request_id` names the question.
+    """
+
+    reservation: str
+    request_id: str
+    at: datetime
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogPage:
-    """One page of a log. `skipped` counts lines about calls that consumed nothing or whose use is unknown."""
+    """One page of a log. `skipped` counts lines about calls that were refused or whose use is unknown."""
 
     rows: Sequence[LogRow]
     refused: Sequence[RefusedRow]
     skipped: int
     next_cursor: str
     has_more: bool
+    unused: Sequence[UnusedCall] = ()
 
 
 class UsageLog(Protocol):

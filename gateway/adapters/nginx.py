@@ -1,8 +1,10 @@
 """nginx's access log as JSON lines, read from its file by position; it may be rotated, cut off or growing.
 
 A line holds what docs/sources.md says: ts ($msec), request_id, reservation, key_id, model, usage (the last
-`usage` of the answer, as text), status, denied. A line about a refused call, or whose answer told no usage,
-is left out: such a call is charged its input bound when its hold expires.
+`usage` of the answer, as text), status, denied, connected and answered (seconds until the provider was
+reached, and until it answered). A line about a refused call is left out. One whose provider refused it or was
+never reached frees its hold. Any other whose answer told no usage is charged its input bound when its hold
+expires: the provider may have worked.
 """
 
 import hashlib
@@ -20,7 +22,7 @@ from django.conf import settings
 from gateway.adapters.calls import text_of
 from gateway.models import GatewayLog
 from usage.models import Finish, QuarantineReason
-from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError
+from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError, UnusedCall
 from usage.tokens import TokenCountError, checked_tokens
 
 log = structlog.get_logger(__name__)
@@ -29,6 +31,9 @@ MAX_LINE_BYTES = 64 * 1024
 ENOUGH_BYTES = 48  # of a head that no other file has: time and request id stand in front
 HEAD_BYTES = 128  # what a file is known by besides its inode, which the next file may get again
 SERVED = range(200, 300)
+REFUSED = range(400, 600)
+GAVE_UP = {408, 499, 504}  # somebody left or waited in vain, while the provider may have worked
+NO_ANSWER = "decision_unavailable"  # the portal may have held all the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +99,11 @@ def _page(path: Path, at: Position | None, limit: int) -> LogPage:
         following = _after(path, older)
         with following.open("rb") as file:
             known, offset = _identity(file), 0
-    rows, refused, skipped = _read(lines)
+    rows, unused, refused, skipped = _read(lines)
     inode, head, head_bytes = known
     return LogPage(
         rows=rows,
+        unused=unused,
         refused=refused,
         skipped=skipped,
         next_cursor=str(Position(inode=inode, head=head, head_bytes=head_bytes, offset=offset)),
@@ -192,13 +198,15 @@ def _position(cursor: str) -> Position | None:
     return Position(inode=int(inode), head=head, head_bytes=int(head_bytes), offset=int(offset))
 
 
-def _read(lines: list[bytes]) -> tuple[list[LogRow], list[RefusedRow], int]:
+def _read(lines: list[bytes]) -> tuple[list[LogRow], list[UnusedCall], list[RefusedRow], int]:
     rows: list[LogRow] = []
+    unused: list[UnusedCall] = []
     refused: list[RefusedRow] = []
     skipped = 0
     for line in lines:
         try:
-            row = _row(_object(line))
+            raw = _object(line)
+            row, freed = _row(raw), _unused(raw)
         except TokenCountError as error:
             refused.append(_refused(line, QuarantineReason.BAD_TOKENS, str(error)))
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -209,8 +217,9 @@ def _read(lines: list[bytes]) -> tuple[list[LogRow], list[RefusedRow], int]:
             )
         else:
             rows += [row] if row else []
-            skipped += row is None
-    return rows, refused, skipped
+            unused += [freed] if freed else []
+            skipped += row is None and freed is None
+    return rows, unused, refused, skipped
 
 
 def _object(line: bytes) -> Mapping[str, Any]:
@@ -247,6 +256,33 @@ def _row(raw: Mapping[str, Any]) -> LogRow | None:
         provider_id="",
         raw=dict(raw),
     )
+
+
+def _unused(raw: Mapping[str, Any]) -> UnusedCall | None:
+    """Return the call of a line that no provider worked for; None where one did or may have."""
+    status, denied = int(raw["status"]), raw.get("denied")
+    reservation = text_of(raw, "reservation", most=40)
+    answered, reached = _took_time(raw.get("answered")), _took_time(raw.get("connected"))
+    if denied:
+        is_unused = denied == NO_ANSWER
+    elif not reservation or raw.get("usage") or status not in REFUSED or status in GAVE_UP:
+        is_unused = False
+    else:
+        # A log without these two (one that another nginx writes) says nothing about it.
+        is_unused = answered is True or reached is False
+    if not is_unused:
+        return None
+    return UnusedCall(
+        reservation=reservation,
+        request_id=text_of(raw, "request_id"),
+        at=datetime.fromtimestamp(float(raw["ts"]), UTC),
+        model=text_of(raw, "model"),
+    )
+
+
+def _took_time(told: Any) -> bool | None:
+    """Whether nginx measured a time: it writes `-`, or nothing, for what did not happen. None: not logged."""
+    return None if told is None else told not in {"", "-"}
 
 
 def usage_tokens(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import time_machine
@@ -79,3 +80,18 @@ def spend(world: World, litellm: SpendLogs) -> GatewayLog:
         actor=None, gateway=world.gus.gateway, kind=LogKind.LITELLM, place=litellm.url,
         admin_credential=f"env:{LITELLM_VARIABLE}",
     )  # fmt: skip
+
+
+@pytest.fixture
+def folder(settings: Settings, tmp_path: Path) -> Path:
+    settings.GATEWAY_LOG_DIRECTORY = str(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def access(world: World, folder: Path) -> GatewayLog:
+    world.budget("key", kind=ScopeKind.KEY, limit="10")
+    (folder / "usage.log").touch()
+    return register_log(
+        actor=None, gateway=world.gus.gateway, kind=LogKind.NGINX, place=str(folder / "usage.log")
+    )

@@ -2,75 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from datetime import datetime, timedelta
-from decimal import Decimal
-from pathlib import Path
-from typing import Any
+from datetime import timedelta
 
 import orjson
 import pytest
 import time_machine
 from pytest_django.fixtures import Settings
 
-from budgets.models import Entry, ScopeKind
+from budgets.models import Entry
 from core import clock
-from gateway.models import GatewayLog, LogKind
-from gateway.services import register_log
+from gateway.models import GatewayLog
 from gateway.tasks import log_of, pull_logs, pull_one_log, recount_logs
 from tests.fakes.reports import Trouble
 from tests.fakes.spend_logs import SpendLogs, row
 from tests.gateway.conftest import World
+from tests.sources.logged import allowed, lately, pull
 from usage.models import GatewayCall, ImportCursor, Quarantine, UsageEvent
 from usage.ports import SourceUnavailableError
-from usage.services import pull_log
 from usage.services.logs import LogCounts
-
-
-@pytest.fixture
-def folder(settings: Settings, tmp_path: Path) -> Path:
-    settings.GATEWAY_LOG_DIRECTORY = str(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def access(world: World, folder: Path) -> GatewayLog:
-    world.budget("key", kind=ScopeKind.KEY, limit="10")
-    (folder / "usage.log").touch()
-    return register_log(
-        actor=None, gateway=world.gus.gateway, kind=LogKind.NGINX, place=str(folder / "usage.log")
-    )
-
-
-def pull(log: GatewayLog) -> LogCounts:
-    ImportCursor.objects.update(next_attempt_at=None)
-    return pull_log(source=log_of(log))
-
-
-def lately() -> datetime:
-    """Return a moment whose second is over: the one that runs is read by the next pull."""
-    return clock.now() - timedelta(seconds=2)
-
-
-def allowed(world: World) -> str:
-    reservation: str = world.gus.authorize(world.token).json()["reservation"]
-    return reservation
-
-
-def line(request_id: str, **fields: Any) -> bytes:
-    """One line of nginx's log, as docs/sources.md has it."""
-    usage = {"prompt_tokens": 200, "completion_tokens": 50, "total_tokens": 250}
-    return (
-        orjson.dumps(
-            {
-                "ts": f"{clock.now().timestamp():.3f}", "request_id": request_id, "reservation": "",
-                "key_id": "key_x", "model": "small", "usage": orjson.dumps(usage).decode(), "status": 200,
-                "denied": "", "completion": "OK",
-            }
-            | fields
-        )
-        + b"\n"
-    )  # fmt: skip
 
 
 def test_a_settled_call_of_ours_is_the_gateways_side_of_it(
@@ -226,98 +175,3 @@ def test_a_job_of_its_own_reads_each_log_that_is_due(
     assert pull_logs() == []
     with time_machine.travel(clock.now() + timedelta(seconds=901)):
         assert pull_logs() == [spend.public_id]
-
-
-def test_nginx_lines_are_read_as_they_come_and_half_a_line_waits(
-    world: World, folder: Path, access: GatewayLog
-) -> None:
-    reservation = allowed(world)
-    path = folder / "usage.log"
-    path.write_bytes(line("r1", reservation=reservation) + line("r2")[:30])
-    assert pull(access) == LogCounts(ours=1)
-    with path.open("ab") as file:
-        file.write(line("r2")[30:])
-    assert pull(access) == LogCounts(others=1)
-    assert pull(access) == LogCounts()
-    assert UsageEvent.objects.get().cost_usd == Decimal("0.0003")
-
-
-def test_nginx_lines_without_use_are_left_out(folder: Path, access: GatewayLog) -> None:
-    (folder / "usage.log").write_bytes(
-        line("denied", status=429, denied="429", usage="") + line("no-usage", usage="")
-        + line("refused", status=403) + line("good")
-    )  # fmt: skip
-    assert pull(access) == LogCounts(others=1, skipped=3)
-
-
-def test_nginx_lines_that_cannot_be_read_stop_nothing(folder: Path, access: GatewayLog) -> None:
-    (folder / "usage.log").write_bytes(
-        b"not json\n" + b"\xff\xfe\x00{}\n" + b"[]\n" + b"x" * 200_000 + b"\n" + line("", model="x")
-        + line("bad", usage='{"prompt_tokens": -1}') + line("anthropic", usage='{"input_tokens": "many"}')
-        + line("good")
-    )  # fmt: skip
-    counts = pull(access)
-    assert (counts.others, counts.refused) == (1, 7)
-    assert pull(access) == LogCounts()
-
-
-def test_anthropic_usage_in_a_line_becomes_an_inclusive_total(folder: Path, access: GatewayLog) -> None:
-    told = (
-        '{"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3,'
-        ' "output_tokens": 2}'
-    )
-    (folder / "usage.log").write_bytes(line("r", usage=told))
-    page = log_of(access).page("", limit=10)
-    assert page.rows[0].tokens == {
-        "input_tokens": 18, "cached_tokens": 5, "cache_write_tokens": 3, "output_tokens": 2,
-        "reasoning_tokens": 0,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("way", ["moved", "moved twice", "copied and cut off"])
-def test_what_a_rotated_file_still_holds_is_read(folder: Path, access: GatewayLog, way: str) -> None:
-    path = folder / "usage.log"
-    path.write_bytes(line("r1"))
-    pull(access)
-    with path.open("ab") as file:
-        file.write(line("r2"))
-    if way == "copied and cut off":
-        (folder / "usage.log.1").write_bytes(path.read_bytes())
-        os.truncate(path, 0)
-    else:
-        path.rename(folder / "usage.log.1")
-    path.open("ab").close()
-    with path.open("ab") as file:
-        file.write(line("r3"))
-    if way == "moved twice":
-        (folder / "usage.log.1").rename(folder / "usage.log.2")
-        path.rename(folder / "usage.log.1")
-        os.utime(folder / "usage.log.2", (1, 1))
-        path.write_bytes(line("r4"))
-    pull(access)
-    expected = {"r1", "r2", "r3"} | ({"r4"} if way == "moved twice" else set())
-    assert set(Quarantine.objects.values_list("external_id", flat=True)) == expected
-
-
-def test_a_file_that_was_cut_off_is_read_anew(folder: Path, access: GatewayLog) -> None:
-    path = folder / "usage.log"
-    path.write_bytes(line("r1") + line("r2"))
-    pull(access)
-    os.truncate(path, 0)
-    with path.open("ab") as file:
-        file.write(line("r3"))
-    assert pull(access) == LogCounts(others=1)
-
-
-def test_a_log_outside_of_its_directory_is_not_read(world: World, folder: Path, access: GatewayLog) -> None:
-    (folder / "usage.log").unlink()
-    (folder / "usage.log").symlink_to("/etc/passwd")
-    pull(access)
-    assert "are read below" in ImportCursor.objects.get().last_error
-    assert not Quarantine.objects.exists()
-
-
-def test_a_log_that_is_not_there_is_said(folder: Path, access: GatewayLog) -> None:
-    (folder / "usage.log").unlink()
-    pull(access)
-    assert "cannot be read by the worker (FileNotFoundError)" in ImportCursor.objects.get().last_error

@@ -12,12 +12,13 @@ from typing import Any
 import orjson
 import structlog
 from django.db import connection, transaction
+from django.db.models import Q
 
-from budgets.models import Reservation
+from budgets.models import Reservation, ReservationState
 from core import clock
 from core.money import wire_usd
 from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason, SourceKind
-from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError, UsageLog
+from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError, UnusedCall, UsageLog
 from usage.services import cursors
 from usage.services.bulk import import_page
 from usage.services.ingest import ingest_page
@@ -37,13 +38,15 @@ READING = timedelta(seconds=40)  # then a pull stops after its page; the next on
 @dataclass(slots=True, kw_only=True)
 class LogCounts:
     """What became of the lines. `ours` were decided by Purser, `others` were not; `waiting` are of calls
-    whose settlement is still on its way; `skipped` used nothing.
+    whose settlement is still on its way; `freed` were never worked for and no longer hold anything;
+    `skipped` were refused, or their use is unknown.
     """
 
     ours: int = 0
     others: int = 0
     waiting: int = 0
     refused: int = 0
+    freed: int = 0
     skipped: int = 0
 
     def add(self, other: "LogCounts") -> None:
@@ -77,12 +80,15 @@ def pull_log(*, source: UsageLog) -> LogCounts:
 
 
 @transaction.atomic
-def book_log_rows(*, gateway: str, rows: Sequence[LogRow], refused: Sequence[RefusedRow]) -> LogCounts:
+def book_log_rows(
+    *, gateway: str, rows: Sequence[LogRow], refused: Sequence[RefusedRow], unused: Sequence[UnusedCall] = ()
+) -> LogCounts:
     """Book one page of a log.
 
     A call that Purser decided is kept as the gateway's side of it, and settled if that was lost. One that it
     did not decide is booked by what the line tells, or goes to quarantine. One that names a decision which is
     not known here is read again while it is young: a gateway's node may have made it, and tells of it later.
+    What is held for a call that nothing was done for is freed.
     """
     now = clock.now()
     ids = [row.reservation for row in rows if row.reservation]
@@ -97,8 +103,9 @@ def book_log_rows(*, gateway: str, rows: Sequence[LogRow], refused: Sequence[Ref
     unknown = [row for row in rows if row.reservation and row.reservation not in known]
     forged = [row for row in unknown if now - row.at > TELLS_WITHIN]
     lost = [_journal_row(row) for row in ours if row.reservation not in settled]
-    if lost:
-        ingest_page(source=gateway, rows=lost)
+    freed = _releases(gateway, unused)
+    if lost or freed:
+        ingest_page(source=gateway, rows=lost + freed)
     told = [row for row in ours if row.reservation in settled]
     _keep_calls(gateway, [(row.reservation, known[row.reservation], row) for row in told])
     _import(gateway, others)
@@ -108,6 +115,7 @@ def book_log_rows(*, gateway: str, rows: Sequence[LogRow], refused: Sequence[Ref
         others=len(others),
         waiting=len(unknown) - len(forged),
         refused=len(refused) + len(forged),
+        freed=len(freed),
     )
 
 
@@ -124,7 +132,7 @@ def read_again(*, sources: Sequence[str], back: Callable[[str], str]) -> int:
 @transaction.atomic
 def _keep(source: UsageLog, page: LogPage) -> LogCounts:
     cursor = ImportCursor.objects.select_for_update(no_key=True).order_by("pk").get(source=source.name)
-    counts = book_log_rows(gateway=source.gateway, rows=page.rows, refused=page.refused)
+    counts = book_log_rows(gateway=source.gateway, rows=page.rows, refused=page.refused, unused=page.unused)
     counts.skipped = page.skipped
     cursor.position = page.next_cursor
     cursor.rows_read += len(page.rows) + len(page.refused) + page.skipped
@@ -148,6 +156,24 @@ def _journal_row(row: LogRow) -> dict[str, Any]:
         "provider_id": row.provider_id,
         "cost_usd": row.cost_usd and wire_usd(row.cost_usd),
     }
+
+
+def _releases(gateway: str, calls: Sequence[UnusedCall]) -> list[dict[str, Any]]:
+    """Write those calls for which something is or was held as lines of a journal that free it."""
+    named = Q(public_id__in=[call.reservation for call in calls if call.reservation])
+    asked = Q(request_id__in=[call.request_id for call in calls if not call.reservation])
+    found = Reservation.objects.filter(named | asked, source=gateway).exclude(state=ReservationState.RELEASED)
+    names = {name: held.public_id for held in found for name in (held.public_id, held.request_id)}
+    return [
+        {
+            "id": names[call.reservation or call.request_id],
+            "kind": "release",
+            "at": call.at.isoformat(),
+            "model": call.model,
+        }
+        for call in calls
+        if (call.reservation or call.request_id) in names
+    ]
 
 
 def _import(gateway: str, rows: Sequence[LogRow]) -> None:

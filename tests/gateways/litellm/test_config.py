@@ -16,9 +16,10 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from core.models import AuditEvent
+from gateway import litellm_env
 from gateway.adapters.litellm import ConfigOptions, LiteLlmJournal, ModelRoute, fallbacks, render_config
 from gateway.auth import secret_for
-from gateway.litellm_env import REQUIREMENTS, VERSION, process_environment
+from gateway.litellm_env import REQUIREMENTS, VERSION, ensure_environment, process_environment
 from gateway.management.commands.gateway_config import PLUGIN, read_environment
 from gateway.models import Gateway
 from gateway.plugins.litellm.purser_plugin.settings import SettingsError, from_environment
@@ -298,3 +299,23 @@ def test_a_gateway_in_a_private_network_is_read_where_a_setting_names_it(setting
 
 def test_the_public_address_is_where_the_gateway_is_pulled_from(world: World, out: Path) -> None:
     assert Gateway.objects.get(name="litellm").base_url == settings.GATEWAY_PUBLIC_URL
+
+
+def test_an_environment_is_made_once_and_anew_in_another_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def run(command: list[str], say: Any) -> None:
+        if "venv" in command:
+            made.append(command[-1])
+            Path(command[-1]).mkdir(exist_ok=True)
+
+    monkeypatch.setattr(litellm_env, "_run", run)
+    first, second = tmp_path / "here" / "venv", tmp_path / "there" / "venv"
+    for _ in range(2):
+        assert ensure_environment(first, say=print) == first / "bin"
+    assert made == [str(first)]
+    first.parent.rename(second.parent)
+    ensure_environment(second, say=print)
+    assert made == [str(first), str(second)], "its programs name the place where they were made"

@@ -24,12 +24,11 @@ from tests.gateways.conftest import PROVIDER_KEY
 from tests.gateways.nginx.secure import SecureProvider
 from tests.gateways.servers import Server, free_port
 
-NGINX_PROGRAM = shutil.which("nginx") or "/usr/sbin/nginx"
-HAS_NGINX = (
-    Path(NGINX_PROGRAM).exists()
-    and Path("/usr/lib/nginx/modules/ngx_http_js_module.so").exists()
-    and shutil.which("openssl") is not None
-)
+# Debian's, unpacked by `make nginx`, or installed.
+PLACES = (Path(__file__).parents[3] / ".local" / "nginx", Path("/"))
+MODULE = "usr/lib/nginx/modules/ngx_http_js_module.so"
+NGINX_ROOT = next((place for place in PLACES if (place / MODULE).exists()), None)
+HAS_NGINX = NGINX_ROOT is not None and shutil.which("openssl") is not None
 SECURE_KEY = "sk-ant-of-the-tests"
 # One identity for the session, though every test writes its row anew: the running gateway keeps its secret.
 IDENTITY = {"pk": 400_002, "public_id": "gw_NginxOfTheTests001", "name": "nginx", "live_versions": [1]}
@@ -81,7 +80,7 @@ def secure_providers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[
     """Return two providers behind TLS; nginx is told to trust the certificate of the first."""
     if not HAS_NGINX:
         pytest.skip(
-            "nginx, its njs module or openssl is missing: "
+            "nginx, its njs module or openssl is missing: make nginx as root on Debian, or "
             "apt-get install nginx-light libnginx-mod-http-js openssl"
         )
     directory = tmp_path_factory.mktemp("secure")
@@ -123,9 +122,10 @@ def nginx_server(portal: Server, provider: Server, secure: list[SecureProvider],
     secret = secret_for(Gateway(**IDENTITY), 1)
     keys = {"OPENAI_API_KEY": PROVIDER_KEY, "ANTHROPIC_API_KEY": SECURE_KEY}
     environment = {**os.environ, "PURSER_GATEWAY_SECRET": secret, **keys}
+    assert NGINX_ROOT is not None
     command: list[str | Path] = [
-        *(NGINX_PROGRAM, "-e", str(out / "error.log"), "-c", str(out / "nginx.conf")),
-        *("-p", "/usr/share/nginx", "-g", "daemon off;"),
+        *(NGINX_ROOT / "usr/sbin/nginx", "-e", str(out / "error.log"), "-c", str(out / "nginx.conf")),
+        *("-p", NGINX_ROOT / "usr/share/nginx", "-g", "daemon off;"),
     ]
     log = out / "error.log"
     return Server(command, port=port, health="/healthz", environment=environment, log=log)

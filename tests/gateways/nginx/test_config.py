@@ -15,7 +15,7 @@ from gateway.auth import secret_for
 from gateway.management.commands.gateway_config import read_environment
 from gateway.models import Gateway, GatewayKind, GatewayLog
 from tests.gateway.conftest import build_world
-from tests.gateways.nginx.conftest import HAS_NGINX, NGINX_PROGRAM
+from tests.gateways.nginx.conftest import NGINX_ROOT
 from usage.selectors.sources import gateways_told
 
 
@@ -57,10 +57,12 @@ def test_all_that_nginx_needs_is_written_and_its_log_is_read_from_then_on(
     assert gateways_told() == [gateway.public_id]
 
 
-@pytest.mark.skipif(not HAS_NGINX, reason="nginx or its njs module is missing")
+@pytest.mark.skipif(NGINX_ROOT is None, reason="nginx or its njs module is missing")
 def test_nginx_takes_what_is_written(db: None, tmp_path: Path, settings: Any) -> None:
     written(tmp_path, settings, upstream="http://127.0.0.1:9")
-    command: list[str | Path] = [NGINX_PROGRAM, "-t", "-e", tmp_path / "error.log", "-p", "/usr/share/nginx"]
+    assert NGINX_ROOT is not None
+    program, share = NGINX_ROOT / "usr/sbin/nginx", NGINX_ROOT / "usr/share/nginx"
+    command: list[str | Path] = [program, "-t", "-e", tmp_path / "error.log", "-p", share]
     checked = subprocess.run(
         [*command, "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False, env=os.environ
     )

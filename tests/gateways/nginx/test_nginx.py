@@ -188,10 +188,27 @@ def test_without_the_portal_nothing_is_served(edge: Edge) -> None:
     assert edge.asked() == []
 
 
-def test_a_provider_that_fails_leaves_the_hold_to_its_time_and_the_log_no_row(edge: Edge) -> None:
-    assert edge.chat("ERR500").status_code == 500
+@pytest.mark.parametrize(("model", "text", "status"), [("small", "ERR500", 500), ("forged", "hello", 502)])
+def test_a_provider_that_refuses_or_is_never_reached_frees_the_hold(
+    edge: Edge, model: str, text: str, status: int
+) -> None:
+    assert edge.chat(text, model=model).status_code == status
     assert booked(edge) == []
-    assert Reservation.objects.get().state == ReservationState.OPEN
+    assert Reservation.objects.get().state == ReservationState.RELEASED
+    assert not Quarantine.objects.exists()
+    Path(edge.log.place).write_text(Path(edge.log.place).read_text() * 2)
+    assert booked(edge) == []
+
+
+def test_a_hold_whose_answer_never_arrived_is_freed(edge: Edge) -> None:
+    edge.portal.freeze()
+    try:
+        assert edge.chat().status_code == 503
+    finally:
+        edge.portal.thaw()
+    eventually(Reservation.objects.exists, what="what the portal holds for a question that it read late")
+    assert booked(edge) == []
+    assert Reservation.objects.get().state == ReservationState.RELEASED
     assert not Quarantine.objects.exists()
 
 
