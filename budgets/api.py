@@ -23,6 +23,7 @@ from budgets.serializers import (
     BudgetQuery,
     LimitChangeIn,
     LimitsOut,
+    LimitsQuery,
     PlanWithdrawIn,
     RateLimitOut,
     RateLimitQuery,
@@ -36,6 +37,7 @@ from budgets.types import BudgetRow, Rate
 from catalog.models import LlmModel, Tier
 from core.rest.fields import id_pattern
 from core.rest.schema import operation
+from core.rest.serializers import Query
 from core.rest.views import NounViewSet, referred
 from teams.models import Department, Project, Team
 
@@ -97,12 +99,20 @@ class BudgetViewSet(NounViewSet):
         )
         return self.created(budget)
 
-    @operation(gives=LimitsOut, reads=True, refuses=(404,))
+    def query_class(self) -> type[Query]:
+        """Let the limits of a budget be asked for as they were."""
+        return LimitsQuery if self.action == "limits" else super().query_class()
+
+    @operation(gives=LimitsOut, reads=True, refuses=(404,), parameters=[LimitsQuery])
     @action(detail=True, methods=["get"])
     def limits(self, request: Request, id: str) -> Response:  # noqa: A002  the name in the address
-        """List every limit that a budget has had, has and is planned to have, the latest first."""
-        history = selectors.limit_history(self.found(id).pk)
-        return Response(LimitsOut({"results": history}).data)
+        """List every limit that a budget has had, has and is planned to have, the latest first.
+
+        `at` and `known` ask what the limit was at a moment, as it was known at another.
+        """
+        history = selectors.limit_history(self.found(id).pk, **self.query)
+        limit = selectors.limit_in_force(history)
+        return Response(LimitsOut({"limit_usd": limit, "results": history}).data)
 
     @operation(takes=LimitChangeIn, gives=BudgetOut, refuses=(404, 409, 422))
     @limits.mapping.post

@@ -25,7 +25,7 @@ from budgets.models import (
 from budgets.scopes import Scopes
 from budgets.types import BudgetRow, LimitRow, LimitState
 from core.rest.fields import Day, Flag, Moment, PublicId, Text, Usd, WholeNumber
-from core.rest.serializers import In, Out, PageQuery
+from core.rest.serializers import In, Out, PageQuery, Query
 
 MAX_REASON_CHARACTERS = 240
 MAX_RATE, MAX_TOKEN_RATE = 2**31 - 1, 2**53
@@ -126,7 +126,15 @@ class LimitOut(Out):
 class LimitsOut(Out):
     """Every limit that a budget has had, has and is planned to have, the latest first."""
 
+    limit_usd = Usd(allow_null=True, help_text="In force at `at`, as known at `known`; null is no limit.")
     results = LimitOut(many=True)
+
+
+class LimitsQuery(Query):
+    """When to look at the limits of a budget, and by what knowledge."""
+
+    at = Moment(required=False, help_text="States are those at this moment; now unless given.")
+    known = Moment(required=False, help_text="Only what was recorded until this moment; now unless given.")
 
 
 class BudgetQuery(PageQuery):

@@ -6,12 +6,14 @@ import time
 from http import HTTPStatus
 
 import structlog
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from core import clock
+from core.deadline import ends_within
 from core.errors import DomainError
 from gateway import pushes
 from gateway.auth import Credential, GatewaySignatureError, SignedRequest, verify
@@ -32,7 +34,8 @@ _credentials = CredentialCache()
 def decide(request: HttpRequest) -> HttpResponse:
     """Answer one authorize, settle or release; signed, so neither a session nor a CSRF token plays a part."""
     try:
-        answer = _answer(request)
+        with ends_within(settings.DECISION_DEADLINE_SECONDS):
+            answer = _answer(request)
     except DomainError as error:
         answer = refusal(error)
     except DatabaseError as error:
@@ -112,7 +115,8 @@ def _answer(request: HttpRequest) -> Answer:
 
 
 def _credential(public_id: str) -> Credential:
-    known = _credentials.get(public_id, at=time.monotonic())
+    at = time.monotonic()  # before the look: what changes meanwhile is not known
+    known = _credentials.get(public_id, at=at)
     if known:
         return known
     with connection.cursor() as cursor:
@@ -122,4 +126,4 @@ def _credential(public_id: str) -> Credential:
         raise GatewaySignatureError(
             "gateway_unknown", "No gateway has this id. Configure it with `manage.py gateway_config`."
         )
-    return _credentials.put(credential_from_row(row), at=time.monotonic())
+    return _credentials.put(credential_from_row(row), at=at)

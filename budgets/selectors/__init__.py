@@ -7,7 +7,7 @@ from budgets.selectors.alerts import (
     visible_alerts,
 )
 from budgets.selectors.books import carried_into, keys_spending_on, unbalanced_balances
-from budgets.selectors.history import limit_history, limits_of
+from budgets.selectors.history import limit_history, limit_in_force, limits_of
 from budgets.selectors.labels import budget_words, label_of, place_name, rate_words
 from budgets.selectors.neighbours import neighbourhood
 from budgets.selectors.places import open_budgets_above, open_budgets_below, scope_place, seen_by
@@ -38,6 +38,7 @@ __all__ = [
     "keys_spending_on",
     "label_of",
     "limit_history",
+    "limit_in_force",
     "limits_of",
     "list_budgets",
     "neighbourhood",

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from budgets.expressions import ClockTimestamp
@@ -11,14 +12,25 @@ from budgets.types import LimitRow, LimitState
 PURSER = "Purser"  # set what no person set
 
 
-def limit_history(budget_id: int, *, at: datetime | None = None) -> tuple[LimitRow, ...]:
+def limit_history(
+    budget_id: int, *, at: datetime | None = None, known: datetime | None = None
+) -> tuple[LimitRow, ...]:
     """Return every limit of a budget, plans included, the latest first; a base limit lasts until the next.
 
-    One query.
+    States are those at the moment `at`, by what was recorded until `known`; both are now unless given. One
+    query.
     """
     limits = BudgetLimit.objects.filter(budget=budget_id).select_related("actor")
+    if known is not None:
+        limits = limits.filter(recorded_at__lte=known)
     # By the database's clock: a limit that was just set is in force, whatever the clock of a web server says.
     return _history(limits.annotate(read_at=ClockTimestamp()).order_by("-valid_from", "-pk"), at)
+
+
+def limit_in_force(history: Iterable[LimitRow]) -> Decimal | None:
+    """Return the limit that a history has in force: its base and the top-ups. None is no limit."""
+    amounts = [row.amount_usd for row in history if row.state == LimitState.IN_FORCE]
+    return None if None in amounts or not amounts else sum((a for a in amounts if a is not None), Decimal(0))
 
 
 def limits_of(budget_ids: Collection[int]) -> dict[int, tuple[LimitRow, ...]]:

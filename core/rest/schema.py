@@ -32,7 +32,7 @@ from core.rest.fields import (
     id_pattern,
 )
 from core.rest.repeats import Repeatable
-from core.rest.serializers import ChangeIn, In, ProblemOut
+from core.rest.serializers import ChangeIn, In, ProblemOut, Query
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 Json = dict[str, Any]
@@ -73,7 +73,7 @@ def operation(
     status: int = 200,
     refuses: Collection[int] = (),
     reads: bool = False,
-    parameters: Collection[OpenApiParameter] = (),
+    parameters: Collection[OpenApiParameter | type[Query]] = (),
 ) -> Callable[[_View], _View]:
     """Document one act: its body, its answer, and the refusals besides those that every act has.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from budgets.models import BudgetLimit, ScopeKind
+from core import clock
 from tests import factories
 from tests.api.test_errors import problem
 from tests.api.world import Caller, World, open_budget
@@ -68,6 +70,33 @@ def test_limit_change_is_in_force_and_in_the_history(ben: Caller, world: World) 
         "base",
     )
     assert first["until"] == newest["in_force_since"]
+
+
+def test_the_limit_of_any_moment_is_told_as_it_was_known_at_any_other(ben: Caller, world: World) -> None:
+    path = f"budgets/{world.budget.public_id}/limits/"
+    [first] = ben.get(path).json()["results"]
+    before, day = clock.now(), clock.now() + timedelta(days=9)
+    then = day.isoformat().replace("+00:00", "Z")
+    planned = {"amount_usd": "900", "reason": "A launch.", "valid_from": then}
+    assert ben.post(path, planned).status_code == 200
+    top_up = {"amount_usd": "50", "reason": "A test.", "valid_until": then}
+    assert ben.post(f"budgets/{world.budget.public_id}/top-ups/", top_up).status_code == 200
+
+    def limit(**query: datetime) -> str:
+        answer = ben.get(path, **{name: at.isoformat() for name, at in query.items()})
+        assert answer.status_code == 200, answer.json()
+        return str(answer.json()["limit_usd"])
+
+    usual = Decimal(first["amount_usd"])
+    assert Decimal(limit()) == usual + 50
+    assert Decimal(limit(at=day)) == 900
+    assert Decimal(limit(at=day, known=before)) == usual
+    assert Decimal(limit(at=before)) == Decimal(limit(known=before)) == usual
+    assert limit(at=before - timedelta(days=999)) == "None"
+    assert [row["reason"] for row in ben.get(path, known=before.isoformat()).json()["results"]] == [
+        first["reason"]
+    ]
+    problem(ben.get(path, at="yesterday"), 400, "invalid_request")
 
 
 def test_same_limit_again_writes_nothing(ben: Caller, world: World) -> None:

@@ -131,7 +131,8 @@ def test_other_paths_and_methods_are_refused(world: World) -> None:
     assert through_asgi(world, [("/gateway/v1/authorize", b"")], method="GET")[0][0] == 405
 
 
-def test_a_locked_budget_is_a_503_within_the_deadline_and_holds_nothing(world: World) -> None:
+@pytest.mark.parametrize("face", ["raw", "plain"])
+def test_a_locked_budget_is_a_503_within_the_deadline_and_holds_nothing(world: World, face: str) -> None:
     budget = world.budget("key", kind=ScopeKind.KEY, limit="1")
     world.gus.release(world.gus.authorize(world.token).json()["reservation"])
     before = Reservation.objects.count()
@@ -140,7 +141,13 @@ def test_a_locked_budget_is_a_503_within_the_deadline_and_holds_nothing(world: W
         override_settings(DECISION_DEADLINE_SECONDS=0.5),
     ):
         blocker.execute("SELECT 1 FROM budgets_balance WHERE budget_id = %s FOR UPDATE", [budget.pk])
-        status, headers, body = through_asgi(world, questions(world)[:1])[0]
+        if face == "raw":
+            status, headers, body = through_asgi(world, questions(world)[:1])[0]
+        else:
+            answer = world.gus.authorize(world.token)
+            status, headers, body = answer.status_code, {"retry-after": answer["Retry-After"]}, answer.json()
+        [[waited]] = blocker.execute("SELECT clock_timestamp() - now() < interval '4 seconds'").fetchall()
+    assert waited, "lock_timeout of pages is longer"
     assert (status, body["code"], headers["retry-after"]) == (503, "decision_unavailable", "1")
     assert Reservation.objects.count() == before
 
