@@ -152,6 +152,7 @@ def peak_of_export(cast: Cast, rows: int) -> int:
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="resident memory is read as Linux tells it")
+@pytest.mark.timeout(900)  # a million rows take a minute, and more where other things run
 @pytest.mark.parametrize("rows", [20_000, pytest.param(1_000_000, marks=pytest.mark.full)])
 def test_page_sends_a_month_of_any_length_in_flat_memory(cast: Cast, rows: int) -> None:
     fill(cast, rows)
