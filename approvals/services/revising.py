@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q
 
-from approvals import former, policy
+from approvals import ended, former, policy
 from approvals.eligibility import who_can
 from approvals.errors import NobodyCanApproveError
 from approvals.models import AccessRequest, AccessRequestQuerySet, Policy, RequestStatus
@@ -61,15 +61,16 @@ def stranded() -> AccessRequestQuerySet:
     closed = Q(project__archived_at__isnull=False) | Q(project__team__archived_at__isnull=False)
     left = Q(requester__is_active=False) | Q(beneficiary__is_active=False)
     moved = ~Q(team=F("project__team"))
-    return AccessRequest.objects.pending().filter(closed | left | moved | former.led_the_team())
+    over = ended.key_or_access_ended()
+    return AccessRequest.objects.pending().filter(over | closed | left | moved | former.led_the_team())
 
 
 def bring_up_to_date(request: AccessRequest) -> None:
     """Do to a pending request what happened around it, in a transaction of its own; it stays when the act
     that comes next is refused.
 
-    Its project was closed, a person of it left or leads its team no longer, or its project belongs to
-    another team. One query usually.
+    Its project was closed, a person of it left or leads its team no longer, its key or the access that it
+    would extend has ended, or its project belongs to another team. One query usually.
     """
     if stranded().filter(pk=request.pk).exists():
         lasting(lambda: follow(request.pk))
@@ -93,6 +94,8 @@ def follow(pk: int) -> int:
         close(request, f"The project {project} is closed.")
     elif gone:
         close(request, f"{gone} has left.")
+    elif AccessRequest.objects.filter(ended.key_or_access_ended(), pk=pk).exists():
+        close(request, ended.what_ended(request))
     elif request.team_id != project.team_id:
         restart(request, f"{project} belongs to team {project.team} now.", {"team": request.team.code})
     elif AccessRequest.objects.filter(former.led_the_team(), pk=pk).exists():
