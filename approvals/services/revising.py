@@ -10,11 +10,12 @@ from approvals import ended, former, policy
 from approvals.eligibility import who_can
 from approvals.errors import NobodyCanApproveError
 from approvals.models import AccessRequest, AccessRequestQuerySet, Policy, RequestStatus
+from approvals.rules import missing_in
 from approvals.services.asking import pin_stages
 from approvals.services.closing import close
 from approvals.services.common import locked, past_its_time, record
 from approvals.services.increases.following import follow_increases
-from approvals.services.mails import tell_approvers, tell_informed
+from approvals.services.mails import tell_approvers, tell_informed, tell_of_change_needed
 from core import clock
 from core.idempotency import lasting
 
@@ -128,3 +129,6 @@ def restart(request: AccessRequest, why: str, before: dict[str, Any], *, terms: 
         after={name: after[name] for name in ("revision", *before)},
         reason=why,
     )
+    missing = missing_in(request)
+    if missing:
+        tell_of_change_needed(request, f"{why} It needs {missing}.")

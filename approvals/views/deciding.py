@@ -16,6 +16,7 @@ from approvals.errors import (
     AlreadyDecidedError,
     BeneficiaryLeftError,
     ChangedSinceReadError,
+    ChangeNeededError,
     NotEligibleError,
 )
 from approvals.forms import DecideForm
@@ -28,8 +29,8 @@ from core.money import format_usd
 from teams.types import PersonRequest
 
 # The answers that leave the request as it is; some of them can be decided after reading again.
-REFUSALS = (AlreadyDecidedError, BeneficiaryLeftError, ChangedSinceReadError, NotEligibleError, GoneError)
-READ_AGAIN = (BeneficiaryLeftError, ChangedSinceReadError)
+READ_AGAIN = (BeneficiaryLeftError, ChangedSinceReadError, ChangeNeededError)
+REFUSALS = (*READ_AGAIN, AlreadyDecidedError, NotEligibleError, GoneError)
 LABELS = {
     "models": "Models",
     "duration_days": "Days",
