@@ -128,14 +128,14 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
         request=request,
         title=title_of(request),
         lead=names_of(sorted(known.names[person] for person in leads)),
-        stage_text=stage_text(request),
+        stage_text=stage_text(request, known),
         deciders=names_of_deciders(request, known) if can else (),
         may_decide=user.pk in can,
         may_veto=bool(can) and user.pk not in can and user.pk in vetoers(request, known),
         for_whom=known.names[giver] if giver else "",
         may_lend=user.pk in can and may_lend(user, known.for_project(request.project)),
         sla_at=request.sla_at if can else None,
-        escalates_to=_escalates_to(request) if can else "",
+        escalates_to=_escalates_to(request, known) if can else "",
         why_not="" if user.pk in can else _why_not(user, request, known),
         longest_days=allowed.days,
         most_usd=allowed.monthly_usd,
@@ -161,7 +161,7 @@ def title_of(request: AccessRequest) -> str:
             return f"{request.tier} for {request.project}"
 
 
-def stage_text(request: AccessRequest) -> str:
+def stage_text(request: AccessRequest, holders: RoleHolders) -> str:
     """Say who decides and how far it is: `Stage 1 of 2: the lead of Search, then the director of Product`."""
     stages = stages_of(request)
     phrases = [role_phrase(stage.role, request) for stage in stages]
@@ -169,7 +169,7 @@ def stage_text(request: AccessRequest) -> str:
     quorum = stages[request.stage_index].quorum
     agreed = sum(each.stage_index == request.stage_index for each in decisions_of(request))
     people = f", {agreed} of {quorum} agreed" if quorum > 1 else ""
-    more = next_role(request, stages[request.stage_index].role)
+    more = next_role(request, stages[request.stage_index].role, holders.for_project(request.project))
     if request.is_escalated and more:
         people += f"; it waited long, so {role_phrase(more, request)} may decide too"
     if len(stages) == 1:
@@ -177,9 +177,9 @@ def stage_text(request: AccessRequest) -> str:
     return f"Stage {request.stage_index + 1} of {len(stages)}: {', then '.join(waits)}{people}"
 
 
-def _escalates_to(request: AccessRequest) -> str:
+def _escalates_to(request: AccessRequest, holders: RoleHolders) -> str:
     """Write who may decide too when the request has waited too long; empty for nobody, and once it has."""
-    more = next_role(request, current_stage(request).role)
+    more = next_role(request, current_stage(request).role, holders.for_project(request.project))
     return role_phrase(more, request) if more and not request.is_escalated else ""
 
 
