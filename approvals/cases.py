@@ -17,6 +17,7 @@ from approvals.eligibility import (
     names_of_deciders,
     next_role,
     role_phrase,
+    roles_now,
     stages_of,
     vetoers,
     why_not,
@@ -95,6 +96,7 @@ class Case:
     lead: str
     stage_text: str
     deciders: tuple[str, ...]
+    stuck: str
     may_decide: bool
     may_veto: bool
     for_whom: str
@@ -119,7 +121,8 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
     """
     prefetch_related_objects([request], *PARTS)
     known = holders or role_holders(request.project)
-    can = able(request, known) if request.state == RequestStatus.PENDING else {}
+    waits = request.state == RequestStatus.PENDING
+    can = able(request, known) if waits else {}
     giver = can.get(user.pk)
     earlier = list(asked_before(request, limit=EARLIER_SHOWN))
     allowed = _allowed(request)
@@ -130,19 +133,18 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
         lead=names_of(sorted(known.names[person] for person in leads)),
         stage_text=stage_text(request, known),
         deciders=names_of_deciders(request, known) if can else (),
+        stuck=_stuck(request, known) if waits and not can else "",
         may_decide=user.pk in can,
         may_veto=bool(can) and user.pk not in can and user.pk in vetoers(request, known),
         for_whom=known.names[giver] if giver else "",
         may_lend=user.pk in can and may_lend(user, known.for_project(request.project)),
-        sla_at=request.sla_at if can else None,
-        escalates_to=_escalates_to(request, known) if can else "",
+        sla_at=request.sla_at if waits else None,
+        escalates_to=_escalates_to(request, known) if waits else "",
         why_not="" if user.pk in can else _why_not(user, request, known),
         longest_days=allowed.days,
         most_usd=allowed.monthly_usd,
         access_until=_access_until(request, allowed.days),
-        checks=tuple(_checks(user, request, known, allowed))
-        if request.state == RequestStatus.PENDING
-        else (),
+        checks=tuple(_checks(user, request, known, allowed)) if waits else (),
         grants=_held(earlier),
         earlier=tuple(each for each in earlier if not each.granted_until),
         history=tuple(sorted(_history(request), key=lambda line: line.at)),
@@ -181,6 +183,16 @@ def _escalates_to(request: AccessRequest, holders: RoleHolders) -> str:
     """Write who may decide too when the request has waited too long; empty for nobody, and once it has."""
     more = next_role(request, current_stage(request).role, holders.for_project(request.project))
     return role_phrase(more, request) if more and not request.is_escalated else ""
+
+
+def _stuck(request: AccessRequest, holders: RoleHolders) -> str:
+    """Say which roles nobody holds who could decide a request now."""
+    here = holders.for_project(request.project)
+    now = (policy.routed_role(role, here, request.askers) for role in roles_now(request, here))
+    roles = " or ".join(dict.fromkeys(role_phrase(role, request) for role in now))
+    some = any(each.stage_index == request.stage_index for each in decisions_of(request))
+    others = ", besides who agreed already" if some else ""
+    return f"Nobody can decide it now. It needs {roles}{others}: ask an administrator to name somebody."
 
 
 def remarks(rows: Iterable[Mapping[str, Any]]) -> tuple[Remark, ...]:

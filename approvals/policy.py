@@ -84,8 +84,8 @@ def escalated_role(
     The next one where nobody but the askers holds it, it decides the stage already, or it approves at one of
     the `later` stages, where who stepped in would be missing. Empty where none is left, or none was wanted.
     """
-    role = routed_role(wanted, holders, askers)
-    while role and (role == stage_role or role in later or not holders.get(role, NOBODY) - frozenset(askers)):
+    role, taken = routed_role(wanted, holders, askers), {routed_role(stage_role, holders, askers), *later}
+    while role and (role in taken or not holders.get(role, NOBODY) - frozenset(askers)):
         role = ABOVE.get(role, "")
     return role
 
