@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import prefetch_related_objects
@@ -16,12 +17,14 @@ from approvals.eligibility import (
     names_of_deciders,
     next_role,
     role_phrase,
+    roles_now,
     stages_of,
     vetoers,
     why_not,
 )
 from approvals.loading import PARTS
 from approvals.models import AccessRequest, Decision, Policy, RequestKind, RequestStatus, Verdict
+from approvals.rules import missing_in
 from approvals.selectors import asked_before
 from approvals.services.common import revisions_of
 from core import clock
@@ -46,6 +49,14 @@ class Check:
 
     tone: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """The most days and US dollars a month that may be granted now, of what was asked for."""
+
+    days: int
+    monthly_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +96,7 @@ class Case:
     lead: str
     stage_text: str
     deciders: tuple[str, ...]
+    stuck: str
     may_decide: bool
     may_veto: bool
     for_whom: str
@@ -93,6 +105,7 @@ class Case:
     escalates_to: str
     why_not: str
     longest_days: int
+    most_usd: Decimal
     access_until: datetime | None
     checks: tuple[Check, ...]
     grants: tuple[Held, ...]
@@ -108,27 +121,30 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
     """
     prefetch_related_objects([request], *PARTS)
     known = holders or role_holders(request.project)
-    can = able(request, known) if request.state == RequestStatus.PENDING else {}
+    waits = request.state == RequestStatus.PENDING
+    can = able(request, known) if waits else {}
     giver = can.get(user.pk)
     earlier = list(asked_before(request, limit=EARLIER_SHOWN))
-    longest = _longest_days(request)
+    allowed = _allowed(request)
     leads = known.for_project(request.project)[Role.LEAD]
     return Case(
         request=request,
         title=title_of(request),
         lead=names_of(sorted(known.names[person] for person in leads)),
-        stage_text=stage_text(request),
+        stage_text=stage_text(request, known),
         deciders=names_of_deciders(request, known) if can else (),
+        stuck=_stuck(request, known) if waits and not can else "",
         may_decide=user.pk in can,
         may_veto=bool(can) and user.pk not in can and user.pk in vetoers(request, known),
         for_whom=known.names[giver] if giver else "",
         may_lend=user.pk in can and may_lend(user, known.for_project(request.project)),
-        sla_at=request.sla_at if can else None,
-        escalates_to=_escalates_to(request) if can else "",
+        sla_at=request.sla_at if waits else None,
+        escalates_to=_escalates_to(request, known) if waits else "",
         why_not="" if user.pk in can else _why_not(user, request, known),
-        longest_days=longest,
-        access_until=_access_until(request, longest),
-        checks=tuple(_checks(user, request, known)) if request.state == RequestStatus.PENDING else (),
+        longest_days=allowed.days,
+        most_usd=allowed.monthly_usd,
+        access_until=_access_until(request, allowed.days),
+        checks=tuple(_checks(user, request, known, allowed)) if waits else (),
         grants=_held(earlier),
         earlier=tuple(each for each in earlier if not each.granted_until),
         history=tuple(sorted(_history(request), key=lambda line: line.at)),
@@ -147,7 +163,7 @@ def title_of(request: AccessRequest) -> str:
             return f"{request.tier} for {request.project}"
 
 
-def stage_text(request: AccessRequest) -> str:
+def stage_text(request: AccessRequest, holders: RoleHolders) -> str:
     """Say who decides and how far it is: `Stage 1 of 2: the lead of Search, then the director of Product`."""
     stages = stages_of(request)
     phrases = [role_phrase(stage.role, request) for stage in stages]
@@ -155,7 +171,7 @@ def stage_text(request: AccessRequest) -> str:
     quorum = stages[request.stage_index].quorum
     agreed = sum(each.stage_index == request.stage_index for each in decisions_of(request))
     people = f", {agreed} of {quorum} agreed" if quorum > 1 else ""
-    more = next_role(request, stages[request.stage_index].role)
+    more = next_role(request, stages[request.stage_index].role, holders.for_project(request.project))
     if request.is_escalated and more:
         people += f"; it waited long, so {role_phrase(more, request)} may decide too"
     if len(stages) == 1:
@@ -163,10 +179,20 @@ def stage_text(request: AccessRequest) -> str:
     return f"Stage {request.stage_index + 1} of {len(stages)}: {', then '.join(waits)}{people}"
 
 
-def _escalates_to(request: AccessRequest) -> str:
+def _escalates_to(request: AccessRequest, holders: RoleHolders) -> str:
     """Write who may decide too when the request has waited too long; empty for nobody, and once it has."""
-    more = next_role(request, current_stage(request).role)
+    more = next_role(request, current_stage(request).role, holders.for_project(request.project))
     return role_phrase(more, request) if more and not request.is_escalated else ""
+
+
+def _stuck(request: AccessRequest, holders: RoleHolders) -> str:
+    """Say which roles nobody holds who could decide a request now."""
+    here = holders.for_project(request.project)
+    now = (policy.routed_role(role, here, request.askers) for role in roles_now(request, here))
+    roles = " or ".join(dict.fromkeys(role_phrase(role, request) for role in now))
+    some = any(each.stage_index == request.stage_index for each in decisions_of(request))
+    others = ", besides who agreed already" if some else ""
+    return f"Nobody can decide it now. It needs {roles}{others}: ask an administrator to name somebody."
 
 
 def remarks(rows: Iterable[Mapping[str, Any]]) -> tuple[Remark, ...]:
@@ -180,7 +206,7 @@ def _why_not(user: User, request: AccessRequest, holders: RoleHolders) -> str:
     return f"This request is over: {request.state.label.lower()}."
 
 
-def _checks(user: User, request: AccessRequest, holders: RoleHolders) -> list[Check]:
+def _checks(user: User, request: AccessRequest, holders: RoleHolders, allowed: Allowed) -> list[Check]:
     """Return the rules that decide() holds, and what an approver should look at besides."""
     here = holders.for_project(request.project)
     role = policy.routed_role(stages_of(request)[request.stage_index].role, here, request.askers)
@@ -196,7 +222,7 @@ def _checks(user: User, request: AccessRequest, holders: RoleHolders) -> list[Ch
         )
     )
     if request.kind != RequestKind.BREAK_GLASS:  # its access is for hours
-        checks.append(_days_check(request))
+        checks += _terms_checks(request, allowed)
     checks.append(
         _ok("The project has an owner and a cost centre.")
         if project.owner.is_active and project.cost_centre
@@ -205,26 +231,38 @@ def _checks(user: User, request: AccessRequest, holders: RoleHolders) -> list[Ch
     return checks
 
 
-def _days_check(request: AccessRequest) -> Check:
-    longest = _longest_days(request)
-    if request.duration_days <= longest:
-        return _ok(f"{counted(request.duration_days, 'day')} of the {longest} that {request.tier} allows.")
-    return Check(
-        tone="warn", text=f"{request.tier} allows {counted(longest, 'day')} now; access will end then."
-    )
+def _terms_checks(request: AccessRequest, allowed: Allowed) -> list[Check]:
+    days, usd, missing = allowed.days, allowed.monthly_usd, missing_in(request)
+    checks = [
+        _ok(f"{counted(request.duration_days, 'day')} of the {days} that {request.tier} allows.")
+        if request.duration_days <= days
+        else Check(
+            tone="warn", text=f"{request.tier} allows {counted(days, 'day')} now; access will end then."
+        )
+    ]
+    if usd < request.expected_monthly_usd:
+        text = f"{request.tier} allows {format_usd(usd)} a month now; access has that cap."
+        checks.append(Check(tone="warn", text=text))
+    if missing:
+        text = f"It needs {missing} by the rules now: {request.requester} has to change it."
+        checks.append(Check(tone="bad", text=text))
+    return checks
 
 
 def _ok(text: str) -> Check:
     return Check(tone="ok", text=text)
 
 
-def _longest_days(request: AccessRequest) -> int:
-    """Return the most days that may be granted: by the pinned stages and by the policy in force."""
-    pinned = min(stage.max_days for stage in stages_of(request))
-    if request.policy.retired_at is None:
-        return min(pinned, request.policy.max_days)
-    in_force = Policy.objects.filter(tier=request.tier_id, retired_at__isnull=True).first()
-    return min(pinned, in_force.max_days) if in_force else pinned
+def _allowed(request: AccessRequest) -> Allowed:
+    """Return the most that may be granted: by the pinned stages and by the policy in force."""
+    days, usd = min(stage.max_days for stage in stages_of(request)), request.expected_monthly_usd
+    in_force: Policy | None = request.policy
+    if request.policy.retired_at is not None:
+        in_force = Policy.objects.filter(tier=request.tier_id, retired_at__isnull=True).first()
+    if in_force is None:
+        return Allowed(days=days, monthly_usd=usd)
+    most = in_force.max_monthly_usd
+    return Allowed(days=min(days, in_force.max_days), monthly_usd=usd if most is None else min(usd, most))
 
 
 def _access_until(request: AccessRequest, longest_days: int) -> datetime | None:

@@ -33,27 +33,27 @@ def current_stage(request: AccessRequest) -> Stage:
     return stages_of(request)[request.stage_index]
 
 
-def roles_now(request: AccessRequest) -> tuple[str, ...]:
+def roles_now(request: AccessRequest, here: policy.Holders) -> tuple[str, ...]:
     """Return the roles that may decide the current stage: its own, and beside it the one it escalated to."""
-    return turn_roles(request, current_stage(request).role)
+    return turn_roles(request, current_stage(request).role, here)
 
 
-def turn_roles(request: AccessRequest, role: str) -> tuple[str, ...]:
-    """Return a stage's role and, once the request has waited too long, the escalation role of its policy."""
-    more = next_role(request, role)
+def turn_roles(request: AccessRequest, role: str, here: policy.Holders) -> tuple[str, ...]:
+    """Return a stage's role and, once the request has waited too long, the one that decides beside it."""
+    more = next_role(request, role, here)
     return (role, more) if request.is_escalated and more else (role,)
 
 
-def next_role(request: AccessRequest, role: str) -> str:
+def next_role(request: AccessRequest, role: str, here: policy.Holders) -> str:
     """Return which role decides beside a stage's own once that has waited too long; empty where none does."""
-    more = request.policy.escalation_role
-    return "" if more == role else more
+    later = [stage["role"] for stage in request.policy.stages[1:]]
+    return policy.escalated_role(request.policy.escalation_role, role, here, request.askers, later)
 
 
 def able(request: AccessRequest, holders: RoleHolders) -> dict[int, int | None]:
     """Return who may decide the current stage, out of `holders` and their delegates, and for whom."""
     here, lent = holders.for_project(request.project), lent_of(lent_rows(request))
-    return policy.who_decides(roles_now(request), here, request.askers, counted(request), lent)
+    return policy.who_decides(roles_now(request, here), here, request.askers, counted(request), lent)
 
 
 def counted(request: AccessRequest) -> set[int]:
@@ -158,7 +158,8 @@ def why_not(actor: User, request: AccessRequest, holders: RoleHolders) -> str:
     if actor.pk in counted(request):
         return "You have decided this request once, and nobody counts twice."
     here = holders.for_project(request.project)
-    roles = dict.fromkeys(policy.routed_role(role, here, request.askers) for role in roles_now(request))
+    now = roles_now(request, here)
+    roles = dict.fromkeys(policy.routed_role(role, here, request.askers) for role in now)
     return f"It needs {' or '.join(role_phrase(role, request) for role in roles)}."
 
 

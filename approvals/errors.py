@@ -47,6 +47,14 @@ class BeneficiaryLeftError(DomainError):
     title = "The person has left"
 
 
+class ChangeNeededError(DomainError):
+    """The rules became stricter and ask for what the request does not say; its requester has to add it."""
+
+    code = "change_needed"
+    status = HTTPStatus.CONFLICT
+    title = "The request needs a change"
+
+
 class GrantEndedError(DomainError):
     """The grant that an extension goes on from has ended; the request can only be denied."""
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import combinations
 
 LEAD, DIRECTOR, ADMIN = "lead", "director", "admin"
+ABOVE = {LEAD: DIRECTOR, DIRECTOR: ADMIN}
 REMINDED_AT_HALF, REMINDED_AT_END = 1, 2
 
 Holders = Mapping[str, frozenset[int]]
@@ -73,6 +74,20 @@ def stages_for(terms: Sequence[StageTerms], holders: Holders, askers: Collection
         before = stages.get(role, term)
         stages[role] = replace(before, role=role, quorum=max(before.quorum, term.quorum))
     return list(stages.values())
+
+
+def escalated_role(
+    wanted: str, stage_role: str, holders: Holders, askers: Collection[int], later: Collection[str] = ()
+) -> str:
+    """Return which role decides beside that of a stage when it is late: the `wanted` one, or the next above.
+
+    The next one where nobody but the askers holds it, it decides the stage already, or it approves at one of
+    the `later` stages, where who stepped in would be missing. Empty where none is left, or none was wanted.
+    """
+    role, taken = routed_role(wanted, holders, askers), {routed_role(stage_role, holders, askers), *later}
+    while role and (role in taken or not holders.get(role, NOBODY) - frozenset(askers)):
+        role = ABOVE.get(role, "")
+    return role
 
 
 def may_decide(

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Any, Self
 
-from approvals.models import BREAK_GLASS_MOST_HOURS, Policy
-from approvals.policy import StageTerms
+from approvals.models import BREAK_GLASS_MOST_HOURS, AccessRequest, Policy, RequestKind
+from approvals.policy import StageTerms, is_stricter
 from core.errors import InvalidInputError
 from core.money import format_usd
 from teams.models import Role
@@ -96,6 +96,28 @@ class Rules:
         """Return the stages for the arithmetic of `approvals.policy`."""
         return [StageTerms(role=role, quorum=quorum, max_days=self.max_days) for role, quorum in self.stages]
 
+    def asks_more_than(self, other: Self) -> bool:
+        """Whether a request needs more under these rules beside the same stages: a ticket, a longer reason,
+        fewer US dollars, the silence of somebody else who may deny.
+        """
+        most, most_before = self.max_monthly_usd, other.max_monthly_usd
+        return (
+            (self.needs_ticket and not other.needs_ticket)
+            or self.min_reason_characters > other.min_reason_characters
+            or (most is not None and (most_before is None or most < most_before))
+            or (self.told_may_veto and (True, self.told_role) != (other.told_may_veto, other.told_role))
+        )
+
+    def reaches(self, request: AccessRequest) -> bool:
+        """Whether a waiting request starts again under these rules: they are stricter than its own.
+
+        The review of a broken glass is of what was done; of it only who decides can change.
+        """
+        before = type(self).of(request.policy)
+        if is_stricter(self.stage_terms(), before.stage_terms()):
+            return True
+        return request.kind != RequestKind.BREAK_GLASS and self.asks_more_than(before)
+
     def lines(self) -> list[tuple[str, str]]:
         """Write the rules that mean something, each with its label."""
         shown = [name for name in LABELS if name not in NEEDS or getattr(self, NEEDS[name])]
@@ -122,6 +144,19 @@ class Rules:
                 return Role(value).label.lower() if value else "nobody"
             case _:
                 return str(value)
+
+
+def missing_in(request: AccessRequest) -> str:
+    """Say what a request does not have of what the rules of its revision ask for; empty when it has all.
+
+    Rules that became stricter start it again as it is. The review of a broken glass misses nothing.
+    """
+    terms, missing = request.policy, []
+    if terms.needs_ticket and not request.ticket:
+        missing.append("a ticket")
+    if len(request.reason) < terms.min_reason_characters:
+        missing.append(f"a reason of {terms.min_reason_characters} characters or more")
+    return "" if request.kind == RequestKind.BREAK_GLASS else " and ".join(missing)
 
 
 def difference(before: Rules, after: Rules) -> list[tuple[str, str, str]]:

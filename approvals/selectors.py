@@ -124,7 +124,7 @@ def may_decide(user: User, request: AccessRequest, holders: RoleHolders) -> bool
     """Whether this person may decide a request that `listed()` or `with_turn()` returned."""
     counted = {*request.counted_ids, *request.represented_ids}
     here = holders.for_project(request.project)
-    roles = turn_roles(request, request.waiting_role)
+    roles = turn_roles(request, request.waiting_role, here)
     return user.pk in policy.who_decides(roles, here, request.askers, counted, lent_of(lent_rows(request)))
 
 

@@ -1,4 +1,6 @@
-"""What a page of keys shows of their use. `usage` stands to the left, so the portal hands its reader in."""
+"""What apps to the left have to do with keys: they read the use that a page of keys shows, which the portal
+hands in, and they are told when a key ends.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
@@ -6,6 +8,11 @@ from decimal import Decimal
 from typing import Protocol
 
 from django.db.models import Subquery
+from django.dispatch import Signal
+
+# Sent with `key` and `grant` in the transaction in which that grant, or the key for good where `grant` is
+# None, was ended; the key is locked.
+access_ended = Signal()
 
 
 class KeyUse(Protocol):

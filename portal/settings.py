@@ -414,7 +414,10 @@ SLACK_API_URL: str = env.str("SLACK_API_URL", "https://slack.com/api").rstrip("/
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["keys.authentication.Bearer", "core.rest.authentication.Session"],
-    "DEFAULT_PERMISSION_CLASSES": ["keys.authentication.SignedInWithinScope"],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "keys.authentication.SignedInWithinScope",
+        "portal.factors.SecondFactorOfTheOwner",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["core.rest.parsing.JsonParser"],
     "DEFAULT_SCHEMA_CLASS": "core.rest.schema.NounSchema",

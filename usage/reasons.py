@@ -74,6 +74,36 @@ REASONS = {
         to_do="Have the team's lead look at the key.",
         remedy=Remedy.KEY,
     ),
+    "key_revoked": Reason(
+        phrase="with a revoked key",
+        happened="The key was revoked. Its caller is told only that it is not valid.",
+        to_do="Issue a new key, or stop the client that still uses the old one.",
+        remedy=Remedy.KEY,
+    ),
+    "key_expired": Reason(
+        phrase="with an expired key",
+        happened="The key has expired. Its caller is told only that it is not valid.",
+        to_do="Issue a new key, and give it to the client.",
+        remedy=Remedy.KEY,
+    ),
+    "key_replaced": Reason(
+        phrase="with a secret that was replaced",
+        happened="This secret was replaced some time ago. Its caller is told only that it is not valid.",
+        to_do="Give the client the key's new secret.",
+        remedy=Remedy.KEY,
+    ),
+    "key_owner_inactive": Reason(
+        phrase="with a key of somebody who left",
+        happened="The key's owner has left. Its caller is told only that it is not valid.",
+        to_do="Issue a new key to somebody of the project, or stop the client.",
+        remedy=Remedy.KEY,
+    ),
+    "key_project_archived": Reason(
+        phrase="with a key of a closed project",
+        happened="The key's project is closed. Its caller is told only that it is not valid.",
+        to_do="Stop the client, or give it a key of a project that goes on.",
+        remedy=Remedy.KEY,
+    ),
     "rate_limited": Reason(
         phrase="too fast",
         happened="More calls or tokens came in a minute, or at once, than the key, project or team may make.",

@@ -120,7 +120,7 @@ class BlockedCallsOut(Out):
     key = BlockedKeyOut(source="*")
     project = LineProjectOut(source="*")
     team = LineTeamOut(source="*")
-    code = serializers.CharField(help_text="The code that the caller was told.")
+    code = serializers.CharField(help_text="The code that the caller was told, or why the key is not valid.")
     reason = serializers.SerializerMethodField()
     to_do = serializers.SerializerMethodField()
     budget = serializers.SerializerMethodField()

@@ -1,7 +1,6 @@
 """What is entered to change a request, to ask for more time, or to break the glass."""
 
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -10,9 +9,11 @@ from approvals.facts import ModelPrice
 from approvals.forms.asking import DaysField, priced_name, ticket_field
 from approvals.models import Policy
 from approvals.services.asking import MAX_REASON_CHARACTERS, MIN_REASON_CHARACTERS
+from approvals.services.extending import usual_days
 from core.forms import ReasonField, UsdField
 from core.money import format_usd
 from core.words import counted
+from keys.models import Grant
 from teams.models import Project
 
 
@@ -60,11 +61,12 @@ class ExtendForm(forms.Form):
         max_length=MAX_REASON_CHARACTERS,
     )
 
-    def __init__(self, *args: Any, terms: Policy, cap_usd: Decimal | None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, terms: Policy, grant: Grant, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        cap_usd = grant.monthly_cap_usd
         self.fields["ticket"] = ticket_field(needed=terms.needs_ticket)
         days, cost = self.fields["duration_days"], self.fields["expected_monthly_usd"]
-        days.help_text, days.initial = f"At most {terms.max_days} for {terms.tier}.", terms.default_days
+        days.help_text, days.initial = f"At most {terms.max_days} for {terms.tier}.", usual_days(grant, terms)
         cost.help_text = "US dollars. It becomes the cap when the extension begins."
         cost.initial = None if cap_usd is None else f"{cap_usd.normalize():f}"
 

@@ -9,7 +9,8 @@ from approvals.services.deciding import Outcome, decide
 from approvals.services.delegating import delegate, end_delegation
 from approvals.services.expiring import expire_due
 from approvals.services.extending import extend
-from approvals.services.increases.asking import amend_increase, ask_increase, withdraw_increase
+from approvals.services.increases.amending import amend_increase
+from approvals.services.increases.asking import ask_increase, withdraw_increase
 from approvals.services.increases.commenting import comment_increase
 from approvals.services.increases.deciding import IncreaseOutcome
 from approvals.services.reminding import remind_due

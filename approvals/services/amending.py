@@ -9,14 +9,13 @@ from approvals.models import AccessRequest, RequestKind
 from approvals.services.asking import Ask, check_ask, keep_policy
 from approvals.services.asking import model_names as names_of_models
 from approvals.services.common import locked, record, require_open, require_seen
-from approvals.services.revising import start_again
+from approvals.services.revising import bring_up_to_date, start_again
 from approvals.services.submitting import ASKED, facts
 from approvals.services.withdrawing import require_requester
 from core.errors import InvalidInputError
 from teams.models import User
 
 
-@transaction.atomic
 def amend(
     *,
     actor: User,
@@ -34,6 +33,31 @@ def amend(
     Raises what submit() raises, ChangedSinceReadError when `seen_revision` is old, AlreadyDecidedError or
     GoneError when it is over.
     """
+    bring_up_to_date(request)
+    return _amend(
+        actor=actor,
+        request=request,
+        seen_revision=seen_revision,
+        reason=reason,
+        expected_monthly_usd=expected_monthly_usd,
+        model_names=model_names,
+        duration_days=duration_days,
+        ticket=ticket,
+    )
+
+
+@transaction.atomic
+def _amend(
+    *,
+    actor: User,
+    request: AccessRequest,
+    seen_revision: int,
+    reason: str,
+    expected_monthly_usd: Decimal,
+    model_names: Collection[str],
+    duration_days: int | None,
+    ticket: str,
+) -> AccessRequest:
     keep_policy(request.tier)
     mine = locked(request)
     require_requester(actor, mine)

@@ -1,10 +1,20 @@
 """Ends pending requests that nobody decided and nobody needs any more."""
 
-from django.db import transaction
+from typing import Any
 
+from django.db import transaction
+from django.db.models import Q
+
+from approvals.ended import (
+    KEY_OF_THE_BUDGET_ENDED,
+    key_of_the_budget_ended,
+    key_or_access_ended,
+    what_ended,
+)
 from approvals.models import (
     AccessRequest,
     AccessRequestQuerySet,
+    BudgetRequest,
     BudgetRequestQuerySet,
     RequestStatus,
 )
@@ -16,9 +26,14 @@ from approvals.services.mails import tell_requester
 from approvals.services.ratifying import end_unratified
 from core import clock
 from core.locks import lock_all_first
+from keys.models import ApiKey, Grant
 from teams.models import Team, User
 
 MAX_REASON_CHARACTERS = 240
+LOADED = (
+    *("project__team__department", "requester", "beneficiary", "tier", "policy"),
+    *("extends_key", "extends_grant"),
+)
 
 
 def close(request: AccessRequest, reason: str, *, actor: User | None = None) -> None:
@@ -57,8 +72,30 @@ def close_requests_in_team(person: User, *, team: Team, reason: str) -> dict[str
     return _close_all(*waiting_in_team(person, team), reason)
 
 
+def close_requests_of_key(*, key: ApiKey, grant: Grant | None, **_: Any) -> None:
+    """Close what waits to go on with a key that has just ended, or to extend one of its grants that has.
+
+    It belongs in the transaction of that end, which holds the key. Whoever decides holds a request and takes
+    its key next: a request that somebody holds is left to him, who finds the key ended, and is closed at the
+    next look at it.
+    """
+    about = Q(extends_key=key) if grant is None else Q(extends_grant=grant)
+    asked = AccessRequest.objects.pending().filter(about, key_or_access_ended())
+    wanted = BudgetRequest.objects.pending().filter(key_of_the_budget_ended(), budget__scope_id=key.pk)
+    for request in asked.filter(pk__in=_held_by_nobody(asked)).select_related(*LOADED).order_by("pk"):
+        close(request, what_ended(request))
+    for increase in wanted.filter(pk__in=_held_by_nobody(wanted)).placed().order_by("pk"):
+        close_increase(increase, KEY_OF_THE_BUDGET_ENDED)
+
+
+def _held_by_nobody(rows: AccessRequestQuerySet | BudgetRequestQuerySet) -> list[int]:
+    """Lock those of the rows that nobody has locked, and return their ids."""
+    free = rows.select_for_update(no_key=True, skip_locked=True, of=("self",)).order_by("pk")
+    return list(free.values_list("pk", flat=True))
+
+
 def _close_all(asked: AccessRequestQuerySet, wanted: BudgetRequestQuerySet, reason: str) -> dict[str, int]:
-    rows = asked.select_related("project__team__department", "requester", "beneficiary", "tier", "policy")
+    rows = asked.select_related(*LOADED)
     requests = lock_all_first(rows)
     for request in requests:
         close(request, reason)

@@ -9,8 +9,9 @@ from django.db import transaction
 
 from approvals import policy
 from approvals.eligibility import current_stage, decisions_of, require_may_decide, stages_of, who_can
-from approvals.errors import BeneficiaryLeftError
+from approvals.errors import BeneficiaryLeftError, ChangeNeededError
 from approvals.models import AccessRequest, BudgetRequest, Decision, RequestKind, RequestStatus, Verdict
+from approvals.rules import missing_in
 from approvals.services.common import (
     decided_before,
     locked,
@@ -84,7 +85,7 @@ def decide(
     An approver may lower the cap (US dollars a month) and the duration, or for more budget the limit and its
     end, never raise them; a denial needs a comment. The same verdict of the same actor again changes nothing.
     Raises AlreadyDecidedError (409), ChangedSinceReadError (412), NotEligibleError (403), GoneError (410),
-    InvalidInputError (422), BeneficiaryLeftError (409).
+    InvalidInputError (422), BeneficiaryLeftError and ChangeNeededError (409).
     """
     if isinstance(request, BudgetRequest):
         bring_increase_up_to_date(request)
@@ -133,6 +134,7 @@ def _decide(
     text = checked_comment(comment, denies=verdict == Verdict.DENY)
     if verdict == Verdict.APPROVE:
         _require_beneficiary(mine)
+        _require_complete(mine)
     decision = _count(mine, actor, verdict, offer, on_behalf_of=on_behalf_of, comment=text)
     _act_on(mine, decision)
     return Outcome(request=mine, decision=decision)
@@ -202,6 +204,14 @@ def _require_beneficiary(request: AccessRequest) -> None:
         raise BeneficiaryLeftError(
             f"{person} does not work in team {team} any more, so nobody can grant this."
             " Deny it with that reason."
+        )
+
+
+def _require_complete(request: AccessRequest) -> None:
+    missing = missing_in(request)
+    if missing:
+        raise ChangeNeededError(
+            f"By the rules of {request.tier} it needs {missing}. {request.requester} was told to change it."
         )
 
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from approvals.models import AccessRequest, RequestKind
-from approvals.services.asking import MAX_REASON_CHARACTERS, check_ask, keep_policy
+from approvals.models import AccessRequest, Policy, RequestKind
+from approvals.services.asking import MAX_REASON_CHARACTERS, check_ask, keep_policy, policy_for
 from approvals.services.auto import approve_by_rule
 from approvals.services.submitting import locked_place, open_request, require_no_other, require_worker
 from catalog.models import LlmModel
@@ -30,8 +30,9 @@ def extend(
 ) -> AccessRequest:
     """Ask that the actor's own active grant goes on for `duration_days` from its end, with the same models.
 
-    Without an amount the cap stays. A rule may approve it at once where the policy lets it. Raises what
-    submit() raises, and InvalidInputError for a grant that is over or that its key does not outlive.
+    Without a duration for `usual_days()`, without an amount the cap stays. A rule may approve it at once
+    where the policy lets it. Raises what submit() raises, and InvalidInputError for a grant that is over or
+    that its key does not outlive.
     """
     rows = Grant.objects.select_related("key__project__team__department", "key__owner", "tier")
     given = rows.get(pk=grant.pk)
@@ -51,7 +52,7 @@ def extend(
         tier=given.tier,
         model_names=names,
         reason=reason[: MAX_REASON_CHARACTERS + 1],
-        duration_days=duration_days,
+        duration_days=usual_days(given, policy_for(given.tier)) if duration_days is None else duration_days,
         expected_monthly_usd=cap_usd,
         ticket=ticket,
     )
@@ -60,6 +61,15 @@ def extend(
         actor, place, ask, kind=RequestKind.EXTENSION, extends_key=given.key, extends_grant=given
     )
     return approve_by_rule(request)
+
+
+def usual_days(grant: Grant, terms: Policy) -> int:
+    """Return for how many days an extension is asked for unless said otherwise: as its policy says.
+
+    Where a rule extends by itself, no more than the access has: more would wait for a human.
+    """
+    whole_days = (grant.expires_at - grant.starts_at).days
+    return min(terms.default_days, whole_days) if terms.auto_extend and whole_days else terms.default_days
 
 
 def _require_extendable(grant: Grant) -> None:

@@ -119,6 +119,17 @@ def tell_of_comment(comment: Comment, people: Iterable[User]) -> None:
         )
 
 
+def tell_of_change_needed(request: AccessRequest, what: str) -> None:
+    """Tell the requester that nobody can approve his request until he changes it, once a revision."""
+    _mail(
+        request,
+        request.requester,
+        event=f"change_needed:{request.revision}",
+        subject=f"Change your request: {request}",
+        body=f"{what} Until you change your request nobody can approve it.",
+    )
+
+
 def tell_requester(request: AccessRequest, *, subject: str, body: str) -> None:
     """Tell the requester how his request ended, once."""
     _mail(

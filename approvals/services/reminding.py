@@ -13,6 +13,7 @@ from approvals.services.common import locked, past_its_time, record
 from approvals.services.increases.reminding import remind_of_increases
 from approvals.services.mails import remind_approvers
 from core import clock
+from teams.selectors import role_holders
 
 MOST = 500
 
@@ -35,7 +36,7 @@ def _remind(pk: int) -> int:
     request.reminders = reminders_due(clock.now(), request.turn)
     request.save(update_fields=["reminders"])
     ended = request.reminders == REMINDED_AT_END
-    role = next_role(request, current_stage(request).role) if ended else ""
+    role = _next_role(request) if ended else ""
     remind_approvers(request, request.reminders, escalated=bool(role))
     record(
         None,
@@ -49,3 +50,8 @@ def _remind(pk: int) -> int:
         },
     )
     return 1
+
+
+def _next_role(request: AccessRequest) -> str:
+    here = role_holders(request.project).for_project(request.project)
+    return next_role(request, current_stage(request).role, here)

@@ -6,15 +6,16 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q
 
-from approvals import former, policy
+from approvals import ended, former, policy
 from approvals.eligibility import who_can
 from approvals.errors import NobodyCanApproveError
 from approvals.models import AccessRequest, AccessRequestQuerySet, Policy, RequestStatus
+from approvals.rules import missing_in
 from approvals.services.asking import pin_stages
 from approvals.services.closing import close
 from approvals.services.common import locked, past_its_time, record
 from approvals.services.increases.following import follow_increases
-from approvals.services.mails import tell_approvers, tell_informed
+from approvals.services.mails import tell_approvers, tell_informed, tell_of_change_needed
 from core import clock
 from core.idempotency import lasting
 
@@ -61,15 +62,16 @@ def stranded() -> AccessRequestQuerySet:
     closed = Q(project__archived_at__isnull=False) | Q(project__team__archived_at__isnull=False)
     left = Q(requester__is_active=False) | Q(beneficiary__is_active=False)
     moved = ~Q(team=F("project__team"))
-    return AccessRequest.objects.pending().filter(closed | left | moved | former.led_the_team())
+    over = ended.key_or_access_ended()
+    return AccessRequest.objects.pending().filter(over | closed | left | moved | former.led_the_team())
 
 
 def bring_up_to_date(request: AccessRequest) -> None:
     """Do to a pending request what happened around it, in a transaction of its own; it stays when the act
     that comes next is refused.
 
-    Its project was closed, a person of it left or leads its team no longer, or its project belongs to
-    another team. One query usually.
+    Its project was closed, a person of it left or leads its team no longer, its key or the access that it
+    would extend has ended, or its project belongs to another team. One query usually.
     """
     if stranded().filter(pk=request.pk).exists():
         lasting(lambda: follow(request.pk))
@@ -93,6 +95,8 @@ def follow(pk: int) -> int:
         close(request, f"The project {project} is closed.")
     elif gone:
         close(request, f"{gone} has left.")
+    elif AccessRequest.objects.filter(ended.key_or_access_ended(), pk=pk).exists():
+        close(request, ended.what_ended(request))
     elif request.team_id != project.team_id:
         restart(request, f"{project} belongs to team {project.team} now.", {"team": request.team.code})
     elif AccessRequest.objects.filter(former.led_the_team(), pk=pk).exists():
@@ -125,3 +129,6 @@ def restart(request: AccessRequest, why: str, before: dict[str, Any], *, terms: 
         after={name: after[name] for name in ("revision", *before)},
         reason=why,
     )
+    missing = missing_in(request)
+    if missing:
+        tell_of_change_needed(request, f"{why} It needs {missing}.")

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from approvals import policy
 from approvals.models import AccessRequest, Policy, PolicyProposal, ProposalStatus, RequestStatus
 from approvals.rules import Rules, check_rules
 from approvals.services.closing import close
@@ -107,7 +106,7 @@ def _follow(before: Policy, after: Policy | None) -> None:
         was = request.policy
         if after is None:
             close(request, f"Nobody may ask for {request.tier} any more.")
-        elif policy.is_stricter(Rules.of(after).stage_terms(), Rules.of(was).stage_terms()):
+        elif Rules.of(after).reaches(request):
             why = f"The rules of {request.tier} are stricter now."
             restart(request, why, {"policy": was}, terms=after)
 

@@ -67,7 +67,7 @@ def extend_access(request: PersonRequest, public_id: str) -> HttpResponse:
     if grant is None:
         raise NotFoundError("There is no such access, or it is not yours.")
     terms = policy_for(grant.tier)
-    form = ExtendForm(request.POST or None, terms=terms, cap_usd=grant.monthly_cap_usd)
+    form = ExtendForm(request.POST or None, terms=terms, grant=grant)
     page = FormPage(
         title=f"Ask for more time for {grant.tier} in {grant.key.project}",
         text="It goes on without a gap where it ends, with the same models. Somebody decides before it ends.",

@@ -16,6 +16,7 @@ from approvals.errors import (
     AlreadyDecidedError,
     BeneficiaryLeftError,
     ChangedSinceReadError,
+    ChangeNeededError,
     NotEligibleError,
 )
 from approvals.forms import DecideForm
@@ -25,11 +26,12 @@ from approvals.views.reading import detail_url, inbox_of, inbox_page, offer_form
 from approvals.views.shapes import Change, Outcome
 from core.errors import DomainError, GoneError, InvalidInputError
 from core.money import format_usd
+from teams.selectors import role_holders
 from teams.types import PersonRequest
 
 # The answers that leave the request as it is; some of them can be decided after reading again.
-REFUSALS = (AlreadyDecidedError, BeneficiaryLeftError, ChangedSinceReadError, NotEligibleError, GoneError)
-READ_AGAIN = (BeneficiaryLeftError, ChangedSinceReadError)
+READ_AGAIN = (BeneficiaryLeftError, ChangedSinceReadError, ChangeNeededError)
+REFUSALS = (*READ_AGAIN, AlreadyDecidedError, NotEligibleError, GoneError)
 LABELS = {
     "models": "Models",
     "duration_days": "Days",
@@ -132,7 +134,7 @@ def _in_words(result: services.Outcome) -> tuple[str, str]:
         case RequestStatus.DENIED:
             return f"{asked} is denied", f"{asked.requester} was told why."
         case _:
-            return f"Your approval of {asked} counts", f"{stage_text(asked)}."
+            return f"Your approval of {asked} counts", f"{stage_text(asked, role_holders(asked.project))}."
 
 
 def changes_of(error: DomainError | None) -> tuple[Change, ...]:

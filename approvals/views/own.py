@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from approvals.cases import Case
 from approvals.models import AccessRequest, RequestKind, RequestStatus
+from approvals.rules import missing_in
 from approvals.selectors import last_decision
 from approvals.views.shapes import Answer, Costs, KeyCard, case_view
 from keys.models import ApiKey, KeyState
@@ -24,7 +25,7 @@ def own_page(
     asked = case.request
     view = replace(
         case_view(case, costs),
-        answer=answer_of(asked),
+        answer=answer_of(asked) or _needed(asked),
         key=_key_card(asked.key, request.user) if asked.key else None,
         answers_offers=True,
         extend_url=_extend_url(asked, request.user),
@@ -60,6 +61,15 @@ def answer_of(asked: AccessRequest) -> Answer | None:
             return Answer(tone="info", title="It was closed.", text=asked.closed_reason)
         case _:
             return None
+
+
+def _needed(asked: AccessRequest) -> Answer | None:
+    """Return what a request needs before anybody can approve it; None where it has all, or is over."""
+    missing = missing_in(asked)
+    if not missing or asked.state is not RequestStatus.PENDING:
+        return None
+    text = "The rules became stricter. Change your request: until then nobody can approve it."
+    return Answer(tone="warn", title=f"It needs {missing}.", text=text)
 
 
 def _key_card(key: ApiKey, user: User) -> KeyCard:

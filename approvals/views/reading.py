@@ -157,11 +157,11 @@ def offer_form(case: Case, **entered: object) -> DecideForm:
     days = min(asked.duration_days, case.longest_days)
     terms = {
         "seen_revision": asked.revision,
-        "monthly_cap_usd": f"{asked.expected_monthly_usd.normalize():f}",
+        "monthly_cap_usd": f"{case.most_usd.normalize():f}",
         "duration_days": days,
         **entered,
     }
-    return DecideForm(initial=terms, expected_usd=asked.expected_monthly_usd, longest_days=days)
+    return DecideForm(initial=terms, expected_usd=case.most_usd, longest_days=days)
 
 
 def costs_of(case: Case) -> Costs:

@@ -136,6 +136,7 @@ class CaseView:
     is_review: bool
     stage_text: str
     deciders: tuple[str, ...]
+    stuck: str
     decide_by: datetime
     checks: tuple[Tone, ...]
     may_decide: bool
@@ -231,6 +232,7 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
         is_review=request.kind == RequestKind.BREAK_GLASS,
         stage_text=case.stage_text,
         deciders=case.deciders,
+        stuck=case.stuck,
         decide_by=request.decide_by,
         checks=(*(Tone(tone=check.tone, text=check.text) for check in case.checks), *costs.checks),
         may_decide=case.may_decide,

@@ -67,15 +67,15 @@ LANGUAGE sql STABLE AS $$
       t.department_id, m.id AS model_id, m.name AS model_name, m.mode AS model_mode, m.tier_id, m.context_window_tokens, m.max_output_tokens, m.declared_free, m.hold_units,
       least(c.input, m.context_window_tokens) AS input_bound, r.seen,
       CASE WHEN k.id IS NULL THEN 'unknown' WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= p_now THEN 'expired' WHEN NOT u.is_active THEN 'owner_inactive'
-           WHEN p.archived_at IS NOT NULL THEN 'project_archived' END AS hidden_reason
+           WHEN p.archived_at IS NOT NULL THEN 'project_archived' WHEN k.previous_until <= p_now AND k.secret_hmac <> ALL (c.digests) THEN 'replaced' END AS hidden_reason
     FROM ROWS FROM (jsonb_to_recordset(p_calls) AS (source text, request_id text, request_hash bytea, reservation text, digests bytea[], model text, mode text, route text, project text, input bigint,
         max_output bigint, choices int, context text, units jsonb)) WITH ORDINALITY
       AS c (source, request_id, request_hash, reservation, digests, model, mode, route, project, input, max_output, choices, context, units, place)
     LEFT JOIN LATERAL (SELECT x AS seen FROM budgets_reservation x WHERE x.source = c.source AND x.request_id = c.request_id OFFSET 0) r ON true  -- OFFSET 0: one look a call, however the tables grow
-    -- A key is found by its secret, and by the one before it until its overlap ends.
+    -- A key is found by its secret, and by the one before it, which is good until its overlap ends.
     CROSS JOIN LATERAL (SELECT coalesce(
                           (SELECT a.id FROM unnest(c.digests) AS d (digest) CROSS JOIN LATERAL (SELECT x.id FROM keys_apikey x WHERE x.secret_hmac = d.digest OFFSET 0) a LIMIT 1),
-                          (SELECT a.id FROM unnest(c.digests) AS d (digest) CROSS JOIN LATERAL (SELECT x.id FROM keys_apikey x WHERE x.previous_hmac = d.digest AND x.previous_until > p_now OFFSET 0) a
+                          (SELECT a.id FROM unnest(c.digests) AS d (digest) CROSS JOIN LATERAL (SELECT x.id FROM keys_apikey x WHERE x.previous_hmac = d.digest OFFSET 0) a
                            LIMIT 1)) AS key_id,
                         coalesce((SELECT l.id FROM catalog_llmmodel l WHERE l.name = c.model), (SELECT l.model_id FROM catalog_alias l WHERE l.name = c.model)) AS model_id OFFSET 0) found
     LEFT JOIN keys_apikey k ON k.id = found.key_id

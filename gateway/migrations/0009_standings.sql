@@ -201,11 +201,11 @@ BEGIN
       FROM unnest(v_again) c JOIN budgets_reservation x ON x.source = c.source AND x.request_id = c.request_id;
   END IF;
 
-  -- What was refused to whom, so that people see it; and models that wait for a price.
+  -- What was refused to whom, so that people see it, also why a key is no longer good, which its caller is not told; and models that wait for a price.
   IF v_refused IS NOT NULL THEN
     RETURN QUERY SELECT r.place, r.code, r.answer FROM unnest(v_refused) r;
     INSERT INTO usage_blocked_hour AS b (hour, key_id, project_id, team_id, department_id, code, budget_id, rate_scope, rate_limit, calls, last_at)
-      SELECT date_trunc('hour', v_now, 'UTC'), r.key_id, r.project_id, r.team_id, r.department_id, r.code, refused.*, count(*), v_now FROM unnest(v_refused) r CROSS JOIN LATERAL gateway_refused_by(r.answer) refused
+      SELECT date_trunc('hour', v_now, 'UTC'), r.key_id, r.project_id, r.team_id, r.department_id, coalesce('key_' || (r.answer->>'hidden_reason'), r.code), refused.*, count(*), v_now FROM unnest(v_refused) r CROSS JOIN LATERAL gateway_refused_by(r.answer) refused
       WHERE r.key_id IS NOT NULL AND r.code NOT IN ('allow', 'request_id_reused', 'gateway_signature_replayed') GROUP BY 2, 3, 4, 5, 6, 7, 8, 9 ORDER BY 2, 3, 4, 5, 6, 7, 8, 9
       ON CONFLICT (hour, key_id, project_id, team_id, department_id, code, budget_id, rate_scope, rate_limit) DO UPDATE SET calls = b.calls + excluded.calls, last_at = excluded.last_at;
     INSERT INTO catalog_unpriced_call AS u (model_id, calls, first_at, last_at) SELECT r.model_id, count(*), v_now, v_now FROM unnest(v_refused) r WHERE r.code = 'model_unpriced' GROUP BY 1 ORDER BY 1

@@ -6,6 +6,7 @@ from django.urls import reverse
 from core import clock, outbox
 from core.errors import AlreadyDoneError
 from keys.models import ApiKey
+from keys.ports import access_ended
 from keys.services.common import clean_reason, locked, record, require_authority
 from teams.models import User
 
@@ -39,6 +40,7 @@ def end_key(*, actor: User | None, key: ApiKey, reason: str) -> None:
     key.revoked_at, key.revoked_by, key.revoked_reason = clock.now(), actor, reason
     key.save(update_fields=["revoked_at", "revoked_by", "revoked_reason"])
     record(actor, "key.revoked", key, key, before=before, after={"state": key.state}, reason=reason)
+    access_ended.send(ApiKey, key=key, grant=None)
 
 
 def _tell_owner(key: ApiKey, actor: User) -> None:

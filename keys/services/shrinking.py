@@ -14,6 +14,7 @@ from core.locks import lock_first
 from core.money import format_usd
 from keys.errors import GrantEndedError
 from keys.models import ApiKey, Grant, GrantState
+from keys.ports import access_ended
 from keys.services.capping import follow_grants
 from keys.services.common import clean_reason, locked, record, require_authority
 from teams.models import User
@@ -95,6 +96,7 @@ def end_grant(*, actor: User | None, key: ApiKey, given: Grant, reason: str) -> 
     record(actor, "grant.revoked", given, key, before=before, after={"state": given.state}, reason=reason)
     # A consequence, not a wish of the actor: an owner may give up access without the right to set limits.
     follow_grants(actor=None, key=key, tier=given.tier, reason=f"Ended grant {given.public_id}")
+    access_ended.send(Grant, key=key, grant=given)
 
 
 def _locked(grant: Grant) -> Grant:

@@ -398,6 +398,18 @@ class Approvals(RuleBasedStateMachine):
                 assert all(each.verdict == Verdict.APPROVE for each in agreed)
 
     @invariant()
+    def what_waits_has_somebody_to_decide_it_or_says_who_is_missing(self) -> None:
+        for request in AccessRequest.objects.pending():
+            case = case_of(request.requester, find(request.requester, request.public_id))
+            assert bool(case.deciders) != bool(case.stuck)
+            left = self.allowed(request) - {
+                name for name, person in self.people.items() if person.pk in self.counted(request)
+            }
+            assert left or case.stuck
+            named = ("the lead of Search", "the director of Product", "an administrator")
+            assert not case.stuck or any(role in case.stuck for role in named)
+
+    @invariant()
     def what_is_over_stays_as_it_was(self) -> None:
         remember(self.ended, AccessRequest.objects.filter(status__in=FINAL))
         remember(self.decided, Decision.objects.all())
@@ -446,13 +458,22 @@ class Approvals(RuleBasedStateMachine):
         before = passed.filter(stage_index__lt=request.stage_index).values_list("at", flat=True)
         began = max(before, default=request.revised_at)
         if clock.now() >= began + min(timedelta(hours=48), (request.decide_by - began) / 2):
-            roles.add(self.routed({2: Role.DIRECTOR, 3: Role.ADMIN}[request.tier_id], held, askers))
+            roles |= self.steps_in(request, roles, held, askers)
         own = set().union(*(held[role] for role in roles)) - askers
         return own | {
             taker
             for giver, taker, role in self.lent()
             if role in roles and giver in own & held[role] and taker not in askers
         }
+
+    def steps_in(
+        self, request: AccessRequest, own: set[str], held: dict[str, set[str]], askers: set[str]
+    ) -> set[str]:
+        """Return the role that decides beside the stage's own when it is late: the first above that can."""
+        wanted = self.routed({2: Role.DIRECTOR, 3: Role.ADMIN}[request.tier_id], held, askers)
+        later = {stage["role"] for stage in request.policy.stages[1:]}
+        upwards = [Role.DIRECTOR, Role.ADMIN][wanted == Role.ADMIN :]
+        return set([role for role in upwards if role not in own | later and held[role] - askers][:1])
 
     def vetoers(self, request: AccessRequest) -> set[str]:
         """Return who was told of a request and might deny it now."""

@@ -170,7 +170,7 @@ def test_a_stage_that_begins_late_has_half_of_what_is_left(cast: Cast, ask: Ask)
 
 
 def test_nobody_is_announced_where_the_next_role_decides_the_stage_already(cast: Cast, ask: Ask) -> None:
-    factories.new_policy(cast.tier2, [("director", 1)], escalation_role="director")
+    factories.new_policy(cast.tier2, [("admin", 1)], escalation_role="admin")
     request = ask()
     with time_machine.travel(request.sla_at, tick=False):
         remind_due()

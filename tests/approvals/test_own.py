@@ -11,10 +11,11 @@ import time_machine
 
 from approvals.errors import AlreadyDecidedError, ChangedSinceReadError
 from approvals.models import AccessRequest, RequestStatus, Verdict
-from approvals.services import amend, decide, expire_due, withdraw
+from approvals.services import amend, amend_increase, ask_increase, decide, expire_due, withdraw
 from approvals.tasks import expire_requests
 from core.errors import GoneError, InvalidInputError, NotAllowedError
 from core.models import AuditEvent, Outbox
+from teams.services.changes import archive_project, move_project
 from tests import factories
 from tests.approvals.conftest import REASON, Ask
 from tests.cast import Cast
@@ -39,6 +40,32 @@ def test_a_change_is_a_new_revision_that_the_lead_is_told_of(cast: Cast, asked: 
     event = AuditEvent.objects.get(action="request.amended")
     assert event.before == {"revision": 1, "duration_days": 60}
     assert event.after == {"revision": 2, "duration_days": 30}
+
+
+def test_a_closed_project_closes_its_request_before_it_is_changed(cast: Cast, asked: AccessRequest) -> None:
+    archive_project(actor=None, project=cast.ranking, reason="Done.")
+    with pytest.raises(AlreadyDecidedError, match="The project Ranking is closed"):
+        change(cast, asked, duration_days=30)
+    asked.refresh_from_db()
+    assert (asked.status, asked.revision) == (RequestStatus.CLOSED, 1)
+
+
+def test_a_moved_request_is_read_again_before_it_is_changed(cast: Cast, asked: AccessRequest) -> None:
+    move_project(actor=None, project=cast.ranking, team=cast.cards, reason="A new owner.")
+    with pytest.raises(ChangedSinceReadError) as refusal:
+        change(cast, asked, duration_days=30)
+    assert refusal.value.extra["difference"] == {"team": {"before": "search", "after": "cards"}}
+
+
+def test_a_closed_project_closes_what_waits_for_more_of_its_budget_before_it_is_changed(cast: Cast) -> None:
+    budget = factories.BudgetFactory.create(project=cast.ranking)
+    factories.BudgetLimitFactory.create(budget=budget, amount_usd=Decimal(10))
+    more = ask_increase(actor=cast.ada, budget=budget, limit_usd=Decimal(20), reason=REASON)
+    archive_project(actor=None, project=cast.ranking, reason="Done.")
+    with pytest.raises(AlreadyDecidedError):
+        amend_increase(actor=cast.ada, request=more, seen_revision=1, limit_usd=Decimal(15), reason=REASON)
+    more.refresh_from_db()
+    assert more.comment == "Ranking is closed."
 
 
 def test_a_change_of_nothing_is_no_revision(cast: Cast, asked: AccessRequest) -> None:

@@ -242,6 +242,11 @@ def test_each_reason_leads_to_the_page_that_acts(cast: Cast, nightly: ApiKey) ->
         "model_unknown": "See the models",
         "project_mismatch": "See the key",
         "key_suspended": "See the key",
+        "key_revoked": "See the key",
+        "key_expired": "See the key",
+        "key_replaced": "See the key",
+        "key_owner_inactive": "See the key",
+        "key_project_archived": "See the key",
         "rate_limited": "See the key",
         "route_not_allowed": "—",
     }

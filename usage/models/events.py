@@ -126,7 +126,7 @@ class UsageDay(Attribution, TokenCounts):
 
 class BlockedHour(Place):
     """Refused calls of known keys, counted by hour, key, code and what refused: a budget, or a rate of a key,
-    project or team.
+    project or team. The code of a key that is not valid says why (`key_revoked`); its caller is not told.
     """
 
     hour = models.DateTimeField()

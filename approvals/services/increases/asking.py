@@ -1,4 +1,4 @@
-"""Asks for more of a budget, changes what was asked, takes it back."""
+"""Asks for more of a budget, and takes it back."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,7 +9,7 @@ from approvals.errors import AlreadyAskedError, NobodyCanApproveError
 from approvals.models import BudgetRequest, RequestStatus
 from approvals.models.increases import DECIDE_WITHIN
 from approvals.owners import OWNERS, deciders_of, owner_phrase, who_can_decide
-from approvals.services.common import past_its_time, require_seen
+from approvals.services.common import past_its_time
 from approvals.services.increases.common import (
     asked_facts,
     end,
@@ -48,7 +48,7 @@ def ask_increase(
     AlreadyAskedError naming the request that waits.
     """
     _require_sight(locked_person(actor), budget)
-    wanted_usd, text = _checked(budget, limit_usd, reason, until)
+    wanted_usd, text = checked_wish(budget, limit_usd, reason, until)
     _require_out_of_reach(actor, budget, wanted_usd, until)
     _require_no_other(actor, budget)
     request = BudgetRequest(
@@ -71,34 +71,6 @@ def ask_increase(
     record_increase(actor, "budget_increase.asked", request, after=asked_facts(request), reason=text)
     _tell_deciders(request)
     return request
-
-
-@transaction.atomic
-def amend_increase(
-    *,
-    actor: User,
-    request: BudgetRequest,
-    seen_revision: int,
-    limit_usd: Decimal,
-    reason: str,
-    until: datetime | None = None,
-) -> BudgetRequest:
-    """Change what a pending request asks for; only its requester may. The clock to decide starts anew.
-
-    Nothing changes when nothing differs.
-    """
-    mine = locked_increase(request)
-    require_asker(actor, mine)
-    require_open(mine)
-    require_seen(mine, seen_revision)
-    before = asked_facts(mine)
-    mine.limit_usd, mine.reason = _checked(mine.budget, limit_usd, reason, until)
-    mine.until = until
-    if asked_facts(mine) == before:
-        return mine
-    start_again(mine, "limit_usd", "until", "reason")
-    record_increase(actor, "budget_increase.amended", mine, before=before, after=asked_facts(mine))
-    return mine
 
 
 def start_again(request: BudgetRequest, *fields: str) -> None:
@@ -134,7 +106,9 @@ def withdraw_increase(*, actor: User, request: BudgetRequest) -> BudgetRequest:
     return mine
 
 
-def _checked(budget: Budget, limit_usd: Decimal, reason: str, until: datetime | None) -> tuple[Decimal, str]:
+def checked_wish(
+    budget: Budget, limit_usd: Decimal, reason: str, until: datetime | None
+) -> tuple[Decimal, str]:
     """Return the amount and the reason when one can ask for them. Raises InvalidInputError."""
     text = checked_purpose(
         reason, purpose="what the money is for", least=MIN_REASON_CHARACTERS, most=MAX_REASON_CHARACTERS

@@ -1,9 +1,11 @@
-"""Lets requests for more budget follow what happened around them: a move, a closed budget or place."""
+"""Lets requests for more budget follow what happened around them: a move, a closed budget or place, the
+end of a key.
+"""
 
 from django.db import transaction
 from django.db.models import F, Q
 
-from approvals import former
+from approvals import ended, former
 from approvals.errors import NobodyCanApproveError
 from approvals.models import BudgetRequest, BudgetRequestQuerySet, RequestStatus
 from approvals.services.common import past_its_time
@@ -19,7 +21,8 @@ def stranded_increases() -> BudgetRequestQuerySet:
     for place in places:
         closed |= Q(**{f"{place}__archived_at__isnull": False})
     moved = Q(project__isnull=False) & ~Q(project__team=F("revised_in"))
-    return BudgetRequest.objects.pending().filter(closed | moved | former.answered_for_the_budget())
+    over = ended.key_of_the_budget_ended()
+    return BudgetRequest.objects.pending().filter(over | closed | moved | former.answered_for_the_budget())
 
 
 def bring_increase_up_to_date(request: BudgetRequest) -> None:
@@ -56,6 +59,8 @@ def _why_over(request: BudgetRequest) -> str:
         return f"{gone} is closed."
     if request.budget.closed_at:
         return "The budget is closed."
+    if BudgetRequest.objects.filter(ended.key_of_the_budget_ended(), pk=request.pk).exists():
+        return ended.KEY_OF_THE_BUDGET_ENDED
     if not request.requester.is_active:
         return f"{request.requester} has left."
     if BudgetRequest.objects.filter(former.answered_for_the_budget(), pk=request.pk).exists():
