@@ -98,7 +98,7 @@ def book_log_rows(*, gateway: str, rows: Sequence[LogRow], refused: Sequence[Ref
     forged = [row for row in unknown if now - row.at > TELLS_WITHIN]
     lost = [_journal_row(row) for row in ours if row.reservation not in settled]
     if lost:
-        ingest_page(source=gateway, rows=lost)
+        ingest_page(source=gateway, rows=lost, of_log=True)
     told = [row for row in ours if row.reservation in settled]
     _keep_calls(gateway, [(row.reservation, known[row.reservation], row) for row in told])
     _import(gateway, others)
