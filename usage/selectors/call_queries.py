@@ -163,7 +163,7 @@ WITH booked AS MATERIALIZED (
       WHEN 'zero_cost' THEN CASE WHEN cost_usd = 0 THEN worth.ours ELSE 0 END
       WHEN 'token_mismatch' THEN worth.theirs - worth.ours END AS amount_usd,
     kind <> 'token_mismatch' OR worth.distance > greatest(0.00001, 0.001 * cost_usd)
-      OR NOT worth.known AS counts
+      OR NOT worth.known AS counts, worth.known AS worth_is_known
   FROM judged j LEFT JOIN LATERAL (
     SELECT {WORTH_OURS} AS ours, {WORTH_THEIRS} AS theirs,
       greatest(abs({WORTH_THEIRS} - {WORTH_OURS}),
@@ -188,6 +188,11 @@ SELECT kind, external_id, at, coalesce(model_name, '') AS model_name, amount_usd
       'cache_write', cache_write_tokens, 'output', output_tokens,
       'reasoning', reasoning_tokens, 'cost_usd', cost_usd::text),
     'gateway', jsonb_build_object('input', g_input, 'cached', g_cached, 'cache_write', g_cache_write,
-      'output', g_output, 'reasoning', g_reasoning, 'cost_usd', g_cost::text)) AS detail
+      'output', g_output, 'reasoning', g_reasoning, 'cost_usd', g_cost::text))
+    || CASE WHEN kind = 'token_mismatch' AND NOT worth_is_known
+        OR kind = 'missing_at_portal' AND g_cost IS NULL
+        OR kind = 'zero_cost' AND cost_usd = 0 AND amount_usd = 0
+      THEN jsonb_build_object('unpriced', jsonb_build_array(coalesce(model_name, '')))
+      ELSE jsonb_build_object() END AS detail
 FROM priced WHERE counts
 """
