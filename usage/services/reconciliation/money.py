@@ -255,6 +255,8 @@ def _price_difference(
     is_change = proposes and beyond(parts.price_usd, at_our_price, PRICE_SHARE)
     is_change = is_change and at_our_price > 0 and theirs_usd > 0
     proposal = _proposal(books, one, charged, theirs_usd, at_our_price) if is_change else None
+    if proposal:
+        proposal |= _place(books, model)
     if proposal and not proposal["prices"]:
         proposal = None  # every unit costs there what it costs here: the ledger charged something else
     return Found(
@@ -294,6 +296,21 @@ def _proposal(
         if before > 0 and abs(after - before) > PRICE_SHARE * before:
             prices[unit.value] = {"before": f"{before:f}", "after": f"{after.quantize(PRICE_SCALE):f}"}
     return {"from": books.day.isoformat(), "by_unit": is_by_unit, "prices": prices}
+
+
+def _place(books: DayBooks, model: str) -> dict[str, Any]:
+    """Return where a proposed price stands: the service class of most of the usage, and the step of its
+    average call. `others` are classes with usage too, which the money does not tell apart, and `steps_above`
+    longer inputs that have a price of their own.
+    """
+    told = [each for each in books.told if each.model == model]
+    context = dominant_context(told)
+    mine = [ledger for (_, name), ledger in books.ledger.items() if name == model]
+    dearest = max(mine, key=lambda ledger: ledger.usd, default=None)
+    step, above = books.step(model, dearest or Ledger(), context)
+    used = {each.context for each in told if not each.counted.is_nothing()}
+    others = sorted(used - {context})
+    return {"context": context, "tier_start": step, "others": others, "steps_above": above}
 
 
 def _write(run: ReconciliationRun, explained: Explained, *, notice: str) -> None:

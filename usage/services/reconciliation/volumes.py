@@ -30,6 +30,7 @@ from usage.selectors.provider_books import (
     names_at,
     prices_on,
     rates_on,
+    step_on,
     told_of,
 )
 from usage.services.reconciliation import alerts, runs
@@ -55,6 +56,10 @@ class DayBooks:
     def rates(self, model: str, ledger: Ledger | None, context: str = "standard") -> Rates | None:
         """Return our price of a model on the day."""
         return rates_on(self.prices, self.names.ids.get(model, ()), ledger, self.day, context)
+
+    def step(self, model: str, ledger: Ledger | None, context: str) -> tuple[int, list[int]]:
+        """Return the step of input at which a class has that price, and those above it."""
+        return step_on(self.prices, self.names.ids.get(model, ()), ledger, self.day, context)
 
 
 def reconcile_volumes(*, account: ProviderAccount, day: date) -> ReconciliationRun:
