@@ -24,6 +24,7 @@ from typing import Any
 
 import orjson
 
+from catalog.models import Context
 from usage.leased import CONTEXTS
 from usage.models import Finish, QuarantineReason
 from usage.redaction import redacted, redacted_text
@@ -52,6 +53,7 @@ TEXTS: tuple[tuple[str, int, str | None], ...] = (
 )
 MOST = tuple(most for _, most, _ in TEXTS)
 FINISHES = frozenset(Finish.values)
+KNOWN_CONTEXTS = CONTEXTS - {Context.UNKNOWN}
 # What `copied` gives: the columns of `usage_import_row`, their types as COPY names them.
 COLUMNS = (
     ("place", "int4"),
@@ -99,7 +101,7 @@ def copied(raw: Any, *, now: datetime) -> Copied:
         finish,
         get("cache_hit") is True,
         # A service class that nobody knows is charged at the dearest there is, and flagged.
-        get("estimated") is True or texts[4] not in CONTEXTS,
+        get("estimated") is True or texts[4] not in KNOWN_CONTEXTS,
     )
 
 

@@ -199,7 +199,9 @@ class DiscrepancyOut(Out):
     at = Moment(allow_null=True)
     detail = serializers.DictField(help_text="The figures of either side.")
     proposal = serializers.DictField(
-        allow_null=True, help_text="The prices that the provider seems to charge, by unit."
+        allow_null=True,
+        help_text="The prices that the provider seems to charge, by unit, and where they are entered when"
+        " they are confirmed: `context` and `tier_start`.",
     )
     amount_usd = Usd()
     state = serializers.ChoiceField(DiscrepancyState.choices)

@@ -68,6 +68,7 @@ def check_prices() -> dict[str, int]:
 @shared_task(name="usage.reconcile_recent_days")
 def reconcile_recent_days() -> dict[str, str]:
     """Compare the last days with every gateway, call by call, and tell of calls told with two figures."""
+    services.follow_settlements()
     services.tell_of_conflicts()
     return services.reconcile_recent_days()
 

@@ -82,7 +82,8 @@ class ModelBooks:
     """One model of one account over some time: our books, and what the provider counted and charged.
 
     `charged` is the provider's money by who holds the key; `charged_to_all` is what it does not tell by key.
-    Without `rates` nobody has priced the model here.
+    Without `rates` nobody has priced the model here. Where a price changed within the time, `spans` are both
+    sides' counts of the times in which one held, which volumes are worth something by.
     """
 
     ledger_usd: Decimal
@@ -91,6 +92,22 @@ class ModelBooks:
     rates: Rates | None
     charged: Mapping[Holder, Decimal] = field(default_factory=dict)
     charged_to_all: Decimal = ZERO
+    spans: tuple["ModelBooks", ...] = ()
+
+    @property
+    def volume_usd(self) -> Decimal | None:
+        """Return what the provider counted more at our prices of its time; None where there are none."""
+        priced = [(volume(one), one.rates) for one in self.spans or (self,) if one.rates is not None]
+        return sum((more.worth(rates) for more, rates in priced), ZERO) if priced else None
+
+    def worth_of(self, holder: Holder) -> Decimal | None:
+        """Return what the provider counted on these keys at our prices of its time; None without any."""
+        counts = [
+            (one.theirs.get(holder, Counted()), one.rates)
+            for one in self.spans or (self,)
+            if one.rates is not None
+        ]
+        return sum((counted.worth(rates) for counted, rates in counts), ZERO) if counts else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +146,8 @@ def variance(books: ModelBooks) -> Variance:
     money = _by_holder(books)
     ours_usd = books.ledger_usd
     gateway_usd = money[Holder.GATEWAY]
-    volume_usd = gateway_usd - ours_usd if books.rates is None else volume(books).worth(books.rates)
+    at_our_price = books.volume_usd
+    volume_usd = gateway_usd - ours_usd if at_our_price is None else at_our_price
     return Variance(
         elsewhere_usd=money[Holder.ELSEWHERE],
         unknown_key_usd=money[Holder.UNKNOWN],
@@ -165,14 +183,15 @@ def shares(amount_usd: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
 def _by_holder(books: ModelBooks) -> dict[Holder, Decimal]:
     """Return the provider's money by who holds the key, all of it."""
     holders = list(Holder)
-    weights = [_weight(books.theirs.get(holder, Counted()), books.rates) for holder in holders]
+    weights = [_weight(books, holder) for holder in holders]
     rest = shares(books.charged_to_all, weights)
     return {holder: books.charged.get(holder, ZERO) + rest[place] for place, holder in enumerate(holders)}
 
 
-def _weight(counted: Counted, rates: Rates | None) -> Decimal:
-    tokens = counted.tokens
-    worth = Decimal(tokens.input_tokens + tokens.output_tokens) if rates is None else counted.worth(rates)
+def _weight(books: ModelBooks, holder: Holder) -> Decimal:
+    tokens, worth = books.theirs.get(holder, Counted()).tokens, books.worth_of(holder)
+    if worth is None:
+        worth = Decimal(tokens.input_tokens + tokens.output_tokens)
     return worth if worth > 0 else ZERO
 
 

@@ -4,7 +4,8 @@ Source of the shape: LiteLLM 1.106.2, `GET /spend/logs/v2`: start_date and end_d
 the second; page_size up to 1,000; `total` is counted to 10,000 only (total_is_capped). Rows appear some time
 after their call and carry its start, so a pull ends an overlap before now. Rows of one moment have no order,
 so a window is made smaller until one page holds it, and paged only where it cannot be. Money there is a float
-that LiteLLM reckons: it is compared, and never booked.
+that LiteLLM reckons: it is compared, and never booked. The service class is the one that LiteLLM priced the
+answer in, `metadata.cost_breakdown.service_tier` (CostBreakdown of its types/utils.py).
 """
 
 import json
@@ -18,6 +19,7 @@ from django.conf import settings
 from core import clock
 from core.money import told_usd
 from gateway.adapters.calls import moment_of, read_json, secret_of, text_of
+from gateway.adapters.parts import context_of, units_of
 from gateway.models import GatewayLog
 from usage.models import Finish, QuarantineReason
 from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError
@@ -145,13 +147,17 @@ def _row(raw: Mapping[str, Any]) -> LogRow:
         raise ValueError("request_id is missing")
     metadata = _object(raw.get("metadata"))  # a key of ours has its public id as its alias there
     named = _object(metadata.get("spend_logs_metadata"))
+    told = _told(metadata)
+    tokens = checked_tokens(_tokens(raw, told))
     return LogRow(
         external_id=external_id,
         reservation=text_of(named, RESERVATION, most=40),
         at=moment_of(str(raw["startTime"])),
         key=text_of(metadata, "user_api_key_alias", most=40) or text_of(raw, "api_key"),
         model=text_of(raw, "model_group") or text_of(raw, "model"),
-        tokens=checked_tokens(_tokens(raw, _told(metadata))),
+        tokens=tokens,
+        context=context_of(_object(metadata.get("cost_breakdown")).get("service_tier")),
+        units=units_of(told, tokens),
         finish=Finish.STOP,
         cache_hit=str(raw.get("cache_hit")).lower() == "true",
         provider_id=external_id,

@@ -1,10 +1,10 @@
 """nginx's access log as JSON lines, read from its file by position; it may be rotated, cut off or growing.
 
 A line holds what docs/sources.md says: ts ($msec), request_id, reservation, key_id, model, usage (the last
-`usage` of the answer, as text), status, denied, connected and answered (seconds until the provider was
-reached, and until it answered). A line about a refused call is left out. One whose provider refused it or was
-never reached frees its hold. Any other whose answer told no usage is charged its input bound when its hold
-expires: the provider may have worked.
+`usage` of the answer, as text), service_tier (what the answer says, if anything), status, denied, connected
+and answered (seconds until the provider was reached, and until it answered). A line about a refused call is
+left out. One whose provider refused it or was never reached frees its hold. Any other whose answer told no
+usage is charged its input bound when its hold expires: the provider may have worked.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import structlog
 from django.conf import settings
 
 from gateway.adapters.calls import text_of
+from gateway.adapters.parts import context_of, units_of
 from gateway.models import GatewayLog
 from usage.models import Finish, QuarantineReason
 from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError, UnusedCall
@@ -244,13 +245,16 @@ def _row(raw: Mapping[str, Any]) -> LogRow | None:
     external_id = text_of(raw, "request_id")
     if not external_id:
         raise ValueError("request_id is missing")
+    tokens = checked_tokens(usage_tokens(told))
     return LogRow(
         external_id=external_id,
         reservation=text_of(raw, "reservation", most=40),
         at=datetime.fromtimestamp(float(raw["ts"]), UTC),
         key=text_of(raw, "key_id"),
         model=text_of(raw, "model"),
-        tokens=checked_tokens(usage_tokens(told)),
+        tokens=tokens,
+        context=context_of(raw.get("service_tier") or told.get("service_tier")),
+        units=units_of(told, tokens),
         finish=Finish.STOP if raw.get("completion", "OK") == "OK" else Finish.CANCELLED,
         cache_hit=False,
         provider_id="",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gateway.adapters.parts import context_of
 from gateway.adapters.pushed import PushedRow, UnreadableBodyError, translated
 from usage.models import QuarantineReason
 
@@ -23,6 +24,13 @@ COUNTS: Mapping[str, tuple[str, ...]] = {
     "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
     "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
 }
+# The service class of the answer, else the one that was asked for; the last ones are older spellings.
+TIERS = (
+    "openai.response.service_tier",
+    "gen_ai.openai.response.service_tier",
+    "openai.request.service_tier",
+    "gen_ai.openai.request.service_tier",
+)
 # A span of an agent or a tool repeats the tokens of the calls below it, so only these are calls.
 CALLS = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
 CUT_OFF = frozenset({"length", "max_tokens", "MAX_TOKENS"})
@@ -72,6 +80,7 @@ def _row(place: int, span: Mapping[str, Any], attributes: Mapping[str, Any]) -> 
             "model": attributes.get("gen_ai.request.model") or served,
             "served_model": served,
             "usage": {ours: _count(attributes[name]) for ours, name in _counted(attributes)},
+            "context": context_of(next((attributes[name] for name in TIERS if name in attributes), None)),
             "finish": _finish(span, attributes),
             "provider_id": attributes.get("gen_ai.response.id"),
             "estimated": attributes.get("purser.estimated") is True,

@@ -4,6 +4,7 @@ stops the others. The formats are in docs/gateway-api.md. Pure.
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import orjson
 
 from usage.models import QuarantineReason
 from usage.redaction import redacted_text
-from usage.tokens import TOKEN_FIELDS
+from usage.tokens import OPEN_UNITS, PARTS, TOKEN_FIELDS
 
 MAX_ROW_BYTES = 65_536
 MAX_DEPTH = 16
@@ -35,9 +36,11 @@ NAMES: Mapping[str, str] = {
 FIELDS = frozenset(NAMES) | {"usage", "request_id"}
 COUNTS = frozenset(TOKEN_FIELDS) | {"units"}
 CSV_FLAGS = ("cache_hit", "estimated")
-CSV_COLUMNS = (FIELDS - {"usage"}) | set(TOKEN_FIELDS)
+CSV_UNITS = (*OPEN_UNITS, *PARTS)
+CSV_COLUMNS = (FIELDS - {"usage"}) | set(TOKEN_FIELDS) | set(CSV_UNITS)
 CSV_NEEDED = ("id", "at", "key_id", "model")
 FLAGS = {"": None, "true": True, "false": False, "1": True, "0": False}
+DECIMAL = re.compile(r"-?[0-9]{1,12}\.[0-9]{1,12}")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Row = dict[str, Any]
@@ -204,6 +207,8 @@ def _row_of(cells: Mapping[str, str]) -> Row:
     """Return a row as JSON would tell it; an empty cell is a field that is not there."""
     row: Row = {name: cell for name, cell in cells.items() if cell and name in FIELDS}
     row["usage"] = {name: _count(cells[name]) for name in TOKEN_FIELDS if cells.get(name)}
+    if units := {name: _measure(cells[name]) for name in CSV_UNITS if cells.get(name)}:
+        row["usage"]["units"] = units
     for name in CSV_FLAGS:
         flag = cells.get(name, "").strip().lower()
         if flag not in FLAGS:
@@ -217,6 +222,12 @@ def _count(cell: str) -> int | str:
     """Return a whole number; other text stays as it is, so that what is wrong can be seen."""
     digits = cell.strip()
     return int(digits) if digits.isascii() and digits.removeprefix("-").isdigit() and _fits(digits) else cell
+
+
+def _measure(cell: str) -> int | float | str:
+    """Return what may have parts, such as seconds, as a number; other text stays as it is."""
+    text = cell.strip()
+    return float(text) if DECIMAL.fullmatch(text) else _count(cell)
 
 
 def _fits(digits: str) -> bool:

@@ -33,6 +33,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 DEFAULT_WANT_TOKENS = 12
+TIER = "default"  # the service class that every answer tells
 UNLIMITED_TOKENS = 4_096
 SLOW_SECONDS_PER_CHUNK = 0.4
 SLOW_SECONDS_PLAIN = 5.0
@@ -175,7 +176,7 @@ def chat_plain(entry: Entry, body: dict[str, Any]) -> dict[str, Any]:
         "created": int(entry.at),
         "model": entry.model,
     }
-    return {**head, "choices": choices, "usage": openai_usage(entry)}
+    return {**head, "choices": choices, "usage": openai_usage(entry), "service_tier": TIER}
 
 
 async def chat_stream(entry: Entry, body: dict[str, Any]) -> AsyncIterator[str]:
@@ -184,6 +185,7 @@ async def chat_stream(entry: Entry, body: dict[str, Any]) -> AsyncIterator[str]:
         "object": "chat.completion.chunk",
         "created": int(entry.at),
         "model": entry.model,
+        "service_tier": TIER,
     }
 
     def event(delta: dict[str, Any], reason: str | None = None) -> str:

@@ -74,9 +74,9 @@ def journal(world: World) -> Journal:
     return Journal(world.gus.gateway.public_id)
 
 
-def allowed(world: World, *, days_ago: int = 0) -> str:
+def allowed(world: World, *, days_ago: int = 0, **changes: Any) -> str:
     """Return a reservation; one of yesterday makes a test mean the same at every hour of the day."""
-    reservation: str = world.gus.authorize(world.token).json()["reservation"]
+    reservation: str = world.gus.authorize(world.token, **changes).json()["reservation"]
     if days_ago:
         Reservation.objects.filter(public_id=reservation).update(
             authorized_at=clock.now() - timedelta(days=days_ago)

@@ -63,6 +63,7 @@ BOOKS = {
     "usage.correct_calls",
     "usage.book_log_rows",
     "usage.expire_holds",
+    "usage.follow_settlements",
     "usage.forget_hours",
     "usage.import_page",
     "usage.import_rows",

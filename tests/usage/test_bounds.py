@@ -29,6 +29,9 @@ class Books(DayBooks):
     def rates(self, model: str, ledger: Ledger | None, context: str = "standard") -> Rates:
         return RATES
 
+    def step(self, model: str, ledger: Ledger | None, context: str) -> tuple[int, list[int]]:
+        return 0, []
+
 
 def books() -> Books:
     empty: dict[Any, Any] = {}

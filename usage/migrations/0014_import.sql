@@ -42,14 +42,14 @@ BEGIN
     CROSS JOIN LATERAL catalog_card(c.model_id, c.context, c.at, c.input_tokens) x
   )
   SELECT judged.*, judged.outcome = 'new' AS is_new FROM (
-  SELECT p.place, p.packed, p.shape, p.at, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.provider_call_id, p.finish, p.cache_hit, p.estimated,
+  SELECT p.place, p.packed, p.shape, p.at, p.context, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.provider_call_id, p.finish, p.cache_hit, p.estimated,
     p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, coalesce(p.units, '{}') AS units, card.price_ids,
     CASE WHEN p.cache_hit THEN 0 WHEN round(exact.usd, 12) = exact.usd THEN round(exact.usd, 12) ELSE core_round_half_even(exact.usd, 12) END AS cost_usd,
     CASE WHEN p.refusal IS NOT NULL THEN p.refusal
          WHEN seen.at IS NULL AND p.external_id LIKE 'rsv\_%' AND EXISTS (SELECT FROM budgets_reservation r WHERE r.public_id = p.external_id AND r.source = p_source) THEN 'conflict'
          WHEN seen.at IS NULL AND card.priced IS NOT TRUE AND NOT p.declared_free THEN 'unpriced'
          WHEN seen.at IS NULL THEN 'new'
-         WHEN (seen.reservation_id IS NOT NULL OR seen.at = p.at) AND (seen.external_id, seen.key_id, seen.model_id, seen.cache_hit, seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens,
+         WHEN (seen.reservation_id IS NOT NULL OR seen.at = p.at AND coalesce(seen.context, 'standard') = p.context) AND (seen.external_id, seen.key_id, seen.model_id, seen.cache_hit, seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens,
              seen.reasoning_tokens, seen.units) = (p.external_id, p.key_id, p.model_id, p.cache_hit, p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
              coalesce(p.units, '{}')) THEN 'known'
          ELSE 'conflict' END AS outcome,
@@ -136,9 +136,9 @@ BEGIN
 
   BEGIN
     INSERT INTO usage_call (at, recorded_at, packed, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls, cache_hit, estimated, late,
-      cost_usd, shape, finish, units, provider_call_id)
+      cost_usd, shape, finish, units, provider_call_id, context)
       SELECT c.at, v_now, c.packed, a.attribution_id, c.input_tokens, c.output_tokens, nullif(c.cached_tokens, 0), nullif(c.cache_write_tokens, 0), nullif(c.reasoning_tokens, 0), v_source, 1, c.cache_hit,
-      c.estimated, true, c.cost_usd, c.shape, nullif(c.finish, 'stop'), nullif(c.units, '{}'), nullif(c.provider_call_id, '')
+      c.estimated, true, c.cost_usd, c.shape, nullif(c.finish, 'stop'), nullif(c.units, '{}'), nullif(c.provider_call_id, ''), nullif(c.context, 'standard')
       FROM usage_import_call c JOIN usage_import_caller a USING (key_id, model_id) WHERE c.is_new;
   EXCEPTION WHEN unique_violation THEN
     RAISE EXCEPTION 'a call of % was settled meanwhile: tell the page again', p_source USING ERRCODE = 'serialization_failure';

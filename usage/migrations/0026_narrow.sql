@@ -157,11 +157,11 @@ BEGIN
   v_source := usage_source_of(NEW.source);
   v_packed := usage_packed(v_source, NEW.external_id);
   INSERT INTO usage_call (at, recorded_at, reservation_id, packed, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls, cache_hit,
-      estimated, late, cost_usd, shape, finish, units, provider_call_id)
+      estimated, late, cost_usd, shape, finish, units, provider_call_id, context)
     VALUES (NEW.at, NEW.recorded_at, NEW.reservation_id, v_packed,
       usage_attribution_of(NEW.key_id, NEW.owner_id, NEW.project_id, NEW.team_id, NEW.department_id, NEW.model_id, NEW.tier_id), NEW.input_tokens, NEW.output_tokens, nullif(NEW.cached_tokens, 0),
       nullif(NEW.cache_write_tokens, 0), nullif(NEW.reasoning_tokens, 0), v_source, NEW.calls, NEW.cache_hit, NEW.estimated, NEW.late, NEW.cost_usd, usage_shape(v_packed, NEW.external_id), nullif(NEW.finish, 'stop'),
-      nullif(NEW.units, '{}'), nullif(NEW.provider_call_id, ''));
+      nullif(NEW.units, '{}'), nullif(NEW.provider_call_id, ''), NEW.context);
   RETURN NEW;
 END $$;
 CREATE TRIGGER event_is_written_as_a_call INSTEAD OF INSERT OR UPDATE OR DELETE ON usage_event FOR EACH ROW EXECUTE FUNCTION usage_event_write();

@@ -160,6 +160,7 @@ class GatewayCall(TokenCounts):
     Partitioned by month.
 
     `cost_usd` is what the gateway reckons, empty where it does not; `provider_call_id` the id of the answer.
+    `settled_by_log` says that an ordinary log told of the call before any settlement did.
     """
 
     pk = models.CompositePrimaryKey("source", "external_id", "at")
@@ -173,6 +174,7 @@ class GatewayCall(TokenCounts):
     released = models.BooleanField(default=False)
     cost_usd = models.DecimalField(**MONEY, null=True)
     provider_call_id = models.CharField(max_length=100, blank=True, default="", db_default="")
+    settled_by_log = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         db_table = "usage_gateway_call"

@@ -119,7 +119,8 @@ class Discrepancy(models.Model):
     """One call, or one key and model of a day, on which two sides differ.
 
     `external_id` names the call, or the key and model. `amount_usd` is what the ledger lacks, negative where
-    it has too much; of a call missing at the gateway what it was charged. `proposal` holds the prices that a
+    it has too much; of a call missing at the gateway what it was charged. What no price tells the worth of is
+    not in it: `detail` names these models as `unpriced`. `proposal` holds the prices that a
     provider seems to charge, by unit, as US dollars for one.
     """
 
@@ -164,6 +165,11 @@ class Discrepancy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.external_id}"
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Return the models without a price, for which the amount is not known."""
+        return tuple(self.detail.get("unpriced", ()))
 
 
 class LedgerCorrection(models.Model):

@@ -88,8 +88,8 @@ def day_of_calls(source: str, day: date, *, no_twins: str = "", alone: bool = Fa
     window = _window_of(source, day) | {"alone": alone}
     with connection.cursor() as cursor:
         cursor.execute(ABOUT_SQL, window)
-        source_id, free, is_priced = cursor.fetchone()
-        window |= {"source_id": source_id, "free": free}
+        source_id, free, is_priced, apart = cursor.fetchone()
+        window |= {"source_id": source_id, "free": free, "apart": apart}
         cursor.execute(HOURS_SQL.format(call=PRICED_CALL if is_priced else CALL), window)
         found = cursor.fetchall()
     calls = hashlib.sha256(repr([(row[0], row[1], row[10]) for row in found]).encode()).hexdigest()

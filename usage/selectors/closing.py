@@ -231,13 +231,18 @@ def _nothing_open(first_day: date) -> Check:
     limit = settings.PERIOD_CLOSE_OPEN_USD
     found = Discrepancy.objects.filter(
         run__day__gte=first_day, run__day__lt=end_of_month(first_day), state=DiscrepancyState.OPEN
-    ).values_list("amount_usd", flat=True)
-    large = [amount for amount in found if abs(amount) > limit]
-    detail = f"No open difference of the month is above {format_usd(limit)}."
+    ).values_list("amount_usd", "detail__unpriced")
+    large = [amount for amount, _ in found if abs(amount) > limit]
+    unpriced = sorted({model for _, models in found for model in models or ()})
+    said = []
     if large:
         noun = "difference is" if len(large) == 1 else "differences are"
-        detail = f"{len(large)} open {noun} above {format_usd(limit)}."
-    return Check(holds=not large, title="Nothing large is open", detail=detail)
+        said.append(f"{len(large)} open {noun} above {format_usd(limit)}.")
+    if unpriced:
+        shown = ", ".join(name or "an unnamed model" for name in unpriced[:5])
+        said.append(f"What open differences are worth is not known: no price for {shown}. Enter one.")
+    detail = " ".join(said) or f"No open difference of the month is above {format_usd(limit)}."
+    return Check(holds=not said, title="Nothing large is open", detail=detail)
 
 
 def _bills_there(first_day: date) -> Check:

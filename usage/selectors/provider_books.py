@@ -247,13 +247,36 @@ def rates_on(
 
     `ids` are those of our models that the provider serves alike; the one that cost most is asked first.
     """
+    rows, per_call = _asked_first(prices, ids, ledger)
+    return rates(rows, at=_noon(day), context=context, input_tokens=per_call) if rows else None
+
+
+def step_on(
+    prices: Mapping[int, list[PriceRow]],
+    ids: Sequence[int],
+    ledger: Ledger | None,
+    day: date,
+    context: str,
+) -> tuple[int, list[int]]:
+    """Return from how many input tokens on a class has the price that `rates_on` gives, and the steps above
+    it; a class without a price of its own begins at none.
+    """
+    rows, per_call = _asked_first(prices, ids, ledger)
+    noon = _noon(day)
+    steps = {row.tier_start for row in rows if row.context == context and row.valid_from <= noon}
+    mine = max((step for step in steps if step <= per_call), default=0)
+    return mine, sorted(step for step in steps if step > mine)
+
+
+def _asked_first(
+    prices: Mapping[int, list[PriceRow]], ids: Sequence[int], ledger: Ledger | None
+) -> tuple[list[PriceRow], int]:
+    """Return the prices of the first of these models that has any, and the input of the average call."""
     spent = ledger.model_ids if ledger else {}
     priced = [pk for pk in sorted(ids, key=lambda pk: -spent.get(pk, ZERO)) if prices.get(pk)]
-    if not priced:
-        return None
     calls = (ledger.counted.calls or 0) if ledger else 0
     per_call = ledger.counted.tokens.input_tokens // calls if ledger and calls > 0 else 0
-    return rates(prices[priced[0]], at=_noon(day), context=context, input_tokens=max(per_call, 0))
+    return prices[priced[0]] if priced else [], max(per_call, 0)
 
 
 def joined_accounts(groups: Iterable[KeyGroup], account_id: int) -> list[int]:

@@ -7,6 +7,7 @@ from usage.services.bulk import import_page, import_rows
 from usage.services.conflicts import tell_of_conflicts
 from usage.services.corrections import Corrected, Correction, correct_calls
 from usage.services.cursors import read_now
+from usage.services.following import follow_settlements
 from usage.services.holds import expire_holds, make_partitions, reclaim_leases
 from usage.services.ingest import IngestCounts, ingest_page, pull_source
 from usage.services.invoices import upload_invoice
@@ -50,6 +51,7 @@ __all__ = [
     "correct_calls",
     "expire_holds",
     "explain",
+    "follow_settlements",
     "forget_hours",
     "forget_pace",
     "import_page",

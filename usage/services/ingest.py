@@ -65,8 +65,12 @@ def pull_source(*, source: UsageSource) -> IngestCounts:
     return total
 
 
-def ingest_page(*, source: str, rows: Sequence[dict[str, Any]]) -> IngestCounts:
-    """Book one page of journal rows. One bad row goes to quarantine and never stops the others."""
+def ingest_page(*, source: str, rows: Sequence[dict[str, Any]], of_log: bool = False) -> IngestCounts:
+    """Book one page of journal rows. One bad row goes to quarantine and never stops the others.
+
+    Rows that are told `of_log` are an ordinary log's word for settlements that have not come: what the
+    gateway tells of these calls later counts (usage.services.following).
+    """
     with transaction.atomic():
         counts = IngestCounts(read=len(rows))
         good: list[JournalRow] = []
@@ -78,7 +82,7 @@ def ingest_page(*, source: str, rows: Sequence[dict[str, Any]]) -> IngestCounts:
                 counts.quarantined += 1
         ended = [row for row in good if not row.allowed]
         _draw([row for row in good if row.allowed], ended, source)
-        _keep_gateway_calls(source, ended)
+        _keep_gateway_calls(source, ended, of_log=of_log)
         _settle(ended, source, counts)  # at the end, because holds wait for the balances that it locks
     return counts
 
@@ -150,7 +154,7 @@ def _was_leased(source: str, row: JournalRow) -> bool:
     return row.lease is not None and Lease.objects.filter(source=source, public_id=row.lease).exists()
 
 
-def _keep_gateway_calls(source: str, rows: Sequence[JournalRow]) -> None:
+def _keep_gateway_calls(source: str, rows: Sequence[JournalRow], *, of_log: bool) -> None:
     """Keep the gateway's side, each call in the window that the ledger gives it: at the moment of its
     authorisation.
     """
@@ -171,6 +175,7 @@ def _keep_gateway_calls(source: str, rows: Sequence[JournalRow]) -> None:
             released=row.released,
             cost_usd=row.cost_usd,
             provider_call_id=row.settlement.get("provider_id", ""),
+            settled_by_log=of_log and not row.released,
             **row.tokens,
         )
         for row in rows

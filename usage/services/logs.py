@@ -105,7 +105,7 @@ def book_log_rows(
     lost = [_journal_row(row) for row in ours if row.reservation not in settled]
     freed = _releases(gateway, unused)
     if lost or freed:
-        ingest_page(source=gateway, rows=lost + freed)
+        ingest_page(source=gateway, rows=lost + freed, of_log=True)
     told = [row for row in ours if row.reservation in settled]
     _keep_calls(gateway, [(row.reservation, known[row.reservation], row) for row in told])
     _import(gateway, others)
@@ -150,7 +150,7 @@ def _journal_row(row: LogRow) -> dict[str, Any]:
         "at": row.at.isoformat(),
         "model": row.model,
         "served_model": row.model,
-        "usage": dict(row.tokens),
+        "usage": {**row.tokens, **({"units": dict(row.units)} if row.units else {})},
         "finish": row.finish,
         "cache_hit": row.cache_hit,
         "provider_id": row.provider_id,
@@ -201,6 +201,8 @@ def _import_row(row: LogRow) -> dict[str, Any]:
         "key": row.key,
         "model": row.model,
         **row.tokens,
+        "units": dict(row.units),
+        "context": row.context,
         "finish": row.finish,
         "cache_hit": row.cache_hit,
         "provider_call_id": row.provider_id,

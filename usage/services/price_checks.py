@@ -45,13 +45,17 @@ FREE_SQL = """
 """
 # Calls in a service class in which their model had no price: the dearest was charged.
 STRANGE_SQL = """
-    SELECT r.model_id, count(*), max(r.authorized_at), string_agg(DISTINCT r.context, ', ')
-    FROM budgets_reservation r JOIN catalog_llmmodel m ON m.id = r.model_id
-    WHERE r.authorized_at >= %(since)s AND r.context <> 'standard' AND NOT m.declared_free
-      AND NOT EXISTS (SELECT FROM catalog_price p WHERE p.model_id = r.model_id AND p.context = r.context
-                      AND p.valid_from <= r.authorized_at
-                      AND (p.valid_until IS NULL OR p.valid_until > r.authorized_at))
-    GROUP BY r.model_id
+    SELECT c.model_id, count(*), max(c.at), left(string_agg(DISTINCT c.context, ', '), 80)
+    FROM (SELECT model_id, authorized_at AS at, context FROM budgets_reservation
+          WHERE authorized_at >= %(since)s AND context <> 'standard'
+          UNION ALL
+          SELECT model_id, at, context FROM usage_event
+          WHERE at >= %(since)s AND context IS NOT NULL AND calls = 1) c
+      JOIN catalog_llmmodel m ON m.id = c.model_id
+    WHERE NOT m.declared_free
+      AND NOT EXISTS (SELECT FROM catalog_price p WHERE p.model_id = c.model_id AND p.context = c.context
+                      AND p.valid_from <= c.at AND (p.valid_until IS NULL OR p.valid_until > c.at))
+    GROUP BY c.model_id
 """
 
 

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from catalog.models import Context
 from core.errors import InvalidInputError
 from teams.models import RoleAssignment, User
 from teams.types import PersonRequest
@@ -31,7 +32,8 @@ DONE = {
     "explain": "The difference is explained.",
     "accept": "The difference is accepted.",
     "correct": "The ledger follows: entries, usage and balances were moved.",
-    "confirm_price": "The price is confirmed. Enter it under Prices, from the day that is named here.",
+    "confirm_price": "The price is confirmed: it is entered where it says here. One that moves by more than"
+    " 20 % waits under Prices for a second administrator.",
 }
 FOLLOWED = {
     DiscrepancyClass.MISSING_AT_PORTAL: "The call is booked late, in its own window, on its budgets.",
@@ -135,11 +137,29 @@ def _context(
         "theirs": side_words(found.detail, ("gateway", "provider", "theirs_usd")),
         "models": found.detail.get("models"),
         "proposal": _proposal(found),
+        "place": _place(found.proposal) if found.proposal else "",
         "corrections": reconciliation.corrections_of(found),
         "followed": FOLLOWED.get(DiscrepancyClass(found.kind), "") if "correct" in _acts(found) else "",
         "form": form if may_act and found.state == DiscrepancyState.OPEN else None,
         "assign": AssignForm(initial=owner, people=_people()) if may_act else None,
     }
+
+
+def _place(proposal: Mapping[str, Any]) -> str:
+    """Say where a confirmed price is entered, and what the figures do not tell."""
+    context, step = Context(proposal.get("context", Context.STANDARD)), proposal.get("tier_start", 0)
+    others = [Context(name).label.lower() for name in proposal.get("others", ())]
+    from_step = f", for calls of {step:,} input tokens and more" if step else ""
+    said = [f"Confirmed, they are entered in the service class {context.label.lower()}{from_step}."]
+    if others:
+        said.append(
+            f"The model was used in the {' and '.join(others)} class too, and the money is not told by class:"
+            " those prices stay as they are. Look at them under Prices."
+        )
+    if above := proposal.get("steps_above"):
+        steps = " and ".join(f"{each:,}" for each in above)
+        said.append(f"Calls of {steps} input tokens and more keep their own price.")
+    return " ".join(said)
 
 
 def _proposal(found: Discrepancy) -> list[dict[str, str]]:

@@ -143,6 +143,7 @@ class DifferenceLine:
     level: str
     model: str
     amount_usd: Decimal
+    unpriced: bool
     owner: str
     opened_at: datetime
     status: Tone
@@ -325,6 +326,7 @@ def difference_lines(found: Iterable[Discrepancy], names: Mapping[str, str]) -> 
             level=Level(each.run.level).label,
             model=each.model_name,
             amount_usd=each.amount_usd,
+            unpriced=bool(each.unpriced),
             owner=each.owner.name if each.owner else "",
             opened_at=each.opened_at,
             status=state_tone(each),

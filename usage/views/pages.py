@@ -220,7 +220,7 @@ def _cells(line: DifferenceLine) -> Sequence[Cell]:
         line.kind,
         line.external_id,
         line.model,
-        line.amount_usd,
+        "" if line.unpriced and not line.amount_usd else line.amount_usd,
         line.status.text,
         line.owner,
         line.opened_at.isoformat(),

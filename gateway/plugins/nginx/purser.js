@@ -1,5 +1,5 @@
 // Purser's gateway for nginx: asks the portal before each call, with its model and a bound of its input, holds
-// the provider to what the portal allows, and takes the usage out of the answer for the log.
+// the provider to what the portal allows, and takes usage and service class out of the answer for the log.
 // docs/gateways/nginx.md says what passes. Written for njs 0.7.9, which Debian 12 has.
 import crypto from 'crypto';
 import models from 'purser_models.js';
@@ -185,7 +185,9 @@ function usage(r, data, flags) {
         tail = tail.slice(tail.length - TAIL_BYTES);
     }
     if (flags.last) {
-        r.variables.purser_usage = lastUsage(tail.toString());
+        const text = tail.toString();
+        r.variables.purser_usage = lastUsage(text);
+        r.variables.purser_tier = lastTier(text);
     }
 }
 
@@ -194,6 +196,17 @@ function lastUsage(text) {
         const found = objectAfter(text, at + 7);
         if (found) {
             return found;
+        }
+    }
+    return '';
+}
+
+// The service class that the provider says it answered in; what is quoted in an answer has its quotes escaped.
+function lastTier(text) {
+    for (let at = text.lastIndexOf('"service_tier"'); at >= 0; at = at ? text.lastIndexOf('"service_tier"', at - 1) : -1) {
+        const found = /^\s*:\s*"([A-Za-z0-9_.-]{1,32})"/.exec(text.slice(at + 14, at + 64));
+        if (found) {
+            return found[1];
         }
     }
     return '';

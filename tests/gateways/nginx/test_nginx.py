@@ -89,6 +89,14 @@ def test_a_stream_passes_unchanged_and_its_usage_is_asked_for_and_found(edge: Ed
     assert (event.input_tokens, event.output_tokens, event.model.name) == (31, 9, "small")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_log_has_the_service_class_that_the_answer_tells_and_not_what_is_quoted_in_it(
+    edge: Edge, *, stream: bool
+) -> None:
+    edge.chat('{"service_tier": "priority"}', stream=stream)
+    assert lines(edge)[0]["service_tier"] == "default"
+
+
 def test_a_call_without_a_limit_gets_the_one_that_is_held(edge: Edge) -> None:
     edge.chat("hello")
     [asked] = edge.asked()

@@ -4,7 +4,7 @@ again when it grew after somebody explained or accepted it.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from core import outbox
@@ -38,11 +38,13 @@ def tell_of_bypasses(
     `reopened` with this run.
     """
     by_key: dict[tuple[DiscrepancyClass, str], Decimal] = defaultdict(lambda: ZERO)
+    unpriced: dict[tuple[DiscrepancyClass, str], set[str]] = defaultdict(set)
     grown = set()
     for each in found:
         if each.kind in BYPASSES:
             key = str(each.detail["key"])
             by_key[each.kind, key] += each.amount_usd
+            unpriced[each.kind, key] |= set(each.detail.get("unpriced", ()))
             if (each.kind.value, each.external_id) in reopened:
                 grown.add((each.kind, key))
     if not by_key:
@@ -50,9 +52,8 @@ def tell_of_bypasses(
     people = list(_recipients())
     for (kind, key), amount_usd in by_key.items():
         mark = hashlib.sha256(f"{kind}:{key}".encode()).hexdigest()[:24]
-        text = TEXTS[kind].format(
-            day=f"{run.day:%-d %B %Y}", key=key, account=account, amount=format_usd(amount_usd)
-        )
+        amount = _amount(amount_usd, sorted(unpriced[kind, key]))
+        text = TEXTS[kind].format(day=f"{run.day:%-d %B %Y}", key=key, account=account, amount=amount)
         is_again = (kind, key) in grown
         for person in people:
             outbox.put_mail(
@@ -64,6 +65,14 @@ def tell_of_bypasses(
                 body=text + AGAIN if is_again else text,
                 link=f"/reconciliation/{run.source}/{run.day}/?level=2",
             )
+
+
+def _amount(amount_usd: Decimal, unpriced: Sequence[str]) -> str:
+    """Write what usage is worth, and what of it no price tells the worth of."""
+    if not unpriced:
+        return format_usd(amount_usd)
+    unknown = f"what has no price yet ({', '.join(unpriced[:5])}: enter one)"
+    return f"{format_usd(amount_usd)} and {unknown}" if amount_usd else unknown
 
 
 def _recipients() -> Iterable[User]:

@@ -13,6 +13,8 @@ from django.db.models import Max
 from core import clock
 from core.deadline import OverTimeError, ends_within
 from usage.models import (
+    Discrepancy,
+    DiscrepancyState,
     Invoice,
     Level,
     ProviderAccount,
@@ -100,7 +102,8 @@ def reconcile_due_accounts() -> dict[str, str]:
     """Compare what is due with providers in volume and money, and return the outcomes by run.
 
     A day is due that was never compared, or whose newest figure is newer than its run; each of the last days,
-    and every bill, also once a night, because the ledger may have changed.
+    every bill, and days with usage that nothing priced, also once a night: ledger and prices may have
+    changed.
     """
     now = clock.now()
     night = datetime.combine(now.date(), NIGHTLY, tzinfo=UTC)
@@ -185,6 +188,14 @@ def _due_days(night: datetime) -> Iterator[tuple[ProviderAccount, date]]:
                 "day", "last_run_at"
             )
         )
+        unpriced = set(
+            Discrepancy.objects.filter(
+                run__source=account.public_id,
+                run__level=Level.VOLUMES,
+                state=DiscrepancyState.OPEN,
+                detail__has_key="unpriced",
+            ).values_list("run__day", flat=True)
+        )
         begun = min(read, default=yesterday)
         for back in range(DAYS_BACK + 1):
             day = yesterday - timedelta(days=back)
@@ -193,7 +204,8 @@ def _due_days(night: datetime) -> Iterator[tuple[ProviderAccount, date]]:
                 is_due = day >= begun or back == 0
             else:
                 is_due = newest is not None and newest > run_at[day]
-            was_due_tonight = back < RECENT_DAYS and day >= begun and run_at.get(day, NEVER) < night
+            is_looked_at = (back < RECENT_DAYS and day >= begun) or day in unpriced
+            was_due_tonight = is_looked_at and run_at.get(day, NEVER) < night
             if is_due or was_due_tonight:
                 yield account, day
 

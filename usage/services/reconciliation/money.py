@@ -1,9 +1,9 @@
 """Level 3: the ledger against a provider's money, for one UTC day or the period of a bill."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,8 @@ import structlog
 from django.db import transaction
 
 from catalog.models import Unit
-from catalog.pricing import Rates
+from catalog.pricing import PriceRow, Rates
+from catalog.selectors import price_rows
 from core.money import ZERO, quantise
 from usage.models import (
     DiscrepancyClass,
@@ -42,7 +43,6 @@ from usage.variance import (
     Variance,
     beyond,
     variance,
-    volume,
 )
 
 log = structlog.get_logger(__name__)
@@ -109,12 +109,14 @@ def reconcile_invoice(*, invoice: Invoice) -> ReconciliationRun:
             level=Level.MONEY,
             period_end=invoice.period_end,
         )
-        books = books_of(account, invoice.period_start, invoice.period_end - timedelta(days=1))
+        last = invoice.period_end - timedelta(days=1)
+        books = books_of(account, invoice.period_start, last)
+        spans = _spans(account, books, last)
         charged: dict[str, Charged] = defaultdict(Charged)
         for line in invoice.lines.order_by("pk"):
             name = books.names.of(line.model_name) if line.model_name else ""
             charged[name].add(line.amount_usd, None, "")
-        _write(run, _explain(books, charged, proposes=False), notice="")
+        _write(run, _explain(books, charged, proposes=False, spans=spans), notice="")
     return run
 
 
@@ -128,9 +130,37 @@ def _charged(books: DayBooks, rows: Iterable[ProviderCost]) -> dict[str, Charged
     return charged
 
 
-def _explain(books: DayBooks, charged: Mapping[str, Charged], *, proposes: bool) -> Explained:
+def _spans(account: ProviderAccount, books: DayBooks, last: date) -> list[DayBooks]:
+    """Return the books of a period by the spans of days in which no price changed; none for a single one.
+
+    A day has the prices of its noon, as it has where it is compared by itself.
+    """
+    edges = {edge for rows in price_rows(_ids(books)).values() for row in rows for edge in _edges(row)}
+    starts = sorted({books.day, *(day for day in map(_first_noon, edges) if books.day < day <= last)})
+    if len(starts) == 1:
+        return []
+    ends = [*(start - timedelta(days=1) for start in starts[1:]), last]
+    return [books_of(account, start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def _ids(books: DayBooks) -> list[int]:
+    return [pk for ids in books.names.ids.values() for pk in ids]
+
+
+def _edges(row: PriceRow) -> list[datetime]:
+    return [edge for edge in (row.valid_from, row.valid_until) if edge is not None]
+
+
+def _first_noon(edge: datetime) -> date:
+    """Return the first UTC day whose noon is not before a moment."""
+    return (edge.astimezone(UTC) + timedelta(hours=12) - timedelta(microseconds=1)).date()
+
+
+def _explain(
+    books: DayBooks, charged: Mapping[str, Charged], *, proposes: bool, spans: Sequence[DayBooks] = ()
+) -> Explained:
     """Cut the difference model by model; in one piece where the provider charges without naming models."""
-    by_model = _by_model(books, charged)
+    by_model = _by_model(books, charged, spans)
     if set(charged) <= {""}:
         return _explain_whole(by_model, charged.get("", Charged()))
     parts, found = Variance(), []
@@ -155,17 +185,9 @@ def _explain(books: DayBooks, charged: Mapping[str, Charged], *, proposes: bool)
 def _explain_whole(by_model: Mapping[str, ModelBooks], charged: Charged) -> Explained:
     """Cut a difference of which only the sum is told: volumes are known by model, the rest is price."""
     ledger_usd = sum((one.ledger_usd for one in by_model.values()), ZERO)
-    volume_usd = sum((volume(one).worth(one.rates) for one in by_model.values() if one.rates), ZERO)
+    volume_usd = sum((one.volume_usd or ZERO for one in by_model.values()), ZERO)
     worth = {
-        holder: sum(
-            (
-                one.theirs[holder].worth(one.rates)
-                for one in by_model.values()
-                if one.rates and holder in one.theirs
-            ),
-            ZERO,
-        )
-        for holder in Holder
+        holder: sum((one.worth_of(holder) or ZERO for one in by_model.values()), ZERO) for holder in Holder
     }
     provider_usd = _all_of(charged)
     keyed = charged.by_holder
@@ -186,13 +208,22 @@ def _explain_whole(by_model: Mapping[str, ModelBooks], charged: Charged) -> Expl
     return Explained(ledger_usd=ledger_usd, provider_usd=provider_usd, parts=parts, found=tuple(found))
 
 
-def _by_model(books: DayBooks, charged: Mapping[str, Charged]) -> dict[str, ModelBooks]:
+def _by_model(
+    books: DayBooks, charged: Mapping[str, Charged], spans: Sequence[DayBooks]
+) -> dict[str, ModelBooks]:
     """Return both sides of every model. Without any usage figures the provider's volume is taken as ours."""
     models = {model for _, model in books.ledger} | {told.model for told in books.told} | set(charged) - {""}
-    return {model: _model_books(books, model, charged.get(model, Charged())) for model in sorted(models)}
+    whole = {model: _model_books(books, model, charged.get(model, Charged())) for model in sorted(models)}
+    if not spans:
+        return whole
+    nothing, told = Charged(), bool(books.told)
+    return {
+        model: replace(one, spans=tuple(_model_books(span, model, nothing, is_told=told) for span in spans))
+        for model, one in whole.items()
+    }
 
 
-def _model_books(books: DayBooks, model: str, charged: Charged) -> ModelBooks:
+def _model_books(books: DayBooks, model: str, charged: Charged, *, is_told: bool | None = None) -> ModelBooks:
     mine = [ledger for (_, name), ledger in books.ledger.items() if name == model]
     ours = summed(ledger.counted for ledger in mine)
     told = [each for each in books.told if each.model == model]
@@ -200,7 +231,8 @@ def _model_books(books: DayBooks, model: str, charged: Charged) -> ModelBooks:
         holder: summed(each.counted for each in told if each.holder is holder)
         for holder in {each.holder for each in told}
     }
-    theirs[Holder.GATEWAY] = same_kinds(theirs.get(Holder.GATEWAY, Counted()), ours) if books.told else ours
+    tells = bool(books.told) if is_told is None else is_told
+    theirs[Holder.GATEWAY] = same_kinds(theirs.get(Holder.GATEWAY, Counted()), ours) if tells else ours
     dearest = max(mine, key=lambda ledger: ledger.usd, default=None)
     return ModelBooks(
         ledger_usd=sum((ledger.usd for ledger in mine), ZERO),
@@ -223,6 +255,8 @@ def _price_difference(
     is_change = proposes and beyond(parts.price_usd, at_our_price, PRICE_SHARE)
     is_change = is_change and at_our_price > 0 and theirs_usd > 0
     proposal = _proposal(books, one, charged, theirs_usd, at_our_price) if is_change else None
+    if proposal:
+        proposal |= _place(books, model)
     if proposal and not proposal["prices"]:
         proposal = None  # every unit costs there what it costs here: the ledger charged something else
     return Found(
@@ -262,6 +296,21 @@ def _proposal(
         if before > 0 and abs(after - before) > PRICE_SHARE * before:
             prices[unit.value] = {"before": f"{before:f}", "after": f"{after.quantize(PRICE_SCALE):f}"}
     return {"from": books.day.isoformat(), "by_unit": is_by_unit, "prices": prices}
+
+
+def _place(books: DayBooks, model: str) -> dict[str, Any]:
+    """Return where a proposed price stands: the service class of most of the usage, and the step of its
+    average call. `others` are classes with usage too, which the money does not tell apart, and `steps_above`
+    longer inputs that have a price of their own.
+    """
+    told = [each for each in books.told if each.model == model]
+    context = dominant_context(told)
+    mine = [ledger for (_, name), ledger in books.ledger.items() if name == model]
+    dearest = max(mine, key=lambda ledger: ledger.usd, default=None)
+    step, above = books.step(model, dearest or Ledger(), context)
+    used = {each.context for each in told if not each.counted.is_nothing()}
+    others = sorted(used - {context})
+    return {"context": context, "tier_start": step, "others": others, "steps_above": above}
 
 
 def _write(run: ReconciliationRun, explained: Explained, *, notice: str) -> None:

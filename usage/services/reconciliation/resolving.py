@@ -1,5 +1,6 @@
 """What people do about a difference: take it on, explain it, accept it, or let the ledger follow."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,9 @@ from django.db import transaction
 
 from catalog.importer import Slot
 from catalog.models import Context, LlmModel, PriceSource
+from catalog.pricing import price_of
 from catalog.proposals import Override
+from catalog.selectors import price_rows
 from catalog.services import override_price
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError
@@ -61,10 +64,11 @@ def confirm_price(*, actor: User, discrepancy: Discrepancy, reason: str) -> Disc
     """Enter the prices that a provider was found to charge, from the day on which it began, and close the
     difference; administrators may.
 
-    A contract that holds on that day ends there, and one that was entered for a later day stays. A price that
-    moves by more than 20 % then waits for a second administrator, as any other does. Calls that were made
-    keep their charge until they are priced again. Raises RoleNeededError, InvalidInputError where nothing is
-    proposed, AlreadyDoneError when the difference is closed.
+    They are entered in the service class and from the step of input that the proposal names, and change
+    nothing else. A contract that holds on that day ends there, and one that was entered for a later day
+    stays. A price that moves by more than 20 % then waits for a second administrator, as any other does.
+    Calls that were made keep their charge until they are priced again. Raises RoleNeededError,
+    InvalidInputError where nothing is proposed, AlreadyDoneError when the difference is closed.
     """
     require_admin(actor, "confirm a price")
     text = _reason(reason)
@@ -74,20 +78,41 @@ def confirm_price(*, actor: User, discrepancy: Discrepancy, reason: str) -> Disc
     model = LlmModel.objects.filter(name=mine.model_name).first()
     if model is None and mine.proposal["prices"]:
         raise InvalidInputError(f"There is no model {mine.model_name}. Add it before its price.")
-    for unit, price in mine.proposal["prices"].items():
-        assert model is not None
-        override = Override(
-            slot=Slot(unit=unit, context=Context.STANDARD, tier_start=0),
-            usd_per_unit=Decimal(price["after"]),
-            source=PriceSource.CONTRACT,
-            valid_from=datetime.combine(
-                date.fromisoformat(mine.proposal["from"]), datetime.min.time(), tzinfo=UTC
-            ),
-            valid_until=None,
-            supersedes=True,
-        )
-        override_price(actor=actor, model=model, override=override, reason=text)
+    if model is not None:
+        _enter(actor, model, mine.proposal, text)
     return _close(actor, mine, DiscrepancyState.ACCEPTED, "discrepancy.price_confirmed", text)
+
+
+def _enter(actor: User, model: LlmModel, proposal: Mapping[str, Any], reason: str) -> None:
+    """Enter proposed prices where the proposal says. Steps above keep what they cost: a contract at a lower
+    step would come before the list's price of theirs.
+    """
+    starts_at = datetime.combine(date.fromisoformat(proposal["from"]), datetime.min.time(), tzinfo=UTC)
+    context, step = proposal.get("context", Context.STANDARD), proposal.get("tier_start", 0)
+    rows = price_rows([model.pk], at=starts_at).get(model.pk, [])
+    for unit, price in proposal["prices"].items():
+        own = {
+            row.tier_start: row.source
+            for row in sorted(rows, key=lambda row: row.source == PriceSource.CONTRACT)
+            if (row.unit, row.context) == (unit, context) and row.tier_start > step
+        }
+        kept = {
+            above: price_of(rows, unit=unit, context=context, tier_start=above, at=starts_at)
+            for above, source in own.items()
+            if source != PriceSource.CONTRACT
+        }
+        for tier_start, usd in {**kept, step: Decimal(price["after"])}.items():
+            if usd is None:
+                continue
+            override = Override(
+                slot=Slot(unit=unit, context=context, tier_start=tier_start),
+                usd_per_unit=usd,
+                source=PriceSource.CONTRACT,
+                valid_from=starts_at,
+                valid_until=None,
+                supersedes=True,
+            )
+            override_price(actor=actor, model=model, override=override, reason=reason)
 
 
 @transaction.atomic

@@ -1,6 +1,6 @@
 """Level 2: the ledger against a provider's usage figures of one UTC day, by key, model and kind of token."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -30,6 +30,7 @@ from usage.selectors.provider_books import (
     names_at,
     prices_on,
     rates_on,
+    step_on,
     told_of,
 )
 from usage.services.reconciliation import alerts, runs
@@ -55,6 +56,10 @@ class DayBooks:
     def rates(self, model: str, ledger: Ledger | None, context: str = "standard") -> Rates | None:
         """Return our price of a model on the day."""
         return rates_on(self.prices, self.names.ids.get(model, ()), ledger, self.day, context)
+
+    def step(self, model: str, ledger: Ledger | None, context: str) -> tuple[int, list[int]]:
+        """Return the step of input at which a class has that price, and those above it."""
+        return step_on(self.prices, self.names.ids.get(model, ()), ledger, self.day, context)
 
 
 def reconcile_volumes(*, account: ProviderAccount, day: date) -> ReconciliationRun:
@@ -113,6 +118,7 @@ def _unknown_keys(books: DayBooks) -> Iterable[Found]:
         if all(told.counted.is_nothing() for told in mine):
             continue
         worth = sum((_worth(books, told) for told in mine), ZERO)
+        unpriced = {told.model for told in mine if not told.counted.is_nothing() and not _rate(books, told)}
         yield Found(
             kind=DiscrepancyClass.BYPASS_UNKNOWN_KEY,
             external_id=key,
@@ -122,6 +128,7 @@ def _unknown_keys(books: DayBooks) -> Iterable[Found]:
                 "key": key,
                 "models": sorted({told.model for told in mine}),
                 "provider": _shown(summed(told.counted for told in mine)),
+                **_without_price(unpriced),
             },
         )
 
@@ -154,7 +161,12 @@ def _judged(books: DayBooks, name: str, model: str, ledger: Ledger, told: Sequen
         external_id=f"{name} {model}",
         amount_usd=worth,
         model_name=model,
-        detail={"key": name, "portal": _shown(ledger.counted, ledger.usd), "provider": _shown(theirs)},
+        detail={
+            "key": name,
+            "portal": _shown(ledger.counted, ledger.usd),
+            "provider": _shown(theirs),
+            **_without_price(() if rate else (model,)),
+        },
     )
 
 
@@ -195,9 +207,18 @@ def dominant_context(told: Sequence[Told]) -> str:
     return max(sizes, key=lambda context: sizes[context], default="standard")
 
 
+def _rate(books: DayBooks, told: Told) -> Rates | None:
+    return books.rates(told.model, None, told.context)
+
+
 def _worth(books: DayBooks, told: Told) -> Decimal:
-    rate = books.rates(told.model, None, told.context)
+    rate = _rate(books, told)
     return told.counted.worth(rate) if rate else ZERO
+
+
+def _without_price(models: Collection[str]) -> dict[str, Any]:
+    """Return what a difference says of models whose worth nobody knows."""
+    return {"unpriced": sorted(models)} if models else {}
 
 
 def _sum_up(run: ReconciliationRun, books: DayBooks) -> None:
