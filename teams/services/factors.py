@@ -29,6 +29,11 @@ CHANGES = {
 }
 
 
+def adds_factor(change: str) -> bool:
+    """Whether by this change a person got another second factor."""
+    return CHANGES.get(change, ("", ""))[0] == ADDED
+
+
 @transaction.atomic
 def record_sign_in_change(*, user: User, change: str, session_key: str) -> None:
     """Write down that a person changed how he signs in, and tell him by mail; other news are left alone.
