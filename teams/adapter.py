@@ -82,10 +82,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
 
     def send_notification_mail(self, template_prefix: str, user: Any, *args: Any, **kwargs: Any) -> None:
         """Record that a password or a factor came or went, and tell the person: it may not have been he."""
-        change = template_prefix.rpartition("/")[2]
-        session_key = self.request.session.session_key or ""
-        services.record_sign_in_change(user=user, change=change, session_key=session_key)
-        if services.adds_factor(change):
+        has_another = services.record_sign_in_change(
+            user=user,
+            change=template_prefix.rpartition("/")[2],
+            session_key=self.request.session.session_key or "",
+        )
+        if has_another:
             note_new_factor(self.request, user)
 
 

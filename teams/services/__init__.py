@@ -12,7 +12,7 @@ from teams.services.changes import (
     rename_team,
 )
 from teams.services.directory import follow_groups, remove_group, save_group
-from teams.services.factors import adds_factor, record_sign_in_change, reset_factors
+from teams.services.factors import record_sign_in_change, reset_factors
 from teams.services.members import add_member, end_membership
 from teams.services.organisation import create_department, create_project, create_team, hand_over_project
 from teams.services.people import (
@@ -30,7 +30,6 @@ from teams.services.sessions import end_sessions
 __all__ = [
     "add_administrator",
     "add_member",
-    "adds_factor",
     "archive_department",
     "archive_project",
     "archive_team",
