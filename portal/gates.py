@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.reauthentication import suspend_request
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -20,7 +21,7 @@ from keys.models import Grant
 from portal.answers import lead_to, problem_document
 from portal.factors import SecondFactorMissingError, needs_second_factor
 from teams.models import User
-from teams.sign_in import confirmed_lately, lacks_second_factor
+from teams.sign_in import confirmed_lately, has_factor, lacks_second_factor
 
 Handler = Callable[[HttpRequest], HttpResponse]
 Condition = Callable[[HttpRequest, Mapping[str, Any]], bool]
@@ -28,6 +29,7 @@ Condition = Callable[[HttpRequest, Mapping[str, Any]], bool]
 SAFE = ("GET", "HEAD", "OPTIONS")
 HIGHEST_TIER_WITHOUT = 2
 # Reached without a second factor: where one is set up, the way out, and what shows nothing of the house.
+FACTORS_PATH = "/accounts/2fa/"
 OPEN_PATHS = ("/accounts/", "/theme/", "/healthz", "/readyz", "/api/schema/", "/sessions/")
 
 
@@ -219,21 +221,28 @@ class second_factor_first:  # noqa: N801  named like its neighbours; a class bec
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponse | None:
-        """Stop a signed-in person who lacks his second factor."""
-        user = request.user
-        if not isinstance(user, User) or request.path.startswith(OPEN_PATHS):
+        """Stop a signed-in person who lacks his second factor; one who has it and did not show it is out."""
+        user, sets_up = request.user, request.path.startswith(FACTORS_PATH)
+        if not isinstance(user, User) or (request.path.startswith(OPEN_PATHS) and not sets_up):
             return None
         if not lacks_second_factor(request, user, needs=needs_second_factor):
             return None
-        target = reverse("mfa_index")
-        if request.path.startswith("/api/"):
-            return problem_document(
-                SecondFactorMissingError(
-                    "Whoever decides needs a second factor. Set one up in the browser, then call again.",
-                    next_url=target,
-                )
-            )
-        return lead_to(request, f"{target}?{urlencode({'needed': 'yes'})}")
+        if has_factor(user):
+            logout(request)
+            query = {"next": request.get_full_path()} if request.method in SAFE else {}
+            return _refused(request, "Sign in again, with your second factor.", "account_login", query)
+        if sets_up:
+            return None
+        detail = "Whoever decides needs a second factor. Set one up in the browser, then call again."
+        return _refused(request, detail, "mfa_index", {"needed": "yes"})
+
+
+def _refused(request: HttpRequest, detail: str, where: str, query: Mapping[str, str]) -> HttpResponse:
+    """Tell a program what is missing, and lead a person there."""
+    target = reverse(where)
+    if request.path.startswith("/api/"):
+        return problem_document(SecondFactorMissingError(detail, next_url=target))
+    return lead_to(request, f"{target}?{urlencode(query, safe='/')}" if query else target)
 
 
 class confirmation_first:  # noqa: N801  named like its neighbours; a class because Django asks for process_view

@@ -19,7 +19,13 @@ from core.clients import client_address
 from teams import services
 from teams.models import RoleSource, User
 from teams.sealing import seal, unseal
-from teams.sign_in import FACTORS, confirmed_lately, needs_second_factor, note_provider_sign_in
+from teams.sign_in import (
+    FACTORS,
+    confirmed_lately,
+    needs_second_factor,
+    note_new_factor,
+    note_provider_sign_in,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -76,11 +82,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
 
     def send_notification_mail(self, template_prefix: str, user: Any, *args: Any, **kwargs: Any) -> None:
         """Record that a password or a factor came or went, and tell the person: it may not have been he."""
-        services.record_sign_in_change(
+        has_another = services.record_sign_in_change(
             user=user,
             change=template_prefix.rpartition("/")[2],
             session_key=self.request.session.session_key or "",
         )
+        if has_another:
+            note_new_factor(self.request, user)
 
 
 class IdentityProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth ships no types

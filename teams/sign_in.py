@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY, get_authentication_records
+from allauth.account.internal.flows.login import record_authentication
 from allauth.mfa import app_settings
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -63,14 +64,20 @@ def needs_second_factor(user: User) -> bool:
 
 
 def lacks_second_factor(request: HttpRequest, user: User, *, needs: Callable[[User], bool]) -> bool:
-    """Whether the person has to set up a second factor before anything else; `needs` says who has to.
+    """Whether the person has to show a second factor before anything else, or set up one where he has none;
+    `needs` says who has to.
 
-    None that he has can be taken away from under him, so it is asked only until he signed in with it; and one
-    that is added ends the sign-ins without it (services.factors).
+    One that is added ends the sign-ins without it (services.factors); what it did not know of, such as one
+    that was under way, ends here.
     """
     if not settings.MFA_REQUIRED or any(map(_shows_second_factor, _records(request))):
         return False
-    return needs(user) and not has_factor(user)
+    return needs(user)
+
+
+def note_new_factor(request: HttpRequest, user: User) -> None:
+    """Keep that the person has just shown the second factor that he set up in this sign-in."""
+    record_authentication(request, user, method="mfa")
 
 
 def shows_second_factor(request: HttpRequest, user: User) -> bool:

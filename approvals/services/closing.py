@@ -37,7 +37,13 @@ LOADED = (
 
 
 def close(request: AccessRequest, reason: str, *, actor: User | None = None) -> None:
-    """Close a locked pending request with a reason that its requester reads."""
+    """Close a locked request with a reason that its requester reads, if it is still pending.
+
+    Of several that are closed together one may have ended by the end of another: an emergency's review ends
+    its access, and that what would extend it.
+    """
+    if not AccessRequest.objects.filter(pk=request.pk, status=RequestStatus.PENDING).exists():
+        return
     request.status, request.decided_at = RequestStatus.CLOSED, clock.now()
     request.closed_reason = reason[:MAX_REASON_CHARACTERS]
     request.save(update_fields=["status", "decided_at", "closed_reason"])

@@ -100,7 +100,7 @@ def _follow(before: Policy, after: Policy | None) -> None:
     ones may have come between. What is past its time has expired.
     """
     pending = AccessRequest.objects.pending().filter(tier=before.tier).order_by("pk")
-    for request in [locked(each) for each in pending]:
+    for request in map(locked, pending):  # at its turn: the end of one may end another
         if request.status != RequestStatus.PENDING or past_its_time(request):
             continue
         was = request.policy

@@ -30,14 +30,15 @@ CHANGES = {
 
 
 @transaction.atomic
-def record_sign_in_change(*, user: User, change: str, session_key: str) -> None:
+def record_sign_in_change(*, user: User, change: str, session_key: str) -> bool:
     """Write down that a person changed how he signs in, and tell him by mail; other news are left alone.
+    Return whether he has another second factor now.
 
     A factor that came ends what was signed in without it: every sign-in but that of `session_key`, in which
     it was added. Who is signed in elsewhere signs in again, with it.
     """
     if change not in CHANGES:
-        return
+        return False
     action, sentence = CHANGES[change]
     event = audit.record(actor=user, action=action, subject=user, after={"change": change})
     if action == ADDED:
@@ -54,6 +55,7 @@ def record_sign_in_change(*, user: User, change: str, session_key: str) -> None:
         ),
         link="/accounts/2fa/",
     )
+    return action == ADDED
 
 
 @transaction.atomic

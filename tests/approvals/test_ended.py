@@ -9,8 +9,17 @@ import pytest
 import time_machine
 
 from approvals.errors import AlreadyDecidedError
-from approvals.models import AccessRequest, BudgetRequest, RequestKind, RequestStatus, Verdict
-from approvals.services import ask_increase, break_glass, decide, extend, follow_all
+from approvals.models import AccessRequest, BudgetRequest, Policy, RequestKind, RequestStatus, Verdict
+from approvals.services import (
+    ask_increase,
+    break_glass,
+    close_requests_of,
+    confirm_policy,
+    decide,
+    extend,
+    follow_all,
+    propose_policy,
+)
 from core import clock
 from core.models import AuditEvent, Outbox
 from keys.models import ApiKey, Grant
@@ -137,3 +146,36 @@ def test_access_that_was_cut_short_closes_its_extension_when_it_ends(cast: Cast,
         assert follow_all(most=10) == 1
 
     assert "would extend has ended" in closed(request)
+
+
+@pytest.fixture
+def emergency(cast: Cast, key: ApiKey) -> tuple[AccessRequest, AccessRequest]:
+    """Return the review of emergency access, and a request that this access goes on."""
+    factories.new_policy(cast.tier2, [("lead", 1)], break_glass_hours=4, break_glass_cap_usd=Decimal(50))
+    review, taken = break_glass(
+        actor=cast.ada, project=cast.ranking, tier=cast.tier2, reason=REASON, extends_key=key
+    )
+    return review, extend(actor=cast.ada, grant=taken, reason=REASON, duration_days=1)
+
+
+def test_leaver_has_emergency_access_and_asks_for_more_of_it(
+    cast: Cast, emergency: tuple[AccessRequest, AccessRequest]
+) -> None:
+    """The end of the review ends the access, and that closes the second request before its turn."""
+    assert close_requests_of(cast.ada)["requests"] == 2
+    review, more = emergency
+    assert closed(review) == "Ada Moreno has left."
+    assert "would extend has ended" in closed(more)
+
+
+def test_tier_that_is_retired_has_both_waiting(
+    cast: Cast, emergency: tuple[AccessRequest, AccessRequest]
+) -> None:
+    second = factories.RoleAssignmentFactory.create(role="admin").user
+    base = Policy.objects.get(tier=2, retired_at__isnull=True)
+    proposal = propose_policy(actor=cast.ann, base=base, rules=None, reason="No more.")
+
+    confirm_policy(actor=second, proposal=proposal)
+
+    for request in emergency:
+        closed(request)

@@ -230,7 +230,7 @@ def code(secret: str, at: datetime) -> str:
 def requests_are_decided_by_the_databases_clock(node: Node) -> None:
     client = Client()
     TOTP.activate(node.cast.cleo, generate_totp_secret())
-    sign_in(client, node.cast.cleo)
+    sign_in(client, node.cast.cleo, method="mfa")
     answers = []
     for tier, left in ((node.cast.tier3, LITTLE), (node.cast.tier2, -LITTLE)):
         asked = waiting(node, tier, left)
