@@ -117,6 +117,10 @@ LISTS = {
         sorts=("name", "state", "read", "upto", "rows", "next"),
         shown=lambda row: f"{row['source']} {row['kind']}",
     ),
+    "reports": Listing(
+        who="fay", path="/reports/", tables=("teams-h",), sorts=("team", "calls", "spent", "budget", "used"),
+        shown=lambda row: f"{row['team']} {row['department']}",
+    ),
     "people of a team": Listing(
         who="ben", path="/teams/{team}/", tables=("members-h",), parameter="people", section="People",
         sorts=("name", "role", "since", "spent", "keys"), shown=lambda row: row["name"],

@@ -9,11 +9,15 @@ import time_machine
 
 from budgets.models import ScopeKind
 from core import clock
+from core.errors import InvalidInputError
+from teams.models import User
 from tests.gateway.conftest import World
 from tests.gateway.test_pull import Journal
+from tests.usage.test_repricing import administrator
 from usage.models import Level, ReconciliationRun, RunState, UsageEvent
 from usage.selectors.closing import Check, checklist
-from usage.services import pull_source, reconcile_day
+from usage.selectors.compared import NOT_COMPARED
+from usage.services import close_period, pull_source, reconcile_day, soft_close_period
 from usage.services.reconciliation import due
 from usage.tasks import reconcile_recent_days
 
@@ -75,18 +79,77 @@ def test_a_red_day_is_compared_when_the_record_was_read_and_one_that_is_too_much
     assert str(day) not in compared(journal, 6)
 
 
-@pytest.mark.parametrize("by_source", [True, False])
-def test_a_month_with_a_day_that_was_never_compared_does_not_close(journal: Journal, by_source: bool) -> None:
+def check(day: date) -> Check:
+    checks = checklist(day.replace(day=1))
+    return next(each for each in checks if each.title == "All days are compared")
+
+
+def test_a_month_with_a_day_that_was_never_compared_does_not_close(journal: Journal) -> None:
     day = today()
 
-    def check() -> Check:
-        checks = checklist(day.replace(day=1), by_source=by_source)
-        return next(each for each in checks if each.title == "All days are compared")
-
     with time_machine.travel(noon(40), tick=False):
-        assert not check().holds
-        assert f"{day:%-d %B}" in check().detail
+        assert not check(day).holds
+        assert f"{day:%-d %B}" in check(day).detail
     compared(journal, 40)
     with time_machine.travel(noon(40), tick=False):
-        assert check().holds
+        assert check(day).holds
     assert ReconciliationRun.objects.filter(day=day, level=Level.CALLS).exists()
+
+
+def other_gateway(day: date) -> None:
+    """Let another gateway, that had calls on the same day, be compared."""
+    moment = datetime.combine(day, datetime.min.time(), tzinfo=UTC) + timedelta(days=3)
+    ReconciliationRun.objects.create(
+        day=day, source="gw_other", state=RunState.MATCHED, first_run_at=moment, last_run_at=moment,
+        portal_calls=1, gateway_calls=1,
+    )  # fmt: skip
+
+
+def refused(actor: User, month: date) -> str:
+    with pytest.raises(InvalidInputError) as error:
+        close_period(actor=actor, month=month)
+    return str(error.value)
+
+
+def test_a_day_that_one_gateway_lacks_is_named_on_the_page_and_where_it_is_closed(journal: Journal) -> None:
+    day, ann = today(), administrator("Ann")
+    month = day.replace(day=1)
+    other_gateway(day)
+
+    with time_machine.travel(noon(40), tick=False):
+        assert check(day).holds  # nobody looked for it yet
+        soft_close_period(actor=ann, month=month)
+        assert f"{day:%-d %B}" in check(day).detail
+        assert f"{day:%-d %B}" in refused(ann, month)
+        run = ReconciliationRun.objects.get(day=day, source=journal.name)
+        assert (run.state, run.notice) == (RunState.UNREADABLE, NOT_COMPARED)
+
+    assert str(day) in compared(journal, 40)
+    with time_machine.travel(noon(40), tick=False):
+        assert check(day).holds
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_day_that_a_job_had_no_time_for_is_named(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    day = today()
+    other_gateway(day)
+    if begun:  # before there were any calls
+        ReconciliationRun.objects.create(
+            day=day, source=journal.name, state=RunState.MATCHED, first_run_at=noon(0), last_run_at=noon(0)
+        )
+    with time_machine.travel(noon(9), tick=False):
+        pull_source(source=journal)
+        monkeypatch.setattr(due, "MOST_RUNS", 0)
+        reconcile_recent_days()
+        assert f"{day:%-d %B}" in check(day).detail
+
+
+def test_a_day_that_was_compared_before_it_was_over_is_named(journal: Journal) -> None:
+    day = today()
+    other_gateway(day)
+    pull_source(source=journal)
+    reconcile_day(source=journal.name, day=day)
+    with time_machine.travel(noon(9), tick=False):
+        assert f"{day:%-d %B}" in check(day).detail

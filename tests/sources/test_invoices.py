@@ -228,3 +228,27 @@ def test_the_api_keeps_a_bill_by_the_same_rules(cast: Cast, account: ProviderAcc
         assert (problem.status_code, said in problem.json()["detail"]) == (422, True), field
     assert Caller(cast.fay).post("invoices/", body).status_code == 409
     assert Invoice.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("sort", "numbers"),
+    [
+        ("", ["C", "B", "A"]),
+        ("number", ["A", "B", "C"]),
+        ("-number", ["C", "B", "A"]),
+        ("total", ["B", "A", "C"]),
+        ("-total", ["C", "A", "B"]),
+        ("period", ["A", "B", "C"]),
+        ("nonsense", ["C", "B", "A"]),
+    ],
+)
+def test_bills_are_sorted_by_their_address(
+    cast: Cast, account: ProviderAccount, sort: str, numbers: list[str]
+) -> None:
+    for month, (number, usd) in enumerate((("A", 2), ("B", 1), ("C", 3)), 1):
+        Invoice.objects.create(
+            account=account, number=number, period_start=date(2026, month, 1),
+            period_end=date(2026, month + 1, 1), total_usd=usd, document_hash=number,
+        )  # fmt: skip
+    page = Visitor(cast.fay).get("/invoices/", **({"sort": sort} if sort else {}))
+    assert [row[0] for row in page.rows("invoices-h")] == numbers

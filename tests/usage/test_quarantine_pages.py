@@ -207,3 +207,19 @@ def test_the_list_asks_as_often_for_fifty_as_for_five(cast: Cast, edge: str) -> 
     grow(45, 5)
 
     assert len(visitor.queries("/quarantine/", **query)) == few <= 8
+
+
+def test_rows_are_read_from_the_oldest_on_too(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("usage.views.quarantine.PAGE_ROWS", 2)
+    for number in range(5):
+        Quarantine.objects.create(
+            source="gw", external_id=f"call-{number}", reason="malformed", detail="x", row={},
+            row_hash=str(number),
+        )  # fmt: skip
+    visitor, read, link = Visitor(cast.fay), [], "/quarantine/?sort=read"
+    while link:
+        page = visitor.get(link)
+        read += [row[0] for row in page.rows("rows-h")]
+        link = next((each for each in page.links if "before=" in each and each != link), "")
+        assert "sort=read" in link or not link
+    assert read == [f"call-{number}" for number in range(5)]

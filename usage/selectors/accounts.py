@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import CharField, Count, Exists, F, Func, OuterRef, Q, QuerySet, Value
 
 from core.errors import NotFoundError
+from core.sorting import Order, SqlColumn
 from teams.models import User
 from usage.models import ImportCursor, Invoice, InvoiceLine, ProviderAccount, UpstreamCredential
 from usage.selectors.runs import require_books
@@ -12,6 +13,16 @@ from usage.selectors.sources import SEPARATOR
 
 OPEN_KEYS = Q(credentials__retired_at__isnull=True, credentials__isnull=False)
 LISTED = 200
+
+# What addresses call the columns of bills, and how equal ones stand.
+BILLS_BY: dict[str, SqlColumn] = {
+    "number": "number",
+    "account": "account__name",
+    "period": "period_start",
+    "total": "total_usd",
+    "uploaded": "uploaded_at",
+}
+BILLS_TIES = ("-period_start", "number", "-pk")
 
 
 def accounts_for(user: User) -> QuerySet[ProviderAccount]:
@@ -97,10 +108,10 @@ def find_key(account_id: str, public_id: str) -> UpstreamCredential:
     return key
 
 
-def invoice_page(start: int, number: int) -> list[Invoice]:
-    """Return so many bills from a place on, the latest period first. One query."""
+def invoice_page(start: int, number: int, order: Order) -> list[Invoice]:
+    """Return so many bills from a place on, in an order, equal ones by the latest period. One query."""
     rows = Invoice.objects.select_related("account", "uploaded_by")
-    return list(rows.order_by("-period_start", "number", "-pk")[start : start + number])
+    return list(rows.order_by(*order.sql(BILLS_BY, *BILLS_TIES))[start : start + number])
 
 
 def find_invoice(public_id: str) -> Invoice:

@@ -28,7 +28,7 @@ from usage.models import (
     RunState,
 )
 from usage.selectors.adjustments import PRIOR
-from usage.selectors.compared import days_never_compared
+from usage.selectors.compared import NOT_COMPARED, days_never_compared
 from usage.selectors.periods import day_starts_at, organisation_today
 from usage.selectors.rollup import EVERYTHING, days_of
 from usage.selectors.runs import require_books
@@ -140,14 +140,12 @@ def soft_close_from(first_day: date) -> date:
     return end_of_month(first_day) + timedelta(days=SOFT_AFTER_DAYS)
 
 
-def checklist(first_day: date, *, by_source: bool = False) -> list[Check]:
-    """Return what must hold before a month is closed; `by_source` as whoever closes it has to ask, which
-    looks at single calls. Twelve queries at most.
-    """
+def checklist(first_day: date) -> list[Check]:
+    """Return what must hold before a month is closed. Twelve queries at most."""
     return [
         _is_over(first_day),
         _all_read(first_day),
-        _all_compared(first_day, by_source=by_source),
+        _all_compared(first_day),
         _nothing_open(first_day),
         _bills_there(first_day),
     ]
@@ -185,7 +183,7 @@ def _all_read(first_day: date) -> Check:
         for source, at, error in cursors.values_list("source", "last_success_at", "last_error")
         if at is None or at < needed or error
     ]
-    red = _compared_still().filter(
+    red = _compared_still().exclude(notice=NOT_COMPARED).filter(
         day__gte=first_day, day__lt=end_of_month(first_day), state=RunState.UNREADABLE
     ).count()  # fmt: skip
     detail = "Every source was read after the end of the month."
@@ -196,10 +194,10 @@ def _all_read(first_day: date) -> Check:
     return Check(holds=not late and not red, title="All sources are read", detail=detail)
 
 
-def _all_compared(first_day: date, *, by_source: bool) -> Check:
+def _all_compared(first_day: date) -> Check:
     """Whether every day with calls or providers' figures was held against something."""
     end = min(end_of_month(first_day), clock.now().date())
-    left = days_never_compared(first_day, end, by_source=by_source)
+    left = days_never_compared(first_day, end)
     detail = "Every day of the month was compared since it was over."
     if left:
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""

@@ -8,6 +8,8 @@ from django.db import connection
 from usage.models import Level, ReconciliationRun, RunState
 from usage.selectors.rollup import EVERYTHING, days_of
 
+# Says of a run that it stands for a comparison that was never made.
+NOT_COMPARED = "Never compared since the day was over. The jobs make up for the last 45 days."
 # Days on which a gateway has calls, in the ledger or in its own record.
 CALLS_SQL = """
     SELECT p.source, p.day FROM unnest(%(sources)s::text[], %(days)s::date[]) AS p (source, day)
@@ -46,25 +48,38 @@ def was_whole(run: ReconciliationRun) -> bool:
     return run.last_run_at >= end_of_day(run.day) + timedelta(days=1)
 
 
-def days_never_compared(first: date, end: date, *, by_source: bool) -> list[date]:
+def days_never_compared(first: date, end: date) -> list[date]:
     """Return the UTC days of [first, end) with calls or providers' figures that nothing was ever held
-    against, or only before they were over. Four queries at most.
+    against, or only before they were over. Three queries, of which none looks at single calls: whoever does
+    marks what a gateway lacks (`left_out`).
+    """
+    runs = ReconciliationRun.objects.filter(level=Level.CALLS, day__gte=first, day__lt=end)
+    # What could not be read is red, which is told apart.
+    compared = {run.day for run in runs if run.notice != NOT_COMPARED and _counts(run)}
+    left = {run.day for run in runs if run.notice == NOT_COMPARED or (_has_calls(run) and not _counts(run))}
+    with connection.cursor() as cursor:
+        cursor.execute(TOLD_SQL, {"first": first, "end": end})
+        left |= {day for (day,) in cursor.fetchall()}
+    used = days_of(EVERYTHING).filter(day__gte=first, day__lt=end, calls__gt=0)
+    return sorted(left | (set(used.values_list("day", flat=True).distinct()) - compared))
 
-    By source it looks at single calls, which no page does: those ask of which days with usage nothing was
-    compared at all.
+
+def left_out(first: date, end: date) -> list[tuple[str, date]]:
+    """Return the gateways and UTC days of [first, end) with calls that nothing was ever held against, or only
+    before they were over. Three queries, one of which looks at single calls.
     """
     days = [first + timedelta(days=number) for number in range((end - first).days)]
     runs = ReconciliationRun.objects.filter(level=Level.CALLS, day__gte=first, day__lt=end)
-    # What could not be read is red, which is told apart.
-    compared = {(run.source, run.day) for run in runs if run.state == RunState.UNREADABLE or was_whole(run)}
+    compared = {(run.source, run.day) for run in runs if _counts(run)}
     with connection.cursor() as cursor:
-        cursor.execute(TOLD_SQL, {"first": first, "end": end})
-        left = {day for (day,) in cursor.fetchall()}
-    if by_source:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT name FROM usage_source ORDER BY name")
-            sources = [name for (name,) in cursor.fetchall()]
-        asked = [(source, day) for source in sources for day in days if (source, day) not in compared]
-        return sorted(left | {day for _, day in with_calls(asked)})
-    used = days_of(EVERYTHING).filter(day__gte=first, day__lt=end, calls__gt=0)
-    return sorted(left | (set(used.values_list("day", flat=True).distinct()) - {day for _, day in compared}))
+        cursor.execute("SELECT name FROM usage_source ORDER BY name")
+        sources = [name for (name,) in cursor.fetchall()]
+    return with_calls([(source, day) for source in sources for day in days if (source, day) not in compared])
+
+
+def _counts(run: ReconciliationRun) -> bool:
+    return run.state == RunState.UNREADABLE or was_whole(run)
+
+
+def _has_calls(run: ReconciliationRun) -> bool:
+    return bool(run.portal_calls or run.gateway_calls)

@@ -12,7 +12,9 @@ from core.reasons import checked_reason
 from teams.models import User
 from usage.models import PeriodClose, PeriodState
 from usage.selectors.closing import checklist, end_of_month, soft_close_from
+from usage.selectors.compared import left_out
 from usage.selectors.periods import organisation_today
+from usage.services.reconciliation.due import mark_left_out
 from usage.services.reconciliation.resolving import require_keeper
 
 log = structlog.get_logger(__name__)
@@ -40,6 +42,8 @@ class SamePersonError(NotAllowedError):
 def soft_close_period(*, actor: User, month: date) -> PeriodClose:
     """Close a month softly, three days after its end: statements are provisional; figures may still move.
 
+    Days on which a gateway's calls were never compared are marked, so that its list of checks names them.
+
     Finance and administrators may. Raises RoleNeededError, InvalidInputError for a month that is not over or
     a day that starts none, AlreadyDoneError when it is softly closed or closed.
     """
@@ -51,6 +55,7 @@ def soft_close_period(*, actor: User, month: date) -> PeriodClose:
     period = _locked(month)
     if period.state in {PeriodState.SOFT, PeriodState.CLOSED}:
         raise AlreadyDoneError(f"{period} is {period.get_state_display().lower()} already.")
+    mark_left_out(left_out(month, end_of_month(month)))
     before = period.state
     period.state, period.soft_closed_at, period.soft_closed_by = PeriodState.SOFT, clock.now(), actor
     period.save()
@@ -71,7 +76,7 @@ def close_period(*, actor: User, month: date) -> PeriodClose:
         raise AlreadyDoneError(f"{period} is closed already.")
     if period.state != PeriodState.SOFT:
         raise InvalidInputError(f"Close {period} softly first, so that its statements can be looked at.")
-    open_checks = [check.detail for check in checklist(month, by_source=True) if not check.holds]
+    open_checks = [check.detail for check in checklist(month) if not check.holds]
     if open_checks:
         raise InvalidInputError(f"{period} cannot be closed yet. {' '.join(open_checks)}")
     before, at = period.state, clock.now()

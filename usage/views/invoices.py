@@ -7,6 +7,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from core import addresses
 from core.errors import AlreadyDoneError, InvalidInputError
+from core.sorting import Head, Table
 from core.spreadsheets import csv_response
 from teams.types import PersonRequest
 from usage import services
@@ -17,20 +18,33 @@ from usage.services.cursors import require_bookkeeper
 from usage.views.access import keeps_the_books, require_books, tabs
 
 PAGE_ROWS = 50
+KEPT = ("sort",)
+TABLE = Table(
+    usual="-period",
+    heads=(
+        Head(label="Number", sort="number"),
+        Head(label="Account", sort="account"),
+        Head(label="Period", sort="period", falls=True),
+        Head(label="State"),
+        Head(label="Total", sort="total", numeric=True),
+        Head(label="Uploaded", sort="uploaded", falls=True),
+    ),
+)
 FIELDS = {"period_end": "last_day", "period_start": "first_day", "total_usd": "total"}
 
 
 @require_safe
 def list_invoices(request: PersonRequest) -> HttpResponse:
-    """List the bills, the latest period first."""
+    """List the bills by `?sort=`, the latest period first."""
     require_books(request)
     number = addresses.page_number(request)
-    found = invoice_page(number * PAGE_ROWS, PAGE_ROWS + 1)
+    found = invoice_page(number * PAGE_ROWS, PAGE_ROWS + 1, TABLE.order(request))
     context = {
         "rows": found[:PAGE_ROWS],
+        "columns": TABLE.columns(request, KEPT),
         "may_upload": keeps_the_books(request),
-        "newer_url": addresses.link(request, (), page=str(number - 1)) if number else "",
-        "older_url": addresses.link(request, (), page=str(number + 1)) if len(found) > PAGE_ROWS else "",
+        "newer_url": addresses.link(request, KEPT, page=str(number - 1)) if number else "",
+        "older_url": addresses.link(request, KEPT, page=str(number + 1)) if len(found) > PAGE_ROWS else "",
         "tabs": tabs("invoices:list"),
     }
     return render(request, "usage/invoices.html", {"invoices": context})

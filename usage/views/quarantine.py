@@ -12,7 +12,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from core import addresses
 from core.errors import AlreadyDoneError, InvalidInputError
-from core.shapes import Tab, Tone
+from core.shapes import Column, Tab, Tone
+from core.sorting import Head, Table
 from teams.models import Role
 from teams.selectors import require_admin
 from teams.types import PersonRequest
@@ -33,7 +34,18 @@ from usage.services.quarantine import AssignedCall, assign_quarantined, can_be_a
 from usage.told import facts, told
 from usage.views.access import require_books
 
-KEPT = ("state", "reason", "source", "before")
+KEPT = ("state", "reason", "source", "before", "sort")
+TABLE = Table(
+    usual="-read",
+    heads=(
+        Head(label="Call"),
+        Head(label="Reason"),
+        Head(label="What it tells"),
+        Head(label="Source"),
+        Head(label="Read", sort="read", falls=True),
+        Head(label="State"),
+    ),
+)
 PAGE_ROWS = 50
 NOTHING = "—"
 OUTCOME_TONES = {
@@ -84,6 +96,8 @@ class QuarantinePage:
     lines: tuple[Line, ...]
     rows: int
     is_filtered: bool
+    columns: tuple[Column, ...]
+    falls: bool
     is_first: bool
     all_url: str
     newest_url: str
@@ -92,15 +106,18 @@ class QuarantinePage:
 
 @require_safe
 def list_quarantine(request: PersonRequest, *, names_of_sources: SourceNames) -> HttpResponse:
-    """List rows that were set aside, the newest first, by state, reason and source."""
+    """List rows that were set aside, the newest first or by `?sort=`, by state, reason and source."""
     require_books(request)
     state = addresses.choice(request, "state", STATES, OPEN)
     wanted = {name: request.GET.get(name, "").replace("\x00", "") for name in ("reason", "source")}
     rows = quarantine_for(request.user).filter(STATES[state][1])
-    rows = rows.filter(**{name: value for name, value in wanted.items() if value}).order_by("-pk")
+    order = TABLE.order(request)
+    rows = rows.filter(**{name: value for name, value in wanted.items() if value})
+    rows = rows.order_by(*order.sql({"read": "pk"}))
     total = rows.count()
     if before := request.GET.get("before", "").replace("\x00", ""):
-        rows = rows.filter(pk__lt=Quarantine.objects.filter(public_id=before).values("pk")[:1])
+        further = "pk__lt" if order.falls else "pk__gt"
+        rows = rows.filter(**{further: Quarantine.objects.filter(public_id=before).values("pk")[:1]})
     found = list(rows[: PAGE_ROWS + 1])
     shown = found[:PAGE_ROWS]
     names, counted = names_of_sources(), counts(state)
@@ -113,8 +130,10 @@ def list_quarantine(request: PersonRequest, *, names_of_sources: SourceNames) ->
         lines=tuple(_line(entry, names) for entry in shown),
         rows=total,
         is_filtered=any(wanted.values()),
+        columns=TABLE.columns(request, ("state", "reason", "source", "sort")),
+        falls=order.falls,
         is_first=not before,
-        all_url=addresses.link(request, ("state",)),
+        all_url=addresses.link(request, ("state", "sort")),
         newest_url=addresses.link(request, KEPT, before="") if before else "",
         older_url=addresses.link(request, KEPT, before=shown[-1].public_id) if len(found) > PAGE_ROWS else "",
     )

@@ -1,16 +1,20 @@
 """Reports: what teams cost in a month, the statement of one of them, and the export for FinOps tools."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from core import addresses
 from core.errors import NotFoundError
-from core.shapes import Tab
+from core.shapes import Column, Tab
 from core.sheets import CSV_HEAD, cells
+from core.sorting import Head, Table
 from core.spreadsheets import Cell, csv_response, csv_stream
 from teams.models import Team
 from teams.selectors import roles_of
@@ -25,10 +29,32 @@ from usage.views.access import require_books
 from usage.views.sheets import sheet
 
 MONTHS_BACK = 12
+KEPT = ("month", "sort")
+TABLE = Table(
+    usual="-spent",
+    heads=(
+        Head(label="Team", sort="team"),
+        Head(label="Calls", sort="calls", numeric=True),
+        Head(label="Spent", sort="spent", numeric=True),
+        Head(label="Share", numeric=True),  # in the order of what was spent
+        Head(label="Budget", sort="budget", numeric=True),
+        Head(label="Used", sort="used", falls=True),
+        Head(label="Unattributed", numeric=True),  # as above
+    ),
+)
 TEAMS_HEAD = (
     *("team", "team_id", "department", "calls", "spent_usd", "share_percent"),
     *("budget_usd", "used_percent", "unallocated_usd"),
 )
+
+
+SORTS: dict[str, Callable[[TeamMonth], str | int | Decimal | None]] = {
+    "team": lambda row: row.team,
+    "calls": lambda row: row.calls,
+    "spent": lambda row: row.cost_usd,
+    "budget": lambda row: row.limit_usd,
+    "used": lambda row: row.used_percent,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,24 +71,29 @@ class ReportsPage:
 
     months: tuple[Tab, ...]
     lines: tuple[TeamLine, ...]
+    columns: tuple[Column, ...]
     csv_url: str
     focus_url: str
 
 
 @require_safe
 def list_teams(request: PersonRequest) -> HttpResponse:
-    """Show what the teams that the person oversees cost in `?month=`; as CSV with `?format=csv`."""
+    """Show what the teams that the person oversees cost in `?month=`, by `?sort=`; as CSV with
+    `?format=csv`.
+    """
     request.roles_held = roles_of(request.user)
     today = organisation_today()
     period = month_asked(request.GET["month"]) if "month" in request.GET else this_month(today)
     found = showback(Team.objects.overseen_by(request.user), period)
+    rows = TABLE.order(request).of(found.rows, SORTS)
     if request.GET.get("format") == "csv":
-        return csv_response(f"teams-{name_of(period)}", TEAMS_HEAD, map(_cells, found.rows))
+        return csv_response(f"teams-{name_of(period)}", TEAMS_HEAD, map(_cells, rows))
     sees_all = request.roles_held.sees_everything
     page = ReportsPage(
         months=_months(request, period, today),
-        lines=tuple(TeamLine(month=row, url=_statement_url(row.team_id, period)) for row in found.rows),
-        csv_url=f"{request.path}?month={name_of(period)}&format=csv",
+        lines=tuple(TeamLine(month=row, url=_statement_url(row.team_id, period)) for row in rows),
+        columns=TABLE.columns(request, KEPT),
+        csv_url=addresses.link(request, KEPT, month=name_of(period), format="csv"),
         focus_url=reverse("reports:focus", args=[name_of(period)]) if sees_all else "",
     )
     return render(request, "usage/reports.html", {"reports": found, "page": page})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from itertools import product
+from typing import Any
 
 import structlog
 from django.db import transaction
@@ -23,7 +24,7 @@ from usage.models import (
     ReconciliationRun,
     RunState,
 )
-from usage.selectors.compared import end_of_day, was_whole, with_calls
+from usage.selectors.compared import NOT_COMPARED, end_of_day, was_whole, with_calls
 from usage.selectors.sources import gateways_alone, gateways_told, reads_of_gateways
 from usage.services.reconciliation import runs
 from usage.services.reconciliation.calls import reconcile_day
@@ -62,9 +63,10 @@ def reconcile_recent_days() -> dict[str, str]:
     earlier = [today - timedelta(days=back) for back in range(3, DAYS_BACK + 1)]
     known = ReconciliationRun.objects.filter(level=Level.CALLS, day__gte=earlier[-1])
     runs_of = {(run.source, run.day): run for run in known}
-    due = [*product(gateways_told(), days), *gateways_alone(days), *_left_out(earlier, runs_of)]
+    waiting = _left_out(earlier, runs_of)
+    due = [*product(gateways_told(), days), *gateways_alone(days), *waiting]
     due.sort(key=lambda one: runs_of[one].last_run_at if one in runs_of else NEVER)
-    return _in_turn(
+    outcomes = _in_turn(
         Work(
             name=f"{source} {day}",
             source=source,
@@ -74,6 +76,28 @@ def reconcile_recent_days() -> dict[str, str]:
         )
         for source, day in due
     )
+    mark_left_out([one for one in waiting if f"{one[0]} {one[1]}" not in outcomes])
+    return outcomes
+
+
+@transaction.atomic
+def mark_left_out(pairs: Sequence[tuple[str, date]]) -> None:
+    """Write down that gateways' calls of these days were never compared since they were over: each as a run
+    that is red, so that pages see it. One that was begun with calls says so itself, and stays.
+    """
+    if not pairs:
+        return
+    now = clock.now()
+    red: dict[str, Any] = {"state": RunState.UNREADABLE, "notice": NOT_COMPARED, "last_run_at": now}
+    marks = [
+        ReconciliationRun(source=source, day=day, level=Level.CALLS, first_run_at=now, **red)
+        for source, day in pairs
+    ]
+    ReconciliationRun.objects.bulk_create(marks, ignore_conflicts=True)
+    empty = ReconciliationRun.objects.filter(level=Level.CALLS, portal_calls=0, gateway_calls=0)
+    found = empty.filter(day__in={day for _, day in pairs}).exclude(state=RunState.UNREADABLE)
+    begun = [pk for pk, *one in found.values_list("pk", "source", "day") if tuple(one) in set(pairs)]
+    ReconciliationRun.objects.filter(pk__in=begun).update(**red)
 
 
 def _left_out(
@@ -88,7 +112,7 @@ def _left_out(
 
     def is_left_out(one: tuple[str, date]) -> bool:
         run = runs_of.get(one)
-        if run is None or not was_whole(run):
+        if run is None or run.notice == NOT_COMPARED or not was_whole(run):
             return True
         if run.state != RunState.UNREADABLE or run.notice == TOO_LARGE:
             return False
