@@ -9,7 +9,7 @@ from approvals.models import AccessRequest, RequestKind
 from approvals.services.asking import Ask, check_ask, keep_policy
 from approvals.services.asking import model_names as names_of_models
 from approvals.services.common import locked, record, require_open, require_seen
-from approvals.services.revising import bring_up_to_date, start_again
+from approvals.services.revising import end_if_over, start_again
 from approvals.services.submitting import ASKED, facts
 from approvals.services.withdrawing import require_requester
 from core.errors import InvalidInputError
@@ -33,7 +33,7 @@ def amend(
     Raises what submit() raises, ChangedSinceReadError when `seen_revision` is old, AlreadyDecidedError or
     GoneError when it is over.
     """
-    bring_up_to_date(request)
+    end_if_over(request)
     return _amend(
         actor=actor,
         request=request,

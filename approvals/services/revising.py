@@ -57,13 +57,24 @@ def begin_next_stage(request: AccessRequest, *, at: datetime) -> None:
     request.save(update_fields=["stage_index", "stage_began_at", "reminders"])
 
 
-def stranded() -> AccessRequestQuerySet:
-    """Return the pending requests around which something happened that they do not show yet."""
+def over() -> Q:
+    """Return what is true of requests that are to be closed because of what happened around them."""
     closed = Q(project__archived_at__isnull=False) | Q(project__team__archived_at__isnull=False)
     left = Q(requester__is_active=False) | Q(beneficiary__is_active=False)
-    moved = ~Q(team=F("project__team"))
-    over = ended.key_or_access_ended()
-    return AccessRequest.objects.pending().filter(over | closed | left | moved | former.led_the_team())
+    return ended.key_or_access_ended() | closed | left | former.led_the_team()
+
+
+def stranded() -> AccessRequestQuerySet:
+    """Return the pending requests around which something happened that they do not show yet."""
+    return AccessRequest.objects.pending().filter(over() | ~Q(team=F("project__team")))
+
+
+def end_if_over(request: AccessRequest) -> None:
+    """Close a pending request that is over, in a transaction of its own. One whose project belongs to another
+    team starts again there with what its requester is about to change.
+    """
+    if AccessRequest.objects.pending().filter(over(), pk=request.pk).exists():
+        lasting(lambda: follow(request.pk))
 
 
 def bring_up_to_date(request: AccessRequest) -> None:

@@ -9,7 +9,7 @@ from approvals.models import BudgetRequest
 from approvals.services.common import require_seen
 from approvals.services.increases.asking import checked_wish, require_asker, start_again
 from approvals.services.increases.common import asked_facts, locked_increase, record_increase, require_open
-from approvals.services.increases.following import bring_increase_up_to_date
+from approvals.services.increases.following import end_increase_if_over
 from teams.models import User
 
 
@@ -26,7 +26,7 @@ def amend_increase(
 
     Nothing changes when nothing differs. Raises as amend() does.
     """
-    bring_increase_up_to_date(request)
+    end_increase_if_over(request)
     return _amend(
         actor=actor,
         request=request,

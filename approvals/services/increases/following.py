@@ -14,15 +14,25 @@ from approvals.services.increases.common import close_increase, locked_increase,
 from core.idempotency import lasting
 
 
-def stranded_increases() -> BudgetRequestQuerySet:
-    """Return the pending requests around which something happened that they do not show yet."""
+def over() -> Q:
+    """Return what is true of requests that are to be closed because of what happened around them."""
     places = ("project", "project__team", "team", "department")
     closed = Q(budget__closed_at__isnull=False) | Q(requester__is_active=False)
     for place in places:
         closed |= Q(**{f"{place}__archived_at__isnull": False})
+    return ended.key_of_the_budget_ended() | closed | former.answered_for_the_budget()
+
+
+def stranded_increases() -> BudgetRequestQuerySet:
+    """Return the pending requests around which something happened that they do not show yet."""
     moved = Q(project__isnull=False) & ~Q(project__team=F("revised_in"))
-    over = ended.key_of_the_budget_ended()
-    return BudgetRequest.objects.pending().filter(over | closed | moved | former.answered_for_the_budget())
+    return BudgetRequest.objects.pending().filter(over() | moved)
+
+
+def end_increase_if_over(request: BudgetRequest) -> None:
+    """Close a pending request that is over, as end_if_over() does."""
+    if BudgetRequest.objects.pending().filter(over(), pk=request.pk).exists():
+        lasting(lambda: _follow(request.pk))
 
 
 def bring_increase_up_to_date(request: BudgetRequest) -> None:
