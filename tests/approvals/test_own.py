@@ -50,11 +50,10 @@ def test_a_closed_project_closes_its_request_before_it_is_changed(cast: Cast, as
     assert (asked.status, asked.revision) == (RequestStatus.CLOSED, 1)
 
 
-def test_a_moved_request_is_read_again_before_it_is_changed(cast: Cast, asked: AccessRequest) -> None:
+def test_a_change_of_a_moved_request_begins_in_the_new_team(cast: Cast, asked: AccessRequest) -> None:
     move_project(actor=None, project=cast.ranking, team=cast.cards, reason="A new owner.")
-    with pytest.raises(ChangedSinceReadError) as refusal:
-        change(cast, asked, duration_days=30)
-    assert refusal.value.extra["difference"] == {"team": {"before": "search", "after": "cards"}}
+    changed = change(cast, asked, duration_days=30)
+    assert (changed.revision, changed.team, changed.stage_index) == (2, cast.cards, 0)
 
 
 def test_a_closed_project_closes_what_waits_for_more_of_its_budget_before_it_is_changed(cast: Cast) -> None:
