@@ -209,8 +209,8 @@ MUTANTS = (
     Mutant(
         name="more budget of a project that moved is decided as it was",
         home="approvals.services.increases.following:stranded_increases",
-        before="closed | moved | former",
-        after="closed | former",
+        before="over() | moved",
+        after="over()",
         tests=MORE_BUDGET,
     ),
     Mutant(
@@ -314,8 +314,8 @@ MUTANTS = (
     Mutant(
         name="a moved project keeps its approvals",
         home="approvals.services.revising:stranded",
-        before="closed | left | moved | former",
-        after="closed | left | former",
+        before='over() | ~Q(team=F("project__team"))',
+        after="over()",
         tests=LIFE,
     ),
     Mutant(

@@ -75,14 +75,14 @@ class Books(Ledger):
         if decision.hold is None:
             hour = self.now.replace(minute=0, second=0, microsecond=0)
             whose = (key.id, project.id, project.team_id, who.department_id)
-            self.blocked[hour, *whose, decision.code, decision.cause] += 1
+            told = self._why_invalid(key, project) or decision.code
+            self.blocked[hour, *whose, told, decision.cause] += 1
         return decision
 
     def _refusal(self, body: Body, key: Key, project: Project, model: Model | None) -> str:
         """Say why a call is refused whatever it costs."""
-        is_gone = key.is_revoked or key.expires_at <= self.now
         mode = MODES.get(body["route"])
-        if is_gone or key.owner_id in self.inactive or project.is_archived:
+        if self._why_invalid(key, project):
             return "invalid_api_key"
         if key.is_suspended:
             return "key_suspended"
@@ -91,6 +91,16 @@ class Books(Ledger):
         if mode is None:
             return "route_not_allowed"
         return "model_unknown" if model is None or model.is_retired or model.mode != mode else ""
+
+    def _why_invalid(self, key: Key, project: Project) -> str:
+        """Say why a key is not valid, which people are told and its caller is not."""
+        reasons = {
+            "key_revoked": key.is_revoked,
+            "key_expired": key.expires_at <= self.now,
+            "key_owner_inactive": key.owner_id in self.inactive,
+            "key_project_archived": project.is_archived,
+        }
+        return next((name for name, holds in reasons.items() if holds), "")
 
     def _weigh(self, body: Body, raw: bytes, who: Attribution, model: Model) -> Decision:
         """Price the worst case of a call and put it on every budget and rate of its path, or say what is in

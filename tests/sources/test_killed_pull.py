@@ -24,7 +24,7 @@ from gateway.models import GatewayLog, LogKind
 from gateway.services import register_log
 from portal import ledger
 from tests.gateway.conftest import World, build_world
-from tests.sources.test_logs import line
+from tests.sources.logged import line
 from tests.usage.test_bulk_replay import wait_for_other_sessions
 from usage.models import GatewayCall, ImportCursor, Quarantine, UsageDay, UsageEvent
 

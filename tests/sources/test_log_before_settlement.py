@@ -14,7 +14,7 @@ from portal import ledger
 from tests.fakes.spend_logs import SpendLogs, row
 from tests.gateway.conftest import World
 from tests.gateway.test_pull import row as journal_row
-from tests.sources.test_logs import allowed, lately, pull
+from tests.sources.logged import allowed, lately, pull
 from tests.usage.test_repricing import administrator
 from usage.models import Quarantine, UsageDay
 from usage.services import follow_settlements, ingest_page

@@ -17,11 +17,9 @@ from tests.fakes.spend_logs import SpendLogs, row
 from tests.gateway.conftest import World
 from tests.gateway.test_otlp import span, trace
 from tests.gateway.test_push import CSV, push
-from tests.sources.test_logs import access, allowed, folder, lately, line, pull
+from tests.sources.logged import allowed, lately, line, pull
 from usage.models import Discrepancy, UsageEvent
 from usage.services import check_prices
-
-__all__ = ["access", "folder"]
 
 
 @pytest.fixture(autouse=True)
