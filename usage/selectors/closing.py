@@ -204,7 +204,7 @@ def _all_compared(first_day: date) -> Check:
         shown = ", ".join(f"{day:%-d %B}" for day in left[:5])
         detail = (
             f"Never compared since they were over: {shown}{more}. The jobs make up for the last 45 days;"
-            " `manage.py reconcile --day` compares any."
+            " manage.py reconcile --day compares any."
         )
     return Check(holds=not left, title="All days are compared", detail=detail)
 

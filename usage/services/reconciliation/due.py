@@ -38,7 +38,7 @@ DAYS_BACK = 45
 MOST_RUNS = 200  # a task stays short; the next one goes on
 NEVER = datetime.min.replace(tzinfo=UTC)
 NIGHTLY = time(4, 20)
-TOO_LARGE = "Too much for a job to compare. `manage.py reconcile --day` has the time."
+TOO_LARGE = "Too much for a job to compare. manage.py reconcile --day has the time."
 GIVE_UP_SECONDS = 3.0
 
 
