@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -7,7 +9,14 @@ class ApprovalsConfig(AppConfig):
 
     def ready(self) -> None:
         """Let the end of a key or a grant close what waits for it."""
-        from approvals.services.closing import close_requests_of_key  # noqa: PLC0415  models are loaded now
-        from keys.ports import access_ended  # noqa: PLC0415
+        from keys.ports import access_ended  # noqa: PLC0415  models are loaded now
 
-        access_ended.connect(close_requests_of_key, dispatch_uid="approvals")
+        access_ended.connect(close_what_waits, dispatch_uid="approvals")
+
+
+def close_what_waits(**ended: Any) -> None:
+    """Close what waits to go on with a key or a grant that has ended."""
+    # Imported when it is needed: a settings module of few apps, such as a benchmark's, has not all it needs.
+    from approvals.services.closing import close_requests_of_key  # noqa: PLC0415
+
+    close_requests_of_key(**ended)
