@@ -25,7 +25,7 @@ from usage.services.retention import HOURS_KEPT
 
 log = structlog.get_logger(__name__)
 
-PAGE_ROWS = 20_000
+PAGE_ROWS = 50_000
 MOST_ROUNDS = 4
 TOLD_TOO_OFTEN = f"The page tells this call with more than {MOST_ROUNDS} different figures."
 COPY_SQL = f"COPY usage_import_row ({', '.join(name for name, _ in COLUMNS)}) FROM STDIN (FORMAT BINARY)"
