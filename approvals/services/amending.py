@@ -34,59 +34,38 @@ def amend(
     GoneError when it is over.
     """
     end_if_over(request)
-    return _amend(
-        actor=actor,
-        request=request,
-        seen_revision=seen_revision,
-        reason=reason,
-        expected_monthly_usd=expected_monthly_usd,
-        model_names=model_names,
-        duration_days=duration_days,
-        ticket=ticket,
-    )
-
-
-@transaction.atomic
-def _amend(
-    *,
-    actor: User,
-    request: AccessRequest,
-    seen_revision: int,
-    reason: str,
-    expected_monthly_usd: Decimal,
-    model_names: Collection[str],
-    duration_days: int | None,
-    ticket: str,
-) -> AccessRequest:
-    keep_policy(request.tier)
-    mine = locked(request)
-    require_requester(actor, mine)
-    require_open(mine)
-    require_seen(mine, seen_revision)
-    if mine.kind == RequestKind.BREAK_GLASS:
-        raise InvalidInputError("The glass is broken: this review is of what was done, and stays as it is.")
-    ask = check_ask(
-        tier=mine.tier,
-        model_names=names_of_models(mine.model_ids) if mine.extends_grant else model_names,
-        reason=reason,
-        duration_days=duration_days,
-        expected_monthly_usd=expected_monthly_usd,
-        ticket=ticket,
-    )
-    if all(getattr(mine, name) == getattr(ask, name) for name in ASKED):
+    with transaction.atomic():
+        keep_policy(request.tier)
+        mine = locked(request)
+        require_requester(actor, mine)
+        require_open(mine)
+        require_seen(mine, seen_revision)
+        if mine.kind == RequestKind.BREAK_GLASS:
+            raise InvalidInputError(
+                "The glass is broken: this review is of what was done, and stays as it is."
+            )
+        ask = check_ask(
+            tier=mine.tier,
+            model_names=names_of_models(mine.model_ids) if mine.extends_grant else model_names,
+            reason=reason,
+            duration_days=duration_days,
+            expected_monthly_usd=expected_monthly_usd,
+            ticket=ticket,
+        )
+        if all(getattr(mine, name) == getattr(ask, name) for name in ASKED):
+            return mine
+        before = facts(mine)
+        _apply(mine, ask)
+        after = facts(mine)
+        changed = {name for name, value in after.items() if value != before[name]}
+        record(
+            actor,
+            "request.amended",
+            mine,
+            before={name: before[name] for name in changed},
+            after={name: after[name] for name in changed},
+        )
         return mine
-    before = facts(mine)
-    _apply(mine, ask)
-    after = facts(mine)
-    changed = {name for name, value in after.items() if value != before[name]}
-    record(
-        actor,
-        "request.amended",
-        mine,
-        before={name: before[name] for name in changed},
-        after={name: after[name] for name in changed},
-    )
-    return mine
 
 
 def _apply(request: AccessRequest, ask: Ask) -> None:

@@ -27,35 +27,16 @@ def amend_increase(
     Nothing changes when nothing differs. Raises as amend() does.
     """
     end_increase_if_over(request)
-    return _amend(
-        actor=actor,
-        request=request,
-        seen_revision=seen_revision,
-        limit_usd=limit_usd,
-        reason=reason,
-        until=until,
-    )
-
-
-@transaction.atomic
-def _amend(
-    *,
-    actor: User,
-    request: BudgetRequest,
-    seen_revision: int,
-    limit_usd: Decimal,
-    reason: str,
-    until: datetime | None,
-) -> BudgetRequest:
-    mine = locked_increase(request)
-    require_asker(actor, mine)
-    require_open(mine)
-    require_seen(mine, seen_revision)
-    before = asked_facts(mine)
-    mine.limit_usd, mine.reason = checked_wish(mine.budget, limit_usd, reason, until)
-    mine.until = until
-    if asked_facts(mine) == before:
+    with transaction.atomic():
+        mine = locked_increase(request)
+        require_asker(actor, mine)
+        require_open(mine)
+        require_seen(mine, seen_revision)
+        before = asked_facts(mine)
+        mine.limit_usd, mine.reason = checked_wish(mine.budget, limit_usd, reason, until)
+        mine.until = until
+        if asked_facts(mine) == before:
+            return mine
+        start_again(mine, "limit_usd", "until", "reason")
+        record_increase(actor, "budget_increase.amended", mine, before=before, after=asked_facts(mine))
         return mine
-    start_again(mine, "limit_usd", "until", "reason")
-    record_increase(actor, "budget_increase.amended", mine, before=before, after=asked_facts(mine))
-    return mine
