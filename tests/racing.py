@@ -49,8 +49,8 @@ def while_it_waits(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
         with transaction.atomic():
             first()
             done.set()
-            deadline = time.monotonic() + 20
-            while not somebody_waits() and time.monotonic() < deadline:
+            deadline = time.monotonic() + START_WITHIN_SECONDS
+            while not waiting_for_locks() and time.monotonic() < deadline:
                 time.sleep(0.01)
 
     def follow() -> Any:
@@ -62,8 +62,16 @@ def while_it_waits(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
     return outcome
 
 
-def somebody_waits() -> bool:
+def waiting_for_locks() -> int:
+    """Count the sessions that wait for another; unlike pg_stat_activity also anew within a transaction."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        (waiting,) = cursor.fetchone()
-    return bool(waiting)
+        return int(cursor.fetchone()[0])
+
+
+def wait_until(is_true: Callable[[], object]) -> None:
+    """Return when something has become true; fail when it does not."""
+    until = time.monotonic() + START_WITHIN_SECONDS
+    while not is_true():
+        assert time.monotonic() < until
+        time.sleep(0.01)

@@ -18,7 +18,7 @@ from tests.gateway.conftest import Gus, World, build_world
 from tests.gateway.test_pull import Journal
 from tests.gateway.test_pull import row as line
 from tests.gateway.test_push import push, row
-from tests.racing import at_once, somebody_waits
+from tests.racing import at_once, waiting_for_locks
 from usage.models import UsageEvent
 from usage.services import pull_source
 from usage.services.corrections import Correction, correct_calls
@@ -89,7 +89,7 @@ def test_a_hold_does_not_wait_for_what_is_booked_behind_it(
 
     def ask() -> tuple[int, bool]:
         until = monotonic() + WITHIN_SECONDS
-        while not (locked.is_set() and somebody_waits()) and monotonic() < until:
+        while not (locked.is_set() and waiting_for_locks()) and monotonic() < until:
             sleep(0.01)
         status = Gus(world.gus.gateway, Client()).authorize(world.token).status_code
         found = status, booked.is_set()

@@ -9,7 +9,7 @@ import secrets as random
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from gateway.hot.http import SHORT_BODY_BYTES, DecisionProtocol, read_head
 from tests.gateway.conftest import World, build_world
 from tests.gateway.swarm import web_processes
 from tests.gateway.together import AUTHORIZE
+from tests.racing import wait_until, waiting_for_locks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -305,16 +306,3 @@ def test_a_stop_waits_for_the_decision_under_way(world: World) -> None:
         assert caller.is_closed_by_server()
         served.processes[0].wait(20)
         caller.socket.close()
-
-
-def waiting_for_locks() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        return int(cursor.fetchone()[0])
-
-
-def wait_until(is_true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not is_true():
-        assert time.monotonic() < until
-        time.sleep(0.01)
