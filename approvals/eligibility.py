@@ -6,11 +6,11 @@ The page, the mail and the services all ask here, so what is offered is what is 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 
 from approvals import policy
 from approvals.errors import NotEligibleError
-from approvals.models import AccessRequest, Decision, Delegation, Stage
+from approvals.models import AccessRequest, Decision, Delegation, Stage, delegation_covers
 from teams.models import Role, User
 from teams.selectors import RoleHolders, names_of, role_holders
 
@@ -86,14 +86,6 @@ def live_delegations() -> QuerySet[Delegation]:
     """Return the delegations that count now: live, between active people, the oldest first."""
     live = Delegation.objects.live().filter(giver__is_active=True, taker__is_active=True)
     return live.order_by("pk")
-
-
-def delegation_covers(*, team: Any, department: Any) -> Q:
-    """Return the condition that a delegation is for this team, its department or everything."""
-    everything = Q(team__isnull=True, department__isnull=True)
-    in_team = Q() if team is None else Q(team=team)
-    in_department = Q() if department is None else Q(department=department)
-    return everything | in_team | in_department
 
 
 def lent_of(rows: Iterable[Mapping[str, Any]]) -> list[policy.Lent]:

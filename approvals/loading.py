@@ -4,9 +4,9 @@ from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, Subquery
-from django.db.models.functions import Coalesce, JSONObject
+from django.db.models.functions import JSONObject
 
-from approvals.eligibility import delegation_covers, live_delegations
+from approvals.eligibility import live_delegations
 from approvals.models import (
     AccessRequestQuerySet,
     BudgetComment,
@@ -14,6 +14,8 @@ from approvals.models import (
     Comment,
     Decision,
     Stage,
+    delegation_covers,
+    where_it_is,
 )
 from budgets.models import Entry, EntryKind
 from core import clock
@@ -92,10 +94,7 @@ def _extendable() -> Subquery:
 
 def with_lent(requests: BudgetRequestQuerySet) -> BudgetRequestQuerySet:
     """Return these requests for more budget with the delegations where they are; no further query."""
-    team = Coalesce(OuterRef("project__team"), OuterRef("team"))
-    departments = ("project__team__department", "team__department", "department")
-    department = Coalesce(*(OuterRef(name) for name in departments))
-    return requests.annotate(lent=_lent(team, department))  # type: ignore[no-redef]
+    return requests.annotate(lent=_lent(**where_it_is()))  # type: ignore[no-redef]
 
 
 def with_said(requests: BudgetRequestQuerySet) -> BudgetRequestQuerySet:

@@ -102,16 +102,18 @@ def waiting_count(user: User) -> int:
 
     Every page shows this number, so no more is read than what says who decides.
     """
-    overseen = AccessRequest.objects.pending().visible_to(user)
-    more = BudgetRequest.objects.visible_to(user).pending().exclude(requester=user)
-    pending = list(told_of(more, with_turn(overseen.exclude(requester=user))))
-    placed = more.select_related("project__team__department", "team__department", "department")
-    increases = _unless_none(with_lent(placed), pending)
-    if not pending and not increases:
+    increases = BudgetRequest.objects.pending().exclude(requester=user)
+    overseen = AccessRequest.objects.visible_to(user).pending().exclude(requester=user)
+    pending = list(told_of(increases, with_turn(overseen)))
+    more = with_lent(increases.visible_to(user)).select_related(
+        "project__team__department", "team__department", "department"
+    )
+    found = _unless_none(more, pending)
+    if not pending and not found:
         return 0
     holders = role_holders()
     return sum(may_decide(user, request, holders) for request in pending) + sum(
-        user.pk in deciders_of(request, holders) for request in increases
+        user.pk in deciders_of(request, holders) for request in found
     )
 
 

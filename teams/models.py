@@ -9,7 +9,7 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeBoundary, RangeOperators
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Exists, F, Func, Q
+from django.db.models import Exists, F, Func, OuterRef, Q
 from django.db.models.functions import Lower
 
 from core.clock import now
@@ -122,11 +122,14 @@ class TeamQuerySet(models.QuerySet["Team"]):
 
     def overseen_by(self, user: User) -> Self:
         """Return the teams that the user leads or directs; organisation-wide roles oversee all."""
-        return self.filter(_oversees(user, team="pk", department="department"))
+        return self.filter(oversees(user, team=OuterRef("pk"), department=OuterRef("department")))
 
     def visible_to(self, user: User) -> Self:
         """Return the teams that the user works in or oversees."""
-        return self.filter(_oversees(user, team="pk", department="department") | Q(pk__in=_live_teams(user)))
+        return self.filter(
+            oversees(user, team=OuterRef("pk"), department=OuterRef("department"))
+            | Q(pk__in=_live_teams(user))
+        )
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -135,7 +138,8 @@ class ProjectQuerySet(models.QuerySet["Project"]):
     def visible_to(self, user: User) -> Self:
         """Return the projects of the teams that the user works in or oversees."""
         return self.filter(
-            _oversees(user, team="team", department="team__department") | Q(team__in=_live_teams(user))
+            oversees(user, team=OuterRef("team"), department=OuterRef("team__department"))
+            | Q(team__in=_live_teams(user))
         )
 
     def open(self) -> Self:
@@ -355,10 +359,7 @@ def sees_everything(user: User) -> Q:
     return Q(Exists(_live_roles(user).filter(role__in=ORGANISATION_WIDE)))
 
 
-def _oversees(user: User, *, team: str, department: str) -> Q:
-    roles = _live_roles(user)
-    return (
-        sees_everything(user)
-        | Q((f"{team}__in", roles.filter(role=Role.LEAD).values("team")))
-        | Q((f"{department}__in", roles.filter(role=Role.DIRECTOR).values("department")))
-    )
+def oversees(user: User, *, team: Any, department: Any) -> Q:
+    """Return the condition that a live role shows this team and department of a row to the user."""
+    here = Q(role=Role.LEAD, team=team) | Q(role=Role.DIRECTOR, department=department)
+    return Q(Exists(_live_roles(user).filter(Q(role__in=ORGANISATION_WIDE) | here)))

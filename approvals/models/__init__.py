@@ -1,6 +1,6 @@
 """What approvals keep."""
 
-from approvals.models.increases import BudgetComment, BudgetRequest, BudgetRequestQuerySet
+from approvals.models.increases import BudgetComment, BudgetRequest, BudgetRequestQuerySet, where_it_is
 from approvals.models.requests import (
     BREAK_GLASS_MOST_HOURS,
     LONGEST_DELEGATION,
@@ -16,6 +16,7 @@ from approvals.models.requests import (
     RequestKind,
     Stage,
     Verdict,
+    delegation_covers,
     lent_to,
 )
 from approvals.models.waiting import RequestStatus
@@ -39,5 +40,7 @@ __all__ = [
     "RequestStatus",
     "Stage",
     "Verdict",
+    "delegation_covers",
     "lent_to",
+    "where_it_is",
 ]

@@ -4,15 +4,16 @@ from datetime import timedelta
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Exists, F, Q
+from django.db.models import F, OuterRef, Q
+from django.db.models.functions import Coalesce
 
-from approvals.models.requests import lent_to
+from approvals.models.requests import lent_here
 from approvals.models.waiting import RequestStatus, Saying, Waiting, WaitingQuerySet
 from approvals.policy import Turn, turn_at
 from budgets.models import MONEY, Budget, BudgetLimit
 from core.clock import now
 from core.ids import PublicIdField
-from teams.models import Department, Project, Role, Team, User, sees_everything
+from teams.models import Department, Project, Role, Team, User, oversees
 
 DECIDE_WITHIN = timedelta(days=7)
 SLA = timedelta(hours=48)
@@ -20,26 +21,22 @@ SLA = timedelta(hours=48)
 NEXT_OWNER: dict[str, str] = {Role.LEAD: Role.DIRECTOR, Role.DIRECTOR: Role.FINANCE}
 
 
+def where_it_is() -> dict[str, Coalesce]:
+    """Return the team and the department that a request for more is about, to a query inside its own."""
+    departments = ("project__team__department", "team__department", "department")
+    return {
+        "team": Coalesce(OuterRef("project__team"), OuterRef("team")),
+        "department": Coalesce(*(OuterRef(name) for name in departments)),
+    }
+
+
 class BudgetRequestQuerySet(WaitingQuerySet["BudgetRequest"]):
     """Requests for more budget, as people may see them and as time has left them."""
 
     def visible_to(self, user: User) -> Self:
         """Return the user's own requests, those about what he oversees, and those he is a delegate for."""
-        teams, departments = Team.objects.overseen_by(user), Department.objects.visible_to(user)
-        lent = lent_to(user)
-        in_teams = Q(pk__in=lent.values("team")) | Q(department__in=lent.values("department"))
-        lent_teams = Team.objects.filter(in_teams)
-        return self.filter(
-            Q(requester=user)
-            | Q(project__team__in=lent_teams)
-            | Q(team__in=lent_teams)
-            | Q(department__in=lent.values("department"))
-            | Q(Exists(lent.filter(team__isnull=True, department__isnull=True)))
-            | Q(project__team__in=teams)
-            | Q(team__in=teams)
-            | Q(department__in=departments)
-            | sees_everything(user)
-        )
+        here = where_it_is()
+        return self.filter(Q(requester=user) | lent_here(user, **here) | oversees(user, **here))
 
     def placed(self) -> Self:
         """Load what says whose budget a request is about."""

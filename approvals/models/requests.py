@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Exists, F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from approvals.models.waiting import RequestStatus, Saying, Waiting, WaitingQuerySet
 from approvals.policy import Turn, turn_at
@@ -16,7 +16,7 @@ from catalog.models import Tier
 from core.clock import now
 from core.ids import PublicIdField
 from keys.models import ApiKey, Grant
-from teams.models import Department, Project, Role, Team, User, ValidityQuerySet
+from teams.models import Department, Project, Role, Team, User, ValidityQuerySet, oversees
 
 BREAK_GLASS_MOST_HOURS = 4
 LONGEST_DELEGATION = timedelta(days=30)
@@ -172,14 +172,10 @@ class AccessRequestQuerySet(WaitingQuerySet["AccessRequest"]):
 
     def visible_to(self, user: User) -> Self:
         """Return the user's own requests, those of the teams he oversees, and those he is a delegate for."""
-        own = Q(requester=user) | Q(beneficiary=user)
-        lent = lent_to(user)
-        delegated = (
-            Q(project__team__in=lent.values("team"))
-            | Q(project__team__department__in=lent.values("department"))
-            | Q(Exists(lent.filter(team__isnull=True, department__isnull=True)))
+        here = {"team": OuterRef("project__team"), "department": OuterRef("project__team__department")}
+        return self.filter(
+            Q(requester=user) | Q(beneficiary=user) | lent_here(user, **here) | oversees(user, **here)
         )
-        return self.filter(own | delegated | Q(project__team__in=Team.objects.overseen_by(user)))
 
 
 class AccessRequest(Waiting):
@@ -398,6 +394,19 @@ class Delegation(models.Model):
 def lent_to(user: User) -> ValidityQuerySet[Delegation]:
     """Return what is lent to a person now."""
     return Delegation.objects.live().filter(taker=user, taker__is_active=True, giver__is_active=True)
+
+
+def lent_here(user: User, *, team: Any, department: Any) -> Q:
+    """Return the condition that something is lent to a person where this team and department of a row are."""
+    return Q(Exists(lent_to(user).filter(delegation_covers(team=team, department=department))))
+
+
+def delegation_covers(*, team: Any, department: Any) -> Q:
+    """Return the condition that a delegation is for this team, its department or everything."""
+    everything = Q(team__isnull=True, department__isnull=True)
+    in_team = Q() if team is None else Q(team=team)
+    in_department = Q() if department is None else Q(department=department)
+    return everything | in_team | in_department
 
 
 class Comment(Saying):

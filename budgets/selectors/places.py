@@ -19,17 +19,17 @@ PARTS = ("project_id", "team_id", "department_id")
 def seen_by(user: User, *, key_ids: Iterable[int] = (), roles: RolesHeld | None = None) -> Q:
     """Return the condition that the user may see a budget's scope; of keys those that the caller says he may.
 
-    `key_ids` may be a queryset, which is not read by itself. `roles`, when they are known, save a query.
+    Whose role shows him the whole organisation sees every one. `key_ids` may be a queryset, which is not read
+    by itself. `roles`, when they are known, save a query.
     """
-    seen = (
+    if (roles or roles_of(user)).sees_everything:
+        return Q(pk__isnull=False)
+    return (
         of_scopes(ScopeKind.TEAM, Team.objects.visible_to(user).values("pk"))
         | of_scopes(ScopeKind.PROJECT, Project.objects.visible_to(user).values("pk"))
         | of_scopes(ScopeKind.DEPARTMENT, Department.objects.visible_to(user).values("pk"))
         | of_scopes(ScopeKind.KEY, key_ids)
     )
-    if (roles or roles_of(user)).sees_everything:
-        seen |= Q(scope_kind=ScopeKind.ORGANISATION)
-    return seen
 
 
 def open_budgets_above(place: ScopePlace) -> QuerySet[Budget]:
