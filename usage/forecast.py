@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from statistics import median
 
 from core.money import ZERO, quantise
@@ -36,10 +37,11 @@ def expected_end(
         recent = since_first_use(daily_usd[-PACE_DAYS:])
         return linear(recent, spent_usd=spent_usd, days_left=days_left, extra_usd=extra_usd)
     scale = min(max((sum(known[-WEEK:], ZERO) / week).sqrt(), LEAST_SCALE), MOST_SCALE)
-    base = scale * sum((usual[offset % WEEK] * share for offset, share in _days_ahead(days_left)), ZERO)
+    ahead = zip(usual, _left_of_weekdays(days_left), strict=True)
+    base = scale * sum((usd * left for usd, left in ahead), ZERO)
     # The last of the known days is yesterday, whose weekday comes again in six days.
     residuals = [usd - usual[-1 - back % WEEK] for back, usd in enumerate(reversed(known))]
-    variance = sum((each**2 for each in residuals), ZERO) / (len(known) - 1)
+    variance = sum((each * each for each in residuals), ZERO) / (len(known) - 1)
     spread = RANGE_DEVIATIONS * scale * (variance * days_left).sqrt()
     expected = max(base + extra_usd, ZERO)
     return Forecast(
@@ -57,13 +59,16 @@ def _usual(known: Sequence[Decimal], offset: int) -> Decimal:
     return median(same) if same else ZERO
 
 
-def _days_ahead(days_left: Decimal) -> list[tuple[int, Decimal]]:
-    """Return the days left, by how far ahead of today they are, and how much of each is left."""
+@lru_cache(maxsize=32)  # all budgets whose windows end together have the same days left
+def _left_of_weekdays(days_left: Decimal) -> tuple[Decimal, ...]:
+    """Return how many days are left of each weekday, today's first, of which a part may be left."""
     whole = int(days_left)
     rest = days_left - whole  # of today
     first = 1 if rest else 0
-    days = [(offset, Decimal(1)) for offset in range(first, whole + first)]
-    return [(0, rest), *days] if rest else days
+    left = [rest, *[ZERO] * (WEEK - 1)]
+    for ahead in range(first, whole + first):
+        left[ahead % WEEK] += 1
+    return tuple(left)
 
 
 def linear(

@@ -1,9 +1,10 @@
 """The one pass over the roll-up that the Overview is made of, and the moment it is made at."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -110,9 +111,14 @@ class Moment:
         """Return the days from now to the end of the running month."""
         return (self.month.last_day - self.today).days + 1 - self.elapsed
 
-    def complete_days(self, number: int) -> list[date]:
+    def complete_days(self, number: int) -> Sequence[date]:
         """Return so many days up to yesterday, the oldest first."""
-        return [self.today - timedelta(days=back) for back in range(number, 0, -1)]
+        return _days_before(self.today, number)
+
+
+@lru_cache(maxsize=32)
+def _days_before(day: date, number: int) -> tuple[date, ...]:
+    return tuple(day - timedelta(days=back) for back in range(number, 0, -1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
