@@ -116,11 +116,11 @@ def _forecast(
     by_day: dict[date, Decimal] = {}
     by_model: dict[int, Decimal] = {}
     only = [(name, getattr(row, mine)) for name, mine in FILTERS.items() if getattr(row, mine) is not None]
-    for cell in cells.get((row.scope_kind, row.scope_id), []):
-        if all(cell[name] == value for name, value in only):
-            by_day[cell["day"]] = by_day.get(cell["day"], ZERO) + cell["usd"]
-            if cell.get("model_id") in rises:
-                by_model[cell["model_id"]] = by_model.get(cell["model_id"], ZERO) + cell["usd"]
+    found = cells.get((row.scope_kind, row.scope_id), [])
+    for cell in [cell for cell in found if all(cell[name] == mine for name, mine in only)] if only else found:
+        by_day[cell["day"]] = by_day.get(cell["day"], ZERO) + cell["usd"]
+        if rises and cell["model_id"] in rises:
+            by_model[cell["model_id"]] = by_model.get(cell["model_id"], ZERO) + cell["usd"]
     daily = since_first_use([by_day.get(day, ZERO) for day in days])
     left = Decimal(str(max((row.window_ends_at - now).total_seconds(), 0))) / DAY_SECONDS
     per_day = {model: usd / len(daily) for model, usd in by_model.items() if daily}
