@@ -4,9 +4,8 @@ They are booked by the bulk ingest, page by page, each in a transaction of its o
 leaves an unfinished database behind, which is no use.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, timedelta
-from itertools import islice
 from typing import Any
 
 from django.db import connection, transaction
@@ -23,7 +22,7 @@ from portal.demo.people import make_organisation
 from portal.demo.seed import OVER_BUDGET, RECONCILED_DAYS, Seeded, reconcile, refuse
 from portal.demo.spend import SpendOfBooks
 from usage.selectors.periods import organisation_today
-from usage.services import IngestCounts, import_page
+from usage.services import IngestCounts, import_pages
 
 PAGE_ROWS = 10_000
 # The gateway's own record of the last days: what these are compared with.
@@ -71,17 +70,10 @@ def seed_history(*, password: str, days: int, calls: int, seed: int) -> Seeded:
 
 
 def _book(source: str, rows: Iterable[Any], calls: int) -> IngestCounts:
-    """Book every row, a page at a time: memory holds one."""
+    """Book every row, a page at a time."""
     total = IngestCounts()
     with Progress("Calls", total=calls) as bar:
-        for page in _pages(rows):
-            counts = import_page(source=source, rows=page)
+        for counts in import_pages(source=source, rows=rows, page_rows=PAGE_ROWS):
             total.add(counts)
             bar.advance(counts.booked)
     return total
-
-
-def _pages(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    remaining = iter(rows)
-    while page := list(islice(remaining, PAGE_ROWS)):
-        yield page

@@ -5,7 +5,8 @@ not booked twice, and told with other figures it is a conflict. No watermark is 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -48,23 +49,49 @@ class Refused:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Rows, those to book of them by name in `rounds`, those that cannot be, and what is known so far."""
+
+    rows: Sequence[Any]
+    rounds: Sequence[dict[str, Copied]]
+    refused: list[Refused]
+    counts: IngestCounts
+
+
 def import_rows(*, source: str, rows: Iterable[Any], page_rows: int = PAGE_ROWS) -> IngestCounts:
     """Book the rows of one source, a page a transaction, and return what became of them.
 
     `source` is the public id of the gateway; usage.rows says what a row holds. A row that cannot be booked
-    goes to quarantine with its reason and never stops the others. Memory holds one page. May be stopped at
-    any moment and run again from any row.
+    goes to quarantine with its reason and never stops the others. May be stopped at any moment and run again
+    from any row. `rows` are drawn as `import_pages` says.
     """
     total = IngestCounts()
-    for page in _pages(rows, page_rows):
-        total.add(import_page(source=source, rows=page))
+    for counts in import_pages(source=source, rows=rows, page_rows=page_rows):
+        total.add(counts)
     return total
+
+
+def import_pages(
+    *, source: str, rows: Iterable[Any], page_rows: int = PAGE_ROWS
+) -> Generator[IngestCounts, None, None]:
+    """Book rows as `import_rows` does and tell what became of each page.
+
+    While the database books one page another thread draws and checks the next: `rows` must not ask the
+    database, and memory holds two pages.
+    """
+    remaining = iter(rows)
+    pages = iter(lambda: list(islice(remaining, page_rows)), [])
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="import") as pool:
+        upcoming = pool.submit(_next_checked, pages)
+        while page := upcoming.result():
+            upcoming = pool.submit(_next_checked, pages)
+            yield _keep(source, page)
 
 
 def import_page(*, source: str, rows: Sequence[Any]) -> IngestCounts:
     """Book one page of rows in one transaction: what import_rows does of each."""
-    counts, _ = judge_page(source=source, rows=rows)
-    return counts
+    return _keep(source, _checked(rows))
 
 
 def judge_page(
@@ -74,30 +101,33 @@ def judge_page(
 
     `unreadable` are rows of the page of which nothing could be made: they join the others in quarantine.
     """
-    counts = IngestCounts(read=len(rows) + len(unreadable))
-    rounds, refused = _sorted_out(rows, counts)
-    refused += unreadable
+    page = _checked(rows)
+    page.refused.extend(unreadable)
+    page.counts.read += len(unreadable)
+    return _keep(source, page), page.refused
+
+
+def _keep(source: str, page: _Page) -> IngestCounts:
     with transaction.atomic():
-        for batch in rounds:
-            refused += _book(source, batch, rows, counts)
-        _quarantine(source, refused)
-    counts.quarantined += len(refused)
-    return counts, refused
+        for batch in page.rounds:
+            page.refused.extend(_book(source, batch, page.rows, page.counts))
+        _quarantine(source, page.refused)
+    page.counts.quarantined += len(page.refused)
+    return page.counts
 
 
-def _pages(rows: Iterable[Any], page_rows: int) -> Iterator[list[Any]]:
-    remaining = iter(rows)
-    while page := list(islice(remaining, page_rows)):
-        yield page
+def _next_checked(pages: Iterator[list[Any]]) -> _Page | None:
+    rows = next(pages, None)
+    return None if rows is None else _checked(rows)
 
 
-def _sorted_out(rows: Sequence[Any], counts: IngestCounts) -> tuple[list[dict[str, Copied]], list[Refused]]:
-    """Check every row and return those to book, by name, and those that cannot be.
+def _checked(rows: Sequence[Any]) -> _Page:
+    """Check every row, and tell those to book from those that cannot be.
 
     A call that the page tells twice in the same way is one. Told in another way it is of the next round, when
     the books know the first, or whatever they knew before.
     """
-    now = clock.now()
+    now, known = clock.now(), 0
     rounds: list[dict[str, Copied]] = []
     refused: list[Refused] = []
     for place, raw in enumerate(rows):
@@ -111,14 +141,14 @@ def _sorted_out(rows: Sequence[Any], counts: IngestCounts) -> tuple[list[dict[st
             if first[0] == place:
                 break
             if first[1:] == row:
-                counts.known += 1
+                known += 1
                 break
         else:
             if len(rounds) < MOST_ROUNDS:
                 rounds.append({row[0]: (place, *row)})
             else:
                 refused.append(Refused(raw, QuarantineReason.CONFLICT, TOLD_TOO_OFTEN))
-    return rounds, refused
+    return _Page(rows, rounds, refused, IngestCounts(read=len(rows), known=known))
 
 
 def _book(source: str, batch: dict[str, Copied], rows: Sequence[Any], counts: IngestCounts) -> list[Refused]:
