@@ -63,7 +63,9 @@ def test_only_an_administrator_is_led_to_where_a_role_is_given(cast: Cast, asked
 
 def test_request_for_more_budget_says_it_too(cast: Cast) -> None:
     budget = open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "500")
-    increase = ask_increase(actor=cast.ada, budget=budget, limit_usd=Decimal(600), reason="A launch in December.")
+    increase = ask_increase(
+        actor=cast.ada, budget=budget, limit_usd=Decimal(600), reason="A launch in December."
+    )
     path = f"/approvals/budgets/requests/{increase.public_id}/"
     assert "Nobody can decide" not in Visitor(cast.ada).get(path).words
     goes(cast, "ben", Role.LEAD)

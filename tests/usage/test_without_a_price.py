@@ -59,9 +59,12 @@ def test_a_bypass_without_a_price_says_so_everywhere(cast: Cast, account: Provid
 def test_sums_name_what_is_not_in_them(cast: Cast, account: ProviderAccount) -> None:
     run = stray().run
     Discrepancy.objects.create(
-        run=run, kind=DiscrepancyClass.BYPASS_UNKNOWN_KEY, external_id="key_other", amount_usd=Decimal("-2.5"),
+        run=run,
+        kind=DiscrepancyClass.BYPASS_UNKNOWN_KEY,
+        external_id="key_other",
+        amount_usd=Decimal("-2.5"),
         opened_at=clock.now(),
-    )  # fmt: skip
+    )
     page = Visitor(cast.fay).get("/reconciliation/")
     assert "2 open differences, $2.50 without signs, 1 without a price" in page.words
     assert page.rows("drift-h")[0][4] == "$2.50 1 without a price"

@@ -31,7 +31,8 @@ DAYS_SHOWN = 31
 CALLS_SHOWN = 200
 ROWS_SHOWN = 300
 BY_KIND_SQL = """
-    SELECT coalesce(jsonb_agg(jsonb_build_array(k.kind, k.count, k.oldest, k.usd::text, k.unpriced)), '[]') FROM (
+    SELECT coalesce(jsonb_agg(jsonb_build_array(k.kind, k.count, k.oldest, k.usd::text, k.unpriced)), '[]')
+    FROM (
       SELECT d.kind, count(*) AS count, min(d.opened_at) AS oldest, sum(abs(d.amount_usd)) AS usd,
         count(*) FILTER (WHERE d.detail ? 'unpriced') AS unpriced
       FROM usage_discrepancy d WHERE d.run_id = usage_reconciliationrun.id AND d.state = 'open' GROUP BY 1) k
