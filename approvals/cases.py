@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import prefetch_related_objects
 
 from approvals import policy
+from approvals.allowed import Allowed, allowed_of, lowered, refusals
 from approvals.eligibility import (
     able,
     current_stage,
@@ -16,6 +17,7 @@ from approvals.eligibility import (
     may_lend,
     names_of_deciders,
     next_role,
+    nobody_decides,
     role_phrase,
     roles_now,
     stages_of,
@@ -23,8 +25,7 @@ from approvals.eligibility import (
     why_not,
 )
 from approvals.loading import PARTS
-from approvals.models import AccessRequest, Decision, Policy, RequestKind, RequestStatus, Verdict
-from approvals.rules import missing_in
+from approvals.models import AccessRequest, Decision, RequestKind, RequestStatus, Verdict
 from approvals.selectors import asked_before
 from approvals.services.common import revisions_of
 from core import clock
@@ -49,14 +50,6 @@ class Check:
 
     tone: str
     text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
-    """The most days and US dollars a month that may be granted now, of what was asked for."""
-
-    days: int
-    monthly_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +100,8 @@ class Case:
     longest_days: int
     most_usd: Decimal
     access_until: datetime | None
+    refusals: tuple[str, ...]
+    lowered: tuple[str, ...]
     checks: tuple[Check, ...]
     grants: tuple[Held, ...]
     earlier: tuple[AccessRequest, ...]
@@ -125,7 +120,7 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
     can = able(request, known) if waits else {}
     giver = can.get(user.pk)
     earlier = list(asked_before(request, limit=EARLIER_SHOWN))
-    allowed = _allowed(request)
+    allowed = allowed_of(request)
     leads = known.for_project(request.project)[Role.LEAD]
     return Case(
         request=request,
@@ -144,6 +139,8 @@ def case_of(user: User, request: AccessRequest, *, holders: RoleHolders | None =
         longest_days=allowed.days,
         most_usd=allowed.monthly_usd,
         access_until=_access_until(request, allowed.days),
+        refusals=refusals(request) if waits else (),
+        lowered=lowered(request, allowed) if waits else (),
         checks=tuple(_checks(user, request, known, allowed)) if waits else (),
         grants=_held(earlier),
         earlier=tuple(each for each in earlier if not each.granted_until),
@@ -186,13 +183,13 @@ def _escalates_to(request: AccessRequest, holders: RoleHolders) -> str:
 
 
 def _stuck(request: AccessRequest, holders: RoleHolders) -> str:
-    """Say which roles nobody holds who could decide a request now."""
+    """Say which roles nobody holds who could decide a request that nobody can decide now."""
     here = holders.for_project(request.project)
     now = (policy.routed_role(role, here, request.askers) for role in roles_now(request, here))
     roles = " or ".join(dict.fromkeys(role_phrase(role, request) for role in now))
     some = any(each.stage_index == request.stage_index for each in decisions_of(request))
     others = ", besides who agreed already" if some else ""
-    return f"Nobody can decide it now. It needs {roles}{others}: ask an administrator to name somebody."
+    return nobody_decides(f"{roles}{others}")
 
 
 def remarks(rows: Iterable[Mapping[str, Any]]) -> tuple[Remark, ...]:
@@ -211,18 +208,15 @@ def _checks(user: User, request: AccessRequest, holders: RoleHolders, allowed: A
     here = holders.for_project(request.project)
     role = policy.routed_role(stages_of(request)[request.stage_index].role, here, request.askers)
     project, person = request.project, request.beneficiary
-    checks = []
+    checks = [Check(tone="bad", text=text) for text in refusals(request)]
     if user.pk in here.get(role, policy.NOBODY) - request.askers:
         checks.append(_ok(f"You are {role_phrase(role, request)} and did not make this request."))
-    checks.append(
-        _ok(f"{person} works in team {project.team}.")
-        if request.beneficiary_works
-        else Check(
-            tone="bad", text=f"{person} does not work in team {project.team} any more: it can only be denied."
-        )
-    )
-    if request.kind != RequestKind.BREAK_GLASS:  # its access is for hours
-        checks += _terms_checks(request, allowed)
+    if request.beneficiary_works:
+        checks.append(_ok(f"{person} works in team {project.team}."))
+    if request.kind != RequestKind.BREAK_GLASS and request.duration_days <= allowed.days:
+        days = counted(request.duration_days, "day")
+        checks.append(_ok(f"{days} of the {allowed.days} that {request.tier} allows."))
+    checks += [Check(tone="warn", text=text) for text in lowered(request, allowed)]
     checks.append(
         _ok("The project has an owner and a cost centre.")
         if project.owner.is_active and project.cost_centre
@@ -231,38 +225,8 @@ def _checks(user: User, request: AccessRequest, holders: RoleHolders, allowed: A
     return checks
 
 
-def _terms_checks(request: AccessRequest, allowed: Allowed) -> list[Check]:
-    days, usd, missing = allowed.days, allowed.monthly_usd, missing_in(request)
-    checks = [
-        _ok(f"{counted(request.duration_days, 'day')} of the {days} that {request.tier} allows.")
-        if request.duration_days <= days
-        else Check(
-            tone="warn", text=f"{request.tier} allows {counted(days, 'day')} now; access will end then."
-        )
-    ]
-    if usd < request.expected_monthly_usd:
-        text = f"{request.tier} allows {format_usd(usd)} a month now; access has that cap."
-        checks.append(Check(tone="warn", text=text))
-    if missing:
-        text = f"It needs {missing} by the rules now: {request.requester} has to change it."
-        checks.append(Check(tone="bad", text=text))
-    return checks
-
-
 def _ok(text: str) -> Check:
     return Check(tone="ok", text=text)
-
-
-def _allowed(request: AccessRequest) -> Allowed:
-    """Return the most that may be granted: by the pinned stages and by the policy in force."""
-    days, usd = min(stage.max_days for stage in stages_of(request)), request.expected_monthly_usd
-    in_force: Policy | None = request.policy
-    if request.policy.retired_at is not None:
-        in_force = Policy.objects.filter(tier=request.tier_id, retired_at__isnull=True).first()
-    if in_force is None:
-        return Allowed(days=days, monthly_usd=usd)
-    most = in_force.max_monthly_usd
-    return Allowed(days=min(days, in_force.max_days), monthly_usd=usd if most is None else min(usd, most))
 
 
 def _access_until(request: AccessRequest, longest_days: int) -> datetime | None:

@@ -155,6 +155,11 @@ def why_not(actor: User, request: AccessRequest, holders: RoleHolders) -> str:
     return f"It needs {' or '.join(role_phrase(role, request) for role in roles)}."
 
 
+def nobody_decides(whom: str) -> str:
+    """Say what it takes to go on where nobody holds the role that a request waits for."""
+    return f"It needs {whom}: ask an administrator to name somebody."
+
+
 def role_phrase(role: str, request: AccessRequest) -> str:
     """Write a role with its place, such as `the lead of Search`."""
     team = request.project.team

@@ -6,7 +6,7 @@ from decimal import Decimal
 from django.db.models import QuerySet
 
 from approvals.cases import Check, Remark, remarks
-from approvals.eligibility import may_lend
+from approvals.eligibility import may_lend, nobody_decides
 from approvals.facts import shown
 from approvals.models import BudgetRequest, RequestStatus
 from approvals.owners import (
@@ -74,6 +74,7 @@ class IncreaseCase:
     lead: str
     owner_text: str
     deciders: tuple[str, ...]
+    stuck: str
     may_decide: bool
     for_whom: str
     may_lend: bool
@@ -110,6 +111,7 @@ def increase_case(user: User, request: BudgetRequest) -> IncreaseCase:
         lead=_lead(request, holders),
         owner_text=f"{phrase[0].upper()}{phrase[1:]} decides",
         deciders=names_of_owners(request, holders) if can else (),
+        stuck=nobody_decides(phrase) if is_open and not can else "",
         may_decide=user.pk in can,
         for_whom=holders.names[giver] if giver else "",
         may_lend=user.pk in can and may_lend(user, holders_here(request, holders)),

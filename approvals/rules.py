@@ -168,6 +168,14 @@ def difference(before: Rules, after: Rules) -> list[tuple[str, str, str]]:
     ]
 
 
+def record_of(before: Rules, after: Rules) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what differs as the record keeps it, by field: before and after, the stages in words."""
+    was, now = before.as_json(), after.as_json()
+    names = [name for name in LABELS if getattr(before, name) != getattr(after, name)]
+    was["stages"], now["stages"] = before.in_words("stages"), after.in_words("stages")
+    return {name: was[name] for name in names}, {name: now[name] for name in names}
+
+
 def check_rules(rules: Rules, *, tier: int) -> None:
     """Refuse rules that cannot be, naming the field. Raises InvalidInputError."""
     for field, is_wrong, text in _wrongs(rules, tier):

@@ -95,6 +95,8 @@ WAITS = Q(
     digest_at__isnull=True,
     digest__isnull=True,
 )
+# A message that nobody sends any more and nobody has looked at yet.
+GAVE_UP = Q(dead_at__isnull=False, put_aside_at__isnull=True)
 
 
 class Outbox(models.Model):
@@ -130,6 +132,7 @@ class Outbox(models.Model):
                 condition=WAITS,
                 name="outbox_waits",
             ),
+            models.Index(fields=("id",), condition=GAVE_UP, name="outbox_given_up"),
             models.Index(
                 fields=("digest_at",), condition=Q(digest_at__isnull=False), name="outbox_waits_for_digest"
             ),

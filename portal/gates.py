@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.reauthentication import suspend_request
+from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -26,6 +27,7 @@ from teams.sign_in import confirmed_lately, has_factor, lacks_second_factor
 Handler = Callable[[HttpRequest], HttpResponse]
 Condition = Callable[[HttpRequest, Mapping[str, Any]], bool]
 
+AGAIN = "Sign in again, with your second factor."
 SAFE = ("GET", "HEAD", "OPTIONS")
 HIGHEST_TIER_WITHOUT = 2
 # Reached without a second factor: where one is set up, the way out, and what shows nothing of the house.
@@ -228,13 +230,21 @@ class second_factor_first:  # noqa: N801  named like its neighbours; a class bec
         if not lacks_second_factor(request, user, needs=needs_second_factor):
             return None
         if has_factor(user):
-            logout(request)
-            query = {"next": request.get_full_path()} if request.method in SAFE else {}
-            return _refused(request, "Sign in again, with your second factor.", "account_login", query)
+            return _sign_out(request)
         if sets_up:
             return None
         detail = "Whoever decides needs a second factor. Set one up in the browser, then call again."
         return _refused(request, detail, "mfa_index", {"needed": "yes"})
+
+
+def _sign_out(request: HttpRequest) -> HttpResponse:
+    """End a sign-in without the second factor that its person has; a page says why where he begins again."""
+    logout(request)
+    query = {"next": request.get_full_path()} if request.method in SAFE else {}
+    if not request.path.startswith("/api/"):
+        lost = "" if query else " What you sent was not done."
+        messages.warning(request, f"You have a second factor, and this sign-in was without it.{lost} {AGAIN}")
+    return _refused(request, AGAIN, "account_login", query)
 
 
 def _refused(request: HttpRequest, detail: str, where: str, query: Mapping[str, str]) -> HttpResponse:

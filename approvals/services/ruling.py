@@ -5,7 +5,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from approvals.models import AccessRequest, Policy, PolicyProposal, ProposalStatus, RequestStatus
-from approvals.rules import Rules, check_rules
+from approvals.rules import Rules, check_rules, record_of
 from approvals.services.closing import close
 from approvals.services.common import locked, past_its_time
 from approvals.services.mails import tell_of_proposal
@@ -49,7 +49,8 @@ def propose_policy(*, actor: User, base: Policy, rules: Rules | None, reason: st
         if ONE_PENDING not in str(error):
             raise
         raise AlreadyDoneError(f"Another change of {mine.tier} waits already. Confirm or drop it.") from error
-    _record(actor, "policy.proposed", proposal, after={"rules": str(proposal.rules)}, reason=text)
+    before, after = ({}, {"retired": True}) if rules is None else record_of(Rules.of(mine), rules)
+    _record(actor, "policy.proposed", proposal, before=before, after=after, reason=text)
     tell_of_proposal(proposal)
     return proposal
 

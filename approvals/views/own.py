@@ -25,7 +25,7 @@ def own_page(
     asked = case.request
     view = replace(
         case_view(case, costs),
-        answer=answer_of(asked) or _needed(asked),
+        answer=answer_of(asked) or _needed(case),
         key=_key_card(asked.key, request.user) if asked.key else None,
         answers_offers=True,
         extend_url=_extend_url(asked, request.user),
@@ -63,13 +63,18 @@ def answer_of(asked: AccessRequest) -> Answer | None:
             return None
 
 
-def _needed(asked: AccessRequest) -> Answer | None:
-    """Return what a request needs before anybody can approve it; None where it has all, or is over."""
-    missing = missing_in(asked)
-    if not missing or asked.state is not RequestStatus.PENDING:
+def _needed(case: Case) -> Answer | None:
+    """Return what a request needs before anybody can approve it, and what it is given less than was asked
+    for; None where it has all, or is over.
+    """
+    missing = missing_in(case.request)
+    if case.request.state is not RequestStatus.PENDING:
         return None
+    less = "\n".join(case.lowered)
+    if not missing:
+        return Answer(tone="info", title="The rules became stricter.", text=less) if less else None
     text = "The rules became stricter. Change your request: until then nobody can approve it."
-    return Answer(tone="warn", title=f"It needs {missing}.", text=text)
+    return Answer(tone="warn", title=f"It needs {missing}.", text=f"{text}\n{less}".strip())
 
 
 def _key_card(key: ApiKey, user: User) -> KeyCard:

@@ -139,6 +139,7 @@ class CaseView:
     stuck: str
     decide_by: datetime
     checks: tuple[Tone, ...]
+    refusals: tuple[str, ...]
     may_decide: bool
     may_veto: bool
     for_whom: str
@@ -235,6 +236,7 @@ def case_view(case: Case, costs: Costs, *, query: str = "") -> CaseView:
         stuck=case.stuck,
         decide_by=request.decide_by,
         checks=(*(Tone(tone=check.tone, text=check.text) for check in case.checks), *costs.checks),
+        refusals=case.refusals,
         may_decide=case.may_decide,
         may_veto=case.may_veto,
         for_whom=case.for_whom,

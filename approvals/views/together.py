@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from approvals import selectors, services
+from approvals.allowed import refusals
 from approvals.loading import loaded
 from approvals.models import AccessRequest, Policy
 from approvals.services.together import fits_together
@@ -27,10 +28,12 @@ def approve_several(request: PersonRequest) -> HttpResponse:
 
 
 def fitting(requests: Sequence[AccessRequest]) -> list[AccessRequest]:
-    """Return the requests that may be approved with others. One query."""
+    """Return the requests that may be approved with others, and can be at all. One query."""
     policies = {policy.tier_id: policy for policy in Policy.objects.filter(retired_at__isnull=True)}
     return [
-        each for each in requests if each.tier_id in policies and fits_together(each, policies[each.tier_id])
+        each
+        for each in requests
+        if each.tier_id in policies and fits_together(each, policies[each.tier_id]) and not refusals(each)
     ]
 
 

@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from approvals.models import lent_to
 from approvals.selectors import inbox
 from approvals.views.shapes import Row, row_of, row_of_increase
 from core import addresses
@@ -104,7 +105,7 @@ def overview(request: PersonRequest) -> HttpResponse:
 
 
 def _waiting(request: PersonRequest) -> tuple[Row, ...]:
-    if not decides(roles_here(request)):
+    if not decides(roles_here(request)) and not lent_to(request.user).exists():
         return ()
     waiting = inbox(request.user)
     return (*map(row_of, waiting.requests), *map(row_of_increase, waiting.increases))

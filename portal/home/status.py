@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Count
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from core import clock, outbox
-from core.models import WAITS, Outbox
+from core.models import GAVE_UP, WAITS, Outbox
 from core.shapes import Tone
 from gateway.selectors import gateway_names
 from portal.context import roles_here
@@ -97,8 +97,8 @@ def _source_line(cursor: ImportCursor, name: str, *, in_full: bool) -> StatusLin
 
 
 def _outbox_lines() -> list[StatusLine]:
-    gave_up = Q(dead_at__isnull=False, put_aside_at__isnull=True)
-    counted = Outbox.objects.aggregate(waiting=Count("pk", filter=WAITS), dead=Count("pk", filter=gave_up))
+    told = Outbox.objects.filter(WAITS | GAVE_UP)
+    counted = told.aggregate(waiting=Count("pk", filter=WAITS), dead=Count("pk", filter=GAVE_UP))
     waiting, dead = counted["waiting"], counted["dead"]
     line = StatusLine(name="Messages to send", tone="ok", text="Working", detail=f"{waiting:,} waiting")
     if not dead:

@@ -89,6 +89,7 @@ def list_deliveries(request: PersonRequest) -> HttpResponseBase:
             Tab(label=label, url=addresses.link(request, KEPT, state=value), current=value == state)
             for value, (label, _) in STATES.items()
         ],
+        "state": state,
         "is_of_one": bool(webhook),
         "all_url": addresses.link(request, ("state", "sort")),
         "csv_url": addresses.link(request, KEPT, format="csv"),

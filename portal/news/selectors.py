@@ -6,14 +6,14 @@ from django.db import models
 from django.db.models import Q, QuerySet
 
 from core import clock
-from core.models import WAITS, Outbox, OutboxKind, Webhook
+from core.models import GAVE_UP, WAITS, Outbox, OutboxKind, Webhook
 from teams.models import User
 from teams.selectors import require_admin
 
 GIVEN_UP, WAITING, ALL = "given_up", "waiting", ""
 STATES: Mapping[str, tuple[str, Q]] = {
     ALL: ("All", Q()),
-    GIVEN_UP: ("Given up", Q(dead_at__isnull=False, put_aside_at__isnull=True)),
+    GIVEN_UP: ("Given up", GAVE_UP),
     WAITING: ("Waiting", WAITS | Q(digest_at__isnull=False)),
 }
 

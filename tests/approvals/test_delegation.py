@@ -20,6 +20,7 @@ from teams.models import Role, RoleAssignment, User
 from tests import factories
 from tests.approvals.by_hand import check_deferred_constraints
 from tests.approvals.conftest import Ask, lend
+from tests.browsing import Visitor
 from tests.cast import Cast
 
 
@@ -55,6 +56,9 @@ def test_what_is_offered_to_a_delegate_is_what_decide_allows(cast: Cast, asked: 
     assert case.may_decide
     assert case.deciders == ("Ben Okafor", "Dan Fischer (for Ben Okafor)")
     assert find(cast.dan, asked.public_id) == asked
+    overview = Visitor(cast.dan).get("/").words
+    assert "Nothing waits for your decision" not in overview
+    assert "Tier 2 for Ranking" in overview
     approve(asked, cast.dan)
 
 

@@ -14,7 +14,7 @@ from approvals.models import AccessRequest, Policy, RequestStatus, Verdict
 from approvals.rules import Rules
 from approvals.selectors import find
 from approvals.services import amend, approve_together, break_glass, confirm_policy, decide, propose_policy
-from core.models import Outbox
+from core.models import AuditEvent, Outbox
 from keys.models import Grant
 from teams.models import Role, User
 from tests import factories
@@ -137,3 +137,28 @@ def test_review_of_a_broken_glass_misses_nothing(cast: Cast, second: User) -> No
     review.refresh_from_db()
     assert review.revision == 1
     assert approve(cast, review, 1).status == RequestStatus.APPROVED
+
+
+def test_the_record_of_a_proposal_names_each_rule_that_it_changes(cast: Cast, second: User) -> None:
+    base = in_force()
+    changed = replace(
+        Rules.of(base),
+        stages=(("lead", 2),),
+        needs_ticket=True,
+        max_monthly_usd=Decimal(400),
+    )
+    propose_policy(actor=cast.ann, base=base, rules=changed, reason="Stricter.")
+
+    event = AuditEvent.objects.get(action="policy.proposed")
+    assert event.before == {"stages": "team lead", "max_monthly_usd": None, "needs_ticket": False}
+    assert event.after == {
+        "stages": "team lead (2 people)", "max_monthly_usd": "400", "needs_ticket": True,
+    }  # fmt: skip
+    page = Visitor(cast.audrey).get("/audit/", action="policy.proposed").words
+    assert "stages: team lead → team lead (2 people)" in page
+    assert "max monthly: $400.00" in page
+
+
+def test_the_record_says_that_nobody_may_ask_any_more(cast: Cast) -> None:
+    propose_policy(actor=cast.ann, base=in_force(), rules=None, reason="Nobody uses it.")
+    assert AuditEvent.objects.get(action="policy.proposed").after == {"retired": True}

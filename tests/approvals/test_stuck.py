@@ -1,16 +1,19 @@
-"""A request that nobody can decide at this moment says so, and which role is missing."""
+"""A request that nobody can decide at this moment says so first, and which role is missing."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import time_machine
 
 from approvals.models import AccessRequest, Verdict
-from approvals.services import decide
+from approvals.services import ask_increase, decide
+from budgets.models import ScopeKind
 from teams.models import Role, RoleAssignment
 from teams.services import end_role
 from tests import factories
+from tests.api.world import open_budget
 from tests.approvals.conftest import Ask
 from tests.browsing import Visitor
 from tests.cast import Cast
@@ -37,6 +40,39 @@ def test_request_without_a_lead_says_so_until_somebody_steps_in(cast: Cast, aske
         assert "after that the director of Product may decide too" in words
     with time_machine.travel(asked.sla_at + timedelta(minutes=1), tick=False):
         assert "Nobody can decide" not in page(cast, "ada", asked)
+
+
+def test_it_is_the_first_thing_said_and_nobody_is_named_as_decider(cast: Cast, asked: AccessRequest) -> None:
+    decides = ". The lead of Search decides."
+    assert decides in page(cast, "ada", asked)
+    goes(cast, "ben", Role.LEAD)
+
+    for who, after in (("ada", "What you asked for"), ("cleo", asked.reason)):
+        words = page(cast, who, asked)
+        assert words.index("Nobody can decide it now.") < words.index(after)
+        assert words.count("It needs the lead of Search") == 1
+        assert decides not in words
+
+
+def test_only_an_administrator_is_led_to_where_a_role_is_given(cast: Cast, asked: AccessRequest) -> None:
+    assert "Name somebody" not in page(cast, "ann", asked)
+    goes(cast, "ben", Role.LEAD)
+    assert "Name somebody" in page(cast, "ann", asked)
+    assert "Name somebody" not in page(cast, "cleo", asked)
+
+
+def test_request_for_more_budget_says_it_too(cast: Cast) -> None:
+    budget = open_budget(cast, ScopeKind.PROJECT, cast.ranking.pk, "500")
+    increase = ask_increase(
+        actor=cast.ada, budget=budget, limit_usd=Decimal(600), reason="A launch in December."
+    )
+    path = f"/approvals/budgets/requests/{increase.public_id}/"
+    assert "Nobody can decide" not in Visitor(cast.ada).get(path).words
+    goes(cast, "ben", Role.LEAD)
+
+    words = Visitor(cast.ada).get(path).words
+    assert MISSING.format("the lead of Search") in words
+    assert ", the director of Product may decide too." in words
 
 
 def test_second_stage_without_a_director_says_so(cast: Cast, ask: Ask) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from approvals import rules as approvals_rules
 from core.models import AuditEvent
 from tests.cast import Cast
 from tests.walk import Walk, approvals, keys, money, portal, quarantine, teams, usage
@@ -35,12 +36,12 @@ DECLARED = """
     limit_usd lines live_versions masked member memberships mode model model_ids models monthly_cap_usd
     most_usd_an_hour name number offered_tier outcome output_tokens overcommit_ratio overlap_hours owner
     parallel_calls place policy previous_until project provider put_aside_at quiet reason reasoning_tokens
-    refers_to reminder removed_at requests requests_per_minute responsible retired_at revision role roles
-    roll_over rules scope_kind scopes sessions slack_decides slack_user source source_request stage
+    refers_to reminder removed_at requests requests_per_minute responsible retired retired_at revision role
+    roles roll_over scope_kind scopes sessions slack_decides slack_user source source_request stage
     starts_at state status supersedes taker team ticket tier time_zone tokens_per_minute top_up_usd
     total_usd until url valid_from valid_until verdict waiting went window
 """
-FACTS = set(DECLARED.split())
+FACTS = {*DECLARED.split(), *approvals_rules.LABELS}  # of a proposal what it changes of the rules
 # They take an actor and are no service of their own: the service that calls them records, in its transaction.
 PARTS = {
     "approvals.close",

@@ -120,6 +120,14 @@ def test_administrator_sees_what_was_given_up_why_and_sends_it_again(cast: Cast)
     assert AuditEvent.objects.get(action="message.sent_again").actor_id == cast.ann.pk
 
 
+@pytest.mark.parametrize(
+    ("state", "title"),
+    [("", "No message here"), ("given_up", "No message was given up"), ("waiting", "No message waits")],
+)
+def test_empty_list_says_what_is_not_there(cast: Cast, state: str, title: str) -> None:
+    assert title in Visitor(cast.ann).get(DELIVERIES, state=state).words
+
+
 def test_only_administrators_send_again_and_only_what_was_given_up(cast: Cast) -> None:
     message = put(cast.ada)
     with pytest.raises(AlreadyDoneError):

@@ -30,12 +30,15 @@ def test_it_is_over_at_the_next_request(left_open: Client, path: str) -> None:
 
     assert (answer.status_code, answer["Location"]) == (302, f"/accounts/login/?next={path}")
     assert left_open.get("/keys/")["Location"].startswith("/accounts/login/")
-    assert Page(left_open.get("/accounts/login/")).status == 200
+    again = Page(left_open.get("/accounts/login/"))
+    assert again.status == 200
+    assert "this sign-in was without it. Sign in again, with your second factor." in again.words
 
 
 def test_a_form_is_not_sent_and_a_fragment_not_swapped(left_open: Client) -> None:
     answer = left_open.post("/keys/new/", {"name": "laptop"}, headers={"HX-Request": "true"})
     assert answer["HX-Redirect"] == "/accounts/login/"
+    assert "What you sent was not done." in Page(left_open.get("/accounts/login/")).words
 
 
 def test_the_api_says_what_to_do(left_open: Client) -> None:
@@ -43,6 +46,7 @@ def test_the_api_says_what_to_do(left_open: Client) -> None:
     assert (answer.status_code, answer.json()["code"]) == (403, "second_factor_missing")
     assert answer.json()["next_url"] == "/accounts/login/"
     assert left_open.get("/api/v1/keys/").status_code == 401
+    assert "second factor" not in Page(left_open.get("/accounts/login/")).words
 
 
 def test_whoever_needs_none_goes_on(cast: Cast, settings: Settings) -> None:

@@ -46,12 +46,28 @@ def test_a_bypass_without_a_price_says_so_everywhere(cast: Cast, account: Provid
     assert "No price yet for unheard" in detail.words
     listed = visitor.get("/reconciliation/", kind="bypass_unknown_key")
     assert "No price" in listed.words
+    assert "1 open difference, 1 without a price" in listed.words
+    assert listed.rows("drift-h")[0][4] == "No price"
     csv = visitor.client.get("/reconciliation/", {"format": "csv", "kind": "bypass_unknown_key"})
     assert ",unheard,,Open," in b"".join(csv).decode()
     mail = Outbox.objects.filter(topic="reconciliation.bypass").first()
     assert mail is not None
     assert "what has no price yet (unheard: enter one)" in mail.payload["body"]
     assert "$0.00" not in mail.payload["body"]
+
+
+def test_sums_name_what_is_not_in_them(cast: Cast, account: ProviderAccount) -> None:
+    run = stray().run
+    Discrepancy.objects.create(
+        run=run,
+        kind=DiscrepancyClass.BYPASS_UNKNOWN_KEY,
+        external_id="key_other",
+        amount_usd=Decimal("-2.5"),
+        opened_at=clock.now(),
+    )
+    page = Visitor(cast.fay).get("/reconciliation/")
+    assert "2 open differences, $2.50 without signs, 1 without a price" in page.words
+    assert page.rows("drift-h")[0][4] == "$2.50 1 without a price"
 
 
 def test_it_is_compared_again_at_night_until_there_is_a_price(

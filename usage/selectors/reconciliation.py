@@ -31,8 +31,10 @@ DAYS_SHOWN = 31
 CALLS_SHOWN = 200
 ROWS_SHOWN = 300
 BY_KIND_SQL = """
-    SELECT coalesce(jsonb_agg(jsonb_build_array(k.kind, k.count, k.oldest, k.usd::text)), '[]') FROM (
-      SELECT d.kind, count(*) AS count, min(d.opened_at) AS oldest, sum(abs(d.amount_usd)) AS usd
+    SELECT coalesce(jsonb_agg(jsonb_build_array(k.kind, k.count, k.oldest, k.usd::text, k.unpriced)), '[]')
+    FROM (
+      SELECT d.kind, count(*) AS count, min(d.opened_at) AS oldest, sum(abs(d.amount_usd)) AS usd,
+        count(*) FILTER (WHERE d.detail ? 'unpriced') AS unpriced
       FROM usage_discrepancy d WHERE d.run_id = usage_reconciliationrun.id AND d.state = 'open' GROUP BY 1) k
 """
 BY_KIND = RawSQL(BY_KIND_SQL, [], output_field=JSONField())  # noqa: S611  a constant
@@ -79,7 +81,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """Open differences of one day, level and class: how many, since when, and their amounts without signs."""
+    """Open differences of one day, level and class: how many, since when, and their amounts without signs.
+
+    What no price tells the worth of is not in the amount; `unpriced` counts the differences with such.
+    """
 
     day: date
     level: int
@@ -87,6 +92,16 @@ class Drift:
     differences: int
     oldest_at: datetime
     amount_usd: Decimal
+    unpriced: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """The open differences of one level: how many, their amounts without signs, and those without a price."""
+
+    differences: int = 0
+    amount_usd: Decimal = ZERO
+    unpriced: int = 0
 
 
 def cursors() -> list[ImportCursor]:
@@ -120,30 +135,36 @@ def drift(runs: Iterable[Any], wanted: Wanted) -> list[Drift]:
     """Return the open differences of runs by day, level and class, in the order of the runs. No query."""
     places: dict[tuple[date, int, str], list[Any]] = {}
     for run in runs:
-        for kind, count, oldest, usd in run.by_kind:
+        for kind, count, oldest, usd, unpriced in run.by_kind:
             if wanted.kind in {"", kind}:
-                places.setdefault((run.day, run.level, kind), []).append((count, oldest, Decimal(usd)))
+                found = (count, oldest, Decimal(usd), unpriced)
+                places.setdefault((run.day, run.level, kind), []).append(found)
     return [
         Drift(
             day=day,
             level=level,
             kind=kind,
-            differences=sum(count for count, _, _ in found),
-            oldest_at=datetime.fromisoformat(min(oldest for _, oldest, _ in found)),
-            amount_usd=sum((usd for _, _, usd in found), ZERO),
+            differences=sum(each[0] for each in rows),
+            oldest_at=datetime.fromisoformat(min(each[1] for each in rows)),
+            amount_usd=sum((each[2] for each in rows), ZERO),
+            unpriced=sum(each[3] for each in rows),
         )
-        for (day, level, kind), found in sorted(
+        for (day, level, kind), rows in sorted(
             places.items(), key=lambda item: (-item[0][0].toordinal(), item[0])
         )
     ]
 
 
-def sums_by_level(drifts: Iterable[Drift]) -> dict[Level, tuple[int, Decimal]]:
-    """Return how many open differences each level has, and their amounts without signs. No query."""
-    sums = dict.fromkeys(Level, (0, ZERO))
+def open_by_level(drifts: Iterable[Drift]) -> dict[Level, Open]:
+    """Return what is open of each level. No query."""
+    sums = dict.fromkeys(Level, Open())
     for each in drifts:
-        many, usd = sums[Level(each.level)]
-        sums[Level(each.level)] = (many + each.differences, usd + each.amount_usd)
+        level, so_far = Level(each.level), sums[Level(each.level)]
+        sums[level] = Open(
+            differences=so_far.differences + each.differences,
+            amount_usd=so_far.amount_usd + each.amount_usd,
+            unpriced=so_far.unpriced + each.unpriced,
+        )
     return sums
 
 

@@ -128,6 +128,7 @@ class DriftLine:
     differences: int
     oldest_at: datetime
     amount_usd: Decimal
+    unpriced: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +309,7 @@ def drift_lines(found: Iterable[Drift], url_of: Callable[[Drift], str]) -> tuple
             differences=each.differences,
             oldest_at=each.oldest_at,
             amount_usd=each.amount_usd,
+            unpriced=each.unpriced,
         )
         for each in found
     )

@@ -144,7 +144,7 @@ def _at_a_glance(request: HttpRequest, wanted: Wanted, names: Mapping[str, str])
         "compared_at": max((run.last_run_at for run in runs), default=None),
         "drift": drift[:DRIFT_AT_A_GLANCE],
         "older_drift": drift[DRIFT_AT_A_GLANCE:],
-        "sums": [(level.label, *sums) for level, sums in reconciliation.sums_by_level(drifts).items()],
+        "sums": [(level.label, sums) for level, sums in reconciliation.open_by_level(drifts).items()],
         "month": month,
         "month_url": reverse("reconciliation:period", args=[f"{month:%Y-%m}"]),
         "month_status": period_tone(PeriodState(state)),
