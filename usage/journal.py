@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from core.money import told_usd
+from usage.contexts import ServedContextError, checked_served_context
 from usage.leased import LeasedCallError, checked_leased_call
 from usage.models import Finish, QuarantineReason
 from usage.tokens import TOKEN_FIELDS, TokenCountError, checked_tokens, checked_units
@@ -75,6 +76,7 @@ def read_row(raw: Any) -> JournalRow:
             "estimated": raw.get("estimated") is True,
             "cache_hit": raw.get("cache_hit") is True,
             "provider_id": str(raw.get("provider_id") or "")[:100],
+            **_served_context(raw),
             **leased,
         },
         raw=raw,
@@ -85,6 +87,13 @@ def _leased(raw: Mapping[str, Any], external_id: str) -> dict[str, Any]:
     try:
         return checked_leased_call(raw, reservation=external_id)
     except LeasedCallError as error:
+        raise JournalRowError(QuarantineReason.MALFORMED, str(error)) from error
+
+
+def _served_context(raw: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return checked_served_context(raw)
+    except ServedContextError as error:
         raise JournalRowError(QuarantineReason.MALFORMED, str(error)) from error
 
 

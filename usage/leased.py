@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from usage.contexts import CONTEXTS
 from usage.tokens import MAX_TOKENS
 
-CONTEXTS = frozenset({"standard", "batch", "flex", "priority", "fast", "unknown"})
 MAX_CHOICES = 128
 # What `call` may hold.
 FIELDS = frozenset(

@@ -50,7 +50,8 @@ class SourceNames(Protocol):
 class LogRow:
     """One call as a gateway's ordinary log has it. `reservation` is ours, empty for a call that Purser never
     decided; `key` is the gateway's own name of the caller's key, never the key. Tokens are inclusive totals.
-    `context` is the service class and `units` what is counted beside the totals, as far as the log tells it.
+    `context` is the service class that was served, empty where the log does not tell it, and `units` what is
+    counted beside the totals, as far as the log tells it.
     `cost_usd` is what the gateway reckons: it is compared, and never booked.
     """
 
@@ -64,7 +65,7 @@ class LogRow:
     cache_hit: bool
     provider_id: str
     raw: Mapping[str, Any]
-    context: str = "standard"
+    context: str = ""
     units: Mapping[str, int | float] = field(default_factory=dict)
     cost_usd: Decimal | None = None
 

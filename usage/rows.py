@@ -24,8 +24,7 @@ from typing import Any
 
 import orjson
 
-from catalog.models import Context
-from usage.leased import CONTEXTS
+from usage.contexts import KNOWN_CONTEXTS
 from usage.models import Finish, QuarantineReason
 from usage.redaction import redacted, redacted_text
 from usage.tokens import (
@@ -53,7 +52,6 @@ TEXTS: tuple[tuple[str, int, str | None], ...] = (
 )
 MOST = tuple(most for _, most, _ in TEXTS)
 FINISHES = frozenset(Finish.values)
-KNOWN_CONTEXTS = CONTEXTS - {Context.UNKNOWN}
 # What `copied` gives: the columns of `usage_import_row`, their types as COPY names them.
 COLUMNS = (
     ("place", "int4"),

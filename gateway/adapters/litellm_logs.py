@@ -4,8 +4,10 @@ Source of the shape: LiteLLM 1.106.2, `GET /spend/logs/v2`: start_date and end_d
 the second; page_size up to 1,000; `total` is counted to 10,000 only (total_is_capped). Rows appear some time
 after their call and carry its start, so a pull ends an overlap before now. Rows of one moment have no order,
 so a window is made smaller until one page holds it, and paged only where it cannot be. Money there is a float
-that LiteLLM reckons: it is compared, and never booked. The service class is the one that LiteLLM priced the
-answer in, `metadata.cost_breakdown.service_tier` (CostBreakdown of its types/utils.py).
+that LiteLLM reckons: it is compared, and never booked. The service class is what the provider's usage tells
+(`speed`, `service_tier`), else the one that LiteLLM priced the answer in,
+`metadata.cost_breakdown.service_tier` (CostBreakdown of its types/utils.py), which is null both for the
+standard class and where it knows of none.
 """
 
 import json
@@ -19,7 +21,7 @@ from django.conf import settings
 from core import clock
 from core.money import told_usd
 from gateway.adapters.calls import moment_of, read_json, secret_of, text_of
-from gateway.adapters.parts import context_of, units_of
+from gateway.adapters.parts import FAST, context_of, units_of
 from gateway.models import GatewayLog
 from usage.models import Finish, QuarantineReason
 from usage.ports import LogPage, LogRow, RefusedRow, SourceUnavailableError
@@ -156,7 +158,7 @@ def _row(raw: Mapping[str, Any]) -> LogRow:
         key=text_of(metadata, "user_api_key_alias", most=40) or text_of(raw, "api_key"),
         model=text_of(raw, "model_group") or text_of(raw, "model"),
         tokens=tokens,
-        context=context_of(_object(metadata.get("cost_breakdown")).get("service_tier")),
+        context=_context(told, _object(metadata.get("cost_breakdown"))),
         units=units_of(told, tokens),
         finish=Finish.STOP,
         cache_hit=str(raw.get("cache_hit")).lower() == "true",
@@ -164,6 +166,12 @@ def _row(raw: Mapping[str, Any]) -> LogRow:
         cost_usd=told_usd(raw.get("spend")),
         raw={name: raw[name] for name in sorted(raw) if name not in CONTENT},
     )
+
+
+def _context(told: Mapping[str, Any], priced: Mapping[str, Any]) -> str:
+    if told.get("speed") == FAST:
+        return FAST
+    return context_of(told.get("service_tier")) or context_of(priced.get("service_tier"))
 
 
 def _told(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -80,7 +80,8 @@ def _row(place: int, span: Mapping[str, Any], attributes: Mapping[str, Any]) -> 
             "model": attributes.get("gen_ai.request.model") or served,
             "served_model": served,
             "usage": {ours: _count(attributes[name]) for ours, name in _counted(attributes)},
-            "context": context_of(next((attributes[name] for name in TIERS if name in attributes), None)),
+            "context": context_of(next((attributes[name] for name in TIERS if name in attributes), None))
+            or None,
             "finish": _finish(span, attributes),
             "provider_id": attributes.get("gen_ai.response.id"),
             "estimated": attributes.get("purser.estimated") is True,

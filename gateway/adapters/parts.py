@@ -4,14 +4,19 @@ Sources: OpenAI's `service_tier` and details of its usage; Anthropic's `service_
 `server_tool_use`; LiteLLM 1.106.2, `Usage` and its details in types/utils.py. Pure.
 """
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 MOST_CHARACTERS = 16  # of a service class
 STANDARD = "standard"
+FAST = "fast"
+# What says nothing of the class that was served: a wish that the provider chooses.
+NOT_TOLD = frozenset({"", "auto"})
 # What providers call their usual class; every other name is a class of its own.
-USUAL = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
+USUAL = frozenset({"default", "standard", "standard_only", "on_demand"})
+ODD = re.compile(r"[^\x21-\x7e]")
 SAME = {"priority_on_demand": "priority", "flex_discount": "flex"}
 # Counts that are not tokens, and where they stand: beside the totals, or with what the input is made of.
 COUNTED = {
@@ -23,12 +28,14 @@ COUNTED = {
 
 
 def context_of(told: object) -> str:
-    """Return the service class of a call; the standard one where nothing is told.
+    """Return the service class that a call was served in; empty where nothing is told.
 
     A name that Purser does not know stays as it is: such a call is charged at the dearest class, and flagged.
     """
     name = str(told).strip().lower() if told is not None else ""
-    return STANDARD if name in USUAL else SAME.get(name, name[:MOST_CHARACTERS])
+    if name in NOT_TOLD:
+        return ""
+    return STANDARD if name in USUAL else SAME.get(name, ODD.sub("_", name)[:MOST_CHARACTERS])
 
 
 def units_of(usage: Mapping[str, Any], tokens: Mapping[str, Any]) -> dict[str, int | float]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from django.conf import settings
 
 from gateway.hot.wire import ROUTE_MODES
-from usage.leased import CONTEXTS
+from usage.contexts import CONTEXTS
 
 STANDARD = "standard"
 

@@ -26,8 +26,9 @@ from gateway.hot.fields import (
     read_usd,
     refuse_unknown,
 )
-from usage.leased import CONTEXTS, MAX_CHOICES, LeasedCallError, checked_leased_call
+from usage.contexts import CONTEXTS, ServedContextError, checked_served_context
 from usage.leased import FIELDS as LEASED_FIELDS
+from usage.leased import MAX_CHOICES, LeasedCallError, checked_leased_call
 from usage.tokens import MAX_TOKENS, TOKEN_FIELDS, TokenCountError, checked_tokens, checked_units
 
 HeaderLines = tuple[tuple[bytes, bytes], ...]
@@ -230,6 +231,7 @@ def parse_settlement(value: Any) -> JsonObject:
             "reservation",
             "usage",
             "served_model",
+            "served_context",
             "finish",
             "estimated",
             "cache_hit",
@@ -261,6 +263,7 @@ def parse_settlement(value: Any) -> JsonObject:
         "estimated": read_flag(value, "estimated"),
         "cache_hit": read_flag(value, "cache_hit"),
         "provider_id": read_text(value, "provider_id", most=100) if value.get("provider_id") else "",
+        **_served_context(value),
         **_leased_call(value),
     }
 
@@ -373,6 +376,13 @@ def _leased_call(value: JsonObject) -> JsonObject:
         return checked_leased_call(value, reservation=read_text(value, "reservation", most=40))
     except LeasedCallError as error:
         raise WireError(str(error), field="call") from error
+
+
+def _served_context(value: JsonObject) -> JsonObject:
+    try:
+        return checked_served_context(value)
+    except ServedContextError as error:
+        raise WireError(str(error), field="served_context") from error
 
 
 def _units(value: JsonObject) -> JsonObject | None:

@@ -12,7 +12,8 @@ completion (not Messages); all rounded down.
 Words in the last user text that change the behaviour:
 ERR<code> answer that status; FLAKY<name> answer 500 once per name, then serve; WANT<n> produce n tokens if
 allowed; SLOW 0.4 s before every chunk, 5 s when not streaming; MIDERR break the stream after 3 chunks; HANG
-never answer. A model whose name contains "broken" always answers 500.
+never answer; TIER<name> tell that service class (none: TIERnone). A model whose name contains "broken" always
+answers 500.
 
 GET /_log returns every request so far with the usage that was billed for it; DELETE /_log forgets them.
 """
@@ -33,7 +34,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 DEFAULT_WANT_TOKENS = 12
-TIER = "default"  # the service class that every answer tells
+TIER = "default"  # the service class that an answer of OpenAI tells
 UNLIMITED_TOKENS = 4_096
 SLOW_SECONDS_PER_CHUNK = 0.4
 SLOW_SECONDS_PLAIN = 5.0
@@ -137,6 +138,13 @@ def bill(entry: Entry, body: dict[str, Any]) -> None:
     entry.reasoning_tokens = 0 if entry.path.endswith("/messages") else entry.output_tokens // 4
 
 
+def tier(entry: Entry, usual: str | None = TIER) -> dict[str, str]:
+    """Return the service class that an answer tells, if any."""
+    told = re.search(r"TIER([a-z]+)", entry.text)
+    name = told[1] if told else usual
+    return {"service_tier": name} if name and name != "none" else {}
+
+
 def is_cut(entry: Entry) -> bool:
     """Whether the limit stopped the answer."""
     wanted = re.search(r"WANT(\d+)", entry.text)
@@ -176,7 +184,7 @@ def chat_plain(entry: Entry, body: dict[str, Any]) -> dict[str, Any]:
         "created": int(entry.at),
         "model": entry.model,
     }
-    return {**head, "choices": choices, "usage": openai_usage(entry), "service_tier": TIER}
+    return {**head, "choices": choices, "usage": openai_usage(entry), **tier(entry)}
 
 
 async def chat_stream(entry: Entry, body: dict[str, Any]) -> AsyncIterator[str]:
@@ -185,7 +193,7 @@ async def chat_stream(entry: Entry, body: dict[str, Any]) -> AsyncIterator[str]:
         "object": "chat.completion.chunk",
         "created": int(entry.at),
         "model": entry.model,
-        "service_tier": TIER,
+        **tier(entry),
     }
 
     def event(delta: dict[str, Any], reason: str | None = None) -> str:
@@ -222,6 +230,7 @@ def response_object(entry: Entry, status: str) -> dict[str, Any]:
         "status": status, "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "temperature": 1,
         "top_p": 1, "error": None, "instructions": None, "metadata": {},
         "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+        **(tier(entry) if done else {"service_tier": "auto"}),
         "output": [message] if done else [], "usage": usage if done else None,
     }  # fmt: skip
 
@@ -262,13 +271,14 @@ def embeddings(entry: Entry, body: dict[str, Any]) -> dict[str, Any]:
 # --- Anthropic shapes -------------------------------------------------------------------------------------
 
 
-def anthropic_usage(entry: Entry, output_tokens: int) -> dict[str, int]:
+def anthropic_usage(entry: Entry, output_tokens: int) -> dict[str, Any]:
     """Anthropic reports the uncached input apart from what was read from and written to its cache."""
     return {
         "input_tokens": entry.input_tokens - entry.cached_tokens - entry.cache_write_tokens,
         "cache_read_input_tokens": entry.cached_tokens,
         "cache_creation_input_tokens": entry.cache_write_tokens,
         "output_tokens": output_tokens,
+        **tier(entry, usual=None),
     }
 
 

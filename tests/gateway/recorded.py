@@ -13,6 +13,7 @@ from typing import Any
 from tests.gateway.together import AUTHORIZE, RELEASE, SETTLE
 
 CALLS = 200
+CLASSES = ("standard", "batch", "scale", "", None)
 Recorded = tuple[str, bytes]
 
 ODD_QUESTIONS: tuple[dict[str, Any], ...] = (
@@ -89,6 +90,7 @@ def _question(chance: random.Random, number: int) -> dict[str, Any]:
         "input_bytes": chance.choice([0, 10, 1_000, 4_000]),
         "max_output_tokens": chance.choice([None, 1, 100, 5_000]),
         "n": chance.choice([1, 1, 3]),
+        "context": chance.choice(["standard", "standard", "batch"]),
     }
 
 
@@ -103,4 +105,5 @@ def _settlement(chance: random.Random, asked_at: list[int]) -> dict[str, Any]:
         },
         "finish": chance.choice(["stop", "stop", "cancelled", "gone"]),
         **chance.choice([{}, {}, {"cache_hit": True}, {"served_model": "large"}, {"estimated": True}]),
+        **chance.choice([{}, {}, {"served_context": chance.choice(CLASSES)}]),
     }

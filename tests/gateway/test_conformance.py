@@ -58,7 +58,7 @@ BOOKS = {
         "request_id, state, held_usd, input_floor_usd, held_tokens, max_output_tokens, units::text, key_id"
     ),
     "budgets_entry": "kind, amount_usd, overrun_usd, tokens::text, price_ids::text, key_id, model_id",
-    "usage_event": "calls, cost_usd, units::text, finish, cache_hit, estimated, late, model_id",
+    "usage_event": "calls, cost_usd, units::text, finish, cache_hit, estimated, late, model_id, context",
     "usage_day": "key_id, model_id, calls, cost_usd, input_tokens, cached_tokens, output_tokens",
     "usage_hour": "project_id, model_id, calls, cost_usd, input_tokens, cached_tokens, output_tokens",
     "usage_quarantine": "reason, detail IS NULL",
@@ -94,6 +94,7 @@ def tokens(world: World) -> dict[str, str]:
         scope_kind="key", scope_id=made["poor"].pk, department=department, window=Window.WEEK
     )
     world.limit(poor, "0.000001")
+    world.price(world.small, "input", "0.0000005", context="batch")
     make_model("unpriced", tier=1)
     make_model("free", tier=1, declared_free=True)
     hearing = make_model("hearing", tier=1, mode="transcription", max_output_tokens=None)

@@ -123,6 +123,8 @@ def test_the_hash_tells_a_repeat_from_another_body() -> None:
         b'{"reservation": "r", "usage": {"tokens": 1}, "finish": "stop"}',
         b'{"reservation": "r", "usage": {}, "finish": "stop", "cache_hit": 1}',
         b'{"reservation": "r", "usage": {}, "finish": "stop", "cost_usd": "0.01"}',
+        b'{"reservation": "r", "usage": {}, "finish": "stop", "served_context": "a b"}',
+        b'{"reservation": "r", "usage": {}, "finish": "stop", "served_context": 1}',
         b'{"usage": {}, "finish": "stop"}',
     ],
 )

@@ -34,6 +34,7 @@ from tests.ledger.prices import Card
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MINUTE = 60
+SERVED = (None, "standard", "batch", "flex", "priority", "fast")
 TOKENS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 
 
@@ -96,9 +97,9 @@ class Ledger:
         usage = item["usage"]
         units = decimals(usage.get("units"))
         tokens = tuple(usage.get(name, 0) for name in TOKENS)
-        served = self._served(hold, item)
+        served, context = self._served(hold, item), item.get("served_context") or hold.context
         card = prices.card(
-            served, context=hold.context, at=hold.authorized_at, input_tokens=usage.get("input_tokens", 0)
+            served, context=context, at=hold.authorized_at, input_tokens=usage.get("input_tokens", 0)
         )
         if item.get("cache_hit"):
             cost = ZERO
@@ -121,8 +122,9 @@ class Ledger:
             units=units,
             finish=item["finish"],
             cache_hit=item.get("cache_hit", False),
-            estimated=item.get("estimated", False),
+            estimated=_is_estimated(item),
             overrun=max(cost - hold.held, ZERO),
+            served_context=None if context == hold.context else context,
         )
 
     def _settled_before(self, hold: Hold, item: Body) -> Outcome:
@@ -136,7 +138,9 @@ class Ledger:
             item.get("cache_hit", False),
             decimals(usage.get("units")),
         )
-        if figures == (booked.tokens, booked.model, booked.cache_hit, booked.units):
+        context = booked.served_context or hold.context
+        is_same_class = item.get("served_context") in (None, context)
+        if is_same_class and figures == (booked.tokens, booked.model, booked.cache_hit, booked.units):
             return Outcome(status="duplicate", charged=booked.amount, held=hold.held)
         self.conflicts.add((hold.public_id, _told(item, tokens)))
         return Outcome(status="conflict", charged=booked.amount, held=hold.held)
@@ -243,14 +247,20 @@ def _token_cost(card: Card, tokens: Sequence[int]) -> Decimal:
     )
 
 
+def _is_estimated(item: Body) -> bool:
+    """Say whether a settlement's figures are an estimate: what a class that nobody knows costs is one."""
+    return item.get("estimated", False) or item.get("served_context") not in SERVED
+
+
 def _told(item: Body, tokens: tuple[int, ...]) -> str:
     """Write all that a settlement tells, whether it names what is usual or leaves it out."""
     told = {
         "tokens": tokens,
         "units": item["usage"].get("units") or {},
         "served_model": item.get("served_model"),
+        "served_context": item.get("served_context"),
         "finish": item["finish"],
-        "estimated": item.get("estimated", False),
+        "estimated": _is_estimated(item),
         "cache_hit": item.get("cache_hit", False),
         "provider_id": item.get("provider_id") or "",
     }

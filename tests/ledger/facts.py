@@ -229,6 +229,7 @@ class Posting:
     estimated: bool = True
     overrun: Decimal = ZERO
     corrects: Posting | None = None
+    served_context: str | None = None  # where it is not the one that was asked for
 
 
 @dataclass(slots=True, kw_only=True)

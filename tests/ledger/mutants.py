@@ -29,7 +29,6 @@ LEASES = ("tests/gateway/test_leases.py",)
 RATES = ("tests/gateway/test_rates.py",)
 STANDINGS = ("tests/gateway/test_standings.py",)
 COMBINER = ("tests/gateway/test_combiner.py",)
-LOGS = ("tests/gateway/test_runaway_logs.py",)
 RUNAWAY = ("tests/gateway/test_runaway.py",)
 MUTANTS = (
     Mutant(
@@ -310,9 +309,15 @@ MUTANTS = (
     Mutant(
         name="a call is priced at its settlement",
         home=SETTLE,
-        before="catalog_card(k.served_id, k.context, k.at, k.input)",
-        after="catalog_card(k.served_id, k.context, clock_timestamp(), k.input)",
+        before="catalog_card(k.served_id, k.in_context, k.at, k.input)",
+        after="catalog_card(k.served_id, k.in_context, clock_timestamp(), k.input)",
         tests=WINDOWS,
+    ),
+    Mutant(
+        name="the class that was asked for is priced, not the one that served",
+        home=SETTLE,
+        before="coalesce(i.served_context, x.context) AS in_context",
+        after="x.context AS in_context",
     ),
     Mutant(
         name="a call counts on the day of its settlement",
@@ -347,8 +352,8 @@ MUTANTS = (
     Mutant(
         name="other figures are taken for the same",
         home=SETTLE,
-        before="coalesce(p_item->'units', '{}')) THEN 'duplicate' ELSE 'conflict' END;",
-        after="coalesce(p_item->'units', '{}')) THEN 'duplicate' ELSE 'duplicate' END;",
+        before="coalesce(seen.context, r.context) THEN 'duplicate' ELSE 'conflict' END;",
+        after="coalesce(seen.context, r.context) THEN 'duplicate' ELSE 'duplicate' END;",
     ),
     Mutant(
         name="a call never settled is charged its whole hold",
@@ -534,7 +539,7 @@ MUTANTS = (
         home=IMPORT,
         before="  v_keys := usage_import_minutes(v_now);\n",
         after="",
-        tests=LOGS,
+        tests=("tests/gateway/test_runaway_logs.py",),
     ),
     Mutant(
         name="a key that runs away is told of and goes on",

@@ -59,7 +59,7 @@ PARTS = {
     "events": (
         (
             f"external_id, moved.micros(at), calls, cost_usd, {COUNTS}, units, {ATTRIBUTION}, finish, "
-            "cache_hit, estimated, late"
+            "cache_hit, estimated, late, context"
         ),
         "usage_event",
     ),
@@ -290,6 +290,7 @@ def _event(posting: Posting) -> list[Any]:
         posting.cache_hit,
         posting.estimated,
         posting.kind != "settle",
+        posting.served_context,
     ]
 
 

@@ -91,7 +91,7 @@ def _usages(draw: st.DrawFn) -> Body:
     tokens = draw(st.sampled_from([(0, 0), (200, 50), (1_000, 100), (333, 7), (1_500, 600), (9_000, 2_000)]))
     usage: Body = {"input_tokens": tokens[0], "output_tokens": tokens[1]}
     settlement: Body = {"usage": usage, "finish": draw(st.sampled_from(["stop", "cancelled", "error"]))}
-    kind = draw(st.sampled_from(["plain", "plain", "parts", "units", "hit", "other", "estimated"]))
+    kind = draw(st.sampled_from(["plain", "class", "parts", "units", "hit", "other", "estimated"]))
     if kind == "parts":
         usage["cached_tokens"], usage["cache_write_tokens"] = tokens[0] // 2, tokens[0] // 3
         usage["reasoning_tokens"] = tokens[1] // 2
@@ -101,6 +101,8 @@ def _usages(draw: st.DrawFn) -> Body:
         settlement["cache_hit"] = True
     elif kind == "other":
         settlement["served_model"] = draw(st.sampled_from(["small", "large", "free", "hearing", "nothing"]))
+    elif kind == "class":
+        settlement["served_context"] = draw(st.sampled_from(["standard", "batch", "batch", "fast", "scale"]))
     elif kind == "estimated":
         settlement["estimated"] = True
     return settlement

@@ -146,6 +146,22 @@ def test_a_day_that_a_job_had_no_time_for_is_named(
         assert f"{day:%-d %B}" in check(day).detail
 
 
+def test_a_day_that_was_marked_is_compared_next_though_nothing_was_read_since(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = today()
+    with time_machine.travel(noon(9), tick=False) as traveller:
+        pull_source(source=journal)
+        traveller.shift(timedelta(minutes=5))
+        with monkeypatch.context() as patched:
+            patched.setattr(due, "MOST_RUNS", 0)
+            reconcile_recent_days()
+        assert ReconciliationRun.objects.get(day=day).notice == NOT_COMPARED
+        traveller.shift(timedelta(minutes=5))
+        assert f"{journal.name} {day}" in reconcile_recent_days()
+        assert ReconciliationRun.objects.get(day=day).state == RunState.DIFFERENT
+
+
 def test_a_day_that_was_compared_before_it_was_over_is_named(journal: Journal) -> None:
     day = today()
     other_gateway(day)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from core import clock
 from core.models import AuditEvent
 from tests.api.world import Caller
 from tests.browsing import Page, Visitor
@@ -239,16 +240,24 @@ def test_the_api_keeps_a_bill_by_the_same_rules(cast: Cast, account: ProviderAcc
         ("total", ["B", "A", "C"]),
         ("-total", ["C", "A", "B"]),
         ("period", ["A", "B", "C"]),
+        ("account", ["C", "A", "B"]),
+        ("-account", ["B", "C", "A"]),
+        ("uploaded", ["B", "C", "A"]),
+        ("-uploaded", ["A", "C", "B"]),
         ("nonsense", ["C", "B", "A"]),
     ],
 )
 def test_bills_are_sorted_by_their_address(
     cast: Cast, account: ProviderAccount, sort: str, numbers: list[str]
 ) -> None:
-    for month, (number, usd) in enumerate((("A", 2), ("B", 1), ("C", 3)), 1):
+    other = ProviderAccountFactory.create(name="org-southwind")
+    for month, (number, usd, hours_ago, of) in enumerate(
+        (("A", 2, 1, account), ("B", 1, 3, other), ("C", 3, 2, account)), 1
+    ):
         Invoice.objects.create(
-            account=account, number=number, period_start=date(2026, month, 1),
+            account=of, number=number, period_start=date(2026, month, 1),
             period_end=date(2026, month + 1, 1), total_usd=usd, document_hash=number,
+            uploaded_at=clock.now() - timedelta(hours=hours_ago),
         )  # fmt: skip
     page = Visitor(cast.fay).get("/invoices/", **({"sort": sort} if sort else {}))
     assert [row[0] for row in page.rows("invoices-h")] == numbers

@@ -16,8 +16,10 @@ from tests.gateway.conftest import World
 from tests.gateway.test_pull import row as journal_row
 from tests.sources.logged import allowed, lately, pull
 from tests.usage.test_repricing import administrator
-from usage.models import Quarantine, UsageDay
+from usage.models import GatewayCall, Quarantine, UsageDay
+from usage.ports import UnusedCall
 from usage.services import follow_settlements, ingest_page
+from usage.services.logs import book_log_rows
 from usage.tasks import reconcile_recent_days
 
 
@@ -75,7 +77,14 @@ def test_the_same_figures_change_nothing(world: World, logged: str) -> None:
     assert not Quarantine.objects.exists()
 
 
-@pytest.mark.parametrize("other", [{"served_model": "large"}, {"cache_hit": True}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"served_model": "large"},
+        {"cache_hit": True},
+        {"finish": "cancelled", "input_tokens": 0, "output_tokens": 0},
+    ],
+)
 def test_more_than_other_figures_is_for_a_person(world: World, logged: str, other: dict[str, Any]) -> None:
     world.gus.settle(logged, **other)
     assert follow_settlements() == 0
@@ -91,9 +100,24 @@ def test_a_third_set_of_figures_is_for_a_person(world: World, logged: str) -> No
     assert Quarantine.objects.filter(resolved_at__isnull=True).count() == 1
 
 
-def test_two_settlements_of_a_gateway_are_for_a_person(world: World, spend: GatewayLog) -> None:
+def test_two_settlements_of_a_gateway_are_for_a_person_also_when_its_log_tells_of_the_call(
+    world: World, litellm: SpendLogs, spend: GatewayLog
+) -> None:
     reservation = allowed(world)
     world.gus.settle(reservation)
+    litellm.rows = [row("chatcmpl-1", lately(), reservation=reservation)]
+    pull(spend)
+    world.gus.settle(reservation, input_tokens=300)
+    assert GatewayCall.objects.filter(external_id=reservation).exists()
+    assert follow_settlements() == 0
+    assert figures()[1] == 200
+
+
+def test_two_settlements_of_a_call_that_a_log_had_freed_are_for_a_person(world: World) -> None:
+    source, reservation = world.gus.gateway.public_id, allowed(world)
+    refused = UnusedCall(reservation=reservation, request_id="", at=lately(), model="small")
+    assert book_log_rows(gateway=source, rows=[], refused=[], unused=[refused]).freed == 1
+    assert world.gus.settle(reservation).json()["status"] == "late"
     world.gus.settle(reservation, input_tokens=300)
     assert follow_settlements() == 0
     assert figures()[1] == 200

@@ -18,7 +18,7 @@ from tests.gateway.conftest import World
 from tests.gateway.test_otlp import span, trace
 from tests.gateway.test_push import CSV, push
 from tests.sources.logged import allowed, lately, line, pull
-from usage.models import Discrepancy, UsageEvent
+from usage.models import Discrepancy, Quarantine, UsageEvent
 from usage.services import check_prices
 
 
@@ -97,6 +97,42 @@ def test_a_lost_settlement_has_the_units_of_the_log(
     assert UsageEvent.objects.get().units == {"input_audio": 100}
 
 
+@pytest.mark.parametrize(
+    ("tier", "usage", "usd"),
+    [
+        (None, {}, "0.003"),
+        ("batch", {}, "0.00015"),
+        ("priority", {"service_tier": "standard"}, "0.0003"),
+        (None, {"speed": "fast", "service_tier": "standard"}, "0.0006"),
+    ],
+)
+def test_a_lost_settlement_is_priced_in_the_class_that_a_spend_log_tells(
+    world: World, litellm: SpendLogs, spend: GatewayLog, *, tier: str | None, usage: dict[str, Any], usd: str
+) -> None:
+    for unit, price in (("input", "0.000002"), ("output", "0.000004")):
+        world.price(world.small, unit, price, context=Context.FAST)
+    told = spent(world, "one", tier=tier, **usage)
+    told["metadata"]["spend_logs_metadata"] = {"purser_reservation": allowed(world, context="priority")}
+    litellm.rows = [told]
+    for _ in range(2):
+        pull(spend)
+    assert UsageEvent.objects.get().cost_usd == Decimal(usd)
+    assert not Quarantine.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("tier", "usd"), [("default", "0.0003"), ("auto", "0.003"), ("", "0.003"), ("odd one", "0.003")]
+)
+def test_a_call_of_ours_is_settled_in_the_class_that_nginx_logs(
+    world: World, access: GatewayLog, folder: Path, *, tier: str, usd: str
+) -> None:
+    reservation = allowed(world, context="priority")
+    (folder / "usage.log").write_bytes(line("one", reservation=reservation, service_tier=tier))
+    pull(access)
+    event = UsageEvent.objects.get(external_id=reservation)
+    assert (event.cost_usd, event.estimated) == (Decimal(usd), tier == "odd one")
+
+
 def test_a_line_of_nginx_is_priced_in_the_class_of_the_answer(
     world: World, access: GatewayLog, folder: Path
 ) -> None:
@@ -143,5 +179,5 @@ def test_parts_are_no_more_than_their_totals_and_odd_figures_are_none() -> None:
     del usage["prompt_tokens_details"]
     assert units_of(usage, tokens) == {"cache_write_1h": 2, "input_audio": 4}
     assert [context_of(name) for name in (None, "AUTO", "standard_only", "Flex", "priority_on_demand")] == [
-        "standard", "standard", "standard", "flex", "priority",
+        "", "", "standard", "flex", "priority",
     ]  # fmt: skip

@@ -209,6 +209,9 @@ def test_the_list_asks_as_often_for_fifty_as_for_five(cast: Cast, edge: str) -> 
     assert len(visitor.queries("/quarantine/", **query)) == few <= 8
 
 
+SORTED_FIELD = '<input type="hidden" name="sort" value="read">'
+
+
 def test_rows_are_read_from_the_oldest_on_too(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usage.views.quarantine.PAGE_ROWS", 2)
     for number in range(5):
@@ -220,6 +223,8 @@ def test_rows_are_read_from_the_oldest_on_too(cast: Cast, monkeypatch: pytest.Mo
     while link:
         page = visitor.get(link)
         read += [row[0] for row in page.rows("rows-h")]
+        assert SORTED_FIELD in page.response.content.decode()  # of the form, which would forget the order
         link = next((each for each in page.links if "before=" in each and each != link), "")
         assert "sort=read" in link or not link
     assert read == [f"call-{number}" for number in range(5)]
+    assert SORTED_FIELD not in visitor.get("/quarantine/").response.content.decode()

@@ -27,7 +27,8 @@ CREATE TYPE usage_posting AS (
   reason text,
   corrects bigint,
   state text,               -- how the reservation ends; null leaves it as it is
-  unused_tokens bigint      -- of what was held, flows back to its rates; null where the call was not in flight
+  unused_tokens bigint,     -- of what was held, flows back to its rates; null where the call was not in flight
+  context text              -- the service class that was served, where it is not the one that was asked for
 );
 
 -- Writes entries, events and both roll-ups, moves the balances, ends the reservations with what they count on rate limits, and counts what keys spend by the minute, by which it
@@ -66,10 +67,10 @@ BEGIN
       FROM booked p RETURNING 1
   ), event AS (
     INSERT INTO usage_call (at, recorded_at, reservation_id, packed, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls,
-        cache_hit, estimated, late, cost_usd, shape, finish, units, provider_call_id)
+        cache_hit, estimated, late, cost_usd, shape, finish, units, provider_call_id, context)
       SELECT p.authorized_at, v_now, p.id, usage_packed(p.source_id, p.external_id), p.attribution_id, p.input_tokens, p.output_tokens, nullif(p.cached_tokens, 0), nullif(p.cache_write_tokens, 0),
         nullif(p.reasoning_tokens, 0), p.source_id, p.calls, p.cache_hit, p.estimated, p.late, p.amount_usd, usage_shape(usage_packed(p.source_id, p.external_id), p.external_id),
-        nullif(p.finish, 'stop'), nullif(p.units, '{}'), nullif(p.provider_id, '')
+        nullif(p.finish, 'stop'), nullif(p.units, '{}'), nullif(p.provider_id, ''), p.context
       FROM booked p RETURNING 1
   ), daily AS (
     INSERT INTO usage_day AS d (day, key_id, owner_id, project_id, team_id, department_id, model_id, tier_id, calls, cost_usd,
@@ -126,6 +127,7 @@ BEGIN
 END $$;
 
 -- Settles and releases calls in one transaction. `p_items` are validated JSON objects {source, reservation, ...}; those with `release` consumed nothing.
+-- A call is priced in the service class that it was served in, and in the one that it was authorised in where nobody tells; its hold was that of the latter.
 -- Answers: settled, late, duplicate, conflict, released, already_settled, unknown.
 CREATE FUNCTION usage_settle(p_items jsonb, p_zone text) RETURNS TABLE (place int, status text, charged_usd numeric, held_usd numeric) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -144,11 +146,11 @@ BEGIN
     ORDER BY x.id FOR NO KEY UPDATE;
   v_now := clock_timestamp();
   WITH item AS MATERIALIZED (
-    SELECT i.*, x.*, coalesce(m.id, x.model_id) AS served_id, coalesce(m.tier_id, x.tier_id) AS served_tier, c.step, c.epoch,
+    SELECT i.*, x.*, coalesce(m.id, x.model_id) AS served_id, coalesce(m.tier_id, x.tier_id) AS served_tier, coalesce(i.served_context, x.context) AS in_context, c.step, c.epoch,
       row_number() OVER of_one_call AS turn, count(*) FILTER (WHERE i.release IS NOT TRUE) OVER of_one_call AS settlements
     FROM ROWS FROM (jsonb_to_recordset(p_items) AS (source text, reservation text, release boolean, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint,
-        output_tokens bigint, reasoning_tokens bigint, units jsonb, served_model text, finish text, cache_hit boolean, estimated boolean, provider_id text)) WITH ORDINALITY
-      AS i (told_by, reservation, release, input, cached, cache_write, output, reasoning, units, served_model, finish, cache_hit, estimated, provider_id, place)
+        output_tokens bigint, reasoning_tokens bigint, units jsonb, served_model text, finish text, cache_hit boolean, estimated boolean, provider_id text, served_context text)) WITH ORDINALITY
+      AS i (told_by, reservation, release, input, cached, cache_write, output, reasoning, units, served_model, finish, cache_hit, estimated, provider_id, served_context, place)
     LEFT JOIN LATERAL (SELECT r, r.id, r.source, r.state, r.context, r.model_id, r.tier_id, r.authorized_at, r.expires_at, r.held_usd, r.held_tokens, r.input_floor_usd
         FROM budgets_reservation r WHERE r.public_id = i.reservation OFFSET 0) x ON x.source = i.told_by
     LEFT JOIN catalog_llmmodel m  -- a model that was retired since then was served all the same
@@ -160,8 +162,8 @@ BEGIN
         WHEN i.turn > 1 THEN 'again' WHEN i.release THEN 'released' WHEN i.state <> 'open' OR i.expires_at <= v_now THEN 'late' ELSE 'settled' END AS status
     FROM item i
   ), card AS MATERIALIZED (
-    SELECT k.*, c.* FROM (SELECT j.served_id, j.context, j.step, j.epoch, max(j.authorized_at) AS at, max(j.input) AS input FROM judged j WHERE j.status IN ('settled', 'late') GROUP BY 1, 2, 3, 4) k
-    CROSS JOIN LATERAL catalog_card(k.served_id, k.context, k.at, k.input) c
+    SELECT k.*, c.* FROM (SELECT j.served_id, j.in_context, j.step, j.epoch, max(j.authorized_at) AS at, max(j.input) AS input FROM judged j WHERE j.status IN ('settled', 'late') GROUP BY 1, 2, 3, 4) k
+    CROSS JOIN LATERAL catalog_card(k.served_id, k.in_context, k.at, k.input) c
   ), charged AS (
     SELECT j.*, card.price_ids, CASE
         WHEN j.status NOT IN ('settled', 'late') THEN NULL
@@ -171,15 +173,16 @@ BEGIN
         ELSE core_round_half_even((j.input - j.cached - j.cache_write) * card.input_usd + j.cached * card.cached_usd + j.cache_write * card.cache_write_usd
           + (j.output - j.reasoning) * card.output_usd + j.reasoning * card.reasoning_usd + card.request_usd
           + CASE WHEN j.units IS NULL OR j.units = '{}' THEN 0 ELSE catalog_units_usd(j.units, card.unit_usd) END, 12) END AS cost_usd
-    FROM judged j LEFT JOIN card ON card.served_id = j.served_id AND card.context = j.context AND card.step IS NOT DISTINCT FROM j.step AND card.epoch IS NOT DISTINCT FROM j.epoch
+    FROM judged j LEFT JOIN card ON card.served_id = j.served_id AND card.in_context = j.in_context AND card.step IS NOT DISTINCT FROM j.step AND card.epoch IS NOT DISTINCT FROM j.epoch
   )
   SELECT array_agg(CASE WHEN c.status = 'released' THEN
         ROW(c.r, 'release', 0, CASE WHEN c.state = 'open' THEN c.held_usd ELSE 0 END, NULL, NULL, NULL, '{}', 0, 0, 0, 0, 0, 0, '{}', NULL, NULL, NULL, NULL, NULL, 0, '', NULL, 'released',
-          CASE WHEN c.state = 'open' THEN c.held_tokens END)::usage_posting
+          CASE WHEN c.state = 'open' THEN c.held_tokens END, NULL)::usage_posting
       ELSE
         ROW(c.r, CASE c.status WHEN 'late' THEN 'late' ELSE 'settle' END, c.cost_usd, CASE WHEN c.state = 'open' THEN c.held_usd ELSE 0 END, c.reservation, c.served_id, c.served_tier, c.price_ids, 1,
           c.input, c.cached, c.cache_write, c.output, c.reasoning, coalesce(c.units, '{}'), c.finish, c.cache_hit, coalesce(c.estimated, false), c.status = 'late', coalesce(c.provider_id, ''),
-          greatest(c.cost_usd - c.held_usd, 0), '', NULL, 'settled', CASE WHEN c.state = 'open' THEN c.held_tokens - c.input - c.output END)::usage_posting
+          greatest(c.cost_usd - c.held_usd, 0), '', NULL, 'settled', CASE WHEN c.state = 'open' THEN c.held_tokens - c.input - c.output END,
+          nullif(c.served_context, c.context))::usage_posting
       END ORDER BY c.place) FILTER (WHERE c.status IN ('settled', 'late', 'released')),
       array_agg(ROW(c.place, c.status, c.cost_usd, c.held_usd, c.served_id)::usage_answer ORDER BY c.place) FILTER (WHERE c.status <> 'again'), bool_or(c.status = 'settled before'),
       array_agg(c.place::int ORDER BY c.place) FILTER (WHERE c.status = 'again')
@@ -193,7 +196,7 @@ BEGIN
   IF v_postings IS NOT NULL THEN
     IF EXISTS (SELECT FROM unnest(v_postings) p WHERE (p.reservation).state = 'unsettled') THEN  -- charged because nothing was heard of it: the truth takes the charge back
       SELECT array_agg(ROW(p.reservation, 'correction', -e.amount_usd, 0, (p.reservation).public_id || ':reversal', (p.reservation).model_id, (p.reservation).tier_id, e.price_ids, -1,
-          -(p.reservation).input_bound_tokens, 0, 0, 0, 0, '{}', 'error', false, true, true, '', 0, 'the call was settled after all', e.id, NULL, NULL)::usage_posting) || v_postings INTO v_postings
+          -(p.reservation).input_bound_tokens, 0, 0, 0, 0, '{}', 'error', false, true, true, '', 0, 'the call was settled after all', e.id, NULL, NULL, NULL)::usage_posting) || v_postings INTO v_postings
         FROM unnest(v_postings) p LEFT JOIN budgets_entry e ON e.reservation_id = (p.reservation).id AND e.kind = 'unsettled' WHERE (p.reservation).state = 'unsettled';
     END IF;
     PERFORM usage_book(v_postings, p_zone);
@@ -204,7 +207,8 @@ BEGIN
   END IF;
 END $$;
 
--- Answers for a call that was settled before: the same figures change nothing, others are kept once for a person to look at, wherever they stood in a batch (`call`).
+-- Answers for a call that was settled before: the same figures change nothing, others are kept once for a person to look at, wherever they stood in a batch (`call`). Another service
+-- class is another figure; one that is not told is none.
 CREATE FUNCTION usage_settled_before(p_item jsonb, p_served bigint, OUT status text, OUT charged_usd numeric) LANGUAGE plpgsql AS $$
 DECLARE
   r budgets_reservation;
@@ -220,7 +224,8 @@ BEGIN
   charged_usd := seen.cost_usd;
   status := CASE WHEN (seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens, seen.reasoning_tokens, seen.model_id, seen.cache_hit, seen.units)
                  = ((p_item->>'input_tokens')::bigint, (p_item->>'cached_tokens')::bigint, (p_item->>'cache_write_tokens')::bigint, (p_item->>'output_tokens')::bigint,
-                    (p_item->>'reasoning_tokens')::bigint, p_served, (p_item->>'cache_hit')::boolean, coalesce(p_item->'units', '{}')) THEN 'duplicate' ELSE 'conflict' END;
+                    (p_item->>'reasoning_tokens')::bigint, p_served, (p_item->>'cache_hit')::boolean, coalesce(p_item->'units', '{}'))
+                 AND coalesce(p_item->>'served_context', seen.context, r.context) = coalesce(seen.context, r.context) THEN 'duplicate' ELSE 'conflict' END;
   IF status = 'conflict' THEN
     INSERT INTO usage_quarantine (source, external_id, reason, detail, row, row_hash, seen_at, resolution)
       VALUES (r.source, r.public_id, 'conflict', 'other figures than the settlement of ' || seen.recorded_at, p_item - 'signature', encode(sha256((p_item - 'signature')::text::bytea), 'hex'), clock_timestamp(), '')
@@ -244,7 +249,7 @@ BEGIN
   due := ARRAY(SELECT id FROM budgets_reservation WHERE state = 'open' AND expires_at + p_grace <= clock_timestamp() ORDER BY id LIMIT p_most FOR NO KEY UPDATE SKIP LOCKED);
   IF due = '{}' THEN RETURN 0; END IF;
   SELECT array_agg(ROW(r, 'unsettled', r.input_floor_usd, r.held_usd, r.public_id || ':unsettled', r.model_id, r.tier_id, '{}', 1, r.input_bound_tokens, 0, 0, 0, 0, '{}', 'error',
-      false, true, true, '', greatest(r.input_floor_usd - r.held_usd, 0), '', NULL, 'unsettled', r.held_tokens - r.input_bound_tokens)::usage_posting)
+      false, true, true, '', greatest(r.input_floor_usd - r.held_usd, 0), '', NULL, 'unsettled', r.held_tokens - r.input_bound_tokens, NULL)::usage_posting)
     INTO v_postings FROM budgets_reservation r WHERE r.id = ANY (due);
   PERFORM usage_book(v_postings, p_zone);
   PERFORM usage_carry_booked(v_postings, p_zone);

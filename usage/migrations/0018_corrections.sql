@@ -29,7 +29,7 @@ $$;
 
 -- Corrects calls that were charged: entries, usage, its sums by day and hour and the balances move together, each correction where its call stands. `p_items` are objects
 -- {source, external_id, at, amount_usd} of events of usage, with the differences, positive or negative, of what else was wrong {input_tokens, cached_tokens,
--- cache_write_tokens, output_tokens, reasoning_tokens, units, price_ids, calls}; `calls` is -1 where the call itself is taken back. `p_ref` names the run that corrects (at most 40 characters): one run corrects a call once.
+-- cache_write_tokens, output_tokens, reasoning_tokens, units, price_ids, calls, context}; `calls` is -1 where the call itself is taken back, `context` the service class that it is in now. `p_ref` names the run that corrects (at most 40 characters): one run corrects a call once.
 -- Answers, by place from 1: corrected with the public id of its entry; duplicate; unknown where no such call was charged (one that never settled is corrected by settling it).
 CREATE FUNCTION usage_correct(p_ref text, p_actor bigint, p_reason text, p_items jsonb, p_zone text) RETURNS TABLE (place int, status text, entry text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -61,9 +61,10 @@ BEGIN
     SELECT DISTINCT ON (i.source, i.external_id, i.at) i.* FROM unnest(v_items) i WHERE i.entry_id IS NOT NULL ORDER BY i.source, i.external_id, i.at, i.place
   ), made AS (  -- a correction is no usual name: it is its own shape
     INSERT INTO usage_call (at, recorded_at, reservation_id, attribution_id, input_tokens, output_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, source_id, calls, cache_hit, estimated,
-        late, cost_usd, shape, finish, units, provider_call_id)
+        late, cost_usd, shape, finish, units, provider_call_id, context)
       SELECT c.at, v_now, c.reservation_id, c.attribution_id, i.input_tokens, i.output_tokens, nullif(i.cached_tokens, 0), nullif(i.cache_write_tokens, 0), nullif(i.reasoning_tokens, 0), c.source_id,
-        coalesce((p_items->(i.place - 1)->>'calls')::int, 0), c.cache_hit, c.estimated, c.late, i.amount_usd, i.external_id || ':' || p_ref, c.finish, nullif(i.units, '{}'), c.provider_call_id
+        coalesce((p_items->(i.place - 1)->>'calls')::int, 0), c.cache_hit, c.estimated, c.late, i.amount_usd, i.external_id || ':' || p_ref, c.finish, nullif(i.units, '{}'), c.provider_call_id,
+        p_items->(i.place - 1)->>'context'
       FROM item i JOIN usage_call c ON usage_key(c.source_id, c.packed, c.shape) = usage_key_of(i.source, i.external_id) AND c.at = i.at
       ON CONFLICT DO NOTHING RETURNING source_id, attribution_id, at, shape, calls, input_tokens, output_tokens, cost_usd
   ), correction AS MATERIALIZED (

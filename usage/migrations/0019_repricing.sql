@@ -7,12 +7,13 @@ RETURNS TABLE (source text, external_id text, at timestamptz, team_id bigint, ol
     SELECT u.*, CASE WHEN u.calls = 0 THEN regexp_replace(u.external_id, ':[^:]*$', '') ELSE u.external_id END AS call
     FROM usage_event u WHERE u.model_id = p_model AND u.at >= p_from AND u.at < p_until AND u.calls IN (0, 1) AND u.external_id NOT LIKE '%:unsettled' AND (u.recorded_at <= p_known OR u.calls = 0)
   ), whole AS (
-    SELECT p.source, p.call, p.at, max(p.team_id) AS team_id, max(p.reservation_id) AS reservation_id, max(p.context) AS context, sum(p.cost_usd) AS cost_usd, sum(p.input_tokens) AS input, sum(p.cached_tokens) AS cached,
+    SELECT p.source, p.call, p.at, max(p.team_id) AS team_id, max(p.reservation_id) AS reservation_id,
+      (array_agg(p.context ORDER BY p.recorded_at DESC) FILTER (WHERE p.context IS NOT NULL))[1] AS context, sum(p.cost_usd) AS cost_usd, sum(p.input_tokens) AS input, sum(p.cached_tokens) AS cached,
       sum(p.cache_write_tokens) AS cache_write, sum(p.output_tokens) AS output, sum(p.reasoning_tokens) AS reasoning, array_agg(p.units) FILTER (WHERE p.units <> '{}') AS units,
       bool_or(p.cache_hit) AS cache_hit, max(p.finish) AS finish
     FROM part p GROUP BY p.source, p.call, p.at HAVING sum(p.calls) = 1
   ), placed AS MATERIALIZED (
-    SELECT w.*, coalesce(r.context, w.context, 'standard') AS in_context, place.step, place.epoch
+    SELECT w.*, coalesce(w.context, r.context, 'standard') AS in_context, place.step, place.epoch
     FROM whole w LEFT JOIN budgets_reservation r ON r.id = w.reservation_id CROSS JOIN LATERAL catalog_place(p_model, w.at, w.input::bigint) place
     WHERE NOT w.cache_hit AND NOT (w.finish = 'cancelled' AND w.input = 0)
   ), card AS MATERIALIZED (

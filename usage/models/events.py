@@ -87,6 +87,7 @@ class UsageEvent(Attribution, TokenCounts):
     estimated = models.BooleanField(default=False)
     late = models.BooleanField(default=False)
     provider_call_id = models.CharField(max_length=100, blank=True)
+    context = models.TextField(null=True)  # noqa: DJ001  as in StoredCall
 
     class Meta:
         db_table = "usage_event"

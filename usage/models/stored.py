@@ -65,7 +65,8 @@ class StoredCall(models.Model):
     finish = models.TextField(**MAY_LACK)
     units = models.JSONField(**MAY_LACK)
     provider_call_id = models.TextField(**MAY_LACK)
-    # Of a call that no reservation was made for, which has it else; standard where it is null.
+    # The service class that the call was priced in. Null where that is what its reservation was made for, or
+    # standard for a call without one.
     context = models.TextField(**MAY_LACK)
 
     class Meta:

@@ -112,11 +112,12 @@ WITH booked AS MATERIALIZED (
   SELECT regexp_replace(external_id, ':[^:]*$', '') AS external_id, sum(calls) AS calls,
     sum(input_tokens)::bigint AS input_tokens, sum(cached_tokens)::bigint AS cached_tokens,
     sum(cache_write_tokens)::bigint AS cache_write_tokens, sum(output_tokens)::bigint AS output_tokens,
-    sum(reasoning_tokens)::bigint AS reasoning_tokens, sum(cost_usd) AS cost_usd
+    sum(reasoning_tokens)::bigint AS reasoning_tokens, sum(cost_usd) AS cost_usd,
+    (array_agg(context ORDER BY recorded_at DESC) FILTER (WHERE context IS NOT NULL))[1] AS context
   FROM booked WHERE calls <> 1 GROUP BY 1
 ), portal AS (
-  SELECT e.external_id, e.at, e.recorded_at, e.attribution_id, e.reservation_id, e.context, e.units,
-    e.cache_hit, e.provider_call_id, e.told,
+  SELECT e.external_id, e.at, e.recorded_at, e.attribution_id, e.reservation_id,
+    coalesce(r.context, e.context) AS context, e.units, e.cache_hit, e.provider_call_id, e.told,
     e.input_tokens + coalesce(r.input_tokens, 0) AS input_tokens,
     e.cached_tokens + coalesce(r.cached_tokens, 0) AS cached_tokens,
     e.cache_write_tokens + coalesce(r.cache_write_tokens, 0) AS cache_write_tokens,
@@ -174,8 +175,9 @@ WITH booked AS MATERIALIZED (
         + abs(output_tokens - g_output) * c.output_usd
         + abs(reasoning_tokens - g_reasoning) * abs(c.reasoning_usd - c.output_usd)) AS distance,
       c.input_usd + c.output_usd > 0 AS known
-    FROM (SELECT coalesce((SELECT r.context FROM budgets_reservation r WHERE r.id = j.reservation_id),
-                          j.context, 'standard') AS context OFFSET 0) priced_in
+    FROM (SELECT coalesce(j.context,
+                          (SELECT r.context FROM budgets_reservation r WHERE r.id = j.reservation_id),
+                          'standard') AS context OFFSET 0) priced_in
       CROSS JOIN LATERAL catalog_card(j.model_id, priced_in.context, j.at, j.input_tokens) c
       CROSS JOIN LATERAL catalog_card(j.model_id, priced_in.context, j.at,
                                       coalesce(j.g_input, j.input_tokens)) g

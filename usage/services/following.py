@@ -36,10 +36,11 @@ PUT_RIGHT_SQL = "SELECT usage_put_right(%s::jsonb, %s, NULL, %s, %s)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What was counted of one call, and what it cost in US dollars."""
+    """What was counted of one call, the service class it is priced in, and what it cost in US dollars."""
 
     tokens: Mapping[str, int]
     units: Mapping[str, Decimal]
+    context: str
     cost_usd: Decimal
 
 
@@ -68,8 +69,9 @@ def _follow(row: Quarantine) -> bool:
     event = next((one for one in events if one.external_id == row.external_id), None)
     if event is None or sum(one.calls for one in events) != 1 or not _is_of_figures_alone(row.row, event):
         return False
-    booked, told = _booked(events), _told(row.row, call, event.model_id)
-    if (booked.tokens, booked.units) == (told.tokens, told.units):
+    booked = _booked(events, call)
+    told = _told(row.row, call, event.model_id, booked.context)
+    if (booked.tokens, booked.units, booked.context) == (told.tokens, told.units, told.context):
         _close(row)  # the same settlement again, by another way
         return False
     followed = Quarantine.objects.filter(**mine, outcome=QuarantineOutcome.BOOKED, resolution=REASON)
@@ -89,7 +91,8 @@ def _is_of_figures_alone(told: Mapping[str, Any], event: UsageEvent) -> bool:
     return same_model and not event.cache_hit and told.get("cache_hit") is not True and not is_cut_short
 
 
-def _booked(events: Sequence[UsageEvent]) -> Figures:
+def _booked(events: Sequence[UsageEvent], call: Reservation) -> Figures:
+    served = [event for event in events if event.context]
     units: dict[str, Decimal] = defaultdict(Decimal)
     for event in events:
         for name, count in event.units.items():
@@ -97,21 +100,26 @@ def _booked(events: Sequence[UsageEvent]) -> Figures:
     return Figures(
         tokens={name: sum(getattr(event, name) for event in events) for name in TOKEN_FIELDS},
         units={name: count for name, count in units.items() if count},
+        context=max(served, key=lambda event: event.recorded_at).context or "" if served else call.context,
         cost_usd=sum((event.cost_usd for event in events), ZERO),
     )
 
 
-def _told(row: Mapping[str, Any], call: Reservation, model_id: int) -> Figures:
-    """Price what a settlement told as it would have been: at the moment and in the class of its decision."""
+def _told(row: Mapping[str, Any], call: Reservation, model_id: int, booked: str) -> Figures:
+    """Price what a settlement told as it would have been: at the moment of its decision, in the service class
+    that it tells, or the one that is `booked` where it tells none.
+    """
+    context = row.get("served_context") or booked
     tokens = {name: int(row[name]) for name in TOKEN_FIELDS}
     units = {name: Decimal(str(count)) for name, count in (row.get("units") or {}).items() if count}
     card = rates(
         price_rows([model_id], at=call.authorized_at).get(model_id, []),
         at=call.authorized_at,
-        context=call.context,
+        context=context,
         input_tokens=tokens["input_tokens"],
     )
-    return Figures(tokens=tokens, units=units, cost_usd=charge(TokenUsage(**tokens), card, units=units))
+    cost_usd = charge(TokenUsage(**tokens), card, units=units)
+    return Figures(tokens=tokens, units=units, context=context, cost_usd=cost_usd)
 
 
 def _put_right(row: Quarantine, event: UsageEvent, told: Figures, booked: Figures) -> None:
@@ -127,6 +135,7 @@ def _put_right(row: Quarantine, event: UsageEvent, told: Figures, booked: Figure
         "amount_usd": told.cost_usd - booked.cost_usd,
         **{name: told.tokens[name] - booked.tokens[name] for name in TOKEN_FIELDS},
         "units": units,
+        "context": None if told.context == booked.context else told.context,
     }
     with connection.cursor() as cursor:
         document = orjson.dumps(item, default=str).decode()

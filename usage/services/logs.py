@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from budgets.models import Reservation, ReservationState
+from catalog.pricing import STANDARD
 from core import clock
 from core.money import wire_usd
 from usage.models import GatewayCall, ImportCursor, Quarantine, QuarantineReason, SourceKind
@@ -150,6 +151,7 @@ def _journal_row(row: LogRow) -> dict[str, Any]:
         "at": row.at.isoformat(),
         "model": row.model,
         "served_model": row.model,
+        "served_context": row.context or None,
         "usage": {**row.tokens, **({"units": dict(row.units)} if row.units else {})},
         "finish": row.finish,
         "cache_hit": row.cache_hit,
@@ -202,7 +204,7 @@ def _import_row(row: LogRow) -> dict[str, Any]:
         "model": row.model,
         **row.tokens,
         "units": dict(row.units),
-        "context": row.context,
+        "context": row.context or STANDARD,
         "finish": row.finish,
         "cache_hit": row.cache_hit,
         "provider_call_id": row.provider_id,

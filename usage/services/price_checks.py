@@ -43,14 +43,17 @@ FREE_SQL = """
                     AND (p.valid_until IS NULL OR p.valid_until > u.at)))
     GROUP BY u.model_id
 """
-# Calls in a service class in which their model had no price: the dearest was charged.
+# Calls in a service class in which their model had no price: the dearest was charged. What was asked for
+# counts as long as nobody tells what was served.
 STRANGE_SQL = """
     SELECT c.model_id, count(*), max(c.at), left(string_agg(DISTINCT c.context, ', '), 80)
-    FROM (SELECT model_id, authorized_at AS at, context FROM budgets_reservation
-          WHERE authorized_at >= %(since)s AND context <> 'standard'
+    FROM (SELECT r.model_id, r.authorized_at AS at, r.context FROM budgets_reservation r
+          WHERE r.authorized_at >= %(since)s AND r.context <> 'standard'
+            AND NOT EXISTS (SELECT FROM usage_call u WHERE u.at >= %(since)s
+                            AND u.reservation_id = r.id AND u.context IS NOT NULL)
           UNION ALL
           SELECT model_id, at, context FROM usage_event
-          WHERE at >= %(since)s AND context IS NOT NULL AND calls = 1) c
+          WHERE at >= %(since)s AND context IS NOT NULL AND calls IN (0, 1)) c
       JOIN catalog_llmmodel m ON m.id = c.model_id
     WHERE NOT m.declared_free
       AND NOT EXISTS (SELECT FROM catalog_price p WHERE p.model_id = c.model_id AND p.context = c.context

@@ -107,7 +107,9 @@ def dismiss_quarantined(*, actor: User, entry: Quarantine, reason: str) -> Quara
 def _row(entry: Quarantine, call: AssignedCall) -> dict[str, Any]:
     """Return the call as `usage.rows` reads it."""
     told = entry.row if isinstance(entry.row, dict) else {}
+    served = told.get("served_context")  # as a journal calls it
     return {
+        **({"context": served} if served else {}),
         **{name: told[name] for name in CARRIED if name in told},
         "external_id": call.external_id,
         "at": call.at,

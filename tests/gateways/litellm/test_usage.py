@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from gateway.adapters.parts import context_of
 from gateway.plugins.litellm.purser_plugin.failures import nothing_was_done
-from gateway.plugins.litellm.purser_plugin.usage import finish_of, normalised
+from gateway.plugins.litellm.purser_plugin.usage import finish_of, normalised, served_context
+from usage.contexts import checked_served_context
 from usage.tokens import checked_tokens
 
 COUNTS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
@@ -121,6 +123,38 @@ def test_no_figures_are_no_usage(nothing: object) -> None:
 )
 def test_an_answer_that_was_cut_says_so(response: object, finish: str) -> None:
     assert finish_of(response) == finish
+
+
+@pytest.mark.parametrize(
+    ("response", "log_entry", "served"),
+    [
+        ({"service_tier": "default"}, {"cost_breakdown": {"service_tier": "priority"}}, "standard"),
+        (SimpleNamespace(service_tier="flex"), {}, "flex"),
+        (SimpleNamespace(response={"service_tier": "priority"}), {}, "priority"),
+        ({"service_tier": "auto"}, {"metadata": {"usage_object": {"service_tier": "batch"}}}, "batch"),
+        ({"usage": {"service_tier": "standard", "speed": "fast"}}, {}, "fast"),
+        ({"usage": {"service_tier": "standard", "speed": "standard"}}, {}, "standard"),
+        (None, {"cost_breakdown": {"service_tier": "flex"}}, "flex"),
+        (None, {"cost_breakdown": {"service_tier": None}, "metadata": None}, None),
+        ({"service_tier": 7}, {}, None),
+        (None, {}, None),
+    ],
+)
+def test_the_class_is_the_one_that_the_provider_says_it_served(
+    response: object, log_entry: dict[str, Any], served: str | None
+) -> None:
+    assert served_context(response, log_entry) == served
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "auto", "Default", "standard_only", "on_demand", "priority", "priority_on_demand", " FLEX ",
+     "flex_discount", "ultra fast", "a-class-of-more-than-sixteen", "größer"],
+)  # fmt: skip
+def test_a_settlement_and_a_log_call_a_class_the_same_and_as_the_portal_reads_it(name: str) -> None:
+    served = served_context({"service_tier": name}, {})
+    assert (served or "") == context_of(name)
+    assert checked_served_context({"served_context": served}).get("served_context") == served
 
 
 class InternalServerError(Exception):

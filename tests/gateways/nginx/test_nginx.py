@@ -97,6 +97,12 @@ def test_the_log_has_the_service_class_that_the_answer_tells_and_not_what_is_quo
     assert lines(edge)[0]["service_tier"] == "default"
 
 
+def test_a_call_is_booked_in_the_class_that_served_it(edge: Edge) -> None:
+    edge.chat("TIERflex one two three")
+    [event] = booked(edge)
+    assert event.context == "flex"
+
+
 def test_a_call_without_a_limit_gets_the_one_that_is_held(edge: Edge) -> None:
     edge.chat("hello")
     [asked] = edge.asked()

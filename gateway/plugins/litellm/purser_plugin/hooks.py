@@ -26,7 +26,7 @@ from .refusals import (
     unmetered_caller,
 )
 from .runtime import Runtime
-from .usage import finish_of, normalised, usage_of
+from .usage import finish_of, normalised, served_context, usage_of
 
 log = logging.getLogger("purser")
 LOGGED_FIELD = "spend_logs_metadata"
@@ -173,6 +173,7 @@ class Hooks(CustomLogger):
             call,
             usage if usage is not None else await asyncio.to_thread(estimated, call),
             served_model=_served_model(log_entry),
+            served_context=served_context(response_obj, log_entry),
             finish="cancelled" if hung_up else finish_of(response_obj),
             estimated=hung_up or usage is None,
             cache_hit=bool(kwargs.get("cache_hit")),

@@ -17,7 +17,7 @@ from .portal import Decision, Portal, RefusedError
 from .refusals import JOURNAL_UNAVAILABLE, UNAVAILABLE, Refusal, refusal
 from .settings import Settings
 from .signing import SignatureError, Verifier
-from .usage import finish_of, usage_of
+from .usage import finish_of, served_context, usage_of
 from .waiting import is_done_within
 from .withdrawals import Withdrawals
 
@@ -101,6 +101,7 @@ class Runtime:
         usage: Mapping[str, object],
         *,
         served_model: str | None = None,
+        served_context: str | None = None,
         finish: str,
         estimated: bool = False,
         cache_hit: bool = False,
@@ -112,6 +113,7 @@ class Runtime:
             call,
             usage=usage,
             served_model=served_model or call.model,
+            served_context=served_context,
             finish=finish,
             estimated=estimated,
             cache_hit=cache_hit,
@@ -170,7 +172,8 @@ class Runtime:
         log.warning("purser.call_without_outcome: %s", call.reservation)
         usage = usage_of(call.answer)
         if usage is not None:
-            self.settle(call, usage, finish=finish_of(call.answer))
+            served = served_context(call.answer, {})
+            self.settle(call, usage, served_context=served, finish=finish_of(call.answer))
         else:
             self._keep(asyncio.get_running_loop().create_task(self._close_by_estimate(call)))
 

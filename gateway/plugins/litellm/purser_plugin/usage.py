@@ -5,8 +5,15 @@ written to the provider's cache, completion tokens include reasoning. Measured w
 routes; see tests/gateways/litellm.
 """
 
+import re
 from collections.abc import Mapping
 
+MOST_CHARACTERS = 16  # of a service class, as much as the portal reads
+# What says nothing of the class that was served, and what providers call their usual one.
+_NOT_TOLD = frozenset({"", "auto"})
+_USUAL = frozenset({"default", "standard", "standard_only", "on_demand"})
+_SAME = {"priority_on_demand": "priority", "flex_discount": "flex"}
+_ODD = re.compile(r"[^\x21-\x7e]")
 COUNTS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 
 
@@ -63,6 +70,21 @@ def usage_of(response: object) -> Usage | None:
     return normalised(_get(response, "usage"))
 
 
+def served_context(response: object, log_entry: Mapping[str, object]) -> str | None:
+    """Return the service class that served, by the portal's names; None where nothing tells it.
+
+    The provider tells it in its answer (OpenAI) or its usage (Anthropic; of a stream LiteLLM 1.106.2 hands on
+    `speed` alone), else it is the one that LiteLLM priced the answer in. A wish such as `auto` tells nothing,
+    nor does a price without a class: LiteLLM does not always see what was asked for. A class that nobody
+    knows keeps its name, and is charged as the dearest.
+    """
+    usages = (_get(response, "usage"), _get(log_entry.get("metadata"), "usage_object"))
+    if any(_get(usage, "speed") == "fast" for usage in usages):
+        return "fast"
+    holders = (response, _get(response, "response"), *usages, log_entry.get("cost_breakdown"))
+    return next((name for holder in holders if (name := _class(_get(holder, "service_tier")))), None)
+
+
 def finish_of(response: object) -> str:
     """Return `length` when the answer was cut by its limit, else `stop`."""
     if _get(response, "status") == "incomplete":
@@ -70,6 +92,13 @@ def finish_of(response: object) -> str:
     choices = _get(response, "choices")
     reasons = [_get(choice, "finish_reason") for choice in choices] if isinstance(choices, list) else []
     return "length" if any(reason in ("length", "max_tokens") for reason in reasons) else "stop"
+
+
+def _class(told: object) -> str:
+    name = told.strip().lower() if isinstance(told, str) else ""
+    if name in _NOT_TOLD:
+        return ""
+    return "standard" if name in _USUAL else _SAME.get(name, _ODD.sub("_", name)[:MOST_CHARACTERS])
 
 
 def _get(value: object, name: str) -> object:
