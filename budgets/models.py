@@ -508,7 +508,9 @@ class Entry(models.Model):
     public_id = PublicIdField(prefix="ent")
     kind = models.CharField(max_length=12, choices=EntryKind)
     amount_usd = models.DecimalField(**MONEY)
-    reservation = models.ForeignKey(Reservation, on_delete=models.PROTECT, null=True, related_name="entries")
+    reservation = models.ForeignKey(  # never deleted, so no entry of a settlement looks for it again
+        Reservation, on_delete=models.PROTECT, null=True, related_name="entries", db_constraint=False
+    )
     budget_ids = ArrayField(models.BigIntegerField())
     window_starts = ArrayField(models.DateTimeField())
     key_id = models.BigIntegerField(null=True)

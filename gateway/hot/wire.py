@@ -43,6 +43,21 @@ MAX_BATCH_ITEMS = 1_000
 OK, BAD_REQUEST = int(HTTPStatus.OK), int(HTTPStatus.BAD_REQUEST)
 REQUEST_ID = re.compile(r"[\x21-\x7e]{8,64}")
 FINISHES = frozenset({"stop", "length", "error", "cancelled"})
+USAGE_FIELDS = frozenset({*TOKEN_FIELDS, "units"})
+SETTLEMENT_FIELDS = frozenset(
+    {
+        "reservation",
+        "usage",
+        "served_model",
+        "served_context",
+        "finish",
+        "estimated",
+        "cache_hit",
+        "provider_id",
+        "lease",
+        "call",
+    }
+)
 AUTHORIZE_FIELDS = frozenset(
     {
         "request_id",
@@ -225,25 +240,11 @@ def parse_settlement(value: Any) -> JsonObject:
     """Check one settlement and return it flat, as the SQL function reads it."""
     if not isinstance(value, dict):
         raise WireError("A settlement must be a JSON object.")
-    refuse_unknown(
-        value,
-        {
-            "reservation",
-            "usage",
-            "served_model",
-            "served_context",
-            "finish",
-            "estimated",
-            "cache_hit",
-            "provider_id",
-            "lease",
-            "call",
-        },
-    )
+    refuse_unknown(value, SETTLEMENT_FIELDS)
     usage = value.get("usage")
     if not isinstance(usage, dict):
         raise WireError("usage must be an object with token counts.", field="usage")
-    refuse_unknown(usage, {*TOKEN_FIELDS, "units"})
+    refuse_unknown(usage, USAGE_FIELDS)
     finish = read_text(value, "finish", most=16)
     if finish not in FINISHES:
         raise WireError(f"finish must be one of {', '.join(sorted(FINISHES))}.", field="finish")

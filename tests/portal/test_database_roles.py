@@ -84,6 +84,12 @@ def test_serving_role_cannot_get_around_its_rights(served: Installation, stateme
     pytest.fail("it was allowed")
 
 
+@pytest.mark.parametrize("table", ["budgets_reservation", "budgets_budget", "teams_project"])
+def test_not_even_the_owner_deletes_what_entries_name(served: Installation, table: str) -> None:
+    with pytest.raises(psycopg.errors.RestrictViolation, match="kept for the books"):
+        served.query(f"DELETE FROM {table}", role=OWNER)
+
+
 def test_owner_could_switch_the_guards_off_which_is_why_it_does_not_serve(served: Installation) -> None:
     with pytest.raises(psycopg.errors.RestrictViolation):
         served.query("UPDATE budgets_entry SET amount_usd = 0", role=OWNER)
