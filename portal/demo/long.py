@@ -22,7 +22,8 @@ from portal.demo.people import make_organisation
 from portal.demo.seed import OVER_BUDGET, RECONCILED_DAYS, Seeded, reconcile, refuse
 from portal.demo.spend import SpendOfBooks
 from usage.selectors.periods import organisation_today
-from usage.services import IngestCounts, import_pages
+from usage.services import IngestCounts
+from usage.services.bulk import import_pages
 
 PAGE_ROWS = 10_000
 # The gateway's own record of the last days: what these are compared with.

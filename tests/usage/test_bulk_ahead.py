@@ -9,7 +9,7 @@ import pytest
 
 from tests.usage.telling import Telling, telling, wrong
 from usage.models import UsageEvent
-from usage.services import import_pages
+from usage.services.bulk import import_pages
 
 __all__ = ["telling"]
 

@@ -3,7 +3,7 @@ charged, keep the tables in shape.
 """
 
 from usage.services.alerts import forget_pace, tell_of_forecasts, tell_of_spend, watch_spend
-from usage.services.bulk import import_page, import_pages, import_rows
+from usage.services.bulk import import_page, import_rows
 from usage.services.conflicts import tell_of_conflicts
 from usage.services.corrections import Corrected, Correction, correct_calls
 from usage.services.cursors import read_now
@@ -55,7 +55,6 @@ __all__ = [
     "forget_hours",
     "forget_pace",
     "import_page",
-    "import_pages",
     "import_rows",
     "ingest_page",
     "join_minutes",
