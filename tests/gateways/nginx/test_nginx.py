@@ -94,7 +94,7 @@ def test_the_log_has_the_service_class_that_the_answer_tells_and_not_what_is_quo
     edge: Edge, *, stream: bool
 ) -> None:
     edge.chat('{"service_tier": "priority"}', stream=stream)
-    eventually(lambda: lines(edge), what="the line of the call")
+    eventually(lambda: bool(lines(edge)), what="the line of the call")
     assert lines(edge)[0]["service_tier"] == "default"
 
 
