@@ -123,4 +123,4 @@ def test_the_job_asks_as_often_for_5_budgets_as_for_50(cast: Cast, number: int) 
             book(project, cast.small, day, "10")
     with CaptureQueriesContext(connection) as asked:
         assert tell_of_forecasts(at=NOW) == number
-    assert len(asked) == 15
+    assert len(asked) == 14

@@ -228,7 +228,7 @@ def test_the_job_asks_as_often_for_5_budgets_as_for_50(cast: Cast, number: int) 
         tell_of_spend(at=NOW)
     assert told_shares() == [80] * number
     assert Outbox.objects.count() == number
-    assert len(asked) == 17
+    assert len(asked) == 16
     with CaptureQueriesContext(connection) as asked:
         tell_of_spend(at=NOW)
     assert len(asked) == 4  # the two queries, and the savepoint around them

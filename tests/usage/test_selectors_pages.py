@@ -129,7 +129,7 @@ def test_budgets_are_forecast_by_their_scope_and_filter(cast: Cast, budget: Budg
     with CaptureQueriesContext(connection) as captured:
         found = selectors.forecast_budgets(rows, at=NOON)
 
-    assert len(captured) == 2
+    assert len(captured) == 1
     paces = {pk: found[pk].per_day_usd for pk in found}
     assert paces == {budget.pk: 10, team.pk: 14, tier2.pk: 4, organisation.pk: 114}
     assert day.pk not in found

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import Exists, Sum
 
 from budgets.models import ScopeKind, Window
 from budgets.types import BudgetStanding
@@ -13,7 +13,7 @@ from core import clock
 from core.money import ZERO
 from usage.forecast import HISTORY_DAYS, breach_day, expected_end, since_first_use
 from usage.selectors.periods import custom, elapsed_share, organisation_today
-from usage.selectors.planned import Rises, extra_usd, price_rises
+from usage.selectors.planned import Rises, changing_prices, extra_usd, price_rises
 from usage.selectors.rollup import days_in
 from usage.types import Forecast, Scope
 
@@ -35,7 +35,7 @@ Cell = dict[str, Any]
 def forecast_budgets(rows: Sequence[BudgetStanding], *, at: datetime | None = None) -> dict[int, Forecast]:
     """Return where each budget's window is expected to end, by budget id, with known changes of prices.
 
-    Two queries, two more when a price is known to change before the last window ends. A day is too short and
+    One query, four more when a price is known to change before the last window ends. A day is too short and
     a lifetime too long for a forecast; a budget whose scope used nothing yet has none.
     """
     now = at or clock.now()
@@ -44,8 +44,13 @@ def forecast_budgets(rows: Sequence[BudgetStanding], *, at: datetime | None = No
         return {}
     today = organisation_today(now)
     days = [today - timedelta(days=back) for back in range(HISTORY_DAYS, 0, -1)]
-    rises = price_rises(now, max(row.window_ends_at for row in wanted))
-    cells = _cells(wanted, days, by_model=bool(rises))
+    until = max(row.window_ends_at for row in wanted)
+    is_changing = Exists(changing_prices(now, until))
+    cells = _cells(wanted, days, is_changing=is_changing)
+    rises: Rises = {}
+    if any(cell["is_changing"] for found in cells.values() for cell in found):
+        rises = price_rises(now, until)
+        cells = _cells(wanted, days, is_changing=is_changing, by_model=True) if rises else cells
     found = {row.id: _forecast(row, cells, days, now, rises) for row in wanted}
     return {budget: forecast for budget, forecast in found.items() if forecast is not None}
 
@@ -89,7 +94,7 @@ def passes_on(row: BudgetStanding, forecast: Forecast | None, *, at: datetime | 
 
 
 def _cells(
-    rows: Sequence[BudgetStanding], days: Sequence[date], *, by_model: bool
+    rows: Sequence[BudgetStanding], days: Sequence[date], *, is_changing: Exists, by_model: bool = False
 ) -> dict[tuple[ScopeKind, int], list[Cell]]:
     """Read the usage of these budgets' scopes, and sort it by scope."""
     kinds = {row.scope_kind for row in rows}
@@ -100,7 +105,7 @@ def _cells(
         filters.append("model_id")
     cells: dict[tuple[ScopeKind, int], list[Cell]] = {}
     sums = found.values("day", *columns.values(), *filters).annotate(usd=Sum("cost_usd"))
-    for cell in sums.order_by():
+    for cell in sums.annotate(is_changing=is_changing).order_by():
         for kind, column in (*columns.items(), (ScopeKind.ORGANISATION, "")):
             cells.setdefault((kind, cell[column] if column else 0), []).append(cell)
     return cells
