@@ -58,7 +58,7 @@ def used(world: World, account: ProviderAccount, back: int, *, ours: int, theirs
         input_tokens=ours, finish="stop",
     )  # fmt: skip
     ProviderUsage.objects.create(
-        account=account, day=day(back), upstream_key="key_ours", model_name="moving", requests=1,
+        account=account, day=day(back), upstream_key="key_ours", model_name=world.small.name, requests=1,
         input_tokens=theirs, read_at=clock.now(), final=True,
     )  # fmt: skip
 
@@ -93,3 +93,19 @@ def test_another_price_is_what_is_left(world: World, account: ProviderAccount) -
     assert (run.volume_usd, run.price_usd) == (1, Decimal("0.5"))
     assert run.state == RunState.DIFFERENT
     assert run.discrepancies.get().amount_usd == Decimal("0.5")
+
+
+def test_model_that_was_priced_within_the_period_has_its_difference(
+    world: World, account: ProviderAccount
+) -> None:
+    """The first day of the bill has no price of it, as a model has that came in the middle of a month."""
+    model = make_model("released", tier=1)
+    for unit in ("input", "output"):
+        world.price(model, unit, "0.000002", valid_from=start(20))
+    world.small = model
+    used(world, account, 15, ours=MILLION, theirs=MILLION, usd="2")
+
+    run = reconcile_invoice(invoice=bill(account, "3", model="released"))
+
+    assert (run.volume_usd, run.price_usd, run.state) == (0, 1, RunState.DIFFERENT)
+    assert run.discrepancies.get().amount_usd == 1

@@ -249,7 +249,7 @@ def _price_difference(
 ) -> Found | None:
     """Return that a model's price differs, with the prices that the provider seems to charge."""
     at_our_price = one.ledger_usd + parts.volume_usd
-    if one.rates is None or not beyond(parts.price_usd, at_our_price):
+    if not beyond(parts.price_usd, at_our_price):  # without any price of ours all of it is volume
         return None
     theirs_usd = at_our_price + parts.price_usd
     is_change = proposes and beyond(parts.price_usd, at_our_price, PRICE_SHARE)
