@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
+from approvals.models import Verdict
 from tests.approvals.machine import Approvals
 from tests.ledger import sizes
 
 pytestmark = pytest.mark.django_db
+
+ROLE_OF_TWO = [("lead", 2)]
+
+
+@pytest.fixture
+def begun() -> Iterator[Approvals]:
+    """Return a machine in which Ada's request waits for two of its leads, Ben and Ann."""
+    machine = Approvals()
+    machine.begin(stages=ROLE_OF_TWO, askers={"ada"})
+    yield machine
+    machine.teardown()
+
+
+def test_the_machine_lets_no_delegate_decide_for_whom_counts_already(begun: Approvals) -> None:
+    begun.decides(name="ben", number=0, verdict=Verdict.APPROVE, behind=0, cap=0)
+    begun.lends(giver="ben", taker="cleo", role="lead", days=1)
+
+    assert begun.allowed(begun.request(0)) == {"ann"}
+    begun.opens_the_page(number=0, name="cleo")  # and the product says the same
+    begun.lends(giver="ann", taker="cleo", role="lead", days=1)
+    assert begun.allowed(begun.request(0)) == {"ann", "cleo"}
+    begun.decides(name="cleo", number=0, verdict=Verdict.APPROVE, behind=0, cap=0)
+    assert begun.request(0).status == "approved"
+
+
+def test_the_machine_lets_nobody_deny_as_somebody_who_was_told_once_he_counts(begun: Approvals) -> None:
+    begun.new_policy(ROLE_OF_TWO, told_role="lead", told_may_veto=True)
+    begun.asks(name="cleo", tier=2, days=30, usd=100)
+    assert begun.vetoers(begun.request(0)) == {"ben", "ann"}
+    begun.decides(name="ben", number=0, verdict=Verdict.APPROVE, behind=0, cap=0)
+
+    assert begun.vetoers(begun.request(0)) == {"ann"}
 
 
 @pytest.mark.timeout(300)
