@@ -99,45 +99,24 @@ def decide(
             until=until,
         )
     bring_up_to_date(request)
-    return _decide(
-        actor=actor,
-        request=request,
-        verdict=verdict,
-        seen_revision=seen_revision,
-        comment=comment,
-        monthly_cap_usd=monthly_cap_usd,
-        duration_days=duration_days,
-    )
-
-
-@transaction.atomic
-def _decide(
-    *,
-    actor: User,
-    request: AccessRequest,
-    verdict: Verdict,
-    seen_revision: int,
-    comment: str,
-    monthly_cap_usd: Decimal | None,
-    duration_days: int | None,
-) -> Outcome:
-    mine = locked(request)
-    earlier = _earlier(mine, actor, seen_revision)
-    if earlier is not None and earlier.verdict == verdict:
-        return Outcome(request=mine, decision=earlier, replayed=True)
-    require_open(mine)
-    require_seen(mine, seen_revision)
-    if earlier is not None:
-        raise decided_before(earlier)
-    on_behalf_of = require_may_decide(actor, mine, denies=verdict == Verdict.DENY)
-    offer = _checked_offer(mine, verdict, monthly_cap_usd, duration_days)
-    text = checked_comment(comment, denies=verdict == Verdict.DENY)
-    if verdict == Verdict.APPROVE:
-        _require_beneficiary(mine)
-        _require_complete(mine)
-    decision = _count(mine, actor, verdict, offer, on_behalf_of=on_behalf_of, comment=text)
-    _act_on(mine, decision)
-    return Outcome(request=mine, decision=decision)
+    with transaction.atomic():
+        mine = locked(request)
+        earlier = _earlier(mine, actor, seen_revision)
+        if earlier is not None and earlier.verdict == verdict:
+            return Outcome(request=mine, decision=earlier, replayed=True)
+        require_open(mine)
+        require_seen(mine, seen_revision)
+        if earlier is not None:
+            raise decided_before(earlier)
+        on_behalf_of = require_may_decide(actor, mine, denies=verdict == Verdict.DENY)
+        offer = _checked_offer(mine, verdict, monthly_cap_usd, duration_days)
+        text = checked_comment(comment, denies=verdict == Verdict.DENY)
+        if verdict == Verdict.APPROVE:
+            _require_beneficiary(mine)
+            _require_complete(mine)
+        decision = _count(mine, actor, verdict, offer, on_behalf_of=on_behalf_of, comment=text)
+        _act_on(mine, decision)
+        return Outcome(request=mine, decision=decision)
 
 
 def _earlier(request: AccessRequest, actor: User, seen_revision: int) -> Decision | None:

@@ -82,7 +82,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a replay is decided again",
-        home=f"{DECIDING}:_decide.__wrapped__",
+        home=f"{DECIDING}:decide",
         before="if earlier is not None and earlier.verdict == verdict:",
         after="if earlier is not None and earlier.verdict != verdict:",
         tests=DECIDED,
