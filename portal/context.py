@@ -39,6 +39,11 @@ def decides(roles: RolesHeld) -> bool:
     return bool(roles.leads or roles.directs or {Role.ADMIN, Role.FINANCE} & roles.organisation_wide)
 
 
+def may_be_asked(roles: RolesHeld) -> bool:
+    """Whether requests of others can wait for the person: for a role of his, or one that was lent to him."""
+    return decides(roles) or roles.stands_in
+
+
 def answers_for_others(roles: RolesHeld) -> bool:
     """Whether what other people are and did is the person's business."""
     return roles.sees_everything or decides(roles)
@@ -182,8 +187,8 @@ def require_admin_here(request: PersonRequest, act: str) -> None:
 
 
 def approvals_waiting(request: HttpRequest) -> int:
-    """Return how many requests wait for who asks; who holds no role that decides costs no query more."""
-    if not isinstance(request.user, User) or not decides(roles_here(request)):
+    """Return how many requests wait for who asks; for whom none can wait costs no query more."""
+    if not isinstance(request.user, User) or not may_be_asked(roles_here(request)):
         return 0
     return waiting_count(request.user)
 

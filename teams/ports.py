@@ -5,8 +5,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from django.db.models import TextChoices
+from django.dispatch import Signal
 
 from teams.models import Team, User
+
+# Asks for the rows of roles that somebody else lent to `user`: one QuerySet, (STANDS_IN, team, department).
+lent_roles = Signal()
+STANDS_IN = "stands_in"
 
 
 class Ending(Protocol):

@@ -21,7 +21,7 @@ from teams.models import (
     Team,
     User,
 )
-from teams.ports import Consequence, Leaving
+from teams.ports import STANDS_IN, Consequence, Leaving, lent_roles
 
 _Key = TypeVar("_Key", int, str)
 MEMBER = "member"  # works in a team; not a role that anybody assigns
@@ -29,12 +29,16 @@ MEMBER = "member"  # works in a team; not a role that anybody assigns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolesHeld:
-    """What one person is at one moment; the numbers are ids of teams and departments."""
+    """What one person is at one moment; the numbers are ids of teams and departments.
+
+    `stands_in` says that somebody else lent him a role, which is not one of his own.
+    """
 
     member_of: frozenset[int]
     leads: frozenset[int]
     directs: frozenset[int]
     organisation_wide: frozenset[Role]
+    stands_in: bool = False
 
     @property
     def works_in(self) -> frozenset[int]:
@@ -127,16 +131,15 @@ def roles_of(user: User, at: datetime | None = None) -> RolesHeld:
     """Return what the user is now, or was at `at`. Nobody inactive is anything. One query."""
     teams = Membership.objects.live(at).filter(user=user, user__is_active=True).order_by()
     roles = RoleAssignment.objects.live(at).filter(user=user, user__is_active=True).order_by()
-    rows = list(
-        roles.values_list("role", "team_id", "department_id").union(
-            teams.values_list(Value(MEMBER), "team_id", Value(None, output_field=BigIntegerField()))
-        )
-    )
+    works = teams.values_list(Value(MEMBER), "team_id", Value(None, output_field=BigIntegerField()))
+    lent: list[Any] = [rows for _, rows in lent_roles.send(RolesHeld, user=user, at=at)]
+    rows = list(roles.values_list("role", "team_id", "department_id").union(works, *lent))
     return RolesHeld(
         member_of=frozenset(team for role, team, _ in rows if role == MEMBER),
         leads=frozenset(team for role, team, _ in rows if role == Role.LEAD),
         directs=frozenset(home for role, _, home in rows if role == Role.DIRECTOR),
         organisation_wide=frozenset(Role(role) for role, _, _ in rows if role in ORGANISATION_WIDE),
+        stands_in=any(role == STANDS_IN for role, _, _ in rows),
     )
 
 

@@ -210,7 +210,8 @@ class AccessRequest(Waiting):
 
     # Filled in by `approvals.loading.listed()`: the role whose turn it is, who counts already and for whom,
     # the live delegations here, what was said, the grant that can go on, whether the beneficiary works in the
-    # project's team now, until when an active grant from this lasts, when usage was last booked.
+    # project's team now, until when an active grant from this lasts, when usage was last booked. By
+    # `approvals.rules.tell_in_force()`: the rules in force for the tier.
     waiting_role: str
     counted_ids: list[int]
     represented_ids: list[int]
@@ -220,6 +221,7 @@ class AccessRequest(Waiting):
     beneficiary_works: bool
     granted_until: datetime | None
     booked_at: datetime | None
+    in_force: Policy | None
 
     objects = AccessRequestQuerySet.as_manager()
 
@@ -391,9 +393,9 @@ class Delegation(models.Model):
         return f"{self.giver} to {self.taker}: {self.get_role_display()}"
 
 
-def lent_to(user: User) -> ValidityQuerySet[Delegation]:
-    """Return what is lent to a person now."""
-    return Delegation.objects.live().filter(taker=user, taker__is_active=True, giver__is_active=True)
+def lent_to(user: User, at: datetime | None = None) -> ValidityQuerySet[Delegation]:
+    """Return what is lent to a person now, or was at `at`."""
+    return Delegation.objects.live(at).filter(taker=user, taker__is_active=True, giver__is_active=True)
 
 
 def lent_here(user: User, *, team: Any, department: Any) -> Q:

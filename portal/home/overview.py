@@ -8,7 +8,6 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from approvals.models import lent_to
 from approvals.selectors import inbox
 from approvals.views.shapes import Row, row_of, row_of_increase
 from core import addresses
@@ -17,7 +16,7 @@ from core.sorting import Head, Table
 from core.spreadsheets import Cell, csv_response
 from keys.models import ApiKey
 from keys.selectors import to_reveal
-from portal.context import administers, decides, roles_here
+from portal.context import administers, may_be_asked, roles_here
 from portal.home import scopes
 from portal.home.periods import (
     CUMULATIVE,
@@ -105,7 +104,7 @@ def overview(request: PersonRequest) -> HttpResponse:
 
 
 def _waiting(request: PersonRequest) -> tuple[Row, ...]:
-    if not decides(roles_here(request)) and not lent_to(request.user).exists():
+    if not may_be_asked(roles_here(request)):
         return ()
     waiting = inbox(request.user)
     return (*map(row_of, waiting.requests), *map(row_of_increase, waiting.increases))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from core import clock
 from teams.models import User
 from tests.browsing import Visitor, writes
 from tests.cast import Cast
-from tests.factories import AccessRequestFactory, policy_of
+from tests.factories import AccessRequestFactory, DelegationFactory, policy_of
 
 EVERYBODYS = ["/", "/models/", "/budgets/", "/blocked/", "/status/", "/search/"]
 FOR_THE_BOOKS = ["/reconciliation/"]
@@ -104,6 +105,31 @@ def test_badge_counts_what_the_person_may_decide(cast: Cast) -> None:
     }
 
     assert waiting == {"ada": False, "ben": True, "cleo": True, "dan": False, "fay": False}
+
+
+@pytest.mark.parametrize("path", ["/budgets/", "/status/", "/"])
+def test_badge_counts_what_a_delegate_without_a_role_may_decide(cast: Cast, path: str) -> None:
+    AccessRequestFactory.create(requester=cast.ada, project=cast.ranking, tier=cast.tier2)
+    lent = DelegationFactory.create(giver=cast.ben, taker=cast.dan, role="lead", team=cast.search)
+
+    assert "1 waiting for you" in Visitor(cast.dan).get(path).words
+    lent.valid_until = clock.now()
+    lent.save()
+    assert "1 waiting for you" not in Visitor(cast.dan).get(path).words
+
+
+def test_whom_nothing_can_wait_for_costs_no_query_about_requests(cast: Cast) -> None:
+    lent = DelegationFactory.create(giver=cast.ben, taker=cast.dan, role="lead", team=cast.search)
+    of_a_delegate = Visitor(cast.dan).queries("/budgets/")
+    lent.valid_until = clock.now()
+    lent.save()
+
+    of_nobody = Visitor(cast.dan).queries("/budgets/")
+
+    asked = [[sql for sql in each if "approvals_" in sql] for each in (of_a_delegate, of_nobody)]
+    assert len(of_a_delegate) - len(of_nobody) == 2
+    assert len(asked[1]) == 1
+    assert "UNION" in asked[1][0]  # with the roles, which every page reads
 
 
 @pytest.mark.parametrize("path", [*EVERYBODYS, *FOR_THE_BOOKS])
