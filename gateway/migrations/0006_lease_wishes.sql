@@ -35,6 +35,9 @@ BEGIN
   IF code IS NOT NULL THEN
     UPDATE budgets_lease SET wish = NULL, expires_at = least(expires_at, v_now + interval '1 microsecond'), reclaim_at = v_now + interval '2 microseconds'  -- a wish that nobody will come for
       WHERE source = p_call->>'source' AND node = p_node AND wish = p_lease AND closed_at IS NULL AND held_usd = granted_usd;
+    INSERT INTO usage_blocked_hour AS x (hour, key_id, project_id, team_id, department_id, code, rate_scope, rate_limit, calls, last_at)  -- who uses a key that is no longer good is seen, as in gateway_authorize
+      SELECT date_trunc('hour', v_now, 'UTC'), q.key_id, q.project_id, q.team_id, q.department_id, 'key_' || q.hidden_reason, '', '', 1, v_now WHERE q.key_id IS NOT NULL AND q.hidden_reason IS NOT NULL
+      ON CONFLICT ON CONSTRAINT blocked_hour_one_row_per_attribution_and_cause DO UPDATE SET calls = x.calls + 1, last_at = excluded.last_at;
     answer := json_build_object('hidden_reason', q.hidden_reason, 'key_name', q.key_name, 'project', q.project_code, 'model', q.model_name, 'tier', q.tier_id, 'suspended_reason', q.suspended_reason,
       'key_id', q.key_public, 'leads', CASE code WHEN 'key_suspended' THEN gateway_leads(q.team_id) END, 'decided_by', CASE code WHEN 'tier_not_granted' THEN gateway_deciders(q.tier_id) END);
     RETURN;

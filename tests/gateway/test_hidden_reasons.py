@@ -14,6 +14,7 @@ from tests import factories
 from tests.browsing import Visitor
 from tests.factories import RoleAssignmentFactory, UserFactory
 from tests.gateway.conftest import World
+from tests.gateway.test_leases import take
 from tests.gateway.test_rotated import rotated
 from usage.models import BlockedHour
 from usage.reasons import REASONS
@@ -63,6 +64,24 @@ def test_reason_is_counted_by_the_hour_and_the_caller_reads_what_all_read(world:
     RoleAssignmentFactory.create(user=lead, role="lead", team=world.team)
     [line] = Visitor(lead).get("/blocked/").rows("calls-h")
     assert line[3] == f"{REASONS[reason].happened} {reason}"
+
+
+@pytest.mark.parametrize("reason", ["key_revoked", "key_expired", "key_replaced"])
+def test_lease_that_is_refused_for_it_is_counted_as_a_call_is(world: World, reason: str) -> None:
+    token = dead(world, reason)
+
+    asked = [take(world, key=token, lease=f"wish_{number}") for number in range(2)]
+    world.gus.authorize(token)
+
+    assert [answer.status_code for answer in asked] == [401, 401]
+    assert list(BlockedHour.objects.values_list("code", "calls", "project_id")) == [
+        (reason, 3, world.project.pk)
+    ]
+
+
+def test_lease_for_a_secret_that_nobody_has_is_in_nobodys_count(world: World) -> None:
+    assert take(world, key=secrets.new_token()).status_code == 401
+    assert not BlockedHour.objects.exists()
 
 
 def test_secret_that_nobody_has_is_in_nobodys_count(world: World) -> None:

@@ -79,6 +79,9 @@ class Lending(Books):
             team_id=project.team_id,
             department_id=self.teams[project.team_id],
         )
+        invalid = self._why_invalid(key, project)
+        if invalid:
+            self._count_blocked(who, invalid, (None, "", ""))
         code = self._refusal(body, key, project, model) or self._not_offered(who, model)
         return (None, None, code) if code else (who, model, "")
 

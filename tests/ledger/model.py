@@ -21,6 +21,7 @@ from tests.ledger.facts import (
     Balance,
     Body,
     Budget,
+    Cause,
     Decision,
     Hold,
     Key,
@@ -73,11 +74,14 @@ class Books(Ledger):
         if decision.code == "model_unpriced" and model:
             self.unpriced[model.id] += 1
         if decision.hold is None:
-            hour = self.now.replace(minute=0, second=0, microsecond=0)
-            whose = (key.id, project.id, project.team_id, who.department_id)
-            told = self._why_invalid(key, project) or decision.code
-            self.blocked[hour, *whose, told, decision.cause] += 1
+            self._count_blocked(who, self._why_invalid(key, project) or decision.code, decision.cause)
         return decision
+
+    def _count_blocked(self, who: Attribution, code: str, cause: Cause) -> None:
+        """Count a refusal by its hour."""
+        hour = self.now.replace(minute=0, second=0, microsecond=0)
+        whose = (who.key_id, who.project_id, who.team_id, who.department_id)
+        self.blocked[hour, *whose, code, cause] += 1
 
     def _refusal(self, body: Body, key: Key, project: Project, model: Model | None) -> str:
         """Say why a call is refused whatever it costs."""
