@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from approvals.eligibility import stages_of
-from approvals.models import AccessRequest, Policy, RequestKind
-from approvals.rules import missing_in
+from approvals.models import AccessRequest, RequestKind
+from approvals.rules import in_force, missing_in
 from core.money import format_usd
 from core.words import counted
 
@@ -21,13 +21,11 @@ class Allowed:
 def allowed_of(request: AccessRequest) -> Allowed:
     """Return the most that may be granted: by the pinned stages and by the policy in force."""
     days, usd = min(stage.max_days for stage in stages_of(request)), request.expected_monthly_usd
-    in_force: Policy | None = request.policy
-    if request.policy.retired_at is not None:
-        in_force = Policy.objects.filter(tier=request.tier_id, retired_at__isnull=True).first()
-    if in_force is None:
+    now = in_force(request)
+    if now is None:
         return Allowed(days=days, monthly_usd=usd)
-    most = in_force.max_monthly_usd
-    return Allowed(days=min(days, in_force.max_days), monthly_usd=usd if most is None else min(usd, most))
+    most = now.max_monthly_usd
+    return Allowed(days=min(days, now.max_days), monthly_usd=usd if most is None else min(usd, most))
 
 
 def lowered(request: AccessRequest, allowed: Allowed) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The terms of a policy as one value: what an administrator edits, proposes and confirms."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Any, Self
@@ -146,17 +146,46 @@ class Rules:
                 return str(value)
 
 
-def missing_in(request: AccessRequest) -> str:
-    """Say what a request does not have of what the rules of its revision ask for; empty when it has all.
+def in_force(request: AccessRequest) -> Policy | None:
+    """Return the rules in force for what a request asks; None where nobody may ask for it any more.
 
-    Rules that became stricter start it again as it is. The review of a broken glass misses nothing.
+    One query where those that it was made under were replaced, unless `tell_in_force` told them.
     """
-    terms, missing = request.policy, []
-    if terms.needs_ticket and not request.ticket:
+    if request.policy.retired_at is None:
+        return request.policy
+    if "in_force" not in vars(request):
+        tell_in_force([request])
+    return request.in_force
+
+
+def tell_in_force(requests: Iterable[AccessRequest]) -> dict[int, Policy]:
+    """Let requests know the rules in force, and return these by tier. One query."""
+    policies = {policy.tier_id: policy for policy in Policy.objects.filter(retired_at__isnull=True)}
+    for request in requests:
+        request.in_force = policies.get(request.tier_id)
+    return policies
+
+
+def missing_in(request: AccessRequest) -> str:
+    """Say what a request does not have of what the rules ask for now; empty when it has all.
+
+    Rules that became stricter start it again as it is, and it lacks no more than those in force ask for. The
+    review of a broken glass misses nothing.
+    """
+    return missing_under(in_force(request), request)
+
+
+def missing_under(rules: Policy | None, request: AccessRequest) -> str:
+    """Say what a request does not have of what both its own rules and these ask for."""
+    if request.kind == RequestKind.BREAK_GLASS:
+        return ""
+    each, missing = (request.policy, rules or request.policy), []
+    if all(terms.needs_ticket for terms in each) and not request.ticket:
         missing.append("a ticket")
-    if len(request.reason) < terms.min_reason_characters:
-        missing.append(f"a reason of {terms.min_reason_characters} characters or more")
-    return "" if request.kind == RequestKind.BREAK_GLASS else " and ".join(missing)
+    least = min(terms.min_reason_characters for terms in each)
+    if len(request.reason) < least:
+        missing.append(f"a reason of {least} characters or more")
+    return " and ".join(missing)
 
 
 def difference(before: Rules, after: Rules) -> list[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from approvals import selectors, services
 from approvals.loading import loaded, with_lent, with_said
 from approvals.models import AccessRequest, BudgetRequest, RequestStatus, Verdict
+from approvals.rules import tell_in_force
 from approvals.serializers.requests import (
     AccessRequestAmendIn,
     AccessRequestCommentIn,
@@ -94,7 +95,10 @@ class AccessRequestViewSet(RequestViewSet):
         return found.filter(pk__in=in_state(self.query["status"])) if "status" in self.query else found
 
     def about(self, rows: Sequence[AccessRequest]) -> dict[str, Any]:
-        """Return the names of models, who holds which role, and who asks."""
+        """Return the names of models, who holds which role, and who asks. Replaced rules cost one query."""
+        replaced = [request for request in rows if request.policy.retired_at]
+        if replaced:
+            tell_in_force(replaced)
         return {
             "model_names": model_names({model for request in rows for model in request.model_ids}),
             "holders": role_holders(),

@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from approvals.allowed import refusals
 from approvals.cases import remarks
 from approvals.eligibility import deciders, decisions_of, names_of_deciders, stages_of
 from approvals.models import AccessRequest, BudgetRequest, RequestKind, RequestStatus, Verdict
@@ -103,6 +104,7 @@ class AccessRequestOut(RequestOut):
     comments = serializers.SerializerMethodField()
     deciders = serializers.SerializerMethodField()
     may_decide = serializers.SerializerMethodField()
+    may_approve = serializers.SerializerMethodField()
 
     def get_models(self, request: AccessRequest) -> list[str]:
         """Names that callers send; none means every model of the tier."""
@@ -132,6 +134,12 @@ class AccessRequestOut(RequestOut):
     def get_may_decide(self, request: AccessRequest) -> bool:
         """Whether the signed-in person is one of them."""
         return self.context["user_id"] in self._deciders(request)
+
+    def get_may_approve(self, request: AccessRequest) -> bool:
+        """Whether an approval of his could count: false also where the request can only be denied, because it
+        lacks what the rules now ask for, or its beneficiary left the team.
+        """
+        return self.get_may_decide(request) and not refusals(request)
 
     def _deciders(self, request: AccessRequest) -> frozenset[int]:
         if request.state is not RequestStatus.PENDING:

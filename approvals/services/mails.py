@@ -130,6 +130,18 @@ def tell_of_change_needed(request: AccessRequest, what: str) -> None:
     )
 
 
+def tell_of_change_eased(request: AccessRequest, why: str, lacks: str, *, rules: int) -> None:
+    """Tell the requester that his request needs less than he was told, once a version of the `rules`."""
+    still = f"It still needs {lacks}: until you change your request nobody can approve it."
+    _mail(
+        request,
+        request.requester,
+        event=f"change_eased:{rules}",
+        subject=f"Your request needs {'less' if lacks else 'no change'}: {request}",
+        body=f"{why} {still if lacks else 'It can be approved as it is.'}",
+    )
+
+
 def tell_requester(request: AccessRequest, *, subject: str, body: str) -> None:
     """Tell the requester how his request ended, once."""
     _mail(

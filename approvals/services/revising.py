@@ -10,12 +10,17 @@ from approvals import ended, former, policy
 from approvals.eligibility import who_can
 from approvals.errors import NobodyCanApproveError
 from approvals.models import AccessRequest, AccessRequestQuerySet, Policy, RequestStatus
-from approvals.rules import missing_in
+from approvals.rules import missing_in, missing_under
 from approvals.services.asking import pin_stages
 from approvals.services.closing import close
 from approvals.services.common import locked, past_its_time, record
 from approvals.services.increases.following import follow_increases
-from approvals.services.mails import tell_approvers, tell_informed, tell_of_change_needed
+from approvals.services.mails import (
+    tell_approvers,
+    tell_informed,
+    tell_of_change_eased,
+    tell_of_change_needed,
+)
 from core import clock
 from core.idempotency import lasting
 
@@ -143,3 +148,10 @@ def restart(request: AccessRequest, why: str, before: dict[str, Any], *, terms: 
     missing = missing_in(request)
     if missing:
         tell_of_change_needed(request, f"{why} It needs {missing}.")
+
+
+def ease(request: AccessRequest, terms: Policy, *, lacked: str) -> None:
+    """Write down that the rules in force ask for less of what a locked request lacked; tell its requester."""
+    lacks, why = missing_under(terms, request), f"The rules of {request.tier} ask for less now."
+    record(None, "request.eased", request, before={"needs": lacked}, after={"needs": lacks}, reason=why)
+    tell_of_change_eased(request, why, lacks, rules=terms.version)

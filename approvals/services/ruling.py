@@ -5,11 +5,11 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from approvals.models import AccessRequest, Policy, PolicyProposal, ProposalStatus, RequestStatus
-from approvals.rules import Rules, check_rules, record_of
+from approvals.rules import Rules, check_rules, missing_under, record_of
 from approvals.services.closing import close
 from approvals.services.common import locked, past_its_time
 from approvals.services.mails import tell_of_proposal
-from approvals.services.revising import restart
+from approvals.services.revising import ease, restart
 from core import audit, clock
 from core.errors import AlreadyDoneError, InvalidInputError, NotAllowedError, StaleError
 from core.locks import lock_first
@@ -59,9 +59,9 @@ def propose_policy(*, actor: User, base: Policy, rules: Rules | None, reason: st
 def confirm_policy(*, actor: User, proposal: PolicyProposal) -> PolicyProposal:
     """Put proposed rules in force; another administrator than the one who proposed them does.
 
-    Decided requests keep theirs. Pending ones start again where the new rules are stricter, and are closed
-    where nobody may ask for the tier any more. Raises RoleNeededError, NotAllowedError, AlreadyDoneError,
-    StaleError.
+    Decided requests keep theirs. Pending ones start again where the new rules are stricter, need no more than
+    milder ones ask for, and are closed where nobody may ask for the tier any more. Raises RoleNeededError,
+    NotAllowedError, AlreadyDoneError, StaleError.
     """
     require_admin(actor, "confirm a policy")
     mine = _locked_proposal(proposal)
@@ -104,12 +104,23 @@ def _follow(before: Policy, after: Policy | None) -> None:
     for request in map(locked, pending):  # at its turn: the end of one may end another
         if request.status != RequestStatus.PENDING or past_its_time(request):
             continue
-        was = request.policy
         if after is None:
             close(request, f"Nobody may ask for {request.tier} any more.")
-        elif Rules.of(after).reaches(request):
-            why = f"The rules of {request.tier} are stricter now."
-            restart(request, why, {"policy": was}, terms=after)
+        else:
+            _follow_one(request, before, after)
+
+
+def _follow_one(request: AccessRequest, before: Policy, after: Policy) -> None:
+    """Start a request again where the rules are stricter than its own, or ask again for what it was let off;
+    let it off what they ask for no more.
+    """
+    lacked, lacks = missing_under(before, request), missing_under(after, request)
+    rules = Rules.of(after)
+    if rules.reaches(request) or (lacks and rules.asks_more_than(Rules.of(before))):
+        why = f"The rules of {request.tier} are stricter now."
+        restart(request, why, {"policy": request.policy}, terms=after)
+    elif lacks != lacked:
+        ease(request, after, lacked=lacked)
 
 
 def _locked_policy(base: Policy) -> Policy:

@@ -9,7 +9,8 @@ from django.views.decorators.http import require_http_methods
 from approvals import selectors, services
 from approvals.allowed import refusals
 from approvals.loading import loaded
-from approvals.models import AccessRequest, Policy
+from approvals.models import AccessRequest
+from approvals.rules import tell_in_force
 from approvals.services.together import fits_together
 from core.errors import InvalidInputError
 from teams.types import PersonRequest
@@ -29,7 +30,7 @@ def approve_several(request: PersonRequest) -> HttpResponse:
 
 def fitting(requests: Sequence[AccessRequest]) -> list[AccessRequest]:
     """Return the requests that may be approved with others, and can be at all. One query."""
-    policies = {policy.tier_id: policy for policy in Policy.objects.filter(retired_at__isnull=True)}
+    policies = tell_in_force(requests)
     return [
         each
         for each in requests

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from approvals.models import AccessRequest, Decision
 from approvals.services import amend
@@ -16,6 +18,7 @@ from teams.models import Membership, Role, RoleAssignment
 from tests import factories
 from tests.api.test_errors import problem
 from tests.api.world import Caller, World
+from tests.browsing import own_queries
 from tests.cast import Cast
 
 REASON = "The small models miss one answer in three."
@@ -59,6 +62,44 @@ def test_request_holds_what_was_asked_and_who_decides(ada: Caller, cast: Cast, p
 def test_answer_carries_the_revision_as_its_tag(ben: Caller, path: str) -> None:
     assert ben.get(path)["ETag"] == '"1"'
     assert ben.get(path).json()["may_decide"] is True
+
+
+def test_it_says_whether_it_can_be_approved(ada: Caller, ben: Caller, path: str) -> None:
+    assert ada.get(path).json()["may_approve"] is False
+    assert ben.get(path).json()["may_approve"] is True
+    ben.post(f"{path}decide/", {"verdict": "approve", "seen_revision": 1})
+    assert ben.get(path).json()["may_approve"] is False
+
+
+def test_what_lacks_what_the_rules_ask_for_can_only_be_denied(ben: Caller, cast: Cast) -> None:
+    factories.new_policy(cast.tier2, [("lead", 1)], needs_ticket=True)
+    factories.AccessRequestFactory.create(requester=cast.ada, project=cast.ranking)
+    [lacks] = ben.get("requests/").json()["results"]
+    assert (lacks["may_decide"], lacks["may_approve"]) == (True, False)
+
+    factories.new_policy(cast.tier2, [("lead", 1)])
+    [let_off] = ben.get("requests/").json()["results"]
+    assert (let_off["may_decide"], let_off["may_approve"]) == (True, True)
+
+
+def test_replaced_rules_cost_one_query_for_all_requests(ben: Caller, cast: Cast) -> None:
+    factories.new_policy(cast.tier2, [("lead", 1)], needs_ticket=True)
+    for _ in range(3):
+        factories.AccessRequestFactory.create(project=cast.ranking)
+    asked = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as captured:
+            assert len(ben.get("requests/").json()["results"]) == 3
+        asked.append(len(own_queries(captured)))
+        factories.new_policy(cast.tier2, [("lead", 1)])
+    assert asked[1] == asked[0] + 1
+
+
+def test_nobody_may_approve_for_somebody_who_left_the_team(ben: Caller, cast: Cast, path: str) -> None:
+    Membership.objects.filter(user=cast.ada).delete()
+    request = ben.get(path).json()
+    assert (request["may_decide"], request["may_approve"]) == (True, False)
+    assert ben.post(f"{path}decide/", {"verdict": "approve", "seen_revision": 1}).status_code == 409
 
 
 def test_it_says_when_a_decision_should_come_for_as_long_as_one_can(ada: Caller, path: str) -> None:

@@ -14,11 +14,12 @@ from approvals.models import AccessRequest, Policy, RequestStatus, Verdict
 from approvals.rules import Rules
 from approvals.selectors import find
 from approvals.services import amend, approve_together, break_glass, confirm_policy, decide, propose_policy
+from approvals.views.together import fitting
 from core.models import AuditEvent, Outbox
 from keys.models import Grant
 from teams.models import Role, User
 from tests import factories
-from tests.approvals.conftest import REASON
+from tests.approvals.conftest import REASON, Ask
 from tests.browsing import Visitor
 from tests.cast import Cast
 
@@ -98,6 +99,73 @@ def test_what_new_rules_find_missing_is_told_and_approved_only_after_it_was_adde
         ticket="SEARCH-1",
     )
     assert approve(cast, asked, 3).status == RequestStatus.APPROVED
+
+
+@pytest.mark.parametrize(
+    ("changes", "needs"),
+    [
+        ({"needs_ticket": True}, "a ticket"),
+        ({"min_reason_characters": 500}, "a reason of 500 characters or more"),
+    ],
+)
+def test_a_rule_that_is_dropped_again_is_asked_for_no_more(
+    cast: Cast, asked: AccessRequest, second: User, changes: dict[str, Any], needs: str
+) -> None:
+    milder = {name: getattr(Rules.of(in_force()), name) for name in changes}
+    rule(cast, second, **changes)
+    rule(cast, second, **milder)
+
+    event = AuditEvent.objects.get(action="request.eased")
+    assert (event.before, event.after, event.actor_id) == ({"needs": needs}, {"needs": ""}, None)
+    assert event.reason == "The rules of Tier 2 ask for less now."
+    told = Outbox.objects.get(topic="request.change_eased").payload
+    assert told["subject"] == "Your request needs no change: Tier 2 for Ranking"
+    assert needs not in Visitor(cast.ada).get(f"/approvals/{asked.public_id}/").words
+    assert b'value="approve"' in Visitor(cast.ben).get(f"/approvals/{asked.public_id}/").response.content
+    assert approve(cast, asked, 2).status == RequestStatus.APPROVED
+
+
+def test_of_two_rules_the_one_that_stays_is_asked_for(cast: Cast, asked: AccessRequest, second: User) -> None:
+    rule(cast, second, needs_ticket=True, min_reason_characters=500)
+    rule(cast, second, min_reason_characters=10)
+
+    event = AuditEvent.objects.get(action="request.eased")
+    assert event.before == {"needs": "a ticket and a reason of 500 characters or more"}
+    assert event.after == {"needs": "a ticket"}
+    assert "It still needs a ticket" in Outbox.objects.get(topic="request.change_eased").payload["body"]
+    with pytest.raises(ChangeNeededError, match="needs a ticket"):
+        approve(cast, asked, 2)
+
+
+def test_what_was_let_off_is_asked_for_again_and_told_again(
+    cast: Cast, asked: AccessRequest, second: User
+) -> None:
+    for needs_ticket in (True, False, True):
+        rule(cast, second, needs_ticket=needs_ticket)
+
+    asked.refresh_from_db()
+    assert (asked.revision, asked.policy) == (3, in_force())
+    assert Outbox.objects.filter(topic="request.change_needed").count() == 2
+    with pytest.raises(ChangeNeededError, match="needs a ticket"):
+        approve(cast, asked, 3)
+
+
+def test_several_together_are_offered_with_one_that_was_let_off(
+    cast: Cast, asked: AccessRequest, second: User
+) -> None:
+    rule(cast, second, needs_ticket=True, together_cap_usd=Decimal(1000))
+    assert not fitting([find(cast.ben, asked.public_id)])
+    rule(cast, second, needs_ticket=False)
+    assert fitting([find(cast.ben, asked.public_id)])
+    [answered] = approve_together(actor=cast.ben, chosen=[(asked, 2)])
+    assert answered.refusal is None
+
+
+def test_milder_rules_record_nothing_of_what_lacked_nothing(cast: Cast, ask: Ask, second: User) -> None:
+    rule(cast, second, needs_ticket=True)
+    ask(ticket="SEARCH-1")
+    rule(cast, second, needs_ticket=False)
+    assert not AuditEvent.objects.filter(action="request.eased").exists()
 
 
 def test_what_misses_something_can_be_denied(cast: Cast, asked: AccessRequest, second: User) -> None:

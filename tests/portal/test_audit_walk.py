@@ -34,12 +34,12 @@ DECLARED = """
     disabled_at duration_days email ends_at expected_monthly_usd expires_at extends_key external_id
     factors failures grant held_by holder increases input_tokens is_active keeps key keys label leases
     limit_usd lines live_versions masked member memberships mode model model_ids models monthly_cap_usd
-    most_usd_an_hour name number offered_tier outcome output_tokens overcommit_ratio overlap_hours owner
+    most_usd_an_hour name needs number offered_tier outcome output_tokens overcommit_ratio overlap_hours owner
     parallel_calls place policy previous_until project provider put_aside_at quiet reason reasoning_tokens
     refers_to reminder removed_at requests requests_per_minute responsible retired retired_at revision role
-    roles roll_over scope_kind scopes sessions slack_decides slack_user source source_request stage
-    starts_at state status supersedes taker team ticket tier time_zone tokens_per_minute top_up_usd
-    total_usd until url valid_from valid_until verdict waiting went window
+    roles roll_over scope_kind scopes sessions slack_decides slack_user source source_request stage starts_at
+    state status supersedes taker team ticket tier time_zone tokens_per_minute top_up_usd total_usd until url
+    valid_from valid_until verdict waiting went window
 """
 FACTS = {*DECLARED.split(), *approvals_rules.LABELS}  # of a proposal what it changes of the rules
 # They take an actor and are no service of their own: the service that calls them records, in its transaction.
