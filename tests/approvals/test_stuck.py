@@ -38,6 +38,7 @@ def test_request_without_a_lead_says_so_until_somebody_steps_in(cast: Cast, aske
         words = page(cast, who, asked)
         assert MISSING.format("the lead of Search") in words
         assert "after that the director of Product may decide too" in words
+        assert "The lead of Search decides Nobody can now." in words
     with time_machine.travel(asked.sla_at + timedelta(minutes=1), tick=False):
         assert "Nobody can decide" not in page(cast, "ada", asked)
 
@@ -72,7 +73,8 @@ def test_request_for_more_budget_says_it_too(cast: Cast) -> None:
 
     words = Visitor(cast.ada).get(path).words
     assert MISSING.format("the lead of Search") in words
-    assert ", the director of Product may decide too." in words
+    assert ", the director of Product may decide." in words
+    assert "Who decides The lead of Search decides Nobody can now." in words
 
 
 def test_second_stage_without_a_director_says_so(cast: Cast, ask: Ask) -> None:
