@@ -80,9 +80,8 @@ def inbox(
     over = () if is_open else decided(user, order=order or NEWEST_FIRST, part=part, more=asked.pending())
     team = tuple(told_of(asked.pending(), listed(visible.pending()).order_by("decide_by", "pk")))
     waiting = tuple(request for request in team if may_decide(user, request, holders()))
-    soonest_first = with_lent(asked.pending().placed()).order_by("decide_by", "pk")
     told = team or [each for each in over if isinstance(each, AccessRequest)]
-    more = tuple(_unless_none(soonest_first[:MOST_OPEN], told))
+    more = () if _is_none_more(told) else _soonest(asked.pending())
     mine = tuple(request for request in more if user.pk in deciders_of(request, holders()))
     lists: dict[View, tuple[AnyRequest, ...]] = {View.WAITING: (*waiting, *mine), View.TEAM: (*team, *more)}
     found = (order or SOONEST_FIRST).of(lists[view], OPEN_BY)[part] if is_open else over
@@ -105,10 +104,9 @@ def waiting_count(user: User) -> int:
     increases = BudgetRequest.objects.pending().exclude(requester=user)
     overseen = AccessRequest.objects.visible_to(user).pending().exclude(requester=user)
     pending = list(told_of(increases, with_turn(overseen)))
-    more = with_lent(increases.visible_to(user)).select_related(
-        "project__team__department", "team__department", "department"
-    )
-    found = _unless_none(more, pending)
+    places = ("project__team__department", "team__department", "department")
+    more = [] if _is_none_more(pending) else with_lent(increases.visible_to(user)).select_related(*places)
+    found = list(more)
     if not pending and not found:
         return 0
     holders = role_holders()
@@ -117,9 +115,14 @@ def waiting_count(user: User) -> int:
     )
 
 
-def _unless_none(more: BudgetRequestQuerySet, told: Sequence[AccessRequest]) -> list[BudgetRequest]:
-    """Read the requests for more budget, unless what `told_of` let tell says that there are none."""
-    return [] if told and not getattr(told[0], "has_more", True) else list(more)
+def _soonest(asked: BudgetRequestQuerySet) -> tuple[BudgetRequest, ...]:
+    """Read these requests for more budget, the most urgent first. One query."""
+    return tuple(with_lent(asked.placed()).order_by("decide_by", "pk")[:MOST_OPEN])
+
+
+def _is_none_more(told: Sequence[AccessRequest]) -> bool:
+    """Whether requests that `told_of` let tell say that there are none for more budget."""
+    return bool(told) and not getattr(told[0], "has_more", True)
 
 
 def may_decide(user: User, request: AccessRequest, holders: RoleHolders) -> bool:
