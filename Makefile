@@ -51,7 +51,7 @@ fuzz: $(DEVELOP) ## Call the API with all that its OpenAPI document allows and f
 	$(PYTHON) -m pytest -n 0 -q -m full tests/api/test_fuzz.py $(PYTEST_ARGUMENTS)
 
 # Rules, guards, races and pages of the life of a request, then the machine that tries every order of acts.
-APPROVALS := $(addprefix tests/approvals/test_,policy.py guards.py guards_increases.py decide.py stages.py delegation.py life.py extension.py break_glass.py increases.py increases_lent.py increases_life.py races.py ruling.py machine.py) tests/portal/test_slack.py tests/portal/test_leaving.py
+APPROVALS := $(addprefix tests/approvals/test_,policy.py guards.py guards_increases.py decide.py stages.py delegation.py life.py extension.py break_glass.py increases.py increases_lent.py increases_life.py races.py ruling.py ruling_stricter.py machine.py) tests/portal/test_slack.py tests/portal/test_leaving.py
 
 mutants-approvals: $(DEVELOP) ## Seed bugs into approvals, one by one, and name the test that notices each
 	$(PYTHON) -m pytest -p tests.approvals.seeding -n 0 -q $(APPROVALS) -m "not full" $(PYTEST_ARGUMENTS)

@@ -19,6 +19,7 @@ LENT = ("tests/approvals/test_delegation.py",)
 LIFE = ("tests/approvals/test_life.py",)
 LEAVING = ("tests/portal/test_leaving.py",)
 RULING = ("tests/approvals/test_ruling.py",)
+STRICTER = ("tests/approvals/test_ruling_stricter.py",)
 MORE = ("tests/approvals/test_extension.py",)
 GLASS = ("tests/approvals/test_break_glass.py",)
 MORE_BUDGET = ("tests/approvals/test_increases_lent.py", "tests/approvals/test_increases_life.py")
@@ -58,6 +59,20 @@ MUTANTS = (
         before=".filter(tier=before.tier)",
         after=".filter(policy=before)",
         tests=RULING,
+    ),
+    Mutant(
+        name="a rule that was dropped is asked for still",
+        home="approvals.rules:missing_under",
+        before="rules or request.policy",
+        after="request.policy",
+        tests=STRICTER,
+    ),
+    Mutant(
+        name="what a request was let off is not asked for again",
+        home="approvals.services.ruling:_follow_one",
+        before="lacks and rules.asks_more_than(Rules.of(before))",
+        after="False",
+        tests=STRICTER,
     ),
     Mutant(
         name="a row is set against what it referred to before it was waited for",
