@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -27,25 +27,26 @@ from usage.selectors.rollup import days_in
 from usage.types import Forecast, Period, Scope
 
 TREND_WEEKS = 13
-Group = tuple[date | None, int | None, int | None, str | None, int | None, Decimal]
+Group = tuple[int | None, date | None, int | None, str | None, Decimal]
 COLUMNS = ("day", "tier_id", "project_id", "model_id", "cost_usd")
-# Recent days by day and tier, by project and day, and, in the period alone, by model. What is older makes
-# nothing but the trend, so it is summed by project and week: the groups are what a sum of numerics costs.
+# One pass over all rows, by project and day; what is older makes nothing but the trend, so it is summed by
+# week, under its first day. A second pass, over the period alone, is summed by all that is asked of it at
+# once: every set of groups that a row is counted in costs as much as reading it.
 SUMMARY = """
-    SELECT g.day, g.tier_id, g.project_id, CASE WHEN g.model_id IS NOT NULL THEN coalesce(m.name, '') END,
-           g.weeks_ago, g.usd
+    SELECT project_id, CASE WHEN day >= %s THEN day ELSE day - (day - %s) %% 7 END, NULL::int, NULL::text,
+           sum(cost_usd)
+    FROM ({every}) e GROUP BY 1, 2
+    UNION ALL
+    SELECT NULL, p.day, p.tier_id, CASE WHEN p.day IS NULL THEN coalesce(m.name, '') END, p.usd
     FROM (
-      SELECT day, tier_id, project_id, of_period AS model_id, NULL::int AS weeks_ago, sum(cost_usd) AS usd
-      FROM (SELECT *, CASE WHEN day BETWEEN %s AND %s THEN model_id END AS of_period FROM ({recent}) r) d
-      GROUP BY GROUPING SETS ((day, tier_id), (project_id, day), (of_period))
-      UNION ALL
-      SELECT NULL, NULL, project_id, NULL, (%s - day) / 7, sum(cost_usd)
-      FROM ({older}) o GROUP BY 3, 5
-    ) g LEFT JOIN catalog_llmmodel m ON m.id = g.model_id
+      SELECT day, tier_id, model_id, sum(usd) AS usd
+      FROM (SELECT day, tier_id, model_id, sum(cost_usd) AS usd FROM ({period}) d GROUP BY 1, 2, 3) c
+      GROUP BY GROUPING SETS ((day, tier_id), (model_id))
+    ) p LEFT JOIN catalog_llmmodel m ON m.id = p.model_id
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what follows from it is asked for every project
 class Moment:
     """Now, as the Overview needs it: the organisation's day, its passed share, the period looked at."""
 
@@ -54,17 +55,17 @@ class Moment:
     elapsed: Decimal
     period: Period
 
-    @property
+    @cached_property
     def month(self) -> Period:
         """Return the running month."""
         return this_month(self.today)
 
-    @property
+    @cached_property
     def is_running(self) -> bool:
         """Whether the period is the running month, which has a forecast."""
         return self.period.first_day == self.month.first_day and self.period.last_day == self.month.last_day
 
-    @property
+    @cached_property
     def has_limits(self) -> bool:
         """Whether monthly limits can be held against the period."""
         before = last_month(self.today)
@@ -73,40 +74,40 @@ class Moment:
             before.last_day,
         )
 
-    @property
+    @cached_property
     def account_period(self) -> Period:
         """Return the month whose limits count: the period, or the running one when that is no month."""
         return self.period if self.has_limits else self.month
 
-    @property
+    @cached_property
     def is_past(self) -> bool:
         """Whether the period is the month before, which has limits and nothing left to forecast."""
         return self.has_limits and not self.is_running
 
-    @property
+    @cached_property
     def budgets_at(self) -> datetime | None:
         """Return when budgets are looked at: the end of last month, or now (None)."""
         if not self.is_past:
             return None
         return end_of(self.period.last_day)
 
-    @property
+    @cached_property
     def named_at(self) -> datetime | None:
         """Return the moment whose names the period bears: its end once it is over, or now (None)."""
         return end_of(self.period.last_day) if self.period.last_day < self.today else None
 
-    @property
+    @cached_property
     def recent_from(self) -> date:
         """Return the first day that is looked at by itself; of the days before, only weeks are."""
         pace = self.today - timedelta(days=HISTORY_DAYS)
         return min(pace, self.period.first_day, self.account_period.first_day)
 
-    @property
+    @cached_property
     def trend_from(self) -> date:
         """Return the first day of the oldest week of the trend."""
         return self.today - timedelta(days=7 * TREND_WEEKS - 1)
 
-    @property
+    @cached_property
     def days_left(self) -> Decimal:
         """Return the days from now to the end of the running month."""
         return (self.month.last_day - self.today).days + 1 - self.elapsed
@@ -123,15 +124,15 @@ def _days_before(day: date, number: int) -> tuple[date, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Amounts in US dollars by day and tier, by project and day, and of each model in the period; before the
-    recent days, by project and weeks ago.
+    """Amounts in US dollars by day, and by project and day; in the period by day and tier, and by model; of
+    days before the recent ones by project and the first day of a week.
     """
 
     moment: Moment
     by_day_tier: Mapping[tuple[date, int], Decimal]
     by_day: Mapping[date, Decimal]
     by_project_day: Mapping[int, Mapping[date, Decimal]]
-    by_project_week: Mapping[int, Mapping[int, Decimal]]
+    by_project_week: Mapping[int, Mapping[date, Decimal]]
     by_model: Mapping[str, Decimal]
     rises: Rises
     rising: Mapping[int, Mapping[int, Decimal]]  # of models whose price will change, by project, of the pace
@@ -170,11 +171,13 @@ class Summary:
 
     def trend(self, project_id: int) -> tuple[Decimal, ...]:
         """Return the cost of a project in each of the last 13 weeks, the last one ending today."""
-        by_week = dict(self.by_project_week.get(project_id, {}))
-        for day, usd in self.by_project_day.get(project_id, {}).items():
-            weeks_ago = (self.moment.today - day).days // 7
-            by_week[weeks_ago] = by_week.get(weeks_ago, ZERO) + usd
-        return tuple(by_week.get(weeks_ago, ZERO) for weeks_ago in reversed(range(TREND_WEEKS)))
+        by_week = [ZERO] * TREND_WEEKS
+        for parts in (self.by_project_week, self.by_project_day):
+            for day, usd in parts.get(project_id, {}).items():
+                weeks_ago = (self.moment.today - day).days // 7
+                if 0 <= weeks_ago < TREND_WEEKS:
+                    by_week[weeks_ago] += usd
+        return tuple(reversed(by_week))
 
     def per_day(self, number: int, *, before: int = 0) -> Decimal:
         """Return the mean cost of so many complete days, which end `before` days before yesterday."""
@@ -194,19 +197,21 @@ def read_summary(scope: Scope, moment: Moment, *, prices_change: bool = True) ->
     Two queries, five when a price is known to change in the running month; one when it is known that none
     will.
     """
+    recent_from = moment.recent_from
     by_day_tier: dict[tuple[date, int], Decimal] = {}
     by_day: dict[date, Decimal] = {}
     by_project: dict[int, dict[date, Decimal]] = {}
-    by_week: dict[int, dict[int, Decimal]] = {}
+    by_week: dict[int, dict[date, Decimal]] = {}
     by_model: dict[str, Decimal] = {}
-    for day, tier, project, model, weeks_ago, usd in _grouped(scope, moment):
-        if day and tier is not None:
+    for project, day, tier, model, usd in _grouped(scope, moment):
+        if project is not None and day is not None:
+            if day < recent_from:
+                by_week.setdefault(project, {})[day] = usd
+            else:
+                by_project.setdefault(project, {})[day] = usd
+                by_day[day] = by_day.get(day, ZERO) + usd
+        elif day is not None and tier is not None:
             by_day_tier[day, tier] = usd
-            by_day[day] = by_day.get(day, ZERO) + usd
-        elif day and project is not None:
-            by_project.setdefault(project, {})[day] = usd
-        elif project is not None and weeks_ago is not None:
-            by_week.setdefault(project, {})[weeks_ago] = usd
         elif model is not None and usd:
             by_model[model] = usd
     rises = price_rises(moment.now, end_of(moment.month.last_day)) if prices_change else {}
@@ -235,16 +240,16 @@ def _rising(scope: Scope, moment: Moment, rises: Rises) -> dict[int, dict[int, D
 
 
 def _grouped(scope: Scope, moment: Moment) -> list[Group]:
-    before = moment.recent_from - timedelta(days=1)
-    period = moment.period
+    first, period = moment.recent_from, moment.period
     try:
-        recent, recent_terms = _columns(scope, moment.recent_from, max(moment.today, period.last_day))
-        older, older_terms = _columns(scope, moment.trend_from, before)
+        every, terms = _columns(scope, min(first, moment.trend_from), max(moment.today, period.last_day))
+        of_period, period_terms = _columns(scope, period.first_day, period.last_day)
     except EmptyResultSet:  # a scope without anything in it
         return []
-    terms = [period.first_day, period.last_day, *recent_terms, moment.today, *older_terms]
     with connection.cursor() as cursor:
-        cursor.execute(SUMMARY.format(recent=recent, older=older), terms)
+        cursor.execute(
+            SUMMARY.format(every=every, period=of_period), [first, moment.trend_from, *terms, *period_terms]
+        )
         groups: list[Group] = cursor.fetchall()
     return groups
 
