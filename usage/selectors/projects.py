@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Max, Q, QuerySet
 
 from budgets.models import Mode, ScopeKind, Window
 from budgets.types import AnyBudgetStanding, BudgetStanding, BudgetStandings
 from core.money import format_usd
-from keys.models import Grant
 from teams.models import Project
 from usage.forecast import breach_day
 from usage.selectors.summary import Summary
@@ -18,6 +17,8 @@ from usage.types import Breach, Forecast, ProjectRow, Scope, Status
 
 NEAR_PERCENT = 80
 DEFAULT_TIER = 1
+# The columns of a project that its line is made of.
+SHOWN = ("public_id", "code", "name", "archived_at", "owner__name", "owner__email")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,20 +40,19 @@ class Account:
 def projects_of(scope: Scope, used: Iterable[int], now: datetime) -> QuerySet[Project]:
     """Return the open projects of a scope and others that it paid for, by name, with the highest tier."""
     found = Project.objects.filter((scope.projects & Q(archived_at__isnull=True)) | Q(pk__in=list(used)))
-    return with_top_tier(found.select_related("owner"), now).order_by("name", "pk")
+    shown = found.select_related("owner").only(*SHOWN)
+    return with_top_tier(shown, now).order_by("name", "pk")
 
 
 def with_top_tier(projects: QuerySet[Project], now: datetime) -> QuerySet[Project]:
     """Return projects with the highest tier granted to a key of theirs."""
-    active = Grant.objects.filter(
-        key__project=OuterRef("pk"),
-        key__revoked_at__isnull=True,
-        revoked_at__isnull=True,
-        starts_at__lte=now,
-        expires_at__gt=now,
+    active = Q(
+        api_keys__revoked_at__isnull=True,
+        api_keys__grants__revoked_at__isnull=True,
+        api_keys__grants__starts_at__lte=now,
+        api_keys__grants__expires_at__gt=now,
     )
-    highest = active.values("key__project").annotate(top=Max("tier_id")).values("top")
-    return projects.annotate(top_tier=Subquery(highest))
+    return projects.annotate(top_tier=Max("api_keys__grants__tier_id", filter=active))
 
 
 def month_budget(
