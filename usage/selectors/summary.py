@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property, lru_cache
-from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
@@ -23,7 +22,7 @@ from usage.selectors.periods import (
     this_month,
 )
 from usage.selectors.planned import Rises, extra_usd, price_rises
-from usage.selectors.rollup import days_in
+from usage.selectors.rollup import days_in, days_of
 from usage.types import Forecast, Period, Scope
 
 TREND_WEEKS = 13
@@ -35,12 +34,13 @@ COLUMNS = ("day", "tier_id", "project_id", "model_id", "cost_usd")
 SUMMARY = """
     SELECT project_id, CASE WHEN day >= %s THEN day ELSE day - (day - %s) %% 7 END, NULL::int, NULL::text,
            sum(cost_usd)
-    FROM ({every}) e GROUP BY 1, 2
+    FROM ({rows}) e WHERE day BETWEEN %s AND %s GROUP BY 1, 2
     UNION ALL
     SELECT NULL, p.day, p.tier_id, CASE WHEN p.day IS NULL THEN coalesce(m.name, '') END, p.usd
     FROM (
       SELECT day, tier_id, model_id, sum(usd) AS usd
-      FROM (SELECT day, tier_id, model_id, sum(cost_usd) AS usd FROM ({period}) d GROUP BY 1, 2, 3) c
+      FROM (SELECT day, tier_id, model_id, sum(cost_usd) AS usd
+            FROM ({rows}) d WHERE day BETWEEN %s AND %s GROUP BY 1, 2, 3) c
       GROUP BY GROUPING SETS ((day, tier_id), (model_id))
     ) p LEFT JOIN catalog_llmmodel m ON m.id = p.model_id
 """
@@ -241,20 +241,14 @@ def _rising(scope: Scope, moment: Moment, rises: Rises) -> dict[int, dict[int, D
 
 def _grouped(scope: Scope, moment: Moment) -> list[Group]:
     first, period = moment.recent_from, moment.period
+    every_day = (min(first, moment.trend_from), max(moment.today, period.last_day))
     try:
-        every, terms = _columns(scope, min(first, moment.trend_from), max(moment.today, period.last_day))
-        of_period, period_terms = _columns(scope, period.first_day, period.last_day)
+        rows, scope_terms = days_of(scope).values(*COLUMNS).order_by().query.sql_with_params()
     except EmptyResultSet:  # a scope without anything in it
         return []
+    terms = [first, moment.trend_from, *scope_terms, *every_day]
+    terms += [*scope_terms, period.first_day, period.last_day]
     with connection.cursor() as cursor:
-        cursor.execute(
-            SUMMARY.format(every=every, period=of_period), [first, moment.trend_from, *terms, *period_terms]
-        )
+        cursor.execute(SUMMARY.format(rows=rows), terms)
         groups: list[Group] = cursor.fetchall()
     return groups
-
-
-def _columns(scope: Scope, first: date, last: date) -> tuple[str, tuple[Any, ...]]:
-    rows = days_in(scope, custom(first, last)).values(*COLUMNS).order_by()
-    sql, terms = rows.query.sql_with_params()
-    return sql, terms
