@@ -7,17 +7,13 @@ BEGIN
     cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, reasoning_tokens bigint, units text, finish text, cache_hit boolean, estimated boolean) ON COMMIT DROP;
 END $$;
 
--- Says of each copied row whose call it is, what it cost, and what becomes of it: `new`, `known`, or the reason why it cannot be booked.
+-- Says of each copied row whose call it is, what it cost, and what becomes of it if it is not booked yet: `new`, or the reason why it cannot be. What is booked has no part in this and
+-- nothing is locked, so that it is done while the page before is booked.
 -- Calls of one model and context that fall between the same changes of its prices, and on the same step of its input, have one card; so a card is made once for all.
--- A call is looked for under its name alone, at whatever moment within a month of the rows: told again with another moment it is no other call.
-CREATE FUNCTION usage_import_judge(p_source text) RETURNS void LANGUAGE plpgsql SET jit = off AS $$
+CREATE FUNCTION usage_import_place(p_source text) RETURNS void LANGUAGE plpgsql SET jit = off SET work_mem = '32MB' SET enable_mergejoin = off AS $$
 DECLARE
-  v_first timestamptz;
-  v_last timestamptz;
   v_source smallint := usage_source_of(p_source);
-  v_kept timestamptz := coalesce((SELECT max(month) + interval '1 month' FROM usage_retired_month)::timestamp AT TIME ZONE 'UTC', '-infinity');
 BEGIN
-  SELECT min(at) - interval '31 days', max(at) + interval '31 days' INTO v_first, v_last FROM usage_import_row;
   CREATE TEMPORARY TABLE usage_import_call ON COMMIT DROP AS
   WITH ladder AS (
     SELECT model_id, array_agg(DISTINCT change ORDER BY change) FILTER (WHERE change IS NOT NULL) AS changes, array_agg(DISTINCT tier_start::bigint ORDER BY tier_start::bigint) AS steps
@@ -26,8 +22,7 @@ BEGIN
     SELECT i.place, i.external_id, n.packed, n.shape, usage_key(v_source, n.packed, n.shape) AS call_key, i.at, i.context, i.provider_call_id, i.finish, i.cache_hit, i.estimated, i.input_tokens, i.cached_tokens, i.cache_write_tokens, i.output_tokens,
       i.reasoning_tokens, i.units::jsonb AS units, k.id AS key_id, k.owner_id, p.id AS project_id, p.team_id, t.department_id, m.id AS model_id, m.tier_id, m.declared_free,
       coalesce(width_bucket(i.at, l.changes), 0) AS epoch, coalesce(width_bucket(i.input_tokens, l.steps), 0) AS step,
-      CASE WHEN i.at < v_kept THEN 'bad_time' WHEN k.id IS NULL THEN 'unknown_key' WHEN m.id IS NULL THEN 'unknown_model'
-           WHEN i.project <> '' AND i.project <> p.code THEN 'unknown_project' END AS refusal
+      CASE WHEN k.id IS NULL THEN 'unknown_key' WHEN m.id IS NULL THEN 'unknown_model' WHEN i.project <> '' AND i.project <> p.code THEN 'unknown_project' END AS refusal
     FROM usage_import_row i
     CROSS JOIN LATERAL (SELECT b.packed, usage_shape(b.packed, i.external_id) AS shape FROM (SELECT usage_packed(v_source, i.external_id) AS packed OFFSET 0) b OFFSET 0) n
     LEFT JOIN keys_apikey k ON k.public_id = i.key
@@ -42,25 +37,45 @@ BEGIN
     CROSS JOIN LATERAL catalog_card(c.model_id, c.context, c.at, c.input_tokens) x
   )
   SELECT judged.*, judged.outcome = 'new' AS is_new FROM (
-  SELECT p.place, p.packed, p.shape, p.at, p.context, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.provider_call_id, p.finish, p.cache_hit, p.estimated,
-    p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, coalesce(p.units, '{}') AS units, card.price_ids,
+  SELECT p.place, p.call_key, p.packed, p.shape, p.at, p.context, p.key_id, p.owner_id, p.project_id, p.team_id, p.department_id, p.model_id, p.tier_id, p.provider_call_id, p.finish, p.cache_hit, p.estimated,
+    p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, p.units, card.price_ids,
     CASE WHEN p.cache_hit THEN 0 WHEN round(exact.usd, 12) = exact.usd THEN round(exact.usd, 12) ELSE core_round_half_even(exact.usd, 12) END AS cost_usd,
     CASE WHEN p.refusal IS NOT NULL THEN p.refusal
-         WHEN seen.at IS NULL AND p.external_id LIKE 'rsv\_%' AND EXISTS (SELECT FROM budgets_reservation r WHERE r.public_id = p.external_id AND r.source = p_source) THEN 'conflict'
-         WHEN seen.at IS NULL AND card.priced IS NOT TRUE AND NOT p.declared_free THEN 'unpriced'
-         WHEN seen.at IS NULL THEN 'new'
-         WHEN (seen.reservation_id IS NOT NULL OR seen.at = p.at AND coalesce(seen.context, 'standard') = p.context) AND (seen.external_id, seen.key_id, seen.model_id, seen.cache_hit, seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens,
-             seen.reasoning_tokens, seen.units) = (p.external_id, p.key_id, p.model_id, p.cache_hit, p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
-             coalesce(p.units, '{}')) THEN 'known'
-         ELSE 'conflict' END AS outcome,
-    CASE WHEN seen.at IS NOT NULL THEN 'booked at ' || seen.recorded_at || ' as a call of ' || seen.at || ' for $' || seen.cost_usd ELSE '' END AS detail
+         WHEN p.external_id LIKE 'rsv\_%' AND EXISTS (SELECT FROM budgets_reservation r WHERE r.public_id = p.external_id AND r.source = p_source) THEN 'conflict'
+         WHEN card.priced IS NOT TRUE AND NOT p.declared_free THEN 'unpriced'
+         ELSE 'new' END AS outcome, '' AS detail
   FROM placed p
   LEFT JOIN card USING (model_id, context, epoch, step)
   CROSS JOIN LATERAL (SELECT (p.input_tokens - p.cached_tokens - p.cache_write_tokens) * card.input_usd + p.cached_tokens * card.cached_usd + p.cache_write_tokens * card.cache_write_usd
     + (p.output_tokens - p.reasoning_tokens) * card.output_usd + p.reasoning_tokens * card.reasoning_usd + card.request_usd
     + CASE WHEN p.units IS NULL THEN 0 ELSE catalog_units_usd(p.units, card.unit_usd) END AS usd OFFSET 0) exact
-  LEFT JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.call_key = p.call_key AND e.at >= v_first AND e.at <= v_last LIMIT 1) seen ON true
   ) judged;
+END $$;
+
+-- Says what the books know of the placed calls: `bad_time` of those whose month is retired, `known` or `conflict` of those that are booked, whatever they would be if they were new. What has
+-- no key, model or project of ours stays so. A call is looked for under its name alone, at whatever moment within a month of the rows: told again with another moment it is no other call.
+CREATE FUNCTION usage_import_judge() RETURNS void LANGUAGE plpgsql SET jit = off AS $$
+DECLARE
+  v_first timestamptz;
+  v_last timestamptz;
+  v_kept timestamptz := (SELECT max(month) + interval '1 month' FROM usage_retired_month)::timestamp AT TIME ZONE 'UTC';
+BEGIN
+  SELECT min(at), max(at) INTO v_first, v_last FROM usage_import_call;
+  IF v_first < v_kept THEN UPDATE usage_import_call SET outcome = 'bad_time', is_new = false WHERE at < v_kept; END IF;
+  v_first := v_first - interval '31 days';
+  v_last := v_last + interval '31 days';
+  WITH seen AS (
+    SELECT named.place, e.* FROM (SELECT place, call_key FROM usage_import_call WHERE outcome IN ('new', 'unpriced', 'conflict') ORDER BY call_key) named
+    CROSS JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.call_key = named.call_key AND e.at >= v_first AND e.at <= v_last LIMIT 1) e
+  )
+  UPDATE usage_import_call p
+    SET outcome = CASE
+          WHEN (seen.reservation_id IS NOT NULL OR seen.at = p.at AND coalesce(seen.context, 'standard') = p.context) AND (seen.external_id, seen.key_id, seen.model_id, seen.cache_hit, seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens,
+             seen.reasoning_tokens, seen.units) = (usage_name(p.packed, p.shape), p.key_id, p.model_id, p.cache_hit, p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
+             coalesce(p.units, '{}')) THEN 'known'
+          ELSE 'conflict' END,
+        detail = 'booked at ' || seen.recorded_at || ' as a call of ' || seen.at || ' for $' || seen.cost_usd, is_new = false
+    FROM seen WHERE seen.place = p.place;
 END $$;
 
 -- Gives the new calls their attribution: who called and what, as they were judged.
@@ -103,7 +118,7 @@ BEGIN
   ANALYZE usage_import_budget;
 END $$;
 
--- Books what was copied and answers, of each row that was not booked, its place, reason and detail, and how many were booked (`new`) and were booked before (`known`).
+-- Books what was placed and answers, of each row that was not booked, its place, reason and detail, and how many were booked (`new`) and were booked before (`known`).
 -- Two imports of one source wait for each other. Balances are locked last, and only while sums are written to them and to the roll-ups: in the order of a settlement.
 CREATE FUNCTION usage_import(p_source text, p_zone text, p_reason text, p_hours_from timestamptz) RETURNS TABLE (place int, outcome text, detail text, calls bigint)
 LANGUAGE plpgsql SET jit = off SET work_mem = '32MB' AS $$
@@ -120,8 +135,8 @@ DECLARE
   v_keys bigint[];
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(hashtextextended('usage_retire', 0)), pg_advisory_xact_lock(hashtextextended('usage_import ' || p_source, 0));
-  PERFORM usage_import_judge(p_source);
   v_source := usage_source_of(p_source);
+  PERFORM usage_import_judge();
   SELECT count(*), count(*) FILTER (WHERE c.is_new), count(*) FILTER (WHERE c.outcome = 'known'), min(c.at) FILTER (WHERE c.is_new), max(c.at) FILTER (WHERE c.is_new)
     INTO v_all, v_new, v_known, v_first, v_last FROM usage_import_call c;
   RETURN QUERY VALUES (NULL::int, 'new', NULL::text, v_new), (NULL, 'known', NULL, v_known);
@@ -148,7 +163,7 @@ BEGIN
       min(c.at) AS at, count(*) AS calls, sum(c.cost_usd) AS cost_usd, sum(c.input_tokens) AS input_tokens, sum(c.cached_tokens) AS cached_tokens, sum(c.cache_write_tokens) AS cache_write_tokens,
       sum(c.output_tokens) AS output_tokens, sum(c.reasoning_tokens) AS reasoning_tokens, usage_sum_of_units(nullif(c.units, '{}')) AS units
     FROM usage_import_call c WHERE c.is_new GROUP BY 1, 2, 3, 4, 5) s JOIN usage_import_caller a USING (key_id, model_id);
-  ANALYZE usage_import_sum;
+  ANALYZE usage_import_sum (key_id);
 
   PERFORM usage_import_post(p_reason, v_now);
   v_keys := usage_import_minutes(v_now);
@@ -194,7 +209,7 @@ BEGIN
                                   'reasoning', sum(s.reasoning_tokens), 'request', sum(s.calls)) AS tokens,
             ARRAY(SELECT DISTINCT id FROM unnest(usage_joined(s.price_ids)) id ORDER BY id) AS price_ids
           FROM usage_import_sum s GROUP BY s.key_id, s.project_id, s.team_id, s.department_id, s.model_id, s.tier_id, s.day, s.cell) s;
-  ANALYZE usage_import_charge;
+  ANALYZE usage_import_charge (number);
   CREATE TEMPORARY TABLE usage_import_move (budget_id bigint, window_start timestamptz, usd numeric) ON COMMIT DROP;
   WITH path AS (
     SELECT g.number, array_agg(b.id ORDER BY b.id) AS budget_ids, array_agg(b.starts[width_bucket(g.at, b.starts)] ORDER BY b.id) AS window_starts
@@ -231,7 +246,7 @@ END $$;
 CREATE FUNCTION usage_import_roll_up(p_hours_from timestamptz) RETURNS void LANGUAGE plpgsql SET jit = off AS $$
 BEGIN
   INSERT INTO usage_hour AS h (hour, project_id, model_id, team_id, department_id, tier_id, calls, cost_usd, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
-    SELECT date_trunc('hour', at, 'UTC'), project_id, model_id, any_value(team_id), any_value(department_id), any_value(tier_id), count(*), sum(cost_usd), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens),
+    SELECT date_bin('1 hour', at, '2000-01-01 00:00+00'), project_id, model_id, any_value(team_id), any_value(department_id), any_value(tier_id), count(*), sum(cost_usd), sum(input_tokens), sum(cached_tokens), sum(cache_write_tokens),
       sum(output_tokens), sum(reasoning_tokens)
     FROM usage_import_call WHERE is_new AND at >= p_hours_from GROUP BY 1, 2, 3 ORDER BY 1, 2, 3, 4, 5, 6
     ON CONFLICT (hour, project_id, model_id, team_id, department_id, tier_id) DO UPDATE SET

@@ -5,8 +5,10 @@ not booked twice, and told with other figures it is a conflict. No watermark is 
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -27,6 +29,9 @@ from usage.services.retention import HOURS_KEPT
 log = structlog.get_logger(__name__)
 
 PAGE_ROWS = 50_000
+LANES = 2
+LANES = 2
+LANES = 2
 MOST_ROUNDS = 4
 TOLD_TOO_OFTEN = f"The page tells this call with more than {MOST_ROUNDS} different figures."
 COPY_SQL = f"COPY usage_import_row ({', '.join(name for name, _ in COLUMNS)}) FROM STDIN (FORMAT BINARY)"
@@ -75,18 +80,49 @@ def import_rows(*, source: str, rows: Iterable[Any], page_rows: int = PAGE_ROWS)
 def import_pages(
     *, source: str, rows: Iterable[Any], page_rows: int = PAGE_ROWS
 ) -> Generator[IngestCounts, None, None]:
-    """Book rows as `import_rows` does and tell what became of each page.
+    """Book rows as `import_rows` does and tell what became of each page, in the order of the rows.
 
-    While the database books one page another thread draws and checks the next: `rows` must not ask the
-    database, and memory holds two pages.
+    Two pages are in the database at once, each on a connection of its own, and this thread draws and checks
+    the one after them: memory holds three. A page that was drawn is booked though nobody asks for the next.
+    In a transaction of the caller nothing leaves it: its connection books one page after the other.
     """
     remaining = iter(rows)
-    pages = iter(lambda: list(islice(remaining, page_rows)), [])
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="import") as pool:
-        upcoming = pool.submit(_next_checked, pages)
-        while page := upcoming.result():
-            upcoming = pool.submit(_next_checked, pages)
-            yield _keep(source, page)
+    pages = map(_checked, iter(lambda: list(islice(remaining, page_rows)), []))
+    if connection.in_atomic_block:
+        yield from (_keep(source, page) for page in pages)
+    else:
+        yield from _keep_in_lanes(source, pages)
+
+
+def _keep_in_lanes(source: str, pages: Iterable[_Page]) -> Generator[IngestCounts, None, None]:
+    """Book pages on two connections, in their order, and nothing of a page if one before it failed.
+
+    While one page is booked the next is copied and placed and then waits here for its end, where PostgreSQL
+    sees no deadlock: it may hold nothing by then that the other needs, no lock of an import and no row. So the
+    source has its number before.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT usage_source_of(%s)", [source])
+    told: deque[Future[IngestCounts]] = deque()
+    before: Future[IngestCounts] | None = None
+    with ThreadPoolExecutor(LANES, thread_name_prefix="import") as pool:
+        try:
+            for page in pages:
+                if len(told) == LANES:
+                    yield told.popleft().result()
+                before = pool.submit(copy_context().run, _keep_in_lane, source, page, before)
+                told.append(before)
+        except Exception:  # rows that end in an error: first what became of those before
+            yield from (each.result() for each in told)
+            raise
+        yield from (each.result() for each in told)
+
+
+def _keep_in_lane(source: str, page: _Page, before: Future[IngestCounts] | None) -> IngestCounts:
+    try:
+        return _keep(source, page, before)
+    finally:
+        connection.close()
 
 
 def import_page(*, source: str, rows: Sequence[Any]) -> IngestCounts:
@@ -107,18 +143,22 @@ def judge_page(
     return _keep(source, page), page.refused
 
 
-def _keep(source: str, page: _Page) -> IngestCounts:
+def _keep(source: str, page: _Page, before: Future[IngestCounts] | None = None) -> IngestCounts:
+    """Book a page in one transaction, whole, once the page before it is committed. Raises its error."""
     with transaction.atomic():
         for batch in page.rounds:
-            page.refused.extend(_book(source, batch, page.rows, page.counts))
+            _place(source, batch)
+            _wait_for(before)
+            page.refused.extend(_book(source, page.rows, page.counts))
+        _wait_for(before)
         _quarantine(source, page.refused)
     page.counts.quarantined += len(page.refused)
     return page.counts
 
 
-def _next_checked(pages: Iterator[list[Any]]) -> _Page | None:
-    rows = next(pages, None)
-    return None if rows is None else _checked(rows)
+def _wait_for(before: Future[IngestCounts] | None) -> None:
+    if before is not None:
+        before.result()
 
 
 def _checked(rows: Sequence[Any]) -> _Page:
@@ -151,15 +191,43 @@ def _checked(rows: Sequence[Any]) -> _Page:
     return _Page(rows, rounds, refused, IngestCounts(read=len(rows), known=known))
 
 
-def _book(source: str, batch: dict[str, Copied], rows: Sequence[Any], counts: IngestCounts) -> list[Refused]:
-    """Copy the rows and book them; return those that the books refuse."""
-    refused = []
+def _place(source: str, batch: dict[str, Copied]) -> None:
+    """Copy the rows, and have them priced and attributed."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT usage_import_begin()")
         with cursor.copy(COPY_SQL) as copy:
             copy.set_types([kind for _, kind in COLUMNS])
             for row in batch.values():
                 copy.write_row(row)
+        cursor.execute("SELECT usage_import_place(%s)", [source])
+
+
+def _place(source: str, batch: dict[str, Copied]) -> None:
+    """Copy the rows, and have them priced and attributed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT usage_import_begin()")
+        with cursor.copy(COPY_SQL) as copy:
+            copy.set_types([kind for _, kind in COLUMNS])
+            for row in batch.values():
+                copy.write_row(row)
+        cursor.execute("SELECT usage_import_place(%s)", [source])
+
+
+def _place(source: str, batch: dict[str, Copied]) -> None:
+    """Copy the rows, and have them priced and attributed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT usage_import_begin()")
+        with cursor.copy(COPY_SQL) as copy:
+            copy.set_types([kind for _, kind in COLUMNS])
+            for row in batch.values():
+                copy.write_row(row)
+        cursor.execute("SELECT usage_import_place(%s)", [source])
+
+
+def _book(source: str, rows: Sequence[Any], counts: IngestCounts) -> list[Refused]:
+    """Book the rows that were placed; return those that the books refuse."""
+    refused = []
+    with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM usage_import(%s, %s, %s, %s)", _terms(source))
         for place, outcome, detail, calls in cursor.fetchall():
             match outcome:
