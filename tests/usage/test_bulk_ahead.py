@@ -29,7 +29,7 @@ HELD = f"""
     LEFT JOIN pg_class c ON c.oid = l.relation
     WHERE l.pid IN ({PLACED}) AND l.mode <> 'AccessShareLock'
       AND (l.locktype IN ('advisory', 'tuple') OR l.locktype = 'relation' AND c.relpersistence = 'p')
-"""  # noqa: S608  a constant
+"""  # noqa: S608  its parts are constants
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def asked(query: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(query)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def booked() -> set[str]:
@@ -51,7 +51,8 @@ def booked() -> set[str]:
 def lent_connections() -> int:
     """Count the connections that are not back in the pool, this session's among them."""
     connection.ensure_connection()
-    stats = connection.pool.get_stats()  # type: ignore[attr-defined]  of the PostgreSQL backend
+    pool: Any = connection.pool  # type: ignore[attr-defined]  # of the PostgreSQL backend
+    stats = pool.get_stats()
     return int(stats["pool_size"] - stats["pool_available"])
 
 

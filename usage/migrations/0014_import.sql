@@ -207,7 +207,7 @@ BEGIN
     FROM (SELECT s.key_id, s.project_id, s.team_id, s.department_id, s.model_id, s.tier_id, s.cell, min(s.at) AS at, sum(s.cost_usd) AS usd, usage_sum_of_units(nullif(s.units, '{}'))
             || jsonb_build_object('input', sum(s.input_tokens), 'cached', sum(s.cached_tokens), 'cache_write', sum(s.cache_write_tokens), 'output', sum(s.output_tokens),
                                   'reasoning', sum(s.reasoning_tokens), 'request', sum(s.calls)) AS tokens,
-            ARRAY(SELECT DISTINCT id FROM unnest(usage_joined(s.price_ids)) id ORDER BY id) AS price_ids
+            CASE count(*) WHEN 1 THEN any_value(s.price_ids) ELSE ARRAY(SELECT DISTINCT id FROM unnest(usage_joined(s.price_ids)) id ORDER BY id) END AS price_ids
           FROM usage_import_sum s GROUP BY s.key_id, s.project_id, s.team_id, s.department_id, s.model_id, s.tier_id, s.day, s.cell) s;
   ANALYZE usage_import_charge (number);
   CREATE TEMPORARY TABLE usage_import_move (budget_id bigint, window_start timestamptz, usd numeric) ON COMMIT DROP;

@@ -83,7 +83,7 @@ def import_pages(
     """Book rows as `import_rows` does and tell what became of each page, in the order of the rows.
 
     Two pages are in the database at once, each on a connection of its own, and this thread draws and checks
-    the one after them: memory holds three. A page that was drawn is booked though nobody asks for the next.
+    the one after them: memory holds three. They are booked though nobody asks what became of them.
     In a transaction of the caller nothing leaves it: its connection books one page after the other.
     """
     remaining = iter(rows)
@@ -98,8 +98,8 @@ def _keep_in_lanes(source: str, pages: Iterable[_Page]) -> Generator[IngestCount
     """Book pages on two connections, in their order, and nothing of a page if one before it failed.
 
     While one page is booked the next is copied and placed and then waits here for its end, where PostgreSQL
-    sees no deadlock: it may hold nothing by then that the other needs, no lock of an import and no row. So the
-    source has its number before.
+    sees no deadlock: it may hold nothing by then that the other needs, no lock of an import and no row. That
+    is why the source gets its number before.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT usage_source_of(%s)", [source])
@@ -189,28 +189,6 @@ def _checked(rows: Sequence[Any]) -> _Page:
             else:
                 refused.append(Refused(raw, QuarantineReason.CONFLICT, TOLD_TOO_OFTEN))
     return _Page(rows, rounds, refused, IngestCounts(read=len(rows), known=known))
-
-
-def _place(source: str, batch: dict[str, Copied]) -> None:
-    """Copy the rows, and have them priced and attributed."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT usage_import_begin()")
-        with cursor.copy(COPY_SQL) as copy:
-            copy.set_types([kind for _, kind in COLUMNS])
-            for row in batch.values():
-                copy.write_row(row)
-        cursor.execute("SELECT usage_import_place(%s)", [source])
-
-
-def _place(source: str, batch: dict[str, Copied]) -> None:
-    """Copy the rows, and have them priced and attributed."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT usage_import_begin()")
-        with cursor.copy(COPY_SQL) as copy:
-            copy.set_types([kind for _, kind in COLUMNS])
-            for row in batch.values():
-                copy.write_row(row)
-        cursor.execute("SELECT usage_import_place(%s)", [source])
 
 
 def _place(source: str, batch: dict[str, Copied]) -> None:
