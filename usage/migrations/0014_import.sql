@@ -2,7 +2,7 @@
 -- books. How it goes, and why its ledger entries are sums: docs/adr/0014.
 CREATE FUNCTION usage_import_begin() RETURNS void LANGUAGE plpgsql SET client_min_messages = warning AS $$
 BEGIN
-  DROP TABLE IF EXISTS pg_temp.usage_import_row, pg_temp.usage_import_call, pg_temp.usage_import_caller, pg_temp.usage_import_budget, pg_temp.usage_import_sum, pg_temp.usage_import_charge, pg_temp.usage_import_move;  -- of a page before, in the same transaction
+  DROP TABLE IF EXISTS pg_temp.usage_import_row, pg_temp.usage_import_call, pg_temp.usage_import_seen, pg_temp.usage_import_caller, pg_temp.usage_import_budget, pg_temp.usage_import_sum, pg_temp.usage_import_charge, pg_temp.usage_import_move;  -- of a page before, in the same transaction
   CREATE TEMPORARY TABLE usage_import_row (place int, external_id text, key text, model text, project text, context text, provider_call_id text, at timestamptz, input_tokens bigint,
     cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, reasoning_tokens bigint, units text, finish text, cache_hit boolean, estimated boolean) ON COMMIT DROP;
 END $$;
@@ -43,7 +43,7 @@ BEGIN
     CASE WHEN p.refusal IS NOT NULL THEN p.refusal
          WHEN p.external_id LIKE 'rsv\_%' AND EXISTS (SELECT FROM budgets_reservation r WHERE r.public_id = p.external_id AND r.source = p_source) THEN 'conflict'
          WHEN card.priced IS NOT TRUE AND NOT p.declared_free THEN 'unpriced'
-         ELSE 'new' END AS outcome, '' AS detail
+         ELSE 'new' END AS outcome
   FROM placed p
   LEFT JOIN card USING (model_id, context, epoch, step)
   CROSS JOIN LATERAL (SELECT (p.input_tokens - p.cached_tokens - p.cache_write_tokens) * card.input_usd + p.cached_tokens * card.cached_usd + p.cache_write_tokens * card.cache_write_usd
@@ -52,8 +52,8 @@ BEGIN
   ) judged;
 END $$;
 
--- Says what the books know of the placed calls: `bad_time` of those whose month is retired, `known` or `conflict` of those that are booked, whatever they would be if they were new. What has
--- no key, model or project of ours stays so. A call is looked for under its name alone, at whatever moment within a month of the rows: told again with another moment it is no other call.
+-- Says what the books know of the placed calls: `bad_time` of those whose month is retired, and in a table of their own `known` or `conflict` of those that are booked, whatever they would be if they
+-- were new. What has no key, model or project of ours stays so. A call is looked for under its name alone, at whatever moment within a month of the rows: told again with another moment it is no other call.
 CREATE FUNCTION usage_import_judge() RETURNS void LANGUAGE plpgsql SET jit = off AS $$
 DECLARE
   v_first timestamptz;
@@ -64,18 +64,19 @@ BEGIN
   IF v_first < v_kept THEN UPDATE usage_import_call SET outcome = 'bad_time', is_new = false WHERE at < v_kept; END IF;
   v_first := v_first - interval '31 days';
   v_last := v_last + interval '31 days';
-  WITH seen AS (
-    SELECT named.place, e.* FROM (SELECT place, call_key FROM usage_import_call WHERE outcome IN ('new', 'unpriced', 'conflict') ORDER BY call_key) named
-    CROSS JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.call_key = named.call_key AND e.at >= v_first AND e.at <= v_last LIMIT 1) e
-  )
-  UPDATE usage_import_call p
-    SET outcome = CASE
-          WHEN (seen.reservation_id IS NOT NULL OR seen.at = p.at AND coalesce(seen.context, 'standard') = p.context) AND (seen.external_id, seen.key_id, seen.model_id, seen.cache_hit, seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens, seen.output_tokens,
-             seen.reasoning_tokens, seen.units) = (usage_name(p.packed, p.shape), p.key_id, p.model_id, p.cache_hit, p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens, p.reasoning_tokens,
-             coalesce(p.units, '{}')) THEN 'known'
-          ELSE 'conflict' END,
-        detail = 'booked at ' || seen.recorded_at || ' as a call of ' || seen.at || ' for $' || seen.cost_usd, is_new = false
-    FROM seen WHERE seen.place = p.place;
+  CREATE TEMPORARY TABLE usage_import_seen ON COMMIT DROP AS
+  SELECT judged.place, CASE WHEN judged.same THEN 'known' ELSE 'conflict' END AS outcome,
+    CASE WHEN NOT judged.same THEN 'booked at ' || judged.recorded_at || ' as a call of ' || judged.at || ' for $' || judged.cost_usd END AS detail
+  FROM (
+    SELECT p.place, seen.recorded_at, seen.at, seen.cost_usd,
+      coalesce((seen.reservation_id IS NOT NULL OR seen.at = p.at AND coalesce(seen.context, 'standard') = p.context) AND (seen.external_id, seen.key_id, seen.model_id, seen.cache_hit, seen.input_tokens, seen.cached_tokens, seen.cache_write_tokens,
+             seen.output_tokens, seen.reasoning_tokens, seen.units) = (usage_name(p.packed, p.shape), p.key_id, p.model_id, p.cache_hit, p.input_tokens, p.cached_tokens, p.cache_write_tokens, p.output_tokens,
+             p.reasoning_tokens, coalesce(p.units, '{}')), false) AS same
+    FROM usage_import_call p
+    CROSS JOIN LATERAL (SELECT e.* FROM usage_event e WHERE e.call_key = p.call_key AND e.at >= v_first AND e.at <= v_last LIMIT 1) seen
+    WHERE p.outcome IN ('new', 'unpriced', 'conflict') OFFSET 0
+  ) judged;
+  DELETE FROM usage_import_call p USING usage_import_seen seen WHERE seen.place = p.place;
 END $$;
 
 -- Gives the new calls their attribution: who called and what, as they were judged.
@@ -131,17 +132,18 @@ DECLARE
   v_last timestamptz;
   v_new bigint;
   v_known bigint;
+  v_seen bigint;
   v_all bigint;
   v_keys bigint[];
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(hashtextextended('usage_retire', 0)), pg_advisory_xact_lock(hashtextextended('usage_import ' || p_source, 0));
   v_source := usage_source_of(p_source);
   PERFORM usage_import_judge();
-  SELECT count(*), count(*) FILTER (WHERE c.is_new), count(*) FILTER (WHERE c.outcome = 'known'), min(c.at) FILTER (WHERE c.is_new), max(c.at) FILTER (WHERE c.is_new)
-    INTO v_all, v_new, v_known, v_first, v_last FROM usage_import_call c;
+  SELECT count(*), count(*) FILTER (WHERE c.is_new), min(c.at) FILTER (WHERE c.is_new), max(c.at) FILTER (WHERE c.is_new) INTO v_all, v_new, v_first, v_last FROM usage_import_call c;
+  SELECT count(*), count(*) FILTER (WHERE s.outcome = 'known') INTO v_seen, v_known FROM usage_import_seen s;
   RETURN QUERY VALUES (NULL::int, 'new', NULL::text, v_new), (NULL, 'known', NULL, v_known);
-  IF v_new + v_known < v_all THEN
-    RETURN QUERY SELECT c.place, c.outcome, c.detail, 1::bigint FROM usage_import_call c WHERE c.outcome NOT IN ('new', 'known') ORDER BY 1;
+  IF v_new + v_known < v_all + v_seen THEN
+    RETURN QUERY SELECT c.place, c.outcome, '', 1::bigint FROM usage_import_call c WHERE NOT c.is_new UNION ALL SELECT s.place, s.outcome, s.detail, 1 FROM usage_import_seen s WHERE s.outcome <> 'known' ORDER BY 1;
   END IF;
   IF v_new = 0 THEN RETURN; END IF;
   PERFORM usage_import_months(v_first, v_last);
