@@ -30,8 +30,6 @@ log = structlog.get_logger(__name__)
 
 PAGE_ROWS = 50_000
 LANES = 2
-LANES = 2
-LANES = 2
 MOST_ROUNDS = 4
 TOLD_TOO_OFTEN = f"The page tells this call with more than {MOST_ROUNDS} different figures."
 COPY_SQL = f"COPY usage_import_row ({', '.join(name for name, _ in COLUMNS)}) FROM STDIN (FORMAT BINARY)"
