@@ -69,13 +69,16 @@ def test_each_stricter_rule_starts_what_waits_again_and_a_milder_one_does_not(
     assert asked.revision == 2
 
 
-@pytest.mark.parametrize(
+asks_more = pytest.mark.parametrize(
     ("changes", "needs"),
     [
         ({"needs_ticket": True}, "a ticket"),
         ({"min_reason_characters": 500}, "a reason of 500 characters or more"),
     ],
 )
+
+
+@asks_more
 def test_what_new_rules_find_missing_is_told_and_approved_only_after_it_was_added(
     cast: Cast, asked: AccessRequest, second: User, changes: dict[str, Any], needs: str
 ) -> None:
@@ -101,13 +104,7 @@ def test_what_new_rules_find_missing_is_told_and_approved_only_after_it_was_adde
     assert approve(cast, asked, 3).status == RequestStatus.APPROVED
 
 
-@pytest.mark.parametrize(
-    ("changes", "needs"),
-    [
-        ({"needs_ticket": True}, "a ticket"),
-        ({"min_reason_characters": 500}, "a reason of 500 characters or more"),
-    ],
-)
+@asks_more
 def test_a_rule_that_is_dropped_again_is_asked_for_no_more(
     cast: Cast, asked: AccessRequest, second: User, changes: dict[str, Any], needs: str
 ) -> None:
