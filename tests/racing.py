@@ -12,6 +12,15 @@ from django.db import connection, transaction
 
 START_WITHIN_SECONDS = 20.0
 
+# A lock of a transaction's number names no database; who waits for one holds locks of tables too. The other
+# databases of the cluster are those of the tests that run beside.
+WAITING = """
+SELECT count(DISTINCT waiting.pid) FROM pg_locks waiting
+JOIN pg_locks any_other ON any_other.pid = waiting.pid
+JOIN pg_database ON pg_database.oid = any_other.database AND datname = current_database()
+WHERE NOT waiting.granted
+"""
+
 
 def at_once(*acts: Callable[[], Any]) -> list[Any]:
     """Start all acts together, each on a connection of its own; return what each returned or raised."""
@@ -63,9 +72,9 @@ def while_it_waits(first: Callable[[], Any], second: Callable[[], Any]) -> Any:
 
 
 def waiting_for_locks() -> int:
-    """Count the sessions that wait for another; unlike pg_stat_activity also anew within a transaction."""
+    """Count this database's sessions that wait; unlike pg_stat_activity also anew within a transaction."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        cursor.execute(WAITING)
         return int(cursor.fetchone()[0])
 
 
