@@ -36,7 +36,8 @@ def expected_end(
     if len(known) < PACE_DAYS or week <= 0:
         recent = since_first_use(daily_usd[-PACE_DAYS:])
         return linear(recent, spent_usd=spent_usd, days_left=days_left, extra_usd=extra_usd)
-    scale = min(max((sum(known[-WEEK:], ZERO) / week).sqrt(), LEAST_SCALE), MOST_SCALE)
+    last_usd = max(sum(known[-WEEK:], ZERO), ZERO)  # less than nothing where corrections took more back
+    scale = min(max((last_usd / week).sqrt(), LEAST_SCALE), MOST_SCALE)
     ahead = zip(usual, _left_of_weekdays(days_left), strict=True)
     base = scale * sum((usd * left for usd, left in ahead), ZERO)
     # The last of the known days is yesterday, whose weekday comes again in six days.

@@ -119,11 +119,23 @@ def test_one_odd_day_of_three_changes_nothing_usual_and_widens_the_range() -> No
 
 
 @pytest.mark.parametrize(
-    ("times", "scale"), [("4", "2"), ("9", "3"), ("40", "3"), ("0.25", "0.5"), ("0", "0.5")]
+    ("times", "scale"), [("4", "2"), ("9", "3"), ("40", "3"), ("0.25", "0.5"), ("0", "0.5"), ("-1", "0.5")]
 )
 def test_the_last_week_scales_the_usual_one_by_its_square_root_within_bounds(times: str, scale: str) -> None:
     daily = [*QUIET_WEEKEND, *QUIET_WEEKEND, *(usd * Decimal(times) for usd in QUIET_WEEKEND)]
     assert ahead(daily, "7") == 52 * Decimal(scale)
+
+
+@given(
+    st.lists(st.decimals(min_value=-(10**6), max_value=10**6, places=6), max_size=30),
+    amounts,
+    st.decimals(min_value=0, max_value=31, places=4),
+)
+def test_days_that_corrections_took_below_nothing_are_forecast_too(
+    daily: list[Decimal], spent: Decimal, days_left: Decimal
+) -> None:
+    forecast = expected_end(daily, spent_usd=spent, days_left=days_left)
+    assert forecast is None or spent <= forecast.low_usd <= forecast.end_usd <= forecast.high_usd
 
 
 def test_under_two_weeks_of_history_it_is_linear_and_says_so() -> None:
