@@ -69,11 +69,13 @@ PASSING = frozenset(
         "socialaccount_socialtoken",
         "teams_directorygroup",
         "teams_directorygroup_members",
+        "usage_folded",
         "usage_hour",
         "usage_importcursor",
         "usage_key_hour",
         "usage_key_minute",
         "usage_pace",
+        "usage_project_day",
         "usersessions_usersession",
     }
 )

@@ -493,6 +493,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "tell-of-forecasts": {"task": "usage.tell_of_forecasts", "schedule": 600.0},
     "watch-spend": {"task": "usage.watch_spend", "schedule": 300.0},
     "make-partitions": {"task": "usage.make_partitions", "schedule": crontab(hour=0, minute=10)},
+    "fold-days": {"task": "usage.fold_days", "schedule": 600.0},
     "recount-usage": {"task": "usage.recount_yesterday", "schedule": crontab(hour=1, minute=40)},
     "retire-months": {"task": "usage.retire_months", "schedule": crontab(hour=4, minute="*/5")},
     "verify-ledger": {"task": "portal.verify_ledger", "schedule": 60.0},

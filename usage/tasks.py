@@ -85,6 +85,12 @@ def recount_usage() -> int:
     return services.recount_yesterday().differing
 
 
+@shared_task(name="usage.fold_days")
+def fold_days() -> int:
+    """Sum by project what is over for long, so that a trend of weeks need not read it key by key."""
+    return services.fold_days()
+
+
 @shared_task(name="usage.retire_months")
 def retire_months() -> dict[str, str]:
     """Drop what is no longer kept: the calls of old months, and the hours of before some weeks."""

@@ -15,13 +15,15 @@ from usage import selectors
 
 ROUNDS = 7
 RAW_ROUNDS = 1
-# Stands before the table of the same name for this session: the selectors read single calls without a change.
+# Stand before the tables of the same name for this session: the selectors read single calls without a change,
+# and no folded day.
 RAW = """
     CREATE TEMPORARY VIEW usage_day AS
     SELECT 0::bigint AS id, (at AT TIME ZONE 'UTC')::date AS day, key_id, owner_id, project_id, team_id,
       department_id, model_id, tier_id, calls::bigint AS calls, cost_usd, input_tokens, cached_tokens,
       cache_write_tokens, output_tokens, reasoning_tokens
-    FROM usage_event
+    FROM usage_event;
+    CREATE TEMPORARY VIEW usage_folded AS SELECT NULL::date AS until WHERE false
 """
 
 

@@ -56,4 +56,5 @@ def store(callers: Callers, count: int) -> None:
         for first in range(0, count, PART):
             cursor.execute(EVENTS, {**terms, "first": first, "last": min(first + PART, count) - 1})
         cursor.execute(DAYS_OF_EVENTS, terms)
+        cursor.execute("SELECT usage_fold()")  # as a job does every ten minutes
         cursor.execute("VACUUM ANALYZE")

@@ -64,6 +64,7 @@ BOOKS = {
     "usage.correct_calls",
     "usage.book_log_rows",
     "usage.expire_holds",
+    "usage.fold_days",
     "usage.follow_settlements",
     "usage.forget_hours",
     "usage.import_page",

@@ -125,6 +125,48 @@ class UsageDay(Attribution, TokenCounts):
         return f"{self.day}: {self.cost_usd}"
 
 
+class ProjectDay(Place):
+    """Sums of UsageDay by project, for days that are over for long: what a trend of weeks reads.
+
+    Made by usage_fold alone. It holds from the beginning to before the least `FoldedDays`; what is after that
+    may be of before a change, and is not read.
+    """
+
+    day = models.DateField()
+    cost_usd = models.DecimalField(**MONEY)
+
+    class Meta:
+        db_table = "usage_project_day"
+        indexes = (
+            models.Index(fields=("project", "day"), name="usage_project_day_by_project"),
+            models.Index(fields=("team", "day"), name="usage_project_day_by_team"),
+            models.Index(fields=("department", "day"), name="usage_project_day_by_dept"),
+        )
+        constraints = (
+            models.UniqueConstraint(
+                fields=("day", "project", "team", "department"), name="usage_project_day_one_row_per_place"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.cost_usd}"
+
+
+class FoldedDays(models.Model):
+    """Days before `until` are folded into ProjectDay; the least of all rows counts.
+
+    usage_fold writes one row, and whoever changes a day before it (by the triggers of usage_day) another.
+    """
+
+    until = models.DateField()
+
+    class Meta:
+        db_table = "usage_folded"
+
+    def __str__(self) -> str:
+        return f"before {self.until}"
+
+
 class BlockedHour(Place):
     """Refused calls of known keys, counted by hour, key, code and what refused: a budget, or a rate of a key,
     project or team. The code of a key that is not valid says why (`key_revoked`); its caller is not told.

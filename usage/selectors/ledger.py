@@ -16,7 +16,8 @@ from budgets.models import Budget, Entry, Lease, Reservation
 from catalog.models import Price
 from core.books import Cut, Rule, by_hour, by_id
 from keys.models import ApiKey
-from usage.models import BlockedHour, CallAttribution, StoredCall, UsageDay, UsageHour
+from usage.models import BlockedHour, CallAttribution, ProjectDay, StoredCall, UsageDay, UsageHour
+from usage.selectors.rollup import FOLDED
 
 ATTRIBUTION = "key_id, model_id, project_id, team_id, department_id, owner_id, tier_id"
 HOURLY = "project_id, model_id, team_id, department_id, tier_id"
@@ -71,6 +72,22 @@ DAYS = Rule(
     HAVING (%(since)s::timestamptz = '-infinity' OR max(recorded_at) >= %(since)s)
        AND ({" OR ".join(f"sum({name}) <> 0" for name in SUMS)})
     ORDER BY day, key_id, model_id
+    """,
+)
+FOLDED_DAYS = Rule(
+    name="usage_project_day_is_the_sum_of_its_days",
+    cut=BY_DAY,
+    params=(("zone", settings.TIME_ZONE),),
+    query=f"""
+    SELECT format('%%s project %%s team %%s', day, project_id, team_id),
+           'the sum has more by $' || sum(cost_usd)
+    FROM (
+      SELECT day, project_id, team_id, department_id, cost_usd FROM usage_project_day
+      UNION ALL SELECT day, project_id, team_id, department_id, -cost_usd FROM usage_day
+    ) both_books
+    WHERE day < {FOLDED} AND {WITHIN.format("day::timestamp AT TIME ZONE %(zone)s")}
+    GROUP BY day, project_id, team_id, department_id HAVING sum(cost_usd) <> 0
+    ORDER BY day, project_id, team_id
     """,
 )
 # Hours are kept for 14 days; one that has just become too old may be there or not.
@@ -207,6 +224,7 @@ def orphans(
 
 RULES = (
     DAYS,
+    FOLDED_DAYS,
     HOURS,
     COSTS,
     IMPORTED,
@@ -218,6 +236,7 @@ RULES = (
     orphans(StoredCall, name="usage_name(packed, shape)", at="recorded_at", arrays={}, cut=BY_HOUR),
     orphans(CallAttribution, name="'usage_attribution ' || id", arrays={}),
     orphans(UsageDay, name="'usage_day ' || id", arrays={}),
+    orphans(ProjectDay, name="'usage_project_day ' || id", arrays={}),
     orphans(UsageHour, name="'usage_hour ' || id", arrays={}),
     orphans(BlockedHour, name="'usage_blocked_hour ' || id", arrays={}),
 )

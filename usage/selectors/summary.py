@@ -22,19 +22,19 @@ from usage.selectors.periods import (
     this_month,
 )
 from usage.selectors.planned import Rises, extra_usd, price_rises
-from usage.selectors.rollup import days_in, days_of
+from usage.selectors.rollup import days_by_project, days_in, days_of
 from usage.types import Forecast, Period, Scope
 
 TREND_WEEKS = 13
 Group = tuple[int | None, date | None, int | None, str | None, Decimal]
-COLUMNS = ("day", "tier_id", "project_id", "model_id", "cost_usd")
-# One pass over all rows, by project and day; what is older makes nothing but the trend, so it is summed by
-# week, under its first day. A second pass, over the period alone, is summed by all that is asked of it at
-# once: every set of groups that a row is counted in costs as much as reading it.
+COLUMNS = ("day", "tier_id", "model_id", "cost_usd")
+# One pass by project and day; what is older makes nothing but the trend, so it is summed by week, under its
+# first day. A second pass, over the period alone, is summed by all that is asked of it at once: every set of
+# groups that a row is counted in costs as much as reading it.
 SUMMARY = """
     SELECT project_id, CASE WHEN day >= %s THEN day ELSE day - (day - %s) %% 7 END, NULL::int, NULL::text,
            sum(cost_usd)
-    FROM ({rows}) e WHERE day BETWEEN %s AND %s GROUP BY 1, 2
+    FROM ({by_project}) e WHERE day BETWEEN %s AND %s GROUP BY 1, 2
     UNION ALL
     SELECT NULL, p.day, p.tier_id, CASE WHEN p.day IS NULL THEN coalesce(m.name, '') END, p.usd
     FROM (
@@ -243,12 +243,13 @@ def _grouped(scope: Scope, moment: Moment) -> list[Group]:
     first, period = moment.recent_from, moment.period
     every_day = (min(first, moment.trend_from), max(moment.today, period.last_day))
     try:
-        rows, scope_terms = days_of(scope).values(*COLUMNS).order_by().query.sql_with_params()
+        rows, row_terms = days_of(scope).values(*COLUMNS).order_by().query.sql_with_params()
+        by_project, project_terms = days_by_project(scope)
     except EmptyResultSet:  # a scope without anything in it
         return []
-    terms = [first, moment.trend_from, *scope_terms, *every_day]
-    terms += [*scope_terms, period.first_day, period.last_day]
+    terms = [first, moment.trend_from, *project_terms, *every_day]
+    terms += [*row_terms, period.first_day, period.last_day]
     with connection.cursor() as cursor:
-        cursor.execute(SUMMARY.format(rows=rows), terms)
+        cursor.execute(SUMMARY.format(by_project=by_project, rows=rows), terms)
         groups: list[Group] = cursor.fetchall()
     return groups

@@ -30,7 +30,14 @@ from usage.services.reconciliation import (
 from usage.services.registry import add_account, close_account, register_key, retire_key
 from usage.services.reports import keep_day, pull_report
 from usage.services.repricing import approve_repricing, propose_repricing, reject_repricing, run_repricings
-from usage.services.retention import RECOUNT, forget_hours, recount, recount_yesterday, retire_months
+from usage.services.retention import (
+    RECOUNT,
+    fold_days,
+    forget_hours,
+    recount,
+    recount_yesterday,
+    retire_months,
+)
 from usage.services.runaways import join_minutes, stop_runaways
 
 __all__ = [
@@ -51,6 +58,7 @@ __all__ = [
     "correct_calls",
     "expire_holds",
     "explain",
+    "fold_days",
     "follow_settlements",
     "forget_hours",
     "forget_pace",

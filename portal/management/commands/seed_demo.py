@@ -13,6 +13,7 @@ from portal.demo import Seeded, seed_history
 from portal.demo import seed as small_seed
 from portal.demo.story import DOMAIN, PEOPLE
 from teams.models import User
+from usage.services import fold_days
 
 SIGN_INS = Path(settings.BASE_DIR) / ".local" / "demo-sign-ins.txt"
 DAYS, SEED = 90, 20_261_123
@@ -68,6 +69,7 @@ class Command(BaseCommand):
             )
         chosen = password or secrets.token_urlsafe(12)
         made = _seed(chosen, **options)
+        fold_days()
         kept_in = file_for(password, sign_ins)
         if kept_in:
             _write_privately(kept_in, _text(chosen))
