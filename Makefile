@@ -3,7 +3,8 @@
 .PHONY: help run gateway test test-all mutants-ledger mutants-approvals focus promtool matrix fuzz e2e bench bench-usage reconcile-faults screenshots check fmt lock chromium nginx
 
 PYTHON3 ?= python3
-PYTEST_WORKERS ?= 2
+# One more than two cores: tests wait for servers and browsers.
+PYTEST_WORKERS ?= 3
 CHECK_JOBS ?= 2
 PYTEST_ARGUMENTS ?=
 BENCH_ARGUMENTS ?=

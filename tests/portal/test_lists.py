@@ -230,19 +230,37 @@ def queries_of(listing: Listing) -> st.SearchStrategy[dict[str, str]]:
     return st.fixed_dictionaries({}, optional=orders | drawn)
 
 
-@pytest.mark.parametrize("name", LISTS)
-@settings(
-    max_examples=12,
+USUAL = settings(
+    max_examples=5,
     deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+@pytest.mark.parametrize("name", LISTS)
+@USUAL
 @given(data=st.data())
 def test_pages_and_csv_show_the_same_rows_in_the_same_order(
     full: Cast, monkeypatch: pytest.MonkeyPatch, name: str, data: st.DataObject
 ) -> None:
+    compare(full, monkeypatch, name, data)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", LISTS)
+@settings(USUAL, max_examples=40)
+@given(data=st.data())
+def test_pages_and_csv_show_the_same_rows_at_many_addresses(
+    full: Cast, monkeypatch: pytest.MonkeyPatch, name: str, data: st.DataObject
+) -> None:
+    compare(full, monkeypatch, name, data)
+
+
+def compare(full: Cast, monkeypatch: pytest.MonkeyPatch, name: str, data: st.DataObject) -> None:
+    """Ask for a list at an address that is drawn, and hold its pages against its CSV."""
     listing = LISTS[name]
     for setting in listing.rows_a_page:
         monkeypatch.setattr(setting, FEW)
