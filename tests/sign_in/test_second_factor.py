@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 import time_machine
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.test import Client
@@ -25,7 +24,7 @@ from teams.sealing import seal, unseal
 from tests.approvals.conftest import lend
 from tests.browsing import Page, Visitor
 from tests.cast import Cast
-from tests.signing import sign_in
+from tests.signing import code_for, sign_in
 
 PASSWORD = "a password of the tests, 2026"
 SET_UP = "/accounts/2fa/?needed=yes"
@@ -39,11 +38,6 @@ def required(settings: Settings) -> None:
     # Attempts are counted for this test alone.
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     cache.clear()
-
-
-def code_for(secret: str) -> str:
-    """Return what an authenticator app shows now."""
-    return str(format_hotp_value(hotp_value(secret, int(time.time()) // 30)))
 
 
 def set_up_app(client: Client) -> str:

@@ -9,8 +9,8 @@ from pytest_django import Settings
 
 from tests.browsing import Page
 from tests.cast import Cast
-from tests.sign_in.test_second_factor import FACTOR, PASSWORD, code_for, required, set_up_app, with_password
-from tests.signing import sign_in
+from tests.sign_in.test_second_factor import FACTOR, PASSWORD, required, set_up_app, with_password
+from tests.signing import code_for, sign_in
 
 __all__ = ["required"]
 
