@@ -231,7 +231,7 @@ def queries_of(listing: Listing) -> st.SearchStrategy[dict[str, str]]:
 
 
 USUAL = settings(
-    max_examples=5,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     database=None,
